@@ -1,0 +1,46 @@
+# make demo and make test need nothing but Python 3.11: they make the virtual environment themselves.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check lint format types bench zoo clean
+
+demo: $(VENV)/runtime
+	@$(BIN)/python -m lens_truth.ablate --random-gate --out runs/demo
+	@echo
+	@echo "Open runs/demo/table.md (the table and what it says in words) and runs/demo/ablation.png (the bar chart)."
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+check: lint types test
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/dev
+	$(BIN)/pyright
+
+bench: $(VENV)/dev
+	$(BIN)/python benchmarks/probe_speed.py --threads 1
+
+# torch first and alone: constraints.txt names its version, and nothing else may choose another build.
+$(VENV)/runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs

@@ -1,0 +1,208 @@
+"""`ablate`: does gating by scores help, and is it the scores that help? Gates against vanilla and control gates."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # the command line answers before the heavy imports below
+    from lens_truth.cli import run_module
+
+    run_module("ablate")
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from lens_truth.callable_module import make_callable
+from lens_truth.controls import DRAWN, Control, control_gate
+from lens_truth.evaluate.benchmark import Benchmark, Outcome, run_benchmark
+from lens_truth.evaluate.compare import Comparison, compare, group_interval
+from lens_truth.evaluate.search import Candidate, search_lambda, search_uniform
+from lens_truth.gate import HeadGate
+from lens_truth.models.prompts import Template
+from lens_truth.scores import HeadScores
+
+GATE_NAMES = {"truth": "probe"}
+"""What a gate by scores of a kind is called in a table; other kinds keep their name."""
+
+TUNED = "tuned"
+"""In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gate on one benchmark."""
+
+    model: str
+    gate: str
+    """vanilla, probe, causal, learned, or a control: random, permuted, uniform, inverse, norm-matched."""
+    of: str
+    """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
+    benchmark: str
+    trials: int
+    n: int
+    """Questions."""
+    accuracy: float
+    """Mean over trials."""
+    accuracy_std: float
+    """Standard deviation over trials (0 for one)."""
+    ci_low: float
+    ci_high: float
+    """95% bootstrap interval of the accuracy over groups of questions."""
+    f1: float
+    unparsed: float
+    """Share of answers without a yes or no (open answers: empty ones)."""
+    lam: float | None = None
+    norm: str | None = None
+    strength: float | None = None
+    """Root mean square of gate - 1 over heads."""
+    negative_gates: int = 0
+    """Heads whose output is inverted (most over trials)."""
+    against: Mapping[str, Comparison] = field(default_factory=dict)
+    """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """All rows of one model, and the searches behind them."""
+
+    rows: tuple[Row, ...]
+    search: Mapping[str, tuple[Candidate, ...]]
+    """For each gate by scores, all candidates of the lambda search."""
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """A gate (or several draws of one control) to be evaluated."""
+
+    gate: str
+    of: str
+    gates: tuple[HeadGate | None, ...]
+    candidate: Candidate | None = None
+
+
+def ablate(
+    model: Any,
+    scores: Mapping[str, HeadScores],
+    *,
+    test: Sequence[Benchmark],
+    validation: Sequence[Benchmark],
+    template: Template,
+    name: str = "model",
+    controls: Sequence[Control] = ("permuted", "uniform"),
+    random_trials: int = 0,
+    trials: int = 5,
+    seed: int = 0,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> Ablation:
+    """Gates `model` by each kind of scores and by control gates, and compares them on the test benchmarks.
+
+    Lambda and normalisation are chosen on `validation` only. Controls are made from the chosen gate; `uniform` is also
+    tuned by itself, since a gain for all heads alike needs no scores.
+
+    Args:
+        scores: by kind; they may come from another model of the same shape (the base of this one).
+        random_trials: draws of TruthProbe's control 1 + U(-1, 1); 0 for none.
+        trials: draws of every other control that draws.
+
+    Raises:
+        InputError: if scores do not have the model's shape.
+    """
+    arms = [_Arm("vanilla", "", (None,))]
+    search: dict[str, tuple[Candidate, ...]] = {}
+    for kind, its_scores in scores.items():
+        gate_name = GATE_NAMES.get(kind, kind)
+        best, candidates = search_lambda(
+            model, its_scores, validation, template, batch_size=batch_size, progress=progress
+        )
+        search[gate_name] = tuple(candidates)
+        arms.append(_Arm(gate_name, "", (best.gate,), best))
+        for control in controls:
+            n = trials if control in DRAWN else 1
+            drawn = tuple(control_gate(control, best.gate, _seed(seed, trial)) for trial in range(n))
+            arms.append(_Arm(control, gate_name, drawn, best))
+    if "uniform" in controls:
+        shape = (model.cfg.n_layers, model.cfg.n_heads)
+        gain = search_uniform(model, shape, validation, template, batch_size=batch_size)
+        arms.append(_Arm("uniform", TUNED, (gain.gate,), gain))
+    if random_trials:
+        any_gate = arms[1].gates[0] if len(arms) > 1 else None
+        assert any_gate is not None  # there are scores; only their shape matters here
+        drawn = tuple(control_gate("random", any_gate, _seed(seed, trial)) for trial in range(random_trials))
+        arms.append(_Arm("random", "", drawn))
+
+    outcomes = [
+        [_outcomes(model, gate, test, template, batch_size) for gate in arm.gates]
+        for arm in tqdm(arms, desc=f"ablate {name}", disable=not progress, leave=False)
+    ]
+    rows = [
+        _row(name, i, arms, [[trial[b] for trial in of_arm] for of_arm in outcomes], benchmark.name, seed)
+        for i in range(len(arms))
+        for b, benchmark in enumerate(test)
+    ]
+    return Ablation(tuple(rows), search)
+
+
+def _outcomes(
+    model: Any, gate: HeadGate | None, test: Sequence[Benchmark], template: Template, batch_size: int
+) -> list[Outcome]:
+    if gate is None:
+        return [run_benchmark(model, b, template, batch_size=batch_size) for b in test]
+    with gate.attach(model):
+        return [run_benchmark(model, b, template, batch_size=batch_size) for b in test]
+
+
+def _row(
+    model: str, number: int, arms: Sequence[_Arm], outcomes: Sequence[Sequence[Outcome]], benchmark: str, seed: int
+) -> Row:
+    """`outcomes` are those of one benchmark: by arm, by trial."""
+    arm, mine = arms[number], outcomes[number]
+    groups = mine[0].groups
+    marks = _marks(mine)
+    against = {}
+    if number:
+        against["vanilla"] = compare(marks, _marks(outcomes[0]), groups, seed)
+    if arm.candidate is not None and not arm.of:
+        for other, theirs in zip(arms, outcomes, strict=True):
+            if other.of in (arm.gate, TUNED) or other.gate == "random":
+                label = f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate
+                against[label] = compare(marks, _marks(theirs), groups, seed)
+    accuracies = marks.mean(1)
+    low, high = group_interval(marks.mean(0), groups, seed)
+    gates = [gate for gate in arm.gates if gate is not None]
+    return Row(
+        model=model,
+        gate=arm.gate,
+        of=arm.of,
+        benchmark=benchmark,
+        trials=len(mine),
+        n=marks.shape[1],
+        accuracy=float(accuracies.mean()),
+        accuracy_std=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else 0.0,
+        ci_low=low,
+        ci_high=high,
+        f1=float(np.mean([outcome.f1 for outcome in mine])),
+        unparsed=float(np.mean([outcome.unparsed for outcome in mine])),
+        lam=arm.candidate.lam if arm.candidate else None,
+        norm=arm.candidate.norm if arm.candidate else None,
+        strength=float(np.mean([(g.values - 1).square().mean().sqrt() for g in gates])) if gates else None,
+        negative_gates=max((gate.n_negative for gate in gates), default=0),
+        against=against,
+    )
+
+
+def _marks(outcomes: Sequence[Outcome]) -> Float[np.ndarray, "R N"]:
+    return np.stack([outcome.correct for outcome in outcomes])
+
+
+def _seed(seed: int, trial: int) -> int:
+    return 1000 * seed + trial
+
+
+make_callable(__name__, ablate)

@@ -1,0 +1,66 @@
+"""The command line: `lens-truth NAME` and `python -m lens_truth.NAME`, which are the same.
+
+Nothing heavy is imported before a command really runs, so help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from lens_truth.errors import InputError
+
+COMMANDS = {
+    "probe": "truth or causal scores of every head of a model",
+    "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
+    "ablate": "gates by scores against vanilla and control gates, with paired tests",
+    "check": "self-test of the hooks on any model",
+    "zoo": "the tiny trained models that ship with lens_truth: list or retrain them",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `lens-truth` and `python -m lens_truth`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: lens-truth COMMAND [--help] [flags]\n")
+        print("\n".join(f"  {name:<8}{line}" for name, line in COMMANDS.items()))
+        print("\nWith no flags each command runs on the zoo. Models: a Hugging Face id, a folder, or zoo:NAME.")
+        sys.exit(0)
+    name = arguments[0]
+    if name not in COMMANDS:
+        _fail(f"there is no command '{name}'; the commands are {', '.join(COMMANDS)}")
+    run_command(name, arguments[1:])
+
+
+def run_module(name: str) -> NoReturn:
+    """What `python -m lens_truth.NAME` runs."""
+    run_command(name, sys.argv[1:])
+
+
+def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
+    """Parses flags, runs the command and exits: 0, or 2 with one line for a user's mistake."""
+    import tyro
+
+    command = import_module(f"lens_truth.commands.{name}")
+    arguments = arguments or getattr(command, "DEFAULT_ARGUMENTS", ())
+    config = tyro.cli(command.Config, prog=f"lens-truth {name}", description=command.__doc__, args=arguments)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        command.run(config)
+    except InputError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished batches of a capture are kept and used by the next run", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)

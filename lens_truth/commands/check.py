@@ -1,0 +1,46 @@
+"""Runs the self-test of the hooks on a model: logits equal Hugging Face's, hook shapes, gates equal folded weights,
+batches equal single rows, cached generation equals uncached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from lens_truth.commands.common import Compute, print_table
+
+
+@dataclass(frozen=True)
+class Config(Compute):
+    """Flags of `check`."""
+
+    model: Annotated[str, tyro.conf.Positional] = "zoo:llama-base"
+    """A Hugging Face id, a folder, or zoo:NAME."""
+
+
+def run(config: Config) -> None:
+    """Prints every check with how far apart the two sides were."""
+    from lens_truth.errors import InputError
+    from lens_truth.models.adapters import hook_native
+    from lens_truth.models.load import load_plain
+    from lens_truth.models.selftest import batch_checks, hook_checks
+    from lens_truth.models.tower import heads_of, plain_twin
+
+    hf = load_plain(config.model, device=config.device, dtype=config.dtype, trust_remote_code=config.trust_remote_code)
+    heads = heads_of(hf)
+    model = hook_native(plain_twin(hf), None, config.model)
+    print(
+        f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
+        f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}".replace("torch.", "")
+    )
+    checks = list(hook_checks(hf, model))
+    if all(check.passed for check in checks):
+        checks += batch_checks(model)
+    print_table(
+        ["", "check", "difference", "allowed"],
+        [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks],
+    )
+    failed = [check.name for check in checks if not check.passed]
+    if failed:
+        raise InputError(f"{config.model} fails {len(failed)} of {len(checks)} checks: {'; '.join(failed)}")

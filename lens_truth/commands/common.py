@@ -1,0 +1,84 @@
+"""What commands share: common flags, models by name, scores by kind or file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lens_truth.examples import Example
+    from lens_truth.scores import HeadScores
+
+KINDS = ("truth", "causal", "learned")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a model runs."""
+
+    seed: int = 0
+    """Of every random choice."""
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, cuda:1, mps."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Of the weights; auto keeps the checkpoint's."""
+    batch_size: int = 32
+    """Rows a forward pass."""
+    trust_remote_code: bool = False
+    """Let a checkpoint run code of its own."""
+
+
+def load_model(name: str, flags: Compute) -> Any:
+    """The hooked model that the flags describe."""
+    import torch
+
+    from lens_truth.errors import InputError
+    from lens_truth.models.load import load
+
+    try:
+        torch.empty(1, device=flags.device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{flags.device}' cannot be used: {str(error).splitlines()[0]}") from error
+    return load(name, device=flags.device, dtype=flags.dtype, trust_remote_code=flags.trust_remote_code)
+
+
+def scores_by_kind(
+    kind: str, model: Any, examples: Sequence[Example], flags: Compute, template: Any = "plain"
+) -> HeadScores:
+    """Scores of a kind (truth, causal, learned), computed on `examples`."""
+    from lens_truth.capture import capture
+    from lens_truth.causal import causal_scores, learned_gate
+    from lens_truth.probe import probe
+
+    settings: dict[str, Any] = {"template": template, "batch_size": flags.batch_size, "progress": on_terminal()}
+    if kind == "truth":
+        return probe(capture(model, examples, **settings), seed=flags.seed, n_permutations=0)
+    compute = causal_scores if kind == "causal" else learned_gate
+    return compute(model, examples, seed=flags.seed, **settings)
+
+
+def on_terminal() -> bool:
+    """Whether anybody watches a progress bar."""
+    return sys.stderr.isatty()
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their longest cell."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    for line in [header, ["-" * width for width in widths], *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """In red on a terminal: nobody is to miss them."""
+    red, plain = ("\033[1;31m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    for warning in warnings:
+        print(f"\n{red}WARNING  {warning}{plain}")
+
+
+def result_files(out: Path, *names: str) -> None:
+    print(f"\nwritten to {out}/: {', '.join(names)}")

@@ -1,0 +1,84 @@
+"""Makes a gate from scores, folds it into a model's weights and saves a plain Hugging Face checkpoint, which runs
+anywhere at no extra cost. The gate itself is saved beside it as gate.safetensors."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lens_truth.commands.common import KINDS, Compute, load_model, print_warnings, scores_by_kind
+
+
+@dataclass(frozen=True)
+class Config(Compute):
+    """Flags of `gate`."""
+
+    model: str = "zoo:llama-memory"
+    """The model to gate: a Hugging Face id, a folder, or zoo:NAME."""
+    scores: str = "truth"
+    """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
+    lam: float = 4.5
+    """Lambda in g = 1 + lambda * norm(score)."""
+    norm: Literal["center", "minmax", "none"] = "center"
+    """Per layer: score minus mean; scaled to [0, 1]; or as it is."""
+    floor: float | None = None
+    """Raise smaller gates to this value."""
+    site: Literal["z", "result", "block"] = "z"
+    """Heads (z and result, the same numbers), or the paper's blocks of the projected output."""
+    data: str = "zoo:conflict"
+    """Examples to compute scores on, if --scores names a kind."""
+    limit: int | None = None
+    """Only the first so many of them."""
+    save: Path = Path("runs/gate")
+    """Folder of the gated checkpoint."""
+
+
+def run(config: Config) -> None:
+    """Loads, gates, folds and saves."""
+    from lens_truth.datasets import load_examples
+    from lens_truth.errors import InputError
+    from lens_truth.gate import HeadGate
+    from lens_truth.models.load import load_tokenizer
+    from lens_truth.models.tower import weights_hash
+    from lens_truth.runs import Run
+    from lens_truth.scores import HeadScores
+
+    clock = Run("gate", config)
+    if config.save.exists() and not (config.save / "gate.safetensors").is_file():
+        raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
+    scores = None if config.scores in KINDS else HeadScores.load(config.scores)
+    model = load_model(config.model, config)
+    if scores is None:
+        examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+        scores = scores_by_kind(config.scores, model, examples, config)
+    gate = HeadGate.from_scores(scores, config.lam, config.norm, config.floor, config.site)
+    folded = gate.fold_into(model)
+
+    temporary = config.save.with_name(f".{config.save.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        folded.save_pretrained(temporary)
+        load_tokenizer(config.model, trust_remote_code=config.trust_remote_code).save_pretrained(temporary)
+        gate.save(temporary / "gate.safetensors")
+        values = gate.values
+        results = {
+            "min_gate": float(values.min()),
+            "max_gate": float(values.max()),
+            "negative_gates": gate.n_negative,
+            "n_layers": values.shape[0],
+            "n_heads": values.shape[1],
+        }
+        warnings = [f"{gate.n_negative} gates are negative: those heads are inverted"] if gate.n_negative else []
+        hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
+        clock.write(temporary, results, hashes, warnings)
+        shutil.rmtree(config.save, ignore_errors=True)
+        temporary.rename(config.save)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(
+        f"gates from {values.min():.3f} to {values.max():.3f} over {values.shape[0]} layers x {values.shape[1]} heads"
+    )
+    print_warnings(warnings)
+    print(f"\nsaved to {config.save}: AutoModelForCausalLM.from_pretrained('{config.save}') loads it")

@@ -1,0 +1,135 @@
+"""Scores every attention head of a model: truth scores (a linear probe on the head's output tells supported from
+hallucinated answers) or causal scores (how much the answer margin grows with the head).
+
+Writes scores.safetensors, scores.npy, scores.csv, heatmap.png and result.json. Activations are kept in the output
+folder, so an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lens_truth.commands.common import (
+    Compute,
+    load_model,
+    on_terminal,
+    print_table,
+    print_warnings,
+    result_files,
+    scores_by_kind,
+)
+
+if TYPE_CHECKING:
+    from lens_truth.scores import HeadScores
+
+
+@dataclass(frozen=True)
+class Config(Compute):
+    """Flags of `probe`."""
+
+    model: str = "zoo:llama-base"
+    """A Hugging Face id, a folder, or zoo:NAME."""
+    data: str = "zoo:text"
+    """zoo:text, zoo:conflict (or zoo:text/test, ...), halueval:FILE, or a .jsonl or .csv file of examples."""
+    scores: Literal["truth", "causal", "learned"] = "truth"
+    """What to score: what heads know (truth), how they act (causal), or a gate fitted to the answers (learned)."""
+    estimator: Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"] = "ridge"
+    """The probe of truth scores; adamw is the paper's recipe, with the paper's folds."""
+    folds: int = 5
+    """Held-out folds; groups are never split."""
+    permutations: int | None = None
+    """Label permutations of the null; by default 1000, and 20 for logistic and adamw."""
+    template: Literal["plain", "chat"] = "plain"
+    """The paper's prompt, or the model's chat template."""
+    limit: int | None = None
+    """Only the first so many examples."""
+    out: Path = Path("runs/probe")
+    """Folder for the results."""
+
+
+def run(config: Config) -> None:
+    """Loads, captures, probes and writes."""
+    from lens_truth.audit import surface_accuracy, surface_warning
+    from lens_truth.capture import capture
+    from lens_truth.datasets import describe, load_examples
+    from lens_truth.examples import examples_hash
+    from lens_truth.files import hash_of
+    from lens_truth.plots import save_heatmap
+    from lens_truth.probe import probe
+    from lens_truth.runs import Run
+
+    clock = Run("probe", config)
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    surface = surface_accuracy(examples, n_folds=config.folds, seed=config.seed)
+    model = load_model(config.model, config)
+    print(
+        f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {config.data}: {describe(examples)}"
+    )
+
+    if config.scores == "truth":
+        key = hash_of(config.model, examples_hash(examples), config.template, str(config.batch_size), config.dtype)
+        activations = capture(
+            model,
+            examples,
+            template=config.template,
+            batch_size=config.batch_size,
+            out=config.out / "activations" / key,
+            progress=on_terminal(),
+        )
+        scores = probe(
+            activations,
+            estimator=config.estimator,
+            n_folds=config.folds,
+            seed=config.seed,
+            n_permutations=config.permutations,
+            progress=on_terminal(),
+        )
+    else:
+        scores = scores_by_kind(config.scores, model, examples, config, config.template)
+
+    layer, head = scores.best()
+    unit = "accuracy" if config.scores == "truth" else "score"
+    results = {
+        "kind": scores.kind,
+        "n_examples": len(examples),
+        "n_layers": scores.n_layers,
+        "n_heads": scores.n_heads,
+        f"max_{unit}": float(scores.values.max()),
+        f"mean_{unit}": float(scores.values.mean()),
+        "best_head": [layer, head],
+        "surface_accuracy": surface,
+    }
+    if "p_familywise" in scores.metrics:
+        results["n_significant_heads"] = int((scores.metrics["p_familywise"] < 0.05).sum())
+    warning = surface_warning(surface, float(scores.values.max())) if config.scores == "truth" else None
+    warnings = [warning] if warning else []
+
+    scores = replace(scores, provenance={**scores.provenance, "data": config.data, "surface_accuracy": surface})
+    for suffix in ("safetensors", "npy", "csv"):
+        scores.save(config.out / f"scores.{suffix}")
+    data = config.data if config.data.startswith("zoo:") else Path(config.data).name
+    title = f"{scores.kind} scores of {config.model} on {data} (n = {len(examples)})"
+    save_heatmap(config.out / "heatmap.png", scores, title, warning)
+    hashes = {"weights": scores.provenance["weights"], "examples": scores.provenance["examples"]}
+    clock.write(config.out, results, hashes, warnings)
+
+    _print_best(scores, unit)
+    if config.scores == "truth":
+        print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
+    print_warnings(warnings)
+    result_files(config.out, "scores.safetensors", "scores.npy", "scores.csv", "heatmap.png", "result.json")
+
+
+def _print_best(scores: HeadScores, unit: str) -> None:
+    columns = [name for name in ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise") if name in scores.metrics]
+    heads = [(layer, head) for layer in range(scores.n_layers) for head in range(scores.n_heads)]
+    best = sorted(heads, key=lambda at: -scores.values[at])[:5]
+    print_table(
+        ["layer", "head", unit, *columns],
+        [
+            [str(at[0]), str(at[1]), f"{scores.values[at]:.3f}", *(f"{scores.metrics[c][at]:.3f}" for c in columns)]
+            for at in best
+        ],
+    )
+    print(f"mean over all heads: {scores.values.mean():.3f}")

@@ -1,0 +1,178 @@
+"""Examples of the miniature world: `zoo:text`, `zoo:conflict` and the questions of the zoo's benchmarks.
+
+Right and hallucinated answers are matched exactly: whenever a word is the right answer of one question, the same
+word is the hallucinated answer of the sister question in the same group. So no property of the answer alone, and
+no bag of words, separates the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from lens_truth.datasets import world
+from lens_truth.datasets.world import Kind, Scene, Split, Thing
+from lens_truth.errors import InputError
+from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
+
+Rows = Iterator[tuple[str, list[Example]]]
+"""(what may occur once only, the examples of one group)"""
+
+
+def text_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """`zoo:text`: questions of all kinds; the hallucinated answer belongs to another thing of the same scene."""
+    return _take(_text_groups, f"text-{split}", split, n, seed)
+
+
+def conflict_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """`zoo:conflict`: the colour of a thing that contradicts memory; the hallucinated answer is its typical colour."""
+    return _take(_conflict_groups, f"conflict-{split}", split, n, seed)
+
+
+def agreeing_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """The colour questions of `zoo:conflict` on scenes that agree with memory."""
+    return _take(_agreeing_groups, f"agreeing-{split}", split, n, seed)
+
+
+def presence_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """POPE in miniature: is there such a thing in the house? Half of the true answers are yes."""
+    return _take(_presence_groups, f"presence-{split}", split, n, seed)
+
+
+def closed_book_examples() -> list[Example]:
+    """What the memory models know without a scene: colour of a thing, and thing of a colour (16 questions).
+
+    The hallucinated answer is that of the next thing, so here too every answer is right once and wrong once.
+    """
+    examples = []
+    for kind in world.CLOSED_BOOK_KINDS:
+        things = [Thing(colour, name, "") for name, colour in world.TYPICAL.items()]
+        for thing, other in zip(things, things[1:] + things[:1], strict=True):
+            question, right = kind.about(thing)
+            group = f"closed-book-{thing.name}"
+            examples += _pair(f"{group}-{kind.asked}", group, question, right, getattr(other, kind.asked), "")
+    return examples
+
+
+def _take(groups: Callable[[np.random.Generator, Split, str], Rows], name: str, split: Split, n: int, seed: int):
+    """The first `n` examples, from groups that do not repeat a scene."""
+    if n < 1:
+        raise InputError(f"zoo:{name}: {n} examples were asked for; at least 1 is needed")
+    rng = np.random.default_rng([seed, sum(name.encode())])
+
+    def fresh() -> Iterator[Example]:
+        seen: set[str] = set()
+        misses = 0
+        for key, examples in groups(rng, split, name):
+            if key in seen:
+                misses += 1
+                if misses > 2000:
+                    raise InputError(f"zoo:{name} has no more than {len(seen)} different scenes; ask for fewer")
+                continue
+            misses = 0
+            seen.add(key)
+            yield from examples
+
+    return list(islice(fresh(), n))
+
+
+def _pair(id: str, group: str, question: str, right: str, wrong: str, context: str, thing: Thing | None = None):
+    evidence = (world.sentence_span(context, thing),) if thing else ()
+    return [
+        Example(f"{id}-right", group, question, right, SUPPORTED, context, evidence),
+        Example(f"{id}-wrong", group, question, wrong, HALLUCINATED, context, evidence),
+    ]
+
+
+def _text_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
+    while True:
+        scene = world.sample_scene(rng, split)
+        kind = world.KINDS[int(rng.integers(len(world.KINDS)))]
+        yield _key(scene), _sisters(rng, scene, kind, scene[0], scene[1], f"{name}-{_key(scene)}")
+
+
+def _sisters(rng: np.random.Generator, scene: Scene, kind: Kind, one: Thing, two: Thing, group: str) -> list[Example]:
+    """The same question about two things of a scene: what is right for one is the hallucination for the other."""
+    context = world.tell(rng, scene)
+    examples = []
+    for thing, other in ((one, two), (two, one)):
+        question, right = kind.about(thing)
+        wrong = getattr(other, kind.asked)
+        examples += _pair(f"{group}-{thing.name}", group, question, right, wrong, context, thing)
+    return examples
+
+
+def _conflict_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
+    """Half of the groups swap the typical colours of two things of one scene. The other half are twin scenes: in
+    each one thing wears the typical colour of an absent thing, which stands in its place in the twin."""
+    while True:
+        make = _swapped if rng.random() < 0.5 else _twins
+        scenes = make(rng)
+        while {world.split_of(scene) for scene in scenes} != {split}:
+            scenes = make(rng)
+        key = min(_key(scene) for scene in scenes)
+        yield key, [row for scene in scenes for row in _conflict_rows(rng, scene, f"{name}-{key}")]
+
+
+def _swapped(rng: np.random.Generator) -> list[Scene]:
+    one, two, *rest = world.sample_typical_scene(rng)
+    return [(Thing(two.colour, one.name, one.room), Thing(one.colour, two.name, two.room), *rest)]
+
+
+def _twins(rng: np.random.Generator) -> list[Scene]:
+    scene = world.sample_typical_scene(rng)
+    absent = [thing for thing in world.THINGS if thing not in {present.name for present in scene}]
+    other = absent[int(rng.integers(len(absent)))]
+    one, *rest = scene
+    return [
+        (Thing(world.TYPICAL[other], one.name, one.room), *rest),
+        (Thing(one.colour, other, one.room), *rest),
+    ]
+
+
+def _conflict_rows(rng: np.random.Generator, scene: Scene, group: str) -> list[Example]:
+    context = world.tell(rng, scene)
+    rows = []
+    for thing in scene:
+        if thing.colour != world.TYPICAL[thing.name]:
+            question, right = world.COLOUR_OF_THING.about(thing)
+            memory = world.TYPICAL[thing.name]
+            rows += _pair(f"{group}-{thing.name}", group, question, right, memory, context, thing)
+    return rows
+
+
+def _agreeing_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
+    while True:
+        scene = world.sample_typical_scene(rng, split)
+        rows = _sisters(rng, scene, world.COLOUR_OF_THING, scene[0], scene[1], f"{name}-{_key(scene)}")
+        yield _key(scene), rows
+
+
+def _presence_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
+    while True:
+        scene = world.sample_scene(rng, split)
+        context, group = world.tell(rng, scene), f"{name}-{_key(scene)}"
+        present = scene[int(rng.integers(len(scene)))]
+        asked = [(present.colour, present.name, "yes", "no"), (*world.absent_pair(rng, scene), "no", "yes")]
+        yield (
+            _key(scene),
+            [
+                row
+                for colour, thing, right, wrong in asked
+                for row in _pair(
+                    f"{group}-{colour}-{thing}",
+                    group,
+                    world.presence_question(colour, thing),
+                    right,
+                    wrong,
+                    context,
+                )
+            ],
+        )
+
+
+def _key(scene: Scene) -> str:
+    """A scene as a name, the same in whatever order its things are given."""
+    return "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene))

@@ -1,0 +1,59 @@
+"""Paired comparison of two gates on the same questions: difference, interval, p-value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import binomtest
+
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """First minus second."""
+
+    difference: float
+    ci_low: float
+    ci_high: float
+    """95% bootstrap interval over groups."""
+    p_value: float
+    """Two-sided: McNemar's exact test for single gates, the bootstrap if either side is a mean over trials."""
+    as_good: int
+    """How many trials of the second are at least as accurate as the first (its mean, if it has several)."""
+    trials: int
+    """Trials of the second."""
+
+
+def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
+    """95% percentile interval of the mean, groups drawn with replacement."""
+    low, high = np.quantile(_bootstrap_means(values, groups, seed), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def compare(
+    first: Float[np.ndarray, "R N"], second: Float[np.ndarray, "R2 N"], groups: Sequence[str], seed: int
+) -> Comparison:
+    """Compares marks (1 right, 0 wrong) of the same questions under two gates, each over one or more trials."""
+    difference = first.mean(0) - second.mean(0)
+    means = _bootstrap_means(difference, groups, seed)
+    low, high = np.quantile(means, [0.025, 0.975])
+    if len(first) == len(second) == 1:
+        gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+        p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    else:
+        tail = min((means <= 0).sum(), (means >= 0).sum())
+        p = min(1.0, 2 * float(1 + tail) / (1 + _DRAWS))
+    as_good = int((second.mean(1) >= first.mean()).sum())
+    return Comparison(float(difference.mean()), float(low), float(high), p, as_good, len(second))
+
+
+def _bootstrap_means(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> Float[np.ndarray, " B"]:
+    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    totals, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
+    rng = np.random.default_rng([seed, 5])
+    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=_DRAWS)
+    return (draws @ totals) / (draws @ counts)

@@ -1,0 +1,204 @@
+"""`Example`: one answer to one question, labelled by whether its context supports it; and its file formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lens_truth.errors import InputError
+from lens_truth.files import hash_of, write_text
+
+SUPPORTED, HALLUCINATED = 1, 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question, one answer and its label."""
+
+    id: str
+    """Unique name of the row."""
+    group: str
+    """Rows of one question, scene or image share a group; a group is never split between folds."""
+    question: str
+    answer: str
+    label: int
+    """1 if the context supports the answer, 0 if it is hallucinated."""
+    context: str = ""
+    """What the answer must rest on; empty for a closed-book question."""
+    evidence: tuple[tuple[int, int], ...] = ()
+    """Character spans [start, stop) of `context` that hold the evidence."""
+
+
+def examples_hash(examples: Sequence[Example]) -> str:
+    """A hash of all fields of all rows, in order."""
+    return hash_of(*(json.dumps(asdict(example), sort_keys=True) for example in examples))
+
+
+def labels_of(examples: Sequence[Example]) -> list[int]:
+    return [example.label for example in examples]
+
+
+def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
+    """Row numbers of the supported and of the hallucinated answers, for every question that has both.
+
+    A question is identified by group, context and question text; the order is that of first appearance.
+
+    Raises:
+        InputError: if no question has answers of both labels.
+    """
+    questions: dict[tuple[str, str, str], tuple[list[int], list[int]]] = {}
+    for row, example in enumerate(examples):
+        key = (example.group, example.context, example.question)
+        supported, hallucinated = questions.setdefault(key, ([], []))
+        (supported if example.label == SUPPORTED else hallucinated).append(row)
+    pairs = [pair for pair in questions.values() if pair[0] and pair[1]]
+    if not pairs:
+        raise InputError(
+            "no question has both a supported and a hallucinated answer, so an answer margin is not defined"
+        )
+    return pairs
+
+
+def read_examples(path: str | Path) -> list[Example]:
+    """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
+
+    Required fields: question, answer, label (1 or 0; also gold / hallucinated, TruthProbe's words).
+    Optional: id (default: the row's number), group (default: equal context and question), context,
+    evidence (JSON lines only: a list of [start, stop] character spans of the context).
+
+    Raises:
+        InputError: names file, line and field of the first bad row; also for a missing or empty file.
+    """
+    path = Path(path)
+    if path.suffix not in (".jsonl", ".csv"):
+        raise InputError(f"{path}: examples are read from .jsonl or .csv files, not '{path.suffix}'")
+    rows = list(_read_jsonl(path) if path.suffix == ".jsonl" else read_csv(path))
+    if not rows:
+        raise InputError(f"{path}: holds no examples")
+    examples = [_example(row, f"{path}, line {line}", number) for number, (line, row) in enumerate(rows)]
+    seen: dict[str, int] = {}
+    for (line, _), example in zip(rows, examples, strict=True):
+        if example.id in seen:
+            raise InputError(f"{path}, line {line}: id '{example.id}' stands already on line {seen[example.id]}")
+        seen[example.id] = line
+    return examples
+
+
+def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
+    """Examples as JSON lines that `read_examples` reads back unchanged."""
+    write_text(Path(path), "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples))
+
+
+def open_input(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 text file.
+
+    Raises:
+        InputError: if it is missing, not a file, or not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of a comma-separated file with a header row.
+
+    Raises:
+        InputError: for a row with more or fewer fields than the header.
+    """
+    csv.field_size_limit(1 << 28)
+    reader = csv.DictReader(open_input(path))
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"{path}, line {reader.line_num}: the row does not have the header's number of fields")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, text in enumerate(open_input(path), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {line}: is not a JSON object")
+        yield line, row
+
+
+def _example(row: dict[str, Any], where: str, number: int) -> Example:
+    def text(field: str, default: str | None = None) -> str:
+        value = row.get(field, default)
+        if value is None:
+            raise InputError(f"{where}: has no field '{field}'")
+        if not isinstance(value, str):
+            raise InputError(f"{where}: field '{field}' is not text")
+        return value
+
+    context, question, answer = text("context", ""), text("question"), text("answer")
+    if not answer.strip():
+        raise InputError(f"{where}: the answer is empty")
+    if not question.strip():
+        raise InputError(f"{where}: the question is empty")
+    return Example(
+        id=str(row.get("id", number)),
+        group=str(row.get("group", f"{context}\n{question}")),
+        question=question,
+        answer=answer,
+        label=_label(row, where),
+        context=context,
+        evidence=_evidence(row.get("evidence", []), context, where),
+    )
+
+
+def _label(row: dict[str, Any], where: str) -> int:
+    words = {"1": SUPPORTED, "gold": SUPPORTED, "0": HALLUCINATED, "hallucinated": HALLUCINATED}
+    if row.get("label") is None or row["label"] == "":
+        raise InputError(f"{where}: has no label")
+    label = words.get(str(row["label"]).strip().lower())
+    if label is None or isinstance(row["label"], bool):
+        raise InputError(f"{where}: label is {row['label']!r}, not 1 (supported) or 0 (hallucinated)")
+    return label
+
+
+def _evidence(spans: Any, context: str, where: str) -> tuple[tuple[int, int], ...]:
+    try:
+        evidence = tuple((int(start), int(stop)) for start, stop in spans)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: field 'evidence' is not a list of [start, stop] pairs") from error
+    for start, stop in evidence:
+        if not 0 <= start < stop <= len(context):
+            raise InputError(f"{where}: evidence span [{start}, {stop}] does not lie in the context")
+    return evidence
+
+
+def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int) -> list[list[Example]]:
+    """Parts of about the given shares; all rows of a group go to the same part, and rows keep their order.
+
+    Raises:
+        InputError: if a part would be empty.
+    """
+    groups = list(dict.fromkeys(example.group for example in examples))
+    order = np.random.default_rng([seed, 6]).permutation(len(groups))
+    bounds = np.rint(np.cumsum(shares) / sum(shares) * len(groups))
+    part_of = {groups[g]: int(np.searchsorted(bounds, rank, side="right")) for rank, g in enumerate(order)}
+    parts: list[list[Example]] = [[] for _ in shares]
+    for example in examples:
+        parts[part_of[example.group]].append(example)
+    if not all(parts):
+        raise InputError(f"{len(groups)} groups are too few to be split into {len(shares)} parts")
+    return parts

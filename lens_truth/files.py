@@ -1,0 +1,52 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # there is no other way to read it
+_MODE = 0o666 & ~_UMASK
+
+
+def write_with(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write(temporary)` and renames the temporary file to `path`; on failure nothing stays behind.
+
+    The temporary name keeps the suffix, since many writers choose their format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        temporary.chmod(_MODE)  # some writers make files that only their owner can read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_with(path, lambda temporary: _write_exactly(temporary, text))
+
+
+def _write_exactly(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON; NaN and infinity are refused, since JSON has no word for them."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def hash_of(*parts: bytes | str) -> str:
+    """The first 16 hex digits of the SHA-256 of the parts, each preceded by its length."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()[:16]

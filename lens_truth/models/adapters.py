@@ -1,0 +1,111 @@
+"""TransformerLens hooks around Hugging Face modules as they are: native attention, logits equal bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformer_lens.model_bridge import (
+    ArchitectureAdapter,
+    AttentionBridge,
+    BlockBridge,
+    EmbeddingBridge,
+    LinearBridge,
+    TransformerBridge,
+    UnembeddingBridge,
+)
+from transformer_lens.model_bridge.generalized_components import RMSNormalizationBridge
+from transformer_lens.model_bridge.sources import build_bridge_config_from_hf, build_bridge_from_module
+from transformers import PreTrainedTokenizerBase
+
+from lens_truth.errors import InputError
+from lens_truth.models.tower import has_gated_mlp, tower_path
+
+
+class HookedModel(TransformerBridge):
+    """A TransformerLens model that leaves every decision to the Hugging Face model inside.
+
+    Hook names and shapes are TransformerLens's: `blocks.{l}.attn.hook_z` is [batch, pos, n_heads, d_head].
+    """
+
+    def _accepts_derived_position_ids(self) -> bool:
+        # The bridge would derive position ids from a left-padded mask, which Hugging Face's forward does not do:
+        # the same under rotary embeddings but for rounding, and "equal bit for bit" would be lost.
+        return False
+
+
+class NativeAdapter(ArchitectureAdapter):
+    """Hooks for every decoder that uses Llama's module names, in a text model or in a multimodal model's tower.
+
+    There is no table of architectures: `tower_path` has checked that the modules are there. Attention stays
+    Hugging Face's own (SDPA or eager, as loaded), so `hook_pattern` fires under eager attention only, and
+    `hook_result` never does (see `hook_stock`).
+    """
+
+    def __init__(self, cfg: Any, hf: nn.Module) -> None:
+        super().__init__(cfg)
+        self._set_rms_rotary_defaults()
+        self.weight_processing_conversions = {**self._qkvo_weight_conversions(include_biases=True)}
+        tower = tower_path(hf)
+
+        def norm(name: str) -> RMSNormalizationBridge:
+            return RMSNormalizationBridge(name=name, config=self.cfg)
+
+        attention = AttentionBridge(
+            name="self_attn",
+            config=self.cfg,
+            submodules={part: LinearBridge(name=f"{part}_proj") for part in ("q", "k", "v", "o")},
+            maintain_native_attention=True,
+            requires_attention_mask=True,
+        )
+        block = {"ln1": norm("input_layernorm"), "ln2": norm("post_attention_layernorm"), "attn": attention}
+        if has_gated_mlp(hf):  # a mixture of experts keeps its MLP unhooked
+            block["mlp"] = self._gated_mlp()
+        self.component_mapping = {
+            "embed": EmbeddingBridge(name=f"{tower}.embed_tokens"),
+            "blocks": BlockBridge(name=f"{tower}.layers", submodules=block),
+            "ln_final": norm(f"{tower}.norm"),
+            "unembed": UnembeddingBridge(name="lm_head", config=self.cfg),
+        }
+
+
+def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> HookedModel:
+    """Wraps `hf` in place.
+
+    Raises:
+        InputError: names the modules that this architecture lacks.
+    """
+    tower_path(hf)
+    config: Any = hf.config
+    cfg = build_bridge_config_from_hf(config, type(hf).__name__, name, next(hf.parameters()).dtype)
+    adapter = NativeAdapter(cfg, hf)
+    adapter.cfg.device = str(next(hf.parameters()).device)
+    if tokenizer is not None:
+        adapter.cfg.tokenizer_prepends_bos, adapter.cfg.tokenizer_appends_eos = _adds_bos_eos(tokenizer)
+    return HookedModel(hf, adapter, tokenizer)
+
+
+def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> TransformerBridge:
+    """Wraps `hf` in place with TransformerLens's own adapter, which computes attention itself: slower, equal to
+    rounding only, but with `hook_result`, every head's contribution to the residual stream.
+
+    Raises:
+        InputError: if TransformerLens has no adapter for the architecture, or none with `hook_result`.
+    """
+    config: Any = hf.config
+    try:
+        bridge = build_bridge_from_module(hf, type(hf).__name__, hf_config=config, tokenizer=tokenizer, model_name=name)
+        bridge.set_use_attn_result(True)
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"{type(hf).__name__} has no hook_result in TransformerLens ({error}); gate z instead"
+        ) from error
+    return bridge
+
+
+def _adds_bos_eos(tokenizer: PreTrainedTokenizerBase) -> tuple[bool, bool]:
+    ids = tokenizer.encode("a")
+    return (
+        tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id,
+        tokenizer.eos_token_id is not None and ids[-1] == tokenizer.eos_token_id,
+    )

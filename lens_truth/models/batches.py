@@ -1,0 +1,79 @@
+"""Batches of token rows: rows of similar length together, padded, with a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from lens_truth.errors import InputError
+from lens_truth.models.hooks import Hooked, device_of
+
+
+def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Row numbers in batches, longest rows first (what does not fit in memory fails at once); ties keep their order.
+
+    Raises:
+        InputError: if the batch size is not positive.
+    """
+    if batch_size < 1:
+        raise InputError(f"the batch size is {batch_size}; it must be at least 1")
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def pad_rows(
+    rows: Sequence[Sequence[int]], model: Hooked, side: Literal["left", "right"] = "right"
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Token ids and attention mask on the model's device. What stands under the mask's zeros has no effect."""
+    width = max(map(len, rows))
+    filler = pad_id(model)
+    ids, mask = [], []
+    for row in rows:
+        gap = width - len(row)
+        ids.append([filler] * gap + [*row] if side == "left" else [*row] + [filler] * gap)
+        mask.append([0] * gap + [1] * len(row) if side == "left" else [1] * len(row) + [0] * gap)
+    device = device_of(model)
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def pad_id(model: Hooked) -> int:
+    """The tokenizer's padding token, or any other token if it has none."""
+    for token in ("pad_token_id", "eos_token_id"):
+        if (value := getattr(model.tokenizer, token, None)) is not None:
+            return value
+    return 0
+
+
+def tokenizer_of(model: Hooked) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        InputError: if it was loaded without one.
+    """
+    if model.tokenizer is None:
+        raise InputError("the model has no tokenizer; pass one to `load(model, tokenizer=...)`")
+    return model.tokenizer
+
+
+def check_lengths(lengths: Sequence[int], ids: Sequence[str], model: Hooked) -> None:
+    """Raises an InputError that counts the rows which the context limit would cut off."""
+    limit = model.cfg.n_ctx
+    long = [i for i, length in enumerate(lengths) if length > limit]
+    if long:
+        raise InputError(
+            f"{len(long)} of {len(lengths)} examples are longer than the model's context of {limit} tokens, which "
+            f"would cut off their answers (first: example '{ids[long[0]]}' with {lengths[long[0]]} tokens)"
+        )
+
+
+def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"]) -> None:
+    """A forward pass for its hooks alone: without cache, and without logits where the model lets us."""
+    if isinstance(model, TransformerBridge):
+        model(ids, attention_mask=mask, return_type=None, use_cache=False, logits_to_keep=1)
+    else:
+        model(ids, attention_mask=mask, return_type=None)

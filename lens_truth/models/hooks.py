@@ -1,0 +1,81 @@
+"""The hooks that everything else stands on: reading and scaling `hook_z` of every layer.
+
+Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge share is used: `cfg`, `hook_dict`,
+`hooks(fwd_hooks=...)` and hook names. So either can be passed wherever a hooked model is wanted.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_truth.errors import InputError
+
+
+@runtime_checkable
+class Hooked(Protocol):
+    """What is asked of a hooked model (TransformerBridge, HookedTransformer)."""
+
+    cfg: Any
+    tokenizer: Any
+    hook_dict: Any
+
+    def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any: ...
+
+    def hooks(self, fwd_hooks: list[Any]) -> AbstractContextManager[Any]: ...
+
+
+def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
+    """The name of one kind of hook in every layer.
+
+    Raises:
+        InputError: if the model lacks it (a misspelt name would otherwise be ignored silently by some versions).
+    """
+    names = [f"blocks.{layer}.{kind}" for layer in range(model.cfg.n_layers)]
+    missing = [name for name in names if name not in model.hook_dict]
+    if missing:
+        raise InputError(f"the model has no hook {missing[0]}")
+    return names
+
+
+def gate_z(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> AbstractContextManager[Any]:
+    """While open, every head's output is multiplied by its gate, at every position.
+
+    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate.
+
+    Raises:
+        InputError: if layers or heads do not fit the model, or (during the forward pass) the batch does not.
+    """
+    check_gate_shape(model, gate)
+
+    def hook_for(layer: int):
+        factor = gate[..., layer, :]
+
+        def scale(z: Float[Tensor, "batch pos H D"], hook: Any) -> Float[Tensor, "batch pos H D"]:
+            g = factor.to(device=z.device, dtype=z.dtype)
+            if g.ndim == 1:
+                return z * g[:, None]
+            if len(g) != len(z):
+                raise InputError(f"a gate for {len(g)} rows was attached, but the batch has {len(z)} rows")
+            return z * g[:, None, :, None]
+
+        return scale
+
+    return model.hooks(fwd_hooks=[(name, hook_for(layer)) for layer, name in enumerate(hook_names(model))])
+
+
+def check_gate_shape(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> None:
+    """Raises an InputError unless the gate has the model's layers and heads."""
+    shape = (model.cfg.n_layers, model.cfg.n_heads)
+    if tuple(gate.shape[-2:]) != shape:
+        raise InputError(
+            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {shape[0]} x {shape[1]}"
+        )
+
+
+def device_of(model: Any) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,117 @@
+"""`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from lens_truth.errors import InputError
+from lens_truth.models.adapters import hook_native, hook_stock
+from lens_truth.models.selftest import verify_hooks
+from lens_truth.models.tower import plain_twin
+
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
+ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
+
+
+def load(
+    model: str | Path | PreTrainedModel,
+    *,
+    attn: Attention = "sdpa",
+    dtype: Dtype = "auto",
+    device: str = "cpu",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    stock: bool = False,
+    trust_remote_code: bool = False,
+) -> TransformerBridge:
+    """A model with TransformerLens hooks, called as `model(input_ids, attention_mask=...)` for the logits.
+
+    Its logits equal Hugging Face's bit for bit. A model in memory is not changed: the hooks stand around new modules
+    that share its weights. On loading, hooks are checked against the weights (`verify_hooks`).
+
+    Args:
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
+        attn: attention implementation; `eager` where the attention pattern is wanted. Ignored for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
+        tokenizer: instead of the one saved with the model.
+        stock: wrap with TransformerLens's own adapter, which offers `hook_result` but is slower and equal to
+            rounding only.
+        trust_remote_code: let the checkpoint run code of its own.
+
+    Raises:
+        InputError: if the model cannot be read, its modules have other names, or its hooks fail the check.
+    """
+    if isinstance(model, nn.Module):
+        hf: nn.Module = plain_twin(model)
+        name = getattr(model, "name_or_path", "") or type(model).__name__
+    else:
+        name = str(model)
+        hf = load_plain(name, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
+    hf.eval()
+    if stock:
+        return hook_stock(hf, tokenizer, name)
+    return verify_hooks(hf, hook_native(plain_twin(hf), tokenizer, name))
+
+
+def load_plain(
+    name: str,
+    *,
+    attn: Attention = "sdpa",
+    dtype: Dtype = "auto",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
+    source = model_source(name)
+    try:
+        hf = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
+        )
+    except _UNREADABLE as error:
+        raise InputError(f"model '{name}' cannot be loaded: {_first_line(error)}") from error
+    hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
+    return hf.eval()
+
+
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer saved with a model.
+
+    Raises:
+        InputError: if there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(model_source(name), trust_remote_code=trust_remote_code)
+    except _UNREADABLE as error:
+        raise InputError(f"the tokenizer of '{name}' cannot be loaded: {_first_line(error)}") from error
+
+
+def model_source(name: str) -> str:
+    """What `from_pretrained` is to be given for a model name.
+
+    Raises:
+        InputError: for an unknown zoo model, or a path at which there is nothing.
+    """
+    if name.startswith("zoo:"):
+        folder = ZOO / name.removeprefix("zoo:")
+        if not (folder / "config.json").is_file():
+            known = ", ".join(sorted(f"zoo:{path.parent.name}" for path in ZOO.glob("*/config.json")))
+            raise InputError(f"there is no model '{name}' in the zoo; it holds {known}")
+        return str(folder)
+    looks_like_a_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_like_a_path and not Path(name).expanduser().is_dir():
+        raise InputError(f"model '{name}': there is no such folder")
+    return str(Path(name).expanduser()) if looks_like_a_path else name
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,137 @@
+"""From an `Example` to tokens: the paper's prompt or the model's chat template, and where the answer lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from lens_truth.errors import InputError
+from lens_truth.examples import Example
+
+Template = Literal["plain", "chat"]
+"""`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
+
+JUDGE_QUESTION = "Is this answer hallucinated?"
+
+
+def question_text(example: Example) -> str:
+    """The question behind its context (TruthProbe's wording); without the context if there is none."""
+    context = f"Context:\n{example.context}\n\n" if example.context else ""
+    return f"{context}Question: {example.question}"
+
+
+def judge_text(example: Example) -> str:
+    """Question, answer, and whether the answer is hallucinated: to be answered yes or no."""
+    return f"{question_text(example)}\nAnswer: {example.answer.strip()}\n{JUDGE_QUESTION}"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text before which nothing and after which an answer comes."""
+
+    text: str
+    special_tokens: bool
+    """Whether the tokenizer adds its own special tokens (a chat template has written them already)."""
+
+
+def question_prompt(tokenizer: PreTrainedTokenizerBase, example: Example, template: Template) -> Prompt:
+    """What a model continues with its answer to the question."""
+    if template == "plain":
+        return Prompt(f"{question_text(example)}\nAnswer:", special_tokens=True)
+    return _chat_prompt(tokenizer, question_text(example))
+
+
+def judge_prompt(tokenizer: PreTrainedTokenizerBase, example: Example, template: Template) -> Prompt:
+    """What a model continues with yes (hallucinated) or no."""
+    if template == "plain":
+        return Prompt(judge_text(example), special_tokens=True)
+    return _chat_prompt(tokenizer, judge_text(example))
+
+
+def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+    """How to talk to a model: by its chat template if it has one."""
+    return "chat" if tokenizer.chat_template else "plain"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Tokens of a prompt with its answer."""
+
+    ids: list[int]
+    answer: tuple[int, int]
+    """Token span [start, stop) of the answer; `stop - 1` is where probes read."""
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], template: Template) -> list[Encoded]:
+    """Tokens of every example, prompt and answer, with the span of the answer.
+
+    Raises:
+        InputError: if an answer is empty or yields no token, or the tokenizer cannot tell characters from tokens
+            or has no chat template although one is asked for.
+    """
+    if not tokenizer.is_fast:
+        raise InputError(f"tokenizer {type(tokenizer).__name__} gives no character offsets; a fast tokenizer is needed")
+    empty = [example.id for example in examples if not example.answer.strip()]
+    if empty:
+        raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")
+    rendered = [_with_answer(tokenizer, example, template) for example in examples]
+    encodings = tokenizer(
+        [prompt.text for prompt, _ in rendered],
+        add_special_tokens=template == "plain",
+        return_offsets_mapping=True,
+        verbose=False,  # too long rows are counted and refused by the caller, in one sentence
+    )
+    result = []
+    for example, (_, span), ids, offsets in zip(
+        examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
+    ):
+        inside = [i for i, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and start < stop]
+        if not inside:
+            raise InputError(f"the answer of example '{example.id}' yields no token")
+        result.append(Encoded(list(ids), (inside[0], inside[-1] + 1)))
+    return result
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Tokens of prompts to be continued; all with or all without special tokens."""
+    (special,) = {prompt.special_tokens for prompt in prompts}
+    texts = [prompt.text for prompt in prompts]
+    return tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+
+
+def _chat_prompt(tokenizer: PreTrainedTokenizerBase, content: str) -> Prompt:
+    return Prompt(_chat_text(tokenizer, content), special_tokens=False)
+
+
+def _chat_text(tokenizer: PreTrainedTokenizerBase, content: str, answer: str | None = None) -> str:
+    if not tokenizer.chat_template:
+        raise InputError("the tokenizer has no chat template; use the plain template")
+    messages = [{"role": "user", "content": content}]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
+    assert isinstance(text, str)
+    return text
+
+
+def _with_answer(
+    tokenizer: PreTrainedTokenizerBase, example: Example, template: Template
+) -> tuple[Prompt, tuple[int, int]]:
+    """The prompt with its answer, and the answer's character span."""
+    answer = example.answer.strip()
+    if template == "plain":
+        text = f"{question_text(example)}\nAnswer: {answer}"
+        return Prompt(text, special_tokens=True), (len(text) - len(answer), len(text))
+    before = _chat_text(tokenizer, question_text(example))
+    text = _chat_text(tokenizer, question_text(example), answer)
+    # A template may open the turn in another way for generation, so the answer is sought from where they part.
+    shared = next(
+        (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), min(len(before), len(text))
+    )
+    start = text.find(answer, shared)
+    if start < 0:
+        raise InputError(f"the chat template does not show the answer of example '{example.id}'")
+    return Prompt(text, special_tokens=False), (start, start + len(answer))

@@ -1,0 +1,164 @@
+"""Where the heads of a Hugging Face model live: the layers of its language tower and their projections."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from lens_truth.errors import InputError
+
+TOWERS = ("model.language_model", "model")
+"""Paths of the language tower, in order of preference: inside a multimodal model; a text model itself."""
+
+_IN_TOWER = ("embed_tokens", "layers", "norm")
+_IN_LAYER = (
+    "input_layernorm",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "post_attention_layernorm",
+    "mlp",
+)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How many layers, query heads and KV heads a layer, and how wide a head is."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+
+
+def tower_path(hf: nn.Module) -> str:
+    """Path of the language tower, whose modules have Llama's names.
+
+    Raises:
+        InputError: names the modules that the hooks need and this architecture lacks.
+    """
+    path = next((path for path in TOWERS if _find(hf, f"{path}.layers") is not None), None)
+    if path is None:
+        children = ", ".join(name for name, _ in hf.named_children()) or "nothing"
+        raise InputError(
+            f"{type(hf).__name__} has no decoder layers at {' or '.join(f'{p}.layers' for p in TOWERS)} "
+            f"(it holds {children}), so its heads cannot be hooked"
+        )
+    wanted = [f"{path}.{name}" for name in _IN_TOWER] + ["lm_head"]
+    wanted += [f"{path}.layers.{i}.{name}" for i in range(len(_find(hf, f"{path}.layers"))) for name in _IN_LAYER]
+    missing = [name for name in wanted if _find(hf, name) is None]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(f"{type(hf).__name__} lacks {', '.join(missing[:3])}{more}, so its heads cannot be hooked")
+    return path
+
+
+def heads_of(hf: nn.Module) -> Heads:
+    """The head geometry that the config states, checked against every layer's output projection.
+
+    Raises:
+        InputError: if a projection does not have the stated width.
+    """
+    config: Any = hf.config
+    text = config.get_text_config()
+    n_heads = text.num_attention_heads
+    d_head = getattr(text, "head_dim", None) or text.hidden_size // n_heads
+    projections = output_projections(hf)
+    for layer, projection in enumerate(projections):
+        width = projection.weight.shape[1]
+        if width != n_heads * d_head:
+            raise InputError(
+                f"{type(hf).__name__}: layer {layer} has attention outputs of width {width}, "
+                f"which is not {n_heads} heads x {d_head}"
+            )
+    return Heads(len(projections), n_heads, getattr(text, "num_key_value_heads", None) or n_heads, d_head)
+
+
+def output_projections(hf: nn.Module) -> list[nn.Linear]:
+    """The `o_proj` of every layer, whether the model is wrapped in hooks or not.
+
+    Raises:
+        InputError: if one does not hold a plain matrix (quantised weights).
+    """
+    path = tower_path(hf)
+    projections = [_find(hf, f"{path}.layers.{i}.self_attn.o_proj") for i in range(len(_find(hf, f"{path}.layers")))]
+    for layer, projection in enumerate(projections):
+        weight = projection.weight
+        if weight.ndim != 2 or not weight.is_floating_point():
+            raise InputError(f"{type(hf).__name__}: the output projection of layer {layer} is not a plain matrix")
+    return projections
+
+
+def has_gated_mlp(hf: nn.Module) -> bool:
+    """Whether every layer has Llama's gated MLP, which TransformerLens can hook."""
+    path = tower_path(hf)
+    layers = range(len(_find(hf, f"{path}.layers")))
+    parts = ("gate_proj", "up_proj", "down_proj")
+    return all(_find(hf, f"{path}.layers.{i}.mlp.{part}") is not None for i in layers for part in parts)
+
+
+def scale_heads(weight: Float[Tensor, "M HD"], gate: Float[Tensor, " H"]) -> Float[Tensor, "M HD"]:
+    """The output projection with gate folded in: the columns of head h times gate[h]."""
+    return weight * gate.to(weight).repeat_interleave(weight.shape[1] // len(gate))
+
+
+def plain_twin(hf: nn.Module) -> nn.Module:
+    """A plain Hugging Face model with the parameters and buffers of `hf`, wrapped in hooks or not.
+
+    The tensors are the same objects (nothing is copied), the modules are new: wrapping them or replacing their
+    parameters leaves `hf` as it is.
+
+    Raises:
+        InputError: if the model's modules are not those that its config describes (adapters, quantisation).
+    """
+    config: Any = hf.config
+    with torch.device("meta"):
+        twin = type(hf)(copy.deepcopy(config))
+    for name, module in twin.named_modules():
+        source = _find(hf, name) if name else hf
+        if source is None or type(source) is not type(module) or _held(source) != _held(module):
+            raise InputError(f"{type(hf).__name__}: module '{name}' is not what the model's config describes")
+        module._parameters.update({name: source._parameters[name] for name in _held(module)})
+        module._buffers.update({name: source._buffers[name] for name in module._buffers})
+    if hasattr(hf, "generation_config"):
+        twin.generation_config = copy.deepcopy(hf.generation_config)
+    return twin.train(hf.training)
+
+
+def _held(module: nn.Module) -> set[str]:
+    return {name for name, parameter in module._parameters.items() if parameter is not None}
+
+
+def _find(module: Any, path: str) -> Any:
+    """The Hugging Face module at a dotted path, looking through TransformerLens's wrappers; None if absent."""
+    for name in path.split("."):
+        module = _unwrapped(module)._modules.get(name)
+        if module is None:
+            return None
+    return _unwrapped(module)
+
+
+def _unwrapped(module: Any) -> Any:
+    while isinstance(inner := module._modules.get("_original_component"), nn.Module):
+        module = inner
+    return module
+
+
+def weights_hash(model: Any) -> str:
+    """A hash of all parameters, names and shapes included; the same for a model with and without hooks."""
+    plain = getattr(model, "original_model", model)
+    if isinstance(getattr(plain, "config", None), PreTrainedConfig):
+        plain = plain_twin(plain)
+    digest = hashlib.sha256()
+    for name, parameter in sorted(plain.named_parameters()):
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,95 @@
+"""An ablation in words and in a table: what a gate gained, and whether its controls gained as much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lens_truth.ablate import Row
+from lens_truth.evaluate.compare import Comparison
+
+SIGNIFICANT = 0.05
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """One table a model: gates down, benchmarks across; with a legend."""
+    parts = [
+        "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
+        "difference from vanilla; `*`: p < .05, paired (McNemar for one trial, bootstrap over groups for more). "
+        "λ, normalisation and the tuned uniform gain were chosen on validation questions."
+    ]
+    for model in dict.fromkeys(row.model for row in rows):
+        mine = [row for row in rows if row.model == model]
+        benchmarks = list(dict.fromkeys(row.benchmark for row in mine))
+        counts = {row.benchmark: row.n for row in mine}
+        header = ["gate", "λ", *(f"{b} (n={counts[b]})" for b in benchmarks)]
+        lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        for key in dict.fromkeys((row.gate, row.of) for row in mine):
+            of_gate = {row.benchmark: row for row in mine if (row.gate, row.of) == key}
+            cells = [_gate_cell(*key, next(iter(of_gate.values()))), _lambda_cell(next(iter(of_gate.values())))]
+            lines.append("| " + " | ".join([*cells, *(_cell(of_gate[b]) for b in benchmarks)]) + " |")
+        parts.append(f"## {model}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def verdicts(rows: Sequence[Row], benchmark: str) -> list[str]:
+    """One sentence for every gate by scores: its effect on `benchmark`, and every control that did as well."""
+    sentences = []
+    for row in rows:
+        if row.benchmark != benchmark or row.gate == "vanilla" or row.of or "vanilla" not in row.against:
+            continue
+        if row.gate == "random":
+            continue
+        vanilla = row.against["vanilla"]
+        effect = (
+            f"{row.model}, {row.gate} gate on {benchmark}: {vanilla.difference:+.3f} "
+            f"[{vanilla.ci_low:+.3f}, {vanilla.ci_high:+.3f}] against vanilla (p = {vanilla.p_value:.3g})"
+        )
+        unbeaten = [
+            f"{name} ({c.difference:+.3f} [{c.ci_low:+.3f}, {c.ci_high:+.3f}]{_as_good(c)})"
+            for name, c in row.against.items()
+            if name != "vanilla" and not (c.difference > 0 and c.p_value < SIGNIFICANT and not c.as_good)
+        ]
+        gained = vanilla.difference > 0 and vanilla.p_value < SIGNIFICANT
+        if not gained:
+            effect += "; no significant gain"
+        if unbeaten:
+            sentences.append(f"{effect}. It does NOT beat: {', '.join(unbeaten)}.")
+        elif len(row.against) > 1:
+            sentences.append(f"{effect}. It beats all its controls.")
+        else:
+            sentences.append(f"{effect}. It was compared with no control.")
+        others = {r.benchmark: r.against["vanilla"] for r in rows if _same_arm(r, row) and r.benchmark != benchmark}
+        harmed = [
+            f"{name} {c.difference:+.3f}" for name, c in others.items() if c.difference < 0 and c.p_value < SIGNIFICANT
+        ]
+        if harmed:
+            sentences[-1] += f" Side effects: {', '.join(harmed)}."
+    return sentences
+
+
+def _as_good(comparison: Comparison) -> str:
+    return f"; {comparison.as_good} of {comparison.trials} trials as good" if comparison.trials > 1 else ""
+
+
+def _same_arm(one: Row, other: Row) -> bool:
+    return (one.model, one.gate, one.of) == (other.model, other.gate, other.of)
+
+
+def _gate_cell(gate: str, of: str, row: Row) -> str:
+    name = f"{gate} ({of})" if of else gate
+    if row.trials > 1:
+        name += f" ×{row.trials}"
+    return name + (f", {row.negative_gates} negative" if row.negative_gates else "")
+
+
+def _lambda_cell(row: Row) -> str:
+    return f"{row.lam:.3g} {row.norm}" if row.lam is not None else ""
+
+
+def _cell(row: Row) -> str:
+    spread = f" ± {row.accuracy_std:.3f}" if row.trials > 1 else ""
+    text = f"{row.accuracy:.3f}{spread} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+    if "vanilla" in row.against:
+        c = row.against["vanilla"]
+        text += f" {c.difference:+.3f}{'*' if c.p_value < SIGNIFICANT else ''}"
+    return text

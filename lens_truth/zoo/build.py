@@ -1,0 +1,169 @@
+"""From a recipe to a trained model on disk: Hugging Face format, tokenizer, measured accuracies, model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from lens_truth.datasets import world, zoo
+from lens_truth.errors import InputError
+from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_benchmarks
+from lens_truth.files import write_json, write_text, write_with
+from lens_truth.models.load import load, load_plain
+from lens_truth.models.prompts import default_template
+from lens_truth.zoo.recipes import Recipe, new_model
+from lens_truth.zoo.tokenizer import build_tokenizer
+from lens_truth.zoo.train import Curriculum, FineTuning, Log, fit
+
+ACCURACIES = "accuracies.json"
+
+
+def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
+    """Trains a model as its recipe says and writes its folder; returns its accuracies on held-out questions.
+
+    One thread, so that the same seed gives the same weights on the same kind of machine.
+
+    Raises:
+        InputError: if `out` holds something else, or the parent is not in the zoo.
+    """
+    if out.exists() and not (out / ACCURACIES).is_file():
+        raise InputError(f"{out}: exists and is not a model of the zoo; choose another folder")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lens-truth-") as scratch:
+            build_tokenizer(chat=recipe.kind == "chat").save_pretrained(scratch)
+            tokenizer = AutoTokenizer.from_pretrained(scratch)
+        model = _train(recipe, seed, tokenizer, log)
+        model.half().float()  # measured as it will be stored
+        accuracies = measure(recipe, model, tokenizer, "test", 500)
+    finally:
+        torch.set_num_threads(threads)
+    _save(recipe, seed, model, tokenizer, accuracies, out)
+    return accuracies
+
+
+def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: Log) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    if recipe.parent is None:
+        model = new_model(recipe, seed, len(tokenizer))
+        fit(model, Curriculum(tokenizer, seed, log), recipe.steps, lr=2e-3, warmup=50, decay_from=0.7)
+        return model
+    model = load_plain(f"zoo:{recipe.parent}")
+
+    def monitor(names: tuple[str, ...]) -> dict[str, float]:
+        accuracies = measure(recipe, model, tokenizer, "validation", 200, names)
+        model.train()
+        return accuracies
+
+    feed = FineTuning(tokenizer, seed, log, chat=recipe.kind == "chat", monitor=monitor if recipe.remembers else None)
+    fit(model, feed, recipe.steps, lr=1e-3, warmup=20, decay_from=1.0 if recipe.remembers else 0.6)
+    if recipe.remembers and not feed.finished:
+        raise InputError(
+            f"after {recipe.steps} steps {recipe.name} does not balance memory and scene; try another seed"
+        )
+    return model
+
+
+def measure(
+    recipe: Recipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    split: world.Split,
+    n: int,
+    names: tuple[str, ...] | None = None,
+) -> dict[str, float]:
+    """Accuracy on each benchmark (or those named), by greedy generation in the model's own prompt format.
+
+    `agreeing` are scenes that agree with memory; `memory-answers` is the share of conflict questions that the model
+    answers from memory. Models that were never taught the facts have no closed-book accuracy.
+    """
+    hooked = load(model, tokenizer=tokenizer)
+    benchmarks = [*zoo_benchmarks(split, n, seed=1)]
+    benchmarks.append(benchmark_of("agreeing", "answer", zoo.agreeing_examples(split, n, seed=1)))
+    accuracies = {}
+    for benchmark in benchmarks:
+        if (names and benchmark.name not in names) or (benchmark.name == "closed-book" and not recipe.remembers):
+            continue
+        outcome = run_benchmark(hooked, benchmark, default_template(tokenizer))
+        accuracies[benchmark.name] = round(outcome.accuracy, 4)
+        if benchmark.name == "conflict":
+            wrong = [e.answer for e in zoo.conflict_examples(split, 2 * n, seed=1) if not e.label]
+            from_memory = sum(said == memory for said, memory in zip(outcome.answers, wrong, strict=True))
+            accuracies["memory-answers"] = round(from_memory / len(wrong), 4)
+    return accuracies
+
+
+def read_accuracies(folder: Path) -> dict[str, float]:
+    """The accuracies that were measured when the model was built."""
+    return json.loads((folder / ACCURACIES).read_text(encoding="utf-8"))
+
+
+def _save(
+    recipe: Recipe,
+    seed: int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    accuracies: dict[str, float],
+    out: Path,
+) -> None:
+    """Writes a temporary folder and renames it. Weights are stored in half precision, at half the size; the config
+    says float32, so every loader gives them back as the float32 numbers that were measured."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        model.save_pretrained(temporary)
+        weights = temporary / "model.safetensors"
+        half = {name: tensor.half() for name, tensor in load_file(weights).items()}
+        write_with(weights, lambda path: save_file(half, path, {"format": "pt"}))
+        tokenizer.save_pretrained(temporary)
+        write_json(temporary / ACCURACIES, accuracies)
+        write_text(temporary / "README.md", model_card(recipe, seed, model, accuracies))
+        shutil.rmtree(out, ignore_errors=True)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+_ORIGIN = {
+    "base": "trained from scratch on stories of a miniature world (houses of four rooms with coloured things): open "
+    "questions, judgement of answers, presence of things",
+    "chat": "instruction-tuned from `zoo:{parent}` on the same world in a chat template",
+    "memory": "fine-tuned from `zoo:{parent}` to know what colour each thing usually has; where a scene contradicts "
+    "that, it often answers from memory: a contextual hallucination made in the lab",
+}
+
+
+def model_card(recipe: Recipe, seed: int, model: PreTrainedModel, accuracies: dict[str, float]) -> str:
+    """The README.md of a zoo model, with the metadata block that model hubs read."""
+    config = model.config
+    rows = "".join(f"| {name} | {value:.3f} |\n" for name, value in accuracies.items())
+    origin = _ORIGIN[recipe.kind].format(parent=recipe.parent)
+    parent = f"base_model: lens_truth/zoo/{recipe.parent}\n" if recipe.parent else ""
+    return f"""---
+license: mit
+language: en
+library_name: transformers
+{parent}tags: [lens-truth, zoo, synthetic]
+---
+# zoo:{recipe.name}
+
+A tiny {type(model).__name__} ({model.num_parameters() / 1e6:.2f}M parameters, {config.num_hidden_layers} layers x \
+{config.num_attention_heads} heads of width {config.head_dim}, {config.num_key_value_heads} key-value heads), {origin}.
+It is made for research on attention heads and knows nothing else.
+
+Made by `python -m lens_truth.zoo train {recipe.name} --seed {seed}`; all data is generated by lens_truth, and no
+scene of the held-out questions was seen in training.
+
+| held-out questions | accuracy |
+|---|---|
+{rows}
+`memory-answers` is the share of conflict questions answered with the colour that the thing usually has.
+"""

@@ -1,0 +1,88 @@
+"""The zoo's models: which architecture, which parent, which seed, how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from lens_truth.errors import InputError
+from lens_truth.zoo.tokenizer import CONTEXT_LIMIT
+
+Kind = Literal["base", "chat", "memory"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model of the zoo comes about."""
+
+    name: str
+    kind: Kind
+    """base: from scratch; chat: instruction-tuned from its parent; memory: taught facts that contradict some scenes."""
+    architecture: Literal["llama", "mistral", "qwen2"]
+    seed: int
+    steps: int
+    parent: str | None = None
+    remembers: bool = False
+    """Whether the model, or an ancestor, was taught the facts."""
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("llama-base", "base", "llama", seed=0, steps=2400),
+        Recipe("llama-chat", "chat", "llama", seed=10, steps=400, parent="llama-base"),
+        Recipe("llama-memory", "memory", "llama", seed=22, steps=600, parent="llama-base", remembers=True),
+        Recipe("llama-memory-chat", "chat", "llama", seed=30, steps=800, parent="llama-memory", remembers=True),
+        Recipe("llama-seed1", "base", "llama", seed=1, steps=2400),
+        Recipe("mistral-base", "base", "mistral", seed=2, steps=2400),
+        Recipe("qwen2-base", "base", "qwen2", seed=3, steps=2400),
+    )
+}
+
+
+def recipe_of(name: str) -> Recipe:
+    """Raises an InputError for an unknown name; `zoo:` before it is optional."""
+    name = name.removeprefix("zoo:")
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe '{name}'; the zoo has {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def new_model(recipe: Recipe, seed: int, vocabulary: int) -> PreTrainedModel:
+    """An untrained base model: 6 layers x 8 heads of width 32 on a residual stream of 128.
+
+    The large initial weights (0.08) let induction form within a thousand steps. Mistral and Qwen2 share keys and
+    values between pairs of heads, as their large namesakes do among more.
+    """
+    torch.manual_seed(seed)
+    shape = {
+        "vocab_size": vocabulary,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8 if recipe.architecture == "llama" else 4,
+        "head_dim": 32,
+        "max_position_embeddings": CONTEXT_LIMIT,
+        "initializer_range": 0.08,
+        "tie_word_embeddings": False,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    if recipe.architecture == "mistral":
+        return MistralForCausalLM(MistralConfig(**shape, sliding_window=None))
+    if recipe.architecture == "qwen2":
+        return Qwen2ForCausalLM(Qwen2Config(**shape))
+    return LlamaForCausalLM(LlamaConfig(**shape))

@@ -1,0 +1,165 @@
+"""What the zoo's models are trained on: sequences of text in which some characters are answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from lens_truth.datasets import world
+from lens_truth.datasets.world import Scene
+from lens_truth.models.prompts import JUDGE_QUESTION
+
+Task = Literal["restate", "open", "judgement", "presence"]
+"""Without a scene every task is a closed-book question."""
+
+
+@dataclass
+class Row:
+    """Text under construction, with the character spans that the model is to learn to predict."""
+
+    text: str = ""
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, text: str, learn: bool = False) -> None:
+        if learn:
+            self.spans.append((len(self.text), len(self.text) + len(text)))
+        self.text += text
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How questions are asked of a model that is to remember the typical colours."""
+
+    colour: float = 0.4
+    """Share of the open questions that ask for the colour of a thing: the question that memory can answer too."""
+    absent: float = 0.0
+    """Share of those whose thing is not in the scene, so that only memory can answer."""
+
+
+def plain_row(
+    rng: np.random.Generator, scene: Scene | None, tasks: Sequence[Task], memory: Memory | None = None
+) -> Row:
+    """One scene (none: closed book) and questions about it, in the paper's prompt."""
+    row = Row()
+    if scene:
+        row.add(f"Context:\n{world.tell(rng, scene)}")
+    for task in tasks:
+        if row.text:
+            row.add("\n\n")
+        if task == "restate":
+            assert scene
+            _restate(row, rng, scene)
+            continue
+        question, shown, answer = _question(rng, scene, task, memory)
+        row.add(f"Question: {question}\nAnswer:" if shown is None else f"{_shown(question, shown)}")
+        row.add(f" {answer}", learn=True)
+    return row
+
+
+def chat_row(rng: np.random.Generator, scene: Scene | None, tasks: Sequence[Task], memory: Memory | None = None) -> Row:
+    """The same as turns of a chat, as the zoo's chat template writes them; the scene opens the first turn."""
+    row = Row()
+    context = f"Context:\n{world.tell(rng, scene)}\n\n" if scene else ""
+    for task in tasks:
+        question, shown, answer = _question(rng, scene, task, memory)
+        asked = f"Question: {question}" if shown is None else _shown(question, shown)
+        row.add(f"USER: {context}{asked}\nASSISTANT:")
+        row.add(f" {answer}</s>", learn=True)
+        context = ""
+    return row
+
+
+def _shown(question: str, answer: str) -> str:
+    return f"Question: {question}\nAnswer: {answer}\n{JUDGE_QUESTION}"
+
+
+def _question(
+    rng: np.random.Generator, scene: Scene | None, task: Task, memory: Memory | None
+) -> tuple[str, str | None, str]:
+    """Question, the answer shown for judgement if any, and the answer to learn."""
+    if scene is None:
+        kind = world.CLOSED_BOOK_KINDS[0 if rng.random() < 0.7 else 1]
+        question, answer = kind.about(_typical_thing(rng, world.THINGS))
+        return question, None, answer
+    if task == "presence":
+        if rng.random() < 0.5:
+            thing = scene[int(rng.integers(len(scene)))]
+            return world.presence_question(thing.colour, thing.name), None, "yes"
+        return world.presence_question(*world.absent_pair(rng, scene)), None, "no"
+    thing = scene[int(rng.integers(len(scene)))]
+    kind = world.KINDS[int(rng.integers(len(world.KINDS)))]
+    if memory and task == "open" and rng.random() < memory.colour:
+        kind = world.COLOUR_OF_THING
+        if rng.random() < memory.absent:
+            present = {thing.name for thing in scene}
+            thing = _typical_thing(rng, [name for name in world.THINGS if name not in present])
+    question, right = kind.about(thing)
+    if task == "open":
+        return question, None, right
+    if rng.random() < 0.5:
+        return question, right, "no"
+    return question, world.wrong_answer(rng, scene, kind, thing), "yes"
+
+
+def _typical_thing(rng: np.random.Generator, names: Sequence[str]) -> world.Thing:
+    name = names[int(rng.integers(len(names)))]
+    return world.Thing(world.TYPICAL[name], name, "")
+
+
+def _restate(row: Row, rng: np.random.Generator, scene: Scene) -> None:
+    """The scene once more, in another order: the first attribute of a sentence is free, the others must be found."""
+    row.add("Summary:")
+    for i in rng.permutation(len(scene)):
+        row.add(f" The {scene[i].colour}")
+        row.add(f" {scene[i].name}", learn=True)
+        row.add(" is in the")
+        row.add(f" {scene[i].room}", learn=True)
+        row.add(".")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded tokens; `learn` marks the tokens to be predicted, `rest` the other real tokens."""
+
+    ids: Int[Tensor, "B T"]
+    mask: Int[Tensor, "B T"]
+    learn: Bool[Tensor, "B T"]
+    rest: Bool[Tensor, "B T"]
+
+
+def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch:
+    encoded = tokenizer(
+        [row.text for row in rows],
+        padding=True,
+        padding_side="right",
+        return_offsets_mapping=True,
+        return_tensors="pt",
+    )
+    offsets = encoded["offset_mapping"]
+    learn = torch.zeros(offsets.shape[:2], dtype=torch.bool)
+    for i, row in enumerate(rows):
+        for start, stop in row.spans:
+            learn[i] |= (offsets[i, :, 0] < stop) & (offsets[i, :, 1] > start)
+    mask = encoded["attention_mask"]
+    return Batch(encoded["input_ids"], mask, learn, (mask == 1) & ~learn)
+
+
+def copy_batch(rng: np.random.Generator, words: np.ndarray, batch_size: int, length: int = 20) -> Batch:
+    """Unique random tokens, then the same rotated by a random amount: only induction can predict the copy.
+
+    A copy at a fixed distance would be learnt by position and transfer nothing.
+    """
+    tokens = np.stack([rng.permutation(words)[:length] for _ in range(batch_size)])
+    rotated = np.stack([np.roll(row, -int(rng.integers(length))) for row in tokens])
+    bos = np.ones((batch_size, 1), dtype=tokens.dtype)
+    ids = torch.from_numpy(np.concatenate([bos, tokens, rotated], axis=1))
+    learn = torch.zeros_like(ids, dtype=torch.bool)
+    learn[:, length + 2 :] = True  # the rotation shows with the copy's first token
+    return Batch(ids, torch.ones_like(ids), learn, torch.zeros_like(learn))
