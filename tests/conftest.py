@@ -1,0 +1,103 @@
+"""Shared fixtures. Shapes and types are checked while the tests run: every jaxtyping annotation below counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+CHECKED = ("capture", "causal", "controls", "gate", "models", "evaluate", "probe", "probing", "store")
+install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
+
+import torch  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from lens_truth.models.load import load  # noqa: E402
+from lens_truth.zoo.tokenizer import build_tokenizer  # noqa: E402
+
+torch.set_num_threads(1)  # the tests run in two processes on two cores
+
+FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 4}),
+    "llama-gqa-head-dim": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 2, "head_dim": 12}),
+    "llama-bias-tied": (LlamaConfig, LlamaForCausalLM, {"attention_bias": True, "tie_word_embeddings": True}),
+    "mistral": (MistralConfig, MistralForCausalLM, {"num_key_value_heads": 2, "sliding_window": None}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"num_key_value_heads": 2}),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"num_key_value_heads": 2, "head_dim": 16}),
+}
+
+
+def build(family: str, vocab_size: int = 60, **more: Any) -> PreTrainedModel:
+    """A tiny random model with weights large enough for its heads to matter."""
+    config_class, model_class, shape = FAMILIES[family]
+    torch.manual_seed(7)
+    config = config_class(
+        **{
+            "vocab_size": vocab_size,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 128,
+            "initializer_range": 0.3,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        }
+        | shape
+        | more
+    )
+    return model_class(config).eval()
+
+
+@pytest.fixture(params=list(FAMILIES))
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    build_tokenizer(chat=True).save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tokenizer: Any) -> Any:
+    """A hooked random Llama that speaks the zoo's tokens."""
+    return load(build("llama-gqa-head-dim", len(tokenizer)), tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Callable[[str], Any]:
+    """Loads a model of the zoo once."""
+    loaded: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        return loaded.setdefault(name, loaded.get(name) or load(f"zoo:{name}"))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real data, where it is there."""
+    folder = os.environ.get("LENS_TRUTH_DATA")
+    if not folder:
+        pytest.skip("LENS_TRUTH_DATA is not set: real data is not here")
+    return Path(folder)

@@ -1,0 +1,163 @@
+"""Benchmarks, parsing, comparison and the search for lambda."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from lens_truth.datasets import zoo as zoo_data
+from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
+from lens_truth.evaluate.benchmark import benchmark_of, generate, run_benchmark, zoo_benchmarks
+from lens_truth.evaluate.compare import compare, group_interval
+from lens_truth.evaluate.search import STRENGTHS, search_lambda, search_uniform, strength_of
+from lens_truth.examples import Example
+from lens_truth.gate import HeadGate
+from lens_truth.models.prompts import encode_prompts, question_prompt
+from lens_truth.scores import HeadScores
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("yes", "yes"),
+        (" No.", "no"),
+        ("\nYES, it is", "yes"),
+        ("nothing", None),
+        ("yesterday", None),
+        ("I think yes", None),
+        ("", None),
+    ],
+)
+def test_yes_or_no(text: str, said: str | None) -> None:
+    assert yes_or_no(text) == said
+
+
+def test_open_answers_are_normalised_as_squad_does() -> None:
+    assert normalized(" The  Coral-heart, a!") == "coralheart"
+    assert first_line("\n coral\n\nQuestion: x") == "coral"
+    assert token_f1("the red fox", "a red dog") == pytest.approx(0.5)
+    assert token_f1("", "x") == 0.0
+    assert token_f1("coral", "Coral.") == 1.0
+
+
+def scripted(model: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> None:
+    from lens_truth.evaluate import benchmark
+
+    monkeypatch.setattr(benchmark, "generate", lambda *_: list(answers))
+
+
+def test_marks_of_every_mode(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Example(f"{i}", f"g{i // 2}", "q", ["yes", "no"][i % 2], int(i % 2 == 0), "c") for i in range(4)]
+    scripted(tiny, monkeypatch, ["no", "yes", "maybe", "Yes."])
+    judged = run_benchmark(tiny, benchmark_of("j", "judge", rows), "plain")
+    assert judged.correct.tolist() == [1, 1, 0, 1]  # yes means hallucinated: rows 1 and 3
+    assert (judged.unparsed, judged.yes_ratio, judged.f1) == (0.25, 0.5, 1.0)
+
+    scripted(tiny, monkeypatch, ["no", "yes"])
+    asked = run_benchmark(tiny, benchmark_of("p", "yes-no", rows), "plain")
+    assert asked.correct.tolist() == [0, 1]
+    assert asked.f1 == pytest.approx(2 / 3)
+
+    scripted(tiny, monkeypatch, ["Yes\nmore", "no, yes"])
+    written = run_benchmark(tiny, benchmark_of("o", "answer", rows), "plain")
+    assert written.correct.tolist() == [1, 0]
+    assert written.f1 == pytest.approx((1 + 2 / 3) / 2)
+    assert written.groups == ("g0", "g1")
+
+
+def test_a_benchmark_needs_questions_it_can_mark(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="'x' has no supported example"):
+        benchmark_of("x", "answer", [Example("1", "g", "q", "a", 0)])
+    scripted(tiny, monkeypatch, ["no"])
+    with pytest.raises(InputError, match="has the answer 'maybe', not yes or no"):
+        run_benchmark(tiny, benchmark_of("x", "yes-no", [Example("1", "g", "q", "maybe", 1)]), "plain")
+    long = benchmark_of("x", "answer", [Example("1", "g", "q", "a", 1, "b" * 200)])
+    with pytest.raises(InputError, match="1 of 1 examples are longer than the model's context"):
+        run_benchmark(tiny, long, "plain")
+
+
+def test_generation_in_a_batch_equals_one_by_one(zoo: Any) -> None:
+    model = zoo("llama-memory-chat")
+    examples = zoo_data.text_examples("test", 12, 0)
+    prompts = encode_prompts(model.tokenizer, [question_prompt(model.tokenizer, e, "chat") for e in examples])
+    assert len({len(ids) for ids in prompts}) > 1  # padding is real
+    together = generate(model, prompts, 3, batch_size=5)
+    assert together == [generate(model, [ids], 3, batch_size=1)[0] for ids in prompts]
+
+
+def test_zoo_benchmarks_ask_held_out_questions(zoo: Any) -> None:
+    benchmarks = {b.name: b for b in zoo_benchmarks("test", 40, 0)}
+    assert list(benchmarks) == ["conflict", "open", "judgement", "presence", "closed-book"]
+    assert [len(b.examples) for b in benchmarks.values()] == [40, 40, 40, 40, 16]
+    with HeadGate(torch.zeros(6, 8)).attach(zoo("llama-base")):  # without attention nothing can be read
+        outcome = run_benchmark(zoo("llama-base"), benchmarks["open"], "plain")
+    assert outcome.accuracy < 0.4
+    assert run_benchmark(zoo("llama-base"), benchmarks["open"], "plain").accuracy == 1.0
+
+
+def marks(*rows: str) -> np.ndarray:
+    return np.array([[float(c) for c in row] for row in rows])
+
+
+def test_single_gates_are_compared_by_mcnemar() -> None:
+    first, second = marks("1" * 9 + "0" * 11), marks("0" * 8 + "1" + "1" + "0" * 10)
+    c = compare(first, second, [str(i) for i in range(20)], 0)
+    assert c.difference == pytest.approx(7 / 20)
+    assert c.p_value == pytest.approx(binomtest(8, 9).pvalue)
+    assert (c.as_good, c.trials) == (0, 1)
+    assert compare(first, first, [str(i) for i in range(20)], 0).p_value == 1.0
+
+
+def test_trials_are_compared_by_bootstrap_over_groups() -> None:
+    groups = [f"g{i // 2}" for i in range(40)]
+    better = compare(marks("1" * 36 + "0" * 4), marks("1" * 16 + "0" * 24, "0" * 24 + "1" * 16), groups, 0)
+    assert better.p_value < 0.01 and better.ci_low > 0 and (better.as_good, better.trials) == (0, 2)
+    same = compare(marks("10" * 20), marks("01" * 20, "10" * 20), groups, 0)
+    assert same.p_value > 0.5 and same.ci_low <= 0 <= same.ci_high and same.as_good == 2
+
+
+@given(st.lists(st.booleans(), min_size=4, max_size=40), st.integers(0, 9))
+def test_interval_surrounds_the_mean(values: list[bool], seed: int) -> None:
+    numbers = np.array(values, dtype=float)
+    low, high = group_interval(numbers, [f"g{i // 2}" for i in range(len(values))], seed)
+    assert 0 <= low <= numbers.mean() + 1e-9 and numbers.mean() - 1e-9 <= high <= 1
+
+
+def test_grouped_rows_widen_the_interval() -> None:
+    values = np.repeat(np.random.default_rng(0).integers(0, 2, size=50), 4).astype(float)
+    low, high = group_interval(values, [f"g{i // 4}" for i in range(200)], 0)
+    free_low, free_high = group_interval(values, [str(i) for i in range(200)], 0)
+    assert high - low > 1.6 * (free_high - free_low)
+
+
+def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
+    model = zoo("llama-memory")
+    validation = zoo_benchmarks("validation", 30, 0)[:2]
+    scores = HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")
+    best, candidates = search_lambda(model, scores, validation, "plain")
+    assert len(candidates) == 2 * len(STRENGTHS)
+    assert best.objective == max(c.objective for c in candidates)
+    for candidate in candidates:
+        assert min(abs(candidate.strength - s) for s in STRENGTHS) < 1e-4
+        torch.testing.assert_close(
+            candidate.gate.values, HeadGate.from_scores(scores, candidate.lam, candidate.norm).values
+        )
+    gain = search_uniform(model, (6, 8), validation, "plain")
+    assert len(gain.gate.values.unique()) == 1 and gain.gate.values[0, 0] > 1
+
+
+def test_search_takes_learned_and_constant_scores_as_they_are(zoo: Any) -> None:
+    model, validation = zoo("llama-memory"), zoo_benchmarks("validation", 10, 0)[:1]
+    learned = HeadScores(np.full((6, 8), 0.25), "learned")
+    best, candidates = search_lambda(model, learned, validation, "plain")
+    assert len(candidates) == 1 and best.gate.values.unique().tolist() == [1.25]
+    constant = HeadScores(np.full((6, 8), 0.7))
+    best, _ = search_lambda(model, constant, validation, "plain")
+    assert strength_of(best.gate) == 0.0

@@ -1,0 +1,142 @@
+"""Examples: formats round-trip, and every kind of bad row is named with file, line and field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lens_truth.datasets import load_examples
+from lens_truth.errors import InputError
+from lens_truth.examples import Example, question_pairs, read_examples, split_groups, write_examples
+
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+
+
+@given(st.lists(st.tuples(text, text, text, st.integers(0, 1)), min_size=1, max_size=5))
+def test_jsonl_round_trips(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str, int]]) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "examples.jsonl"
+    examples = [
+        Example(f"{i}", f"g{i % 2}", question, answer, label, context, ((0, len(context)),))
+        for i, (context, question, answer, label) in enumerate(rows)
+    ]
+    write_examples(path, examples)
+    assert read_examples(path) == examples
+
+
+def test_csv_and_default_fields(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('context,question,answer,label\n"a, b\nc",why?,yes,gold\n"a, b\nc",why?,no,hallucinated\nd,q,x,1\n')
+    first, second, third = read_examples(path)
+    assert (first.context, first.label, second.label, third.label) == ("a, b\nc", 1, 0, 1)
+    assert first.group == second.group != third.group
+    assert len({first.id, second.id, third.id}) == 3
+
+
+GOOD = {"question": "q", "answer": "a", "label": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ({k: v for k, v in GOOD.items() if k != "label"}, "has no label"),
+        ({**GOOD, "label": 2}, "label is 2"),
+        ({**GOOD, "label": True}, "label is True"),
+        ({**GOOD, "answer": "  "}, "the answer is empty"),
+        ({**GOOD, "question": ""}, "the question is empty"),
+        ({**GOOD, "answer": 3}, "field 'answer' is not text"),
+        ({"answer": "a", "label": 1}, "has no field 'question'"),
+        ({**GOOD, "context": "abc", "evidence": [[0, 9]]}, "does not lie in the context"),
+        ({**GOOD, "evidence": 5}, "field 'evidence'"),
+    ],
+)
+def test_bad_row_is_named(tmp_path: Path, row: dict[str, object], complaint: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(row) + "\n")
+    with pytest.raises(InputError, match=f"rows.jsonl, line 3: .*{complaint}"):
+        read_examples(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b'{"question": "q"\n', "line 1: is not JSON"),
+        (b"[1]\n", "line 1: is not a JSON object"),
+        (b"", "holds no examples"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b'{"id":"x","question":"q","answer":"a","label":1}\n' * 2, "line 2: id 'x' stands already on line 1"),
+    ],
+)
+def test_bad_file_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=complaint):
+        read_examples(path)
+
+
+def test_missing_file_and_wrong_suffix(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_examples(tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="not '.txt'"):
+        read_examples(tmp_path / "rows.txt")
+
+
+def test_csv_row_of_another_length(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer,label\nq,a,1\nq,a\n")
+    with pytest.raises(InputError, match="line 3: the row does not have"):
+        read_examples(path)
+
+
+def test_question_pairs() -> None:
+    rows = [("g", "q", 1), ("g", "q", 0), ("g", "other", 1), ("h", "q", 0), ("g", "q", 0)]
+    examples = [Example(str(i), group, question, "a", label) for i, (group, question, label) in enumerate(rows)]
+    assert question_pairs(examples) == [([0], [1, 4])]
+    with pytest.raises(InputError, match="no question has both"):
+        question_pairs(examples[2:4])
+
+
+@given(st.integers(3, 40), st.integers(0, 5))
+def test_split_groups_keeps_groups_whole(n_groups: int, seed: int) -> None:
+    examples = [Example(f"{g}-{i}", f"g{g}", "q", "a", i % 2) for g in range(n_groups) for i in range(3)]
+    try:
+        parts = split_groups(examples, (0.4, 0.2, 0.4), seed)
+    except InputError:
+        assert n_groups < 6
+        return
+    assert sorted(e.id for part in parts for e in part) == sorted(e.id for e in examples)
+    groups = [{e.group for e in part} for part in parts]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+    assert parts == split_groups(examples, (0.4, 0.2, 0.4), seed)
+
+
+def test_unknown_data_set() -> None:
+    with pytest.raises(InputError, match="no data set 'zoo:textt'"):
+        load_examples("zoo:textt")
+    with pytest.raises(InputError, match="no data set 'zoo:text/tset'"):
+        load_examples("zoo:text/tset")
+    with pytest.raises(InputError, match="limit is 0"):
+        load_examples("zoo:text", limit=0)
+
+
+def test_halueval_reader(tmp_path: Path) -> None:
+    path = tmp_path / "qa.csv"
+    header = "knowledge,raw_question,correct_answer,hallucinated_answer\n"
+    path.write_text(header + "k1,q1,r1,h1\nk2,q2,r2,h2\n")
+    examples = load_examples(f"halueval:{path}")
+    assert [(e.context, e.question, e.answer, e.label) for e in examples] == [
+        ("k1", "q1", "r1", 1),
+        ("k1", "q1", "h1", 0),
+        ("k2", "q2", "r2", 1),
+        ("k2", "q2", "h2", 0),
+    ]
+    assert [e.group for e in examples] == ["halueval-0"] * 2 + ["halueval-1"] * 2
+    path.write_text(header + "k1,q1,r1,h1\nk2,q2, ,h2\n")
+    with pytest.raises(InputError, match="line 3: field 'correct_answer' is empty"):
+        load_examples(f"halueval:{path}")
+    path.write_text("knowledge,raw_question\na,b\n")
+    with pytest.raises(InputError, match="no column 'correct_answer'"):
+        load_examples(f"halueval:{path}")

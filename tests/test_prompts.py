@@ -1,0 +1,93 @@
+"""Prompts: the answer's tokens decode back to the answer, in the paper's prompt and under chat templates."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from lens_truth.errors import InputError
+from lens_truth.examples import Example
+from lens_truth.models.prompts import (
+    default_template,
+    encode,
+    encode_prompts,
+    judge_prompt,
+    question_prompt,
+    question_text,
+)
+
+EXAMPLE = Example("x", "g", "What colour is the heart?", "coral", 1, "The coral heart is in the attic.")
+ODD = [
+    EXAMPLE,
+    Example("s", "g", "Is it s?", "s", 1, "An s, or </s>."),  # the answer occurs in what a template adds
+    Example("u", "g", "Was?", "héllo 漢字", 0, "ctx"),
+    Example("w", "g", "Spaces?", "  two words \n", 0, ""),
+]
+TEMPLATES = {
+    "zoo": None,
+    "chatml": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "thinking": "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}[assistant] <think></think> {% endif %}",
+}
+
+
+def test_plain_prompt_is_the_papers() -> None:
+    text = "Context:\nThe coral heart is in the attic.\n\nQuestion: What colour is the heart?"
+    assert question_text(EXAMPLE) == text
+    assert question_text(Example("x", "g", "Why?", "so", 1)) == "Question: Why?"
+
+
+@pytest.mark.parametrize("example", ODD, ids=lambda e: e.id)
+def test_plain_answer_span(tokenizer: Any, example: Example) -> None:
+    (encoded,) = encode(tokenizer, [example], "plain")
+    start, stop = encoded.answer
+    assert stop == len(encoded.ids)  # the read position is the last token of all
+    assert tokenizer.decode(encoded.ids[start:stop]).strip() == example.answer.strip()
+    assert encoded.ids[0] == tokenizer.bos_token_id
+    (prompt,) = encode_prompts(tokenizer, [question_prompt(tokenizer, example, "plain")])
+    assert encoded.ids[: len(prompt)] == prompt  # what is probed continues what is generated from
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("example", ODD, ids=lambda e: e.id)
+def test_chat_answer_span(tokenizer: Any, example: Example, template: str) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = TEMPLATES[template] or tokenizer.chat_template
+    (encoded,) = encode(tokenizer, [example], "chat")
+    start, stop = encoded.answer
+    assert tokenizer.decode(encoded.ids[start:stop]).strip() == example.answer.strip()
+    before, after = tokenizer.decode(encoded.ids[:start]), tokenizer.decode(encoded.ids[stop:])
+    assert example.question in before
+    assert example.question not in after
+
+
+def test_judge_prompt_shows_the_answer(tokenizer: Any) -> None:
+    plain = judge_prompt(tokenizer, EXAMPLE, "plain").text
+    assert plain.endswith("Question: What colour is the heart?\nAnswer: coral\nIs this answer hallucinated?")
+    chat = judge_prompt(tokenizer, EXAMPLE, "chat").text
+    assert chat == f"<s>USER: {plain}\nASSISTANT:"
+
+
+def test_default_template(tokenizer: Any) -> None:
+    assert default_template(tokenizer) == "chat"
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    assert default_template(bare) == "plain"
+    with pytest.raises(InputError, match="no chat template"):
+        encode(bare, [EXAMPLE], "chat")
+
+
+def test_empty_answers_are_counted(tokenizer: Any) -> None:
+    empty = Example("e", "g", "q", " ", 1)
+    with pytest.raises(InputError, match=r"2 of 3 answers are empty \(first: example 'e'\)"):
+        encode(tokenizer, [EXAMPLE, empty, empty], "plain")
+
+
+def test_a_template_that_hides_the_answer_is_refused(tokenizer: Any) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = "nothing{% if add_generation_prompt %} more{% endif %}"
+    with pytest.raises(InputError, match="does not show the answer of example 'x'"):
+        encode(tokenizer, [EXAMPLE], "chat")

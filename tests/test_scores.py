@@ -1,0 +1,118 @@
+"""Score files: three formats round-trip, published files are read, damaged ones are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lens_truth.errors import InputError
+from lens_truth.scores import HeadScores
+
+maps = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.floats(-1e9, 1e9))
+
+
+@given(maps, st.sampled_from(["truth", "causal", "retrieval"]))
+def test_every_format_round_trips(tmp_path_factory: pytest.TempPathFactory, values: np.ndarray, kind: str) -> None:
+    folder = tmp_path_factory.mktemp("scores")
+    scores = HeadScores(values, kind, {"ci_low": values - 1}, np.stack([values, values]), {"seed": 3, "model": "m"})
+    for suffix in ("safetensors", "npy", "csv"):
+        path = folder / f"s.{suffix}"
+        scores.save(path)
+        loaded = HeadScores.load(path)
+        assert np.array_equal(loaded.values, values)
+        if suffix != "npy":
+            assert loaded.kind == kind
+    whole = HeadScores.load(folder / "s.safetensors")
+    assert np.array_equal(whole.metrics["ci_low"], values - 1)
+    assert whole.folds is not None and whole.folds.shape[0] == 2
+    assert whole.provenance == {"seed": 3, "model": "m"}
+    assert np.load(folder / "s.npy").dtype == np.float64
+
+
+def test_same_scores_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        metrics = {"auroc": np.ones((2, 2)), "f1": np.zeros((2, 2))}
+        scores = HeadScores(np.eye(2), metrics=metrics, provenance={"z": 1, "a": 2})
+        for suffix in ("safetensors", "npy", "csv"):
+            scores.save(tmp_path / f"{name}.{suffix}")
+    for suffix in ("safetensors", "npy", "csv"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        f"{n}.{s}" for n in "ab" for s in ("safetensors", "npy", "csv")
+    )
+
+
+def test_csv_is_truthprobes(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    text = "layer,head,accuracy,precision,recall,f1\n0,0,0.5,0.25,1.0,0.4\n0,1,0.8734999999999999,0.1,0.2,0.3\n"
+    path.write_text(text)
+    scores = HeadScores.load(path)
+    assert scores.values.tolist() == [[0.5, 0.8734999999999999]]
+    assert scores.best() == (0, 1)
+    scores.save(path)
+    assert path.read_text() == text
+
+
+@pytest.mark.published
+def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
+    for source in sorted((data / "head_scores" / "truthprobe").rglob("*.*")):
+        scores = HeadScores.load(source)
+        assert scores.values.shape in [(32, 32), (28, 28)]
+        copy = tmp_path / source.name
+        scores.save(copy)
+        published = source.read_bytes()
+        assert copy.read_bytes() == (published.replace(b"\r\n", b"\n") if source.suffix == ".csv" else published)
+        scores.save(tmp_path / "s.safetensors")
+        assert np.array_equal(HeadScores.load(tmp_path / "s.safetensors").values, scores.values)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("layer,head,accuracy\n1,1,0.5\n1,2,0.5\n", "starts at layer 1, head 1; both are counted from 0"),
+        ("layer,head,accuracy\n0,0,0.5\n1,1,0.5\n", "lacks layer 0, head 1"),
+        ("layer,head,accuracy\n0,0,0.5\n0,0,0.5\n", "line 3: layer 0, head 0 stands there twice"),
+        ("layer,head,accuracy\n0,0,x\n", "line 2: could not convert"),
+        ("layer,head,accuracy\n0,0,nan\n", "the score of layer 0, head 0 is nan"),
+        ("layer,accuracy\n0,0.5\n", "has no column 'head'"),
+        ("layer,head,precision,recall\n0,0,1,1\n", "has no column 'accuracy'"),
+        ("layer,head,accuracy\n", "holds no heads"),
+    ],
+)
+def test_bad_csv_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"bad.csv.*{complaint}"):
+        HeadScores.load(path)
+
+
+def test_bad_arrays_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npy"
+    for array, complaint in [
+        (np.ones(4), "shape \\(4,\\)"),
+        (np.array([[1.0, np.inf]]), "layer 0, head 1 is inf"),
+        (np.array([["a"]]), "not hold an array of numbers"),
+    ]:
+        np.save(path, array)
+        with pytest.raises(InputError, match=f"bad.npy.*{complaint}"):
+            HeadScores.load(path)
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="not a readable .npy"):
+        HeadScores.load(path)  # pickles are not opened
+    for name in ("bad.npy", "bad.safetensors"):
+        (tmp_path / name).write_bytes(b"broken")
+        with pytest.raises(InputError, match=f"{name}: is not a readable"):
+            HeadScores.load(tmp_path / name)
+    with pytest.raises(InputError, match="there is no such file"):
+        HeadScores.load(tmp_path / "none.npy")
+    with pytest.raises(InputError, match="read from .safetensors, .npy or .csv"):
+        HeadScores.load(tmp_path / "none.pt")
+    with pytest.raises(InputError, match="saved as"):
+        HeadScores(np.eye(2)).save(tmp_path / "none.pt")
+    with pytest.raises(InputError, match="metric 'f1' has shape"):
+        HeadScores(np.eye(2), metrics={"f1": np.ones((3, 2))})
