@@ -127,7 +127,9 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     logits = model(ids, attention_mask=mask)
     row = torch.tensor([i for i, e in enumerate(encoded) for _ in range(*e.answer)], device=ids.device)
     position = torch.tensor([p for e in encoded for p in range(*e.answer)], device=ids.device)
-    token_log_probs = logits[row, position - 1].float().log_softmax(-1).gather(1, ids[row, position][:, None])[:, 0]
+    at_least_single = torch.promote_types(logits.dtype, torch.float32)
+    log_probs = logits[row, position - 1].log_softmax(-1, dtype=at_least_single)
+    token_log_probs = log_probs.gather(1, ids[row, position][:, None])[:, 0]
     return token_log_probs.new_zeros(len(encoded)).index_add(0, row, token_log_probs)
 
 

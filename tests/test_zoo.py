@@ -86,7 +86,7 @@ def test_files_are_plain_hugging_face_and_small(zoo: Any, name: str) -> None:
     with torch.no_grad():
         assert torch.equal(hf(ids).logits, zoo(name)(ids))
     assert bool(tokenizer.chat_template) == (RECIPES[name].kind == "chat")
-    assert {p.suffix for p in folder.iterdir()} <= {".json", ".safetensors", ".md"}
+    assert {p.suffix for p in folder.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
 
 
 def test_all_together_under_30_megabytes() -> None:
