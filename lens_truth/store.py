@@ -89,6 +89,8 @@ class ActivationWriter:
         self._progress = folder / "progress.json"
         record = folder / "rows.json"
         folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(".*.json"):  # temporary files of a run that was killed while it wrote them
+            stale.unlink()
         if record.exists():
             try:
                 same = json.loads(record.read_text(encoding="utf-8")) == rows

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from jaxtyping import install_import_hook
 
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
+
 CHECKED = ("capture", "causal", "controls", "gate", "models", "evaluate", "probe", "probing", "store")
 install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
 

@@ -1,0 +1,387 @@
+"""The commands, run as a user runs them: what they write, what they say, how they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import build
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lens_truth.cli import COMMANDS, main
+from lens_truth.datasets import load_examples
+from lens_truth.examples import write_examples
+from lens_truth.gate import HeadGate
+from lens_truth.models.load import load
+from lens_truth.scores import HeadScores
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `lens-truth ARGUMENTS`."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    code = stop.value.code
+    assert isinstance(code, int)
+    return code, printed.out, printed.err
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random Qwen2 with a tokenizer, as a user's own checkpoint."""
+    folder = tmp_path_factory.mktemp("tiny")
+    build("qwen2", len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_comes_before_heavy_imports(command: str) -> None:
+    name = f"lens_truth.{command}" if command else "lens_truth"
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{name}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('{name}', run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert stop.code in (0, None), stop.code\n"
+        "heavy = {'torch', 'transformers', 'transformer_lens', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("--out" in done.stdout) or command in ("", "gate", "check", "zoo")
+    assert done.stdout.startswith("usage")
+
+
+def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "probe"
+    code, said, _ = run(capsys, "probe", "--limit", "240", "--permutations", "200", "--out", out)
+    assert code == 0
+    assert {path.name for path in out.iterdir()} == {
+        "activations",
+        "scores.safetensors",
+        "scores.npy",
+        "scores.csv",
+        "heatmap.png",
+        "result.json",
+    }
+    results = results_of(out)["results"]
+    scores = HeadScores.load(out / "scores.safetensors")
+    assert (results["n_examples"], results["n_layers"], results["n_heads"]) == (240, 6, 8)
+    assert results["max_accuracy"] == scores.values.max() > 0.9
+    assert results["mean_accuracy"] == pytest.approx(scores.values.mean())
+    assert tuple(results["best_head"]) == scores.best()
+    assert results["surface_accuracy"] == pytest.approx(0.5, abs=0.1)
+    assert np.array_equal(np.load(out / "scores.npy", allow_pickle=False), scores.values)
+    assert np.array_equal(HeadScores.load(out / "scores.csv").values, scores.values)
+    assert scores.provenance["model"] == "zoo:llama-base" and scores.provenance["data"] == "zoo:text"
+    assert "length and last character" in said and "WARNING" not in said
+
+    record = results_of(out)
+    assert record["config"]["limit"] == 240 and record["config"]["seed"] == 0
+    assert {"python", "torch", "transformers", "transformer-lens", "lens-truth"} <= set(record["versions"])
+    assert set(record["hashes"]) == {"weights", "examples"}
+
+    again = tmp_path / "again"
+    assert run(capsys, "probe", "--limit", "240", "--permutations", "200", "--out", again)[0] == 0
+    for name in ("scores.safetensors", "scores.npy", "scores.csv", "heatmap.png"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_probe_takes_a_users_model_data_and_estimator(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "mine.jsonl", tmp_path / "out"
+    write_examples(data, load_examples("zoo:conflict", limit=60))
+    flags = ("--estimator", "centroid", "--folds", "3", "--template", "chat", "--dtype", "bfloat16", "--seed", "3")
+    code, _, _ = run(capsys, "probe", "--model", tiny_folder, "--data", data, *flags, "--out", out)
+    assert code == 0
+    scores = HeadScores.load(out / "scores.safetensors")
+    assert scores.values.shape == (3, 4)
+    assert scores.folds is not None and len(scores.folds) == 3
+    assert scores.provenance["estimator"] == "centroid" and scores.provenance["template"] == "chat"
+
+
+@pytest.mark.parametrize("kind", ["causal", "learned"])
+def test_probe_computes_causal_and_learned_scores(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path, kind: str
+) -> None:
+    flags = ("--model", tiny_folder, "--data", "zoo:conflict", "--limit", "40", "--scores", kind, "--out", tmp_path)
+    assert run(capsys, "probe", *flags)[0] == 0
+    scores = HeadScores.load(tmp_path / "scores.safetensors")
+    assert scores.kind == results_of(tmp_path)["results"]["kind"] == kind
+    assert results_of(tmp_path)["results"]["max_score"] == scores.values.max()
+
+
+@pytest.mark.published
+def test_nobody_misses_that_length_tells_on_halueval(
+    capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path
+) -> None:
+    name = f"halueval:{data / 'halueval' / 'qa_2000.csv'}"
+    code, said, _ = run(capsys, "probe", "--data", name, "--limit", "200", "--permutations", "0", "--out", tmp_path)
+    assert code == 0
+    record = results_of(tmp_path)
+    assert record["results"]["n_examples"] == 200
+    assert record["results"]["surface_accuracy"] > 0.95
+    assert "SURFACE CONFOUND" in said and "SURFACE CONFOUND" in record["warnings"][0]
+    assert HeadScores.load(tmp_path / "scores.safetensors").provenance["surface_accuracy"] > 0.95
+
+
+def test_gate_saves_a_plain_checkpoint_equal_to_the_attached_gate(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    scores = HeadScores(np.random.default_rng(0).uniform(0.4, 0.9, (3, 4)))
+    scores.save(tmp_path / "scores.npy")
+    folder = tmp_path / "gated"
+    flags = ("--model", tiny_folder, "--scores", tmp_path / "scores.npy", "--lam", "4.5", "--norm", "center")
+    code, said, _ = run(capsys, "gate", *flags, "--save", folder)
+    assert code == 0 and str(folder) in said
+
+    gate = HeadGate.from_scores(scores, 4.5, "center")
+    assert torch.equal(HeadGate.load(folder / "gate.safetensors").values, gate.values)
+    assert results_of(folder)["results"]["negative_gates"] == gate.n_negative
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    hooked = load(str(tiny_folder))
+    inputs = tokenizer("Question: What colour is the heart?\nAnswer:", return_tensors="pt")
+    with torch.no_grad(), gate.attach(hooked):
+        expected = hooked(inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        said_attached = hooked.original_model.generate(**inputs, max_new_tokens=12, do_sample=False)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(**inputs).logits, expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(plain.generate(**inputs, max_new_tokens=12, do_sample=False), said_attached)
+        assert not torch.allclose(hooked(inputs["input_ids"]), expected, atol=1e-2)
+
+    again = run(capsys, "gate", *flags, "--floor", "0.5", "--save", folder)  # its own folder may be replaced
+    assert again[0] == 0
+    assert float(HeadGate.load(folder / "gate.safetensors").values.min()) >= 0.5
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = ("--limit", "80", "--questions", "24", "--trials", "2", "--model", "zoo:llama-memory", "--out", tmp_path)
+    code, said, _ = run(capsys, "ablate", "--random-gate", *flags)
+    assert code == 0
+    record = results_of(tmp_path)
+    rows = record["results"]["rows"]
+    assert {row["gate"] for row in rows} == {"vanilla", "probe", "causal", "random", "permuted", "uniform"}
+    assert {row["benchmark"] for row in rows} == {"conflict", "open", "judgement", "presence", "closed-book"}
+    assert {row["trials"] for row in rows if row["gate"] == "random"} == {3}
+    assert {row["trials"] for row in rows if row["gate"] == "permuted"} == {2}
+    for row in rows:
+        assert row["model"] == row["scores_from"] == "zoo:llama-memory"
+        assert 0 <= row["ci_low"] <= row["accuracy"] <= row["ci_high"] <= 1 and 0 <= row["f1"] <= 1
+    table = (tmp_path / "table.md").read_text()
+    for sentence in record["results"]["verdicts"]:
+        assert sentence in table and sentence in said
+    assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    assert HeadScores.load(tmp_path / "causal.safetensors").kind == "causal"
+
+
+def test_ablate_on_a_users_model_data_and_scores(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "mine.jsonl", tmp_path / "out"
+    write_examples(data, load_examples("zoo:text", limit=80))
+    HeadScores(np.random.default_rng(0).normal(size=(3, 4)), kind="retrieval").save(tmp_path / "r.safetensors")
+    flags = ("--model", tiny_folder, "--data", data, "--scores", tmp_path / "r.safetensors", "--trials", "2")
+    code, _, _ = run(capsys, "ablate", *flags, "--controls", "all", "--out", out)
+    assert code == 0
+    rows = results_of(out)["results"]["rows"]
+    gates = {"vanilla", "retrieval", "permuted", "uniform", "inverse", "norm-matched"}
+    assert {row["gate"] for row in rows} == gates
+    assert {row["benchmark"] for row in rows} == {"open", "judgement"}
+
+
+def test_check_prints_every_check(capsys: pytest.CaptureFixture[str], tiny_folder: Path) -> None:
+    code, said, _ = run(capsys, "check", tiny_folder)
+    assert code == 0
+    assert "4 query heads of width 8 (2 key-value heads)" in said
+    assert said.count("ok  ") >= 8 and "FAILED" not in said
+
+
+def test_zoo_lists_all_models(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said, _ = run(capsys, "zoo")
+    assert code == 0
+    assert [line.split()[0] for line in said.splitlines()[2:]] == [
+        f"zoo:{name}"
+        for name in (
+            "llama-base",
+            "llama-chat",
+            "llama-memory",
+            "llama-memory-chat",
+            "llama-seed1",
+            "mistral-base",
+            "qwen2-base",
+        )
+    ]
+
+
+EXAMPLE = {"question": "What?", "answer": "this", "label": 1, "context": "All of it.", "group": "a"}
+
+
+def rows(*changes: dict[str, Any]) -> str:
+    """JSON lines: an example a change; None removes a field."""
+    lines = [{key: value for key, value in (EXAMPLE | change).items() if value is not None} for change in changes]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+BAD_DATA = {
+    "no label": (rows({}, {"label": None}), "line 2: has no label"),
+    "empty answer": (rows({}, {"answer": " "}), "line 2: the answer is empty"),
+    "one class": (rows({}, {"group": "b"}), "all 2 examples are supported"),
+    "few groups": (rows({}, {"label": 0}), "1 groups, fewer than the 5 folds"),
+    "too long": (rows(*({"group": str(i), "label": i % 2, "context": "word " * 400} for i in range(12))), "12 of 12"),
+    "not JSON": ("{]\n", "line 1: is not JSON"),
+    "nothing": ("", "holds no examples"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_one_sentence_and_code_2(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path, case: str
+) -> None:
+    content, complaint = BAD_DATA[case]
+    data, out = tmp_path / "bad.jsonl", tmp_path / "out"
+    data.write_text(content)
+    code, _, err = run(capsys, "probe", "--model", tiny_folder, "--data", data, "--out", out)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def nan_scores(folder: Path) -> Path:
+    values = np.full((3, 4), 0.5)
+    values[1, 2] = np.nan
+    np.save(folder / "nan.npy", values)
+    return folder / "nan.npy"
+
+
+def other_shape(folder: Path) -> Path:
+    np.save(folder / "other.npy", np.full((5, 4), 0.5))
+    return folder / "other.npy"
+
+
+def good_scores(folder: Path) -> Path:
+    np.save(folder / "good.npy", np.full((3, 4), 0.5))
+    return folder / "good.npy"
+
+
+BAD_GATES: dict[str, tuple[Any, tuple[str, ...], str]] = {
+    "NaN": (nan_scores, (), "layer 1, head 2 is nan"),
+    "shape": (other_shape, (), "5 layers x 4 heads, the model 3 x 4"),
+    "lambda": (good_scores, ("--lam", "inf"), "lambda is inf"),
+    "missing scores": (lambda folder: folder / "none.npy", (), "there is no such file"),
+    "not scores": (lambda folder: folder / "x.txt", (), ".safetensors, .npy or .csv"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_GATES)
+def test_bad_gates_are_refused_and_nothing_is_saved(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path, case: str
+) -> None:
+    make, flags, complaint = BAD_GATES[case]
+    scores = make(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run(capsys, "gate", "--model", tiny_folder, "--scores", scores, *flags, "--save", tmp_path / "gated")
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_is_not_a_gate_is_not_overwritten(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    flags = ("--model", tiny_folder, "--scores", good_scores(tmp_path), "--save", precious)
+    code, _, err = run(capsys, "gate", *flags)
+    assert code == 2 and "was not written by this command" in err
+    assert (precious / "thesis.tex").read_text() == "years of work"
+
+
+def test_scores_of_another_shape_stop_an_ablation(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    flags = ("--model", "zoo:llama-memory", "--scores", good_scores(tmp_path), "--limit", "40", "--questions", "8")
+    code, _, err = run(capsys, "ablate", *flags, "--out", tmp_path / "out")
+    assert code == 2 and "3 layers x 4 heads, the model 6 x 8" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("probe", "--model", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
+        (("probe", "--model", "./nowhere"), "there is no such folder"),
+        (("probe", "--data", "zoo:poems"), "there is no data set 'zoo:poems'"),
+        (("probe", "--data", "halueval:none.csv"), "none.csv: cannot be read"),
+        (("probe", "--limit", "0"), "the limit is 0"),
+        (("probe", "--batch-size", "0", "--limit", "20"), "the batch size is 0"),
+        (("probe", "--device", "cuda:77", "--limit", "20"), "device 'cuda:77' cannot be used"),
+        (("check", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
+        (("zoo", "train", "gpt5"), "there is no recipe 'gpt5'"),
+        (("juggle",), "there is no command 'juggle'"),
+    ],
+)
+def test_other_mistakes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any, arguments: tuple[str, ...], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_unknown_flags_are_code_2() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["probe", "--frobnicate"])
+    assert stop.value.code == 2
+
+
+def test_a_broken_checkpoint_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_folder, broken)
+    (broken / "model.safetensors").write_bytes(b"\x08")
+    code, _, err = run(capsys, "probe", "--model", broken, "--limit", "20", "--out", tmp_path / "out")
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and "cannot be loaded" in err
+
+
+def test_module_and_script_are_the_same_command(tmp_path: Path) -> None:
+    """Once in real processes: `python -m lens_truth.probe` and the installed `lens-truth probe`."""
+    script = Path(sys.executable).with_name("lens-truth")
+    for start in ([sys.executable, "-m", "lens_truth.probe"], [str(script), "probe"]):
+        out = tmp_path / Path(start[0]).name
+        flags = ["--limit", "60", "--permutations", "0", "--out", str(out)]
+        done = subprocess.run([*start, *flags], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    first, second = (HeadScores.load(path / "scores.npy").values for path in sorted(tmp_path.iterdir()))
+    assert np.array_equal(first, second)
+
+
+def test_a_mistake_found_late_is_still_one_line(tmp_path: Path) -> None:
+    """In a real process, after a model has been loaded: no warning, progress bar or traceback beside the sentence."""
+    save = tmp_path / "gated"
+    flags = ["--scores", "truth", "--limit", "40", "--lam", "nan", "--save", str(save)]
+    done = subprocess.run([sys.executable, "-m", "lens_truth.gate", *flags], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: lambda is nan; it must be a finite number\n"
+    assert not save.exists()
