@@ -16,6 +16,7 @@ from conftest import build
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.cli import COMMANDS, main
+from lens_truth.commands.gate import GATE
 from lens_truth.datasets import load_examples
 from lens_truth.examples import write_examples
 from lens_truth.gate import HeadGate
@@ -150,7 +151,7 @@ def test_gate_saves_a_plain_checkpoint_equal_to_the_attached_gate(
     assert code == 0 and str(folder) in said
 
     gate = HeadGate.from_scores(scores, 4.5, "center")
-    assert torch.equal(HeadGate.load(folder / "gate.safetensors").values, gate.values)
+    assert torch.equal(HeadGate.load(folder / GATE).values, gate.values)
     assert results_of(folder)["results"]["negative_gates"] == gate.n_negative
     plain = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -166,7 +167,7 @@ def test_gate_saves_a_plain_checkpoint_equal_to_the_attached_gate(
 
     again = run(capsys, "gate", *flags, "--floor", "0.5", "--save", folder)  # its own folder may be replaced
     assert again[0] == 0
-    assert float(HeadGate.load(folder / "gate.safetensors").values.min()) >= 0.5
+    assert float(HeadGate.load(folder / GATE).values.min()) >= 0.5
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

@@ -1,5 +1,5 @@
 """Makes a gate from scores, folds it into a model's weights and saves a plain Hugging Face checkpoint, which runs
-anywhere at no extra cost. The gate itself is saved beside it as gate.safetensors."""
+anywhere at no extra cost. The gate itself is kept in it as lens_truth/gate.safetensors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from lens_truth.commands.common import KINDS, Compute, load_model, print_warnings, scores_by_kind
+
+GATE = "lens_truth/gate.safetensors"
+"""In a folder of its own: engines take every safetensors file at the top for weights."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def run(config: Config) -> None:
     from lens_truth.scores import HeadScores
 
     clock = Run("gate", config)
-    if config.save.exists() and not (config.save / "gate.safetensors").is_file():
+    if config.save.exists() and not (config.save / GATE).is_file():
         raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
     scores = None if config.scores in KINDS else HeadScores.load(config.scores)
     model = load_model(config.model, config)
@@ -61,7 +64,7 @@ def run(config: Config) -> None:
     try:
         folded.save_pretrained(temporary)
         load_tokenizer(config.model, trust_remote_code=config.trust_remote_code).save_pretrained(temporary)
-        gate.save(temporary / "gate.safetensors")
+        gate.save(temporary / GATE)
         values = gate.values
         results = {
             "min_gate": float(values.min()),
