@@ -13,8 +13,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from lens_truth.examples import Example, labels_of
 from lens_truth.probing.folds import grouped_folds
 
-CONFOUNDED = 0.6
-"""A surface accuracy above this is reported as a confound."""
+CONFOUNDED = 0.1
+"""A surface accuracy that is more than this above the larger class's share is reported as a confound."""
 
 
 def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int = 0) -> float:
@@ -39,9 +39,15 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     return float(np.mean(accuracies))
 
 
-def surface_warning(accuracy: float, best_head: float) -> str | None:
+def majority_share(examples: Sequence[Example]) -> float:
+    """Share of the larger class: the accuracy of an answer that is always the same."""
+    supported = float(np.mean(labels_of(examples)))
+    return max(supported, 1 - supported)
+
+
+def surface_warning(accuracy: float, majority: float, best_head: float) -> str | None:
     """A sentence for whoever might take the truth scores at face value, or None."""
-    if accuracy <= CONFOUNDED:
+    if accuracy <= majority + CONFOUNDED:
         return None
     verdict = "no head does better" if best_head <= accuracy else f"the best head reaches {best_head:.3f}"
     return (

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from lens_truth.errors import InputError
 from lens_truth.examples import Example, examples_hash, question_pairs
-from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
-from lens_truth.models.hooks import Hooked, gate_z
+from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
+from lens_truth.models.hooks import Hooked, constant_weights, gate_z
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.tower import weights_hash
 from lens_truth.scores import HeadScores
@@ -33,9 +33,9 @@ def causal_scores(
     """d(margin) / d(gate) of every head at a gate of ones, averaged over questions.
 
     The margin is the log-probability of the supported answer minus that of the hallucinated one (means, if a question
-    has several), each summed over the answer's tokens; the score says how much the margin would grow, per unit, if
-    the head were amplified. One backward pass per batch gives every head, for every row. Metrics: ci_low and ci_high,
-    a 95% bootstrap interval over groups.
+    has several), each summed over all tokens after the prompt; the score says how much the margin would grow, per
+    unit, if the head were amplified. One backward pass per batch gives every head, for every row. Metrics: ci_low and
+    ci_high, a 95% bootstrap interval over groups.
 
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
@@ -48,7 +48,7 @@ def causal_scores(
     for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
         rows = [rows_used[i] for i in batch]
         gate = torch.ones(len(rows), model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
-        with torch.enable_grad(), gate_z(model, gate):
+        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         (slope,) = torch.autograd.grad(log_prob.sum(), gate)
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
@@ -104,7 +104,7 @@ def learned_gate(
         chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
         rows = [row for question in chosen for side in pairs[question] for row in side]
         owner = [i for i, question in enumerate(chosen) for side in pairs[question] for _ in side]
-        with torch.enable_grad(), gate_z(model, gate):
+        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
         margin = log_prob.new_zeros(len(chosen)).index_add(
@@ -124,11 +124,12 @@ def learned_gate(
 def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, " B"]:
     """Log-probability of each answer after its prompt, summed over its tokens; differentiable."""
     ids, mask = pad_rows([row.ids for row in encoded], model)
-    logits = model(ids, attention_mask=mask)
-    row = torch.tensor([i for i, e in enumerate(encoded) for _ in range(*e.answer)], device=ids.device)
-    position = torch.tensor([p for e in encoded for p in range(*e.answer)], device=ids.device)
-    at_least_single = torch.promote_types(logits.dtype, torch.float32)
-    log_probs = logits[row, position - 1].log_softmax(-1, dtype=at_least_single)
+    spans = [range(e.continuation, e.answer[1]) for e in encoded]
+    row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
+    position = torch.tensor([p for span in spans for p in span], device=ids.device)
+    kept, column = (position - 1).unique(return_inverse=True)
+    logits = logits_at(model, ids, mask, kept)[row, column]
+    log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     token_log_probs = log_probs.gather(1, ids[row, position][:, None])[:, 0]
     return token_log_probs.new_zeros(len(encoded)).index_add(0, row, token_log_probs)
 
@@ -139,7 +140,7 @@ def _margin_rows(
     """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
     encoded = encode(tokenizer_of(model), examples, template)
     check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
-    first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.answer[0] == 0), None)
+    first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)
     if first is not None:
         raise InputError(f"nothing stands before the answer of example '{first}', so it has no log-probability")
     weight = {}

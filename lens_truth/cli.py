@@ -47,14 +47,20 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
 
     command = import_module(f"lens_truth.commands.{name}")
     arguments = arguments or getattr(command, "DEFAULT_ARGUMENTS", ())
-    config = tyro.cli(command.Config, prog=f"lens-truth {name}", description=command.__doc__, args=arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
+        config = tyro.cli(command.Config, prog=f"lens-truth {name}", description=command.__doc__, args=arguments)
+        if (getattr(config, "seed", None) or 0) < 0:
+            raise InputError(f"the seed is {config.seed}; it must not be negative")
         command.run(config)
     except InputError as error:
         _fail(str(error))
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("\ninterrupted; finished batches of a capture are kept and used by the next run", file=sys.stderr)
         sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
 
 SUPPORTED, HALLUCINATED = 1, 0
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,12 @@ def read_examples(path: str | Path) -> list[Example]:
     """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
 
     Required fields: question, answer, label (1 or 0; also gold / hallucinated, TruthProbe's words).
-    Optional: id (default: the row's number), group (default: equal context and question), context,
-    evidence (JSON lines only: a list of [start, stop] character spans of the context).
+    Optional, and as if absent where null or empty: id (default: the row's number), group (default: equal context and
+    question), context, evidence (JSON lines only: a list of [start, stop] character spans of the context).
 
     Raises:
-        InputError: names file, line and field of the first bad row; also for a missing or empty file.
+        InputError: names file, line and field of the first bad row; counts empty answers; also for a missing or empty
+            file.
     """
     path = Path(path)
     if path.suffix not in (".jsonl", ".csv"):
@@ -82,12 +85,21 @@ def read_examples(path: str | Path) -> list[Example]:
     if not rows:
         raise InputError(f"{path}: holds no examples")
     examples = [_example(row, f"{path}, line {line}", number) for number, (line, row) in enumerate(rows)]
+    refuse_empty(
+        path, [line for (line, _), example in zip(rows, examples, strict=True) if not example.answer.strip()], len(rows)
+    )
     seen: dict[str, int] = {}
     for (line, _), example in zip(rows, examples, strict=True):
         if example.id in seen:
             raise InputError(f"{path}, line {line}: id '{example.id}' stands already on line {seen[example.id]}")
         seen[example.id] = line
     return examples
+
+
+def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
+    """Raises an InputError that counts empty answers, if there are any at `lines`."""
+    if lines:
+        raise InputError(f"{path}: {len(lines)} of {n} answers are empty (first: line {lines[0]})")
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
@@ -102,7 +114,7 @@ def open_input(path: Path) -> Iterator[str]:
         InputError: if it is missing, not a file, or not UTF-8.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
             yield from file
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -137,12 +149,14 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line}: is not a JSON object")
+        if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+            raise InputError(f"{path}, line {line}: holds half of a surrogate pair, which is no character")
         yield line, row
 
 
 def _example(row: dict[str, Any], where: str, number: int) -> Example:
     def text(field: str, default: str | None = None) -> str:
-        value = row.get(field, default)
+        value = default if row.get(field) is None else row[field]
         if value is None:
             raise InputError(f"{where}: has no field '{field}'")
         if not isinstance(value, str):
@@ -150,23 +164,26 @@ def _example(row: dict[str, Any], where: str, number: int) -> Example:
         return value
 
     context, question, answer = text("context", ""), text("question"), text("answer")
-    if not answer.strip():
-        raise InputError(f"{where}: the answer is empty")
     if not question.strip():
         raise InputError(f"{where}: the question is empty")
     return Example(
-        id=str(row.get("id", number)),
-        group=str(row.get("group", f"{context}\n{question}")),
+        id=_name(row, "id", str(number)),
+        group=_name(row, "group", f"{context}\n{question}"),
         question=question,
         answer=answer,
         label=_label(row, where),
         context=context,
-        evidence=_evidence(row.get("evidence", []), context, where),
+        evidence=_evidence(row.get("evidence") or [], context, where),
     )
 
 
+def _name(row: dict[str, Any], field: str, default: str) -> str:
+    return default if row.get(field) in (None, "") else str(row[field])
+
+
 def _label(row: dict[str, Any], where: str) -> int:
-    words = {"1": SUPPORTED, "gold": SUPPORTED, "0": HALLUCINATED, "hallucinated": HALLUCINATED}
+    words = {"1": SUPPORTED, "1.0": SUPPORTED, "gold": SUPPORTED}
+    words |= {"0": HALLUCINATED, "0.0": HALLUCINATED, "hallucinated": HALLUCINATED}
     if row.get("label") is None or row["label"] == "":
         raise InputError(f"{where}: has no label")
     label = words.get(str(row["label"]).strip().lower())

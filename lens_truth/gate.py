@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from lens_truth.errors import InputError
 from lens_truth.files import write_with
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_z, hook_names
-from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads
+from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
 from lens_truth.scores import METADATA, HeadScores
 
 Norm = Literal["center", "minmax", "none"]
@@ -145,10 +145,10 @@ class HeadGate:
                 if self.site != "block":
                     projection.weight = _like(projection.weight, scale_heads(projection.weight, gate))
                     continue
-                rows = _block_factor(gate.to(projection.weight), projection.weight.shape[0])
-                projection.weight = _like(projection.weight, projection.weight * rows[:, None])
+                rows = _block_factor(gate, projection.weight.shape[0])
+                projection.weight = _like(projection.weight, scaled(projection.weight, rows[:, None]))
                 if projection.bias is not None:
-                    projection.bias = _like(projection.bias, projection.bias * rows)
+                    projection.bias = _like(projection.bias, scaled(projection.bias, rows))
         assert isinstance(twin, PreTrainedModel)
         return twin
 
@@ -179,21 +179,20 @@ def _like(old: Tensor, new: Tensor) -> nn.Parameter:
 
 def _scale_result(gate: Float[Tensor, "*batch H"]) -> Any:
     def scale(result: Float[Tensor, "batch pos H M"], hook: Any) -> Float[Tensor, "batch pos H M"]:
-        return result * _per_row(gate, result)[..., None]
+        return scaled(result, _per_row(gate, result)[..., None])
 
     return scale
 
 
 def _scale_blocks(gate: Float[Tensor, "*batch H"]) -> Any:
     def scale(out: Float[Tensor, "batch pos M"], hook: Any) -> Float[Tensor, "batch pos M"]:
-        return out * _block_factor(_per_row(gate, out), out.shape[-1])
+        return scaled(out, _block_factor(_per_row(gate, out), out.shape[-1]))
 
     return scale
 
 
 def _per_row(gate: Float[Tensor, "*batch H"], output: Tensor) -> Tensor:
-    """The gate in the output's dtype, with a position axis if it has one gate a row."""
-    gate = gate.to(device=output.device, dtype=output.dtype)
+    """The gate, with a position axis if it has one gate a row."""
     if gate.ndim == 2 and len(gate) != len(output):
         raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(output)} rows")
     return gate if gate.ndim == 1 else gate[:, None]

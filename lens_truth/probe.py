@@ -7,7 +7,7 @@ if __name__ == "__main__":  # the command line answers before the heavy imports 
 
     run_module("probe")
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -60,11 +60,12 @@ def probe(
         raise InputError(f"estimator '{estimator}' is not one of {', '.join(get_args(Estimator))}")
     n_permutations = _PERMUTATIONS.get(estimator, 1000) if n_permutations is None else n_permutations
     labels = activations.labels.numpy()
-    if estimator == "adamw":
-        fold = paper_folds(labels, n_folds)
-    else:
-        fold = grouped_folds(labels, activations.groups, n_folds, seed)
-    draws = permuted_labels(labels, activations.groups, n_permutations, seed)
+    if n_permutations < 0 or n_bootstrap < 1:
+        raise InputError(f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for")
+    fold = _folds(estimator, labels, activations.groups, n_folds, seed)
+    # The paper's folds cut through groups and know nothing of labels, so they restrict no draw.
+    kept = None if estimator == "adamw" else fold
+    draws = permuted_labels(labels, activations.groups, n_permutations, seed, kept)
     decisions, null = _fit(activations, estimator, labels, fold, draws, progress)
 
     L, H = activations.z.shape[1:3]
@@ -100,11 +101,16 @@ def held_out_decisions(
     """The decision of every head's probe on every row while it was held out (above 0: supported), and the fold of
     every row; arguments and errors as for `probe`."""
     labels = activations.labels.numpy()
-    grouped = estimator != "adamw"
-    fold = grouped_folds(labels, activations.groups, n_folds, seed) if grouped else paper_folds(labels, n_folds)
+    fold = _folds(estimator, labels, activations.groups, n_folds, seed)
     no_draws = np.empty((0, len(labels)), dtype=labels.dtype)
     decisions, _ = _fit(activations, estimator, labels, fold, no_draws, progress=False)
     return decisions.reshape(len(labels), *activations.z.shape[1:3]), fold
+
+
+def _folds(
+    estimator: Estimator, labels: Int[np.ndarray, " N"], groups: Sequence[str], n_folds: int, seed: int
+) -> Int[np.ndarray, " N"]:
+    return paper_folds(labels, n_folds) if estimator == "adamw" else grouped_folds(labels, groups, n_folds, seed)
 
 
 def _fit(

@@ -85,6 +85,8 @@ class HeadScores:
     def load(cls, path: str | Path) -> HeadScores:
         """Reads what `save` writes, and TruthProbe's published `.npy` and `.csv` files.
 
+        A `.npy` file says nothing of its kind and is taken for truth scores; `replace(scores, kind=...)` mends that.
+
         Raises:
             InputError: if the file is missing, damaged, or holds NaN, another shape or not every head once.
         """

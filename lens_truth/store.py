@@ -89,8 +89,6 @@ class ActivationWriter:
         self._progress = folder / "progress.json"
         record = folder / "rows.json"
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".*.json"):  # temporary files of a run that was killed while it wrote them
-            stale.unlink()
         if record.exists():
             try:
                 same = json.loads(record.read_text(encoding="utf-8")) == rows
@@ -100,6 +98,9 @@ class ActivationWriter:
                 raise InputError(f"{folder}: holds the activations of another run; choose another folder")
         else:
             write_json(record, rows)
+        for name in ("rows", "progress"):  # temporary files of a run that was killed while it wrote them
+            for stale in folder.glob(f".{name}.*.json"):
+                stale.unlink()
         self.complete = self._final.exists()
         self.batches_done = 0
         if self.complete:

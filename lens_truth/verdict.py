@@ -14,8 +14,8 @@ def markdown_table(rows: Sequence[Row]) -> str:
     """One table a model: gates down, benchmarks across; with a legend."""
     parts = [
         "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
-        "difference from vanilla; `*`: p < .05, paired (McNemar for one trial, bootstrap over groups for more). "
-        "λ, normalisation and the tuned uniform gain were chosen on validation questions."
+        "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
+        "group). λ, normalisation and the tuned uniform gain were chosen on validation questions."
     ]
     for model in dict.fromkeys(row.model for row in rows):
         mine = [row for row in rows if row.model == model]

@@ -71,8 +71,21 @@ def test_log_probs_in_a_batch_equal_those_alone(exact: Any) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
+def test_log_probs_are_those_of_all_that_follows_the_prompt(exact: Any) -> None:
+    """Also of a space that is a token of its own (before a digit), which is part of what the model would write."""
+    example = Example("x", "x", "How many?", "7", 1)
+    encoded = encode(exact.tokenizer, [example], "plain")
+    ids = exact.tokenizer("Question: How many?\nAnswer: 7")["input_ids"]
+    n_prompt = len(exact.tokenizer("Question: How many?\nAnswer:")["input_ids"])
+    assert len(ids) - n_prompt == 2
+    log_probs = exact(torch.tensor([ids]))[0].log_softmax(-1)
+    expected = sum(log_probs[p - 1, ids[p]] for p in range(n_prompt, len(ids)))
+    torch.testing.assert_close(answer_log_probs(exact, encoded)[0], expected, rtol=1e-6, atol=1e-6)
+
+
 def test_no_gradient_reaches_the_weights(exact: Any) -> None:
     causal_scores(exact, EXAMPLES)
+    assert all(parameter.requires_grad for parameter in exact.parameters())
     assert all(parameter.grad is None for parameter in exact.parameters())
 
 

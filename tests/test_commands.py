@@ -171,6 +171,26 @@ def test_gate_saves_a_plain_checkpoint_equal_to_the_attached_gate(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_learned_scores_are_a_gate_as_they_are(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 4))
+    HeadScores(values, "learned").save(tmp_path / "learned.safetensors")
+    folder = tmp_path / "empty"
+    folder.mkdir()  # an empty folder is as good as none
+    flags = ("--model", tiny_folder, "--scores", tmp_path / "learned.safetensors", "--save", folder)
+    assert run(capsys, "gate", *flags)[0] == 0
+    np.testing.assert_allclose(HeadGate.load(folder / GATE).values.numpy(), 1 + values, rtol=1e-6)
+    assert (results_of(folder)["results"]["lam"], results_of(folder)["results"]["norm"]) == (1.0, "none")
+
+
+def test_a_model_without_a_tokenizer_can_be_gated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    build("qwen3").save_pretrained(tmp_path / "bare")
+    flags = ("--model", tmp_path / "bare", "--scores", good_scores(tmp_path), "--save", tmp_path / "gated")
+    assert run(capsys, "gate", *flags)[0] == 0
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "gated").config.num_hidden_layers == 3
+
+
 def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     flags = ("--limit", "80", "--questions", "24", "--trials", "2", "--model", "zoo:llama-memory", "--out", tmp_path)
     code, said, _ = run(capsys, "ablate", "--random-gate", *flags)
@@ -241,7 +261,7 @@ def rows(*changes: dict[str, Any]) -> str:
 
 BAD_DATA = {
     "no label": (rows({}, {"label": None}), "line 2: has no label"),
-    "empty answer": (rows({}, {"answer": " "}), "line 2: the answer is empty"),
+    "empty answer": (rows({}, {"answer": " "}), "1 of 2 answers are empty (first: line 2)"),
     "one class": (rows({}, {"group": "b"}), "all 2 examples are supported"),
     "few groups": (rows({}, {"label": 0}), "1 groups, fewer than the 5 folds"),
     "too long": (rows(*({"group": str(i), "label": i % 2, "context": "word " * 400} for i in range(12))), "12 of 12"),
@@ -280,10 +300,16 @@ def good_scores(folder: Path) -> Path:
     return folder / "good.npy"
 
 
+def causal_file(folder: Path) -> Path:
+    HeadScores(np.full((3, 4), 0.5), "causal").save(folder / "causal.safetensors")
+    return folder / "causal.safetensors"
+
+
 BAD_GATES: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "NaN": (nan_scores, (), "layer 1, head 2 is nan"),
     "shape": (other_shape, (), "5 layers x 4 heads, the model 3 x 4"),
     "lambda": (good_scores, ("--lam", "inf"), "lambda is inf"),
+    "no lambda for causal scores": (causal_file, (), "causal scores have a scale of their own"),
     "missing scores": (lambda folder: folder / "none.npy", (), "there is no such file"),
     "not scores": (lambda folder: folder / "x.txt", (), ".safetensors, .npy or .csv"),
 }
@@ -331,6 +357,10 @@ def test_scores_of_another_shape_stop_an_ablation(
         (("probe", "--data", "zoo:poems"), "there is no data set 'zoo:poems'"),
         (("probe", "--data", "halueval:none.csv"), "none.csv: cannot be read"),
         (("probe", "--limit", "0"), "the limit is 0"),
+        (("probe", "--seed", "-1"), "the seed is -1"),
+        (("probe", "--limit", "20", "--permutations", "-1"), "-1 permutations"),
+        (("probe", "--device", "meta", "--limit", "20"), "device 'meta' cannot be used"),
+        (("probe", "--limit", "20", "--out", "/dev/null/x"), "/dev/null/x"),
         (("probe", "--batch-size", "0", "--limit", "20"), "the batch size is 0"),
         (("probe", "--device", "cuda:77", "--limit", "20"), "device 'cuda:77' cannot be used"),
         (("check", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import build
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from transformers import GenerationConfig
 
 from lens_truth.datasets import zoo as zoo_data
 from lens_truth.errors import InputError
@@ -19,6 +21,7 @@ from lens_truth.evaluate.compare import compare, group_interval
 from lens_truth.evaluate.search import STRENGTHS, search_lambda, search_uniform, strength_of
 from lens_truth.examples import Example
 from lens_truth.gate import HeadGate
+from lens_truth.models.load import load
 from lens_truth.models.prompts import encode_prompts, question_prompt
 from lens_truth.scores import HeadScores
 
@@ -92,6 +95,15 @@ def test_generation_in_a_batch_equals_one_by_one(zoo: Any) -> None:
     assert together == [generate(model, [ids], 3, batch_size=1)[0] for ids in prompts]
 
 
+def test_generation_is_greedy_whatever_the_checkpoint_says(tokenizer: Any) -> None:
+    hf = build("llama", len(tokenizer))
+    prompts = tokenizer(["Question: What colour is the heart?", "The heart is in the attic."])["input_ids"]
+    plain = generate(load(hf, tokenizer=tokenizer), prompts, 12, 2)
+    penalties = {"repetition_penalty": 1.8, "do_sample": True, "top_k": 5, "no_repeat_ngram_size": 2, "num_beams": 3}
+    hf.generation_config = GenerationConfig(**penalties)
+    assert generate(load(hf, tokenizer=tokenizer), prompts, 12, 2) == plain
+
+
 def test_zoo_benchmarks_ask_held_out_questions(zoo: Any) -> None:
     benchmarks = {b.name: b for b in zoo_benchmarks("test", 40, 0)}
     assert list(benchmarks) == ["conflict", "open", "judgement", "presence", "closed-book"]
@@ -115,7 +127,26 @@ def test_single_gates_are_compared_by_mcnemar() -> None:
     assert compare(first, first, [str(i) for i in range(20)], 0).p_value == 1.0
 
 
-def test_trials_are_compared_by_bootstrap_over_groups() -> None:
+def test_groups_that_move_together_count_once() -> None:
+    """No effect, but all ten questions of a group are right or wrong together: few p-values may be small."""
+    groups = [f"g{i // 10}" for i in range(200)]
+    p = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        first, second = (np.repeat(rng.integers(0, 2, size=20), 10)[None].astype(float) for _ in range(2))
+        p.append(compare(first, second, groups, 0).p_value)
+    assert np.mean(np.array(p) <= 0.05) < 0.12 and 0.35 < np.mean(p) < 0.7
+
+
+def test_sign_flips_count_every_pattern() -> None:
+    """Six groups that all gain: the observed total is reached by 2 of 64 sign patterns."""
+    groups = [f"g{i // 2}" for i in range(12)]
+    c = compare(marks("1" * 12), marks("0" * 12), groups, 0)
+    assert c.p_value == pytest.approx(2 / 64, abs=0.006)
+    assert compare(marks("1" * 12), marks("1" * 12), groups, 0).p_value == 1.0
+
+
+def test_trials_are_compared_over_groups() -> None:
     groups = [f"g{i // 2}" for i in range(40)]
     better = compare(marks("1" * 36 + "0" * 4), marks("1" * 16 + "0" * 24, "0" * 24 + "1" * 16), groups, 0)
     assert better.p_value < 0.01 and better.ci_low > 0 and (better.as_good, better.trials) == (0, 2)

@@ -45,7 +45,8 @@ GOOD = {"question": "q", "answer": "a", "label": 1}
         ({k: v for k, v in GOOD.items() if k != "label"}, "has no label"),
         ({**GOOD, "label": 2}, "label is 2"),
         ({**GOOD, "label": True}, "label is True"),
-        ({**GOOD, "answer": "  "}, "the answer is empty"),
+        ({**GOOD, "label": 0.5}, "label is 0.5"),
+        ({**GOOD, "id": "\ud83d"}, "half of a surrogate pair"),
         ({**GOOD, "question": ""}, "the question is empty"),
         ({**GOOD, "answer": 3}, "field 'answer' is not text"),
         ({"answer": "a", "label": 1}, "has no field 'question'"),
@@ -67,6 +68,10 @@ def test_bad_row_is_named(tmp_path: Path, row: dict[str, object], complaint: str
         (b"[1]\n", "line 1: is not a JSON object"),
         (b"", "holds no examples"),
         (b"\xff\xfe", "is not UTF-8"),
+        (
+            b'{"question":"q","answer":" ","label":1}\n{"question":"q","answer":"a","label":1}\n' * 2,
+            r"2 of 4 answers are empty \(first: line 1\)",
+        ),
         (b'{"id":"x","question":"q","answer":"a","label":1}\n' * 2, "line 2: id 'x' stands already on line 1"),
     ],
 )
@@ -82,6 +87,20 @@ def test_missing_file_and_wrong_suffix(tmp_path: Path) -> None:
         read_examples(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="not '.txt'"):
         read_examples(tmp_path / "rows.txt")
+
+
+def test_what_other_programs_write(tmp_path: Path) -> None:
+    """A byte order mark, CRLF, labels as floats, null or empty for a field that is not there."""
+    table = "question,answer,label,group,id\r\nq1,a,1.0,,\r\nq1,b,0.0,,\r\nq2,c,1.0,g,x\r\n"
+    (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbf" + table.encode())
+    rows = read_examples(tmp_path / "rows.csv")
+    assert [(e.id, e.label) for e in rows] == [("0", 1), ("1", 0), ("x", 1)]
+    assert rows[0].group == rows[1].group != rows[2].group == "g"
+    line = {"question": "q", "answer": "a", "label": 1.0, "group": None, "id": None, "context": None, "evidence": None}
+    other = {**line, "question": "r"}
+    (tmp_path / "rows.jsonl").write_text("".join(f"\ufeff{json.dumps(line)}\n{json.dumps(other)}\n"), "utf-8")
+    first, second = read_examples(tmp_path / "rows.jsonl")
+    assert first.group != second.group and (first.id, second.id) == ("0", "1") and first.context == ""
 
 
 def test_csv_row_of_another_length(tmp_path: Path) -> None:
@@ -134,8 +153,11 @@ def test_halueval_reader(tmp_path: Path) -> None:
         ("k2", "q2", "h2", 0),
     ]
     assert [e.group for e in examples] == ["halueval-0"] * 2 + ["halueval-1"] * 2
-    path.write_text(header + "k1,q1,r1,h1\nk2,q2, ,h2\n")
-    with pytest.raises(InputError, match="line 3: field 'correct_answer' is empty"):
+    path.write_text(header + "k1,q1,r1,h1\nk2,q2, ,h2\nk3,q3,r3,\n")
+    with pytest.raises(InputError, match=r"2 of 6 answers are empty \(first: line 3\)"):
+        load_examples(f"halueval:{path}")
+    path.write_text(header + "k1, ,r1,h1\n")
+    with pytest.raises(InputError, match="line 2: field 'raw_question' is empty"):
         load_examples(f"halueval:{path}")
     path.write_text("knowledge,raw_question\na,b\n")
     with pytest.raises(InputError, match="no column 'correct_answer'"):

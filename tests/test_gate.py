@@ -144,6 +144,23 @@ def test_gate_in_double_precision_is_exact_to_rounding() -> None:
     assert (residual - seen[0]).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("site", ["z", "block"])
+def test_a_gate_near_one_is_not_rounded_away_in_half_precision(dtype: torch.dtype, site: Any) -> None:
+    hf = build("llama").to(dtype)
+    small = HeadGate(torch.full((3, 4), 1.003), site)  # bfloat16 knows 1 and 1.0078 only
+    weight, folded = (m.model.layers[0].self_attn.o_proj.weight.detach().float() for m in (hf, small.fold_into(hf)))
+    assert float((folded / weight).mean()) == pytest.approx(1.003, abs=3e-4)
+    name = "blocks.0.attn.hook_z" if site == "z" else "blocks.0.hook_attn_out"
+    model = load(hf)
+    with torch.no_grad():
+        _, before = model.run_with_cache(IDS, names_filter=[name])
+        with small.attach(model):
+            _, after = model.run_with_cache(IDS, names_filter=[name])
+    assert float((after[name].float() / before[name].float()).nanmedian()) == pytest.approx(1.003, abs=4e-3)
+    assert not torch.equal(after[name], before[name])
+
+
 def test_gates_of_a_batch_are_each_rows_own() -> None:
     model = load(build("mistral"))
     gates = torch.stack([GATE.values, torch.ones(3, 4)])

@@ -21,7 +21,9 @@ from transformers import (
 )
 
 import lens_truth
+from lens_truth.capture import capture
 from lens_truth.errors import InputError
+from lens_truth.examples import Example
 from lens_truth.models.hooks import gate_z, hook_names
 from lens_truth.models.load import load
 from lens_truth.models.selftest import batch_checks, hook_checks, verify_hooks
@@ -55,6 +57,22 @@ def test_loading_from_a_folder_keeps_attention_and_dtype(tmp_path: Path, tokeniz
     assert load(str(tmp_path), dtype="float32").original_model.dtype == torch.float32
     _, cache = model.run_with_cache(IDS, names_filter=["blocks.0.attn.hook_pattern"])
     assert cache["blocks.0.attn.hook_pattern"].shape == (3, 4, 11, 11)
+
+
+def test_attention_of_a_model_in_memory_can_be_chosen() -> None:
+    hf = build("llama")
+    model = load(hf, attn="eager")
+    assert (model.original_model.config._attn_implementation, hf.config._attn_implementation) == ("eager", "sdpa")
+    _, cache = model.run_with_cache(IDS, names_filter=["blocks.0.attn.hook_pattern"])
+    assert cache["blocks.0.attn.hook_pattern"].shape == (3, 4, 11, 11)
+
+
+def test_a_folder_without_a_tokenizer_can_be_loaded(family: str, tmp_path: Path) -> None:
+    build(family).save_pretrained(tmp_path)
+    model = load(str(tmp_path))
+    assert model(IDS).shape == (3, 11, 60)
+    with pytest.raises(InputError, match="has no tokenizer"):
+        capture(model, [Example("x", "g", "q", "a", 1)])
 
 
 def test_self_test_passes_for_every_family(family: str) -> None:
@@ -169,6 +187,7 @@ def test_unreadable_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be loaded"):
         load(str(tmp_path))
     build("llama").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(InputError, match="tokenizer of .* cannot be loaded"):
         load(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"broken")

@@ -177,6 +177,43 @@ def test_permutations_respect_groups() -> None:
     assert (free.sum(1) == 4).all() and (np.abs(free.mean(0) - 4 / 9) < 0.12).all()
 
 
+def test_permutations_keep_the_balance_of_folds() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.array([1] * 20 + [2] * 11 + [3] * 9 + [7])
+    of_group = rng.permutation(np.arange(41) % 2)
+    labels, groups = np.repeat(of_group, sizes), [f"g{i}" for i in np.repeat(np.arange(41), sizes)]
+    fold = grouped_folds(labels, groups, 4, 0)
+    draws = permuted_labels(labels, groups, 200, 0, fold)
+    for k in range(4):
+        rows = fold == k
+        n_groups = np.stack([draws[:, i] for i in np.unique(groups, return_index=True)[1] if rows[i]], axis=1)
+        assert len(set(n_groups.sum(1).tolist())) == 1  # as many supported groups as before
+        assert np.abs(draws[:, rows].sum(1) - labels[rows].sum()).max() <= 6
+    assert not (draws == labels).all(1).any() and len(np.unique(draws, axis=0)) == 200
+
+
+@pytest.mark.parametrize(("rows_a_group", "n_groups"), [(1, 200), (4, 20), (10, 40)])
+def test_p_values_hold_for_groups_of_one_label(rows_a_group: int, n_groups: int) -> None:
+    """Folds balance the true labels; draws that did not would make every head of noise look good."""
+    p, null = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(rng.permutation(np.arange(n_groups) % 2), rows_a_group)
+        groups = tuple(f"g{i // rows_a_group}" for i in range(len(labels)))
+        z = torch.from_numpy(rng.normal(size=(len(labels), 1, 40, 8))).float()
+        a = HeadActivations(z, torch.from_numpy(labels), groups, tuple(map(str, range(len(labels)))), {})
+        scores = probe(a, n_permutations=99, n_bootstrap=10)
+        p.append(scores.metrics["p_value"])
+        null.append(scores.metrics["null_mean"])
+    assert np.mean(np.concatenate(p) <= 0.05) < 0.1
+    assert np.mean(null) == pytest.approx(0.5, abs=0.01)
+
+
+def test_bad_numbers_of_draws() -> None:
+    with pytest.raises(InputError, match="-1 permutations"):
+        probe(ACTIVATIONS, n_permutations=-1)
+
+
 def test_groups_are_never_split() -> None:
     rng = np.random.default_rng(0)
     groups = [f"g{i}" for i in rng.integers(0, 40, size=300)]

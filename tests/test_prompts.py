@@ -29,6 +29,8 @@ TEMPLATES = {
     "zoo": None,
     "chatml": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "tags": "{% for m in messages %}<|{{ m['role'] }}|>\n{% if m['role'] == 'assistant' %}<think>\n\n</think>\n\n"
+    "{% endif %}{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
     "thinking": "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}"
     "{% if add_generation_prompt %}[assistant] <think></think> {% endif %}",
 }
@@ -62,6 +64,26 @@ def test_chat_answer_span(tokenizer: Any, example: Example, template: str) -> No
     before, after = tokenizer.decode(encoded.ids[:start]), tokenizer.decode(encoded.ids[stop:])
     assert example.question in before
     assert example.question not in after
+
+
+@pytest.mark.parametrize("answer", ["think", "th", "n", "assistant"])
+def test_words_of_a_template_are_not_taken_for_the_answer(tokenizer: Any, answer: str) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = TEMPLATES["tags"]
+    (encoded,) = encode(tokenizer, [Example("x", "g", "Why?", answer, 1)], "chat")
+    assert tokenizer.decode(encoded.ids[: encoded.answer[0]]).rstrip().endswith("</think>")
+    assert tokenizer.decode(encoded.ids[slice(*encoded.answer)]).strip() == answer
+    assert tokenizer.decode(encoded.ids[encoded.continuation :]).lstrip().startswith("<think>")
+
+
+def test_continuation_is_all_that_the_prompt_is_not(tokenizer: Any) -> None:
+    """A space before the answer that is a token of its own belongs to what is scored."""
+    for answer in ("coral", "7", "the attic", "1990"):
+        example = Example("x", "g", "What colour is the heart?", answer, 1)
+        (encoded,) = encode(tokenizer, [example], "plain")
+        (prompt,) = encode_prompts(tokenizer, [question_prompt(tokenizer, example, "plain")])
+        assert encoded.ids[: encoded.continuation] == prompt
+        assert tokenizer.decode(encoded.ids[encoded.continuation :]) == f" {answer}"
 
 
 def test_judge_prompt_shows_the_answer(tokenizer: Any) -> None:

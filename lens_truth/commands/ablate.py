@@ -18,6 +18,7 @@ from lens_truth.commands.common import (
     result_files,
     scores_by_kind,
 )
+from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.benchmark import Benchmark
@@ -44,7 +45,7 @@ class Config(Compute):
     trials: int = 5
     """Draws of each control that draws (permuted, norm-matched)."""
     limit: int | None = None
-    """Examples to compute scores on."""
+    """Only the first so many examples of --data."""
     questions: int = 200
     """Test questions of each zoo benchmark; half as many choose lambda."""
     batch_size: int = 128
@@ -57,7 +58,6 @@ def run(config: Config) -> None:
     """Scores, gates, controls, table."""
     from lens_truth.ablate import ablate
     from lens_truth.datasets import describe
-    from lens_truth.errors import InputError
     from lens_truth.examples import examples_hash
     from lens_truth.files import write_text
     from lens_truth.models.prompts import default_template

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from lens_truth.commands.common import Compute, print_table
+from lens_truth.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,6 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Prints every check with how far apart the two sides were."""
-    from lens_truth.errors import InputError
     from lens_truth.models.adapters import hook_native
     from lens_truth.models.load import load_plain
     from lens_truth.models.selftest import batch_checks, hook_checks

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from lens_truth.commands.common import KINDS, Compute, load_model, print_warnings, scores_by_kind
+from lens_truth.errors import InputError
 
 GATE = "lens_truth/gate.safetensors"
 """In a folder of its own: engines take every safetensors file at the top for weights."""
+
+DEFAULT_LAMBDA = {"truth": 4.5, "learned": 1.0}
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,10 @@ class Config(Compute):
     """The model to gate: a Hugging Face id, a folder, or zoo:NAME."""
     scores: str = "truth"
     """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
-    lam: float = 4.5
-    """Lambda in g = 1 + lambda * norm(score)."""
-    norm: Literal["center", "minmax", "none"] = "center"
-    """Per layer: score minus mean; scaled to [0, 1]; or as it is."""
+    lam: float | None = None
+    """Lambda in g = 1 + lambda * norm(score); by default 4.5 for truth scores, 1 for learned ones."""
+    norm: Literal["center", "minmax", "none"] | None = None
+    """Per layer: score minus mean; scaled to [0, 1]; or as it is (the default for learned scores, which are a gate)."""
     floor: float | None = None
     """Raise smaller gates to this value."""
     site: Literal["z", "result", "block"] = "z"
@@ -41,32 +44,39 @@ class Config(Compute):
 def run(config: Config) -> None:
     """Loads, gates, folds and saves."""
     from lens_truth.datasets import load_examples
-    from lens_truth.errors import InputError
     from lens_truth.gate import HeadGate
-    from lens_truth.models.load import load_tokenizer
     from lens_truth.models.tower import weights_hash
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
 
     clock = Run("gate", config)
-    if config.save.exists() and not (config.save / GATE).is_file():
+    ours = (config.save / GATE).is_file()
+    if config.save.exists() and not ours and (not config.save.is_dir() or any(config.save.iterdir())):
         raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
     scores = None if config.scores in KINDS else HeadScores.load(config.scores)
+    kind = scores.kind if scores else config.scores
+    lam = DEFAULT_LAMBDA.get(kind) if config.lam is None else config.lam
+    if lam is None:
+        raise InputError(f"{kind} scores have a scale of their own, so --lam must be given (`ablate` searches for one)")
+    norm = config.norm or ("none" if kind == "learned" else "center")
     model = load_model(config.model, config)
     if scores is None:
         examples = load_examples(config.data, limit=config.limit, seed=config.seed)
         scores = scores_by_kind(config.scores, model, examples, config)
-    gate = HeadGate.from_scores(scores, config.lam, config.norm, config.floor, config.site)
+    gate = HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
     folded = gate.fold_into(model)
 
     temporary = config.save.with_name(f".{config.save.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         folded.save_pretrained(temporary)
-        load_tokenizer(config.model, trust_remote_code=config.trust_remote_code).save_pretrained(temporary)
+        if model.tokenizer is not None:
+            model.tokenizer.save_pretrained(temporary)
         gate.save(temporary / GATE)
         values = gate.values
         results = {
+            "lam": lam,
+            "norm": norm,
             "min_gate": float(values.min()),
             "max_gate": float(values.max()),
             "negative_gates": gate.n_negative,

@@ -19,6 +19,7 @@ from lens_truth.commands.common import (
     result_files,
     scores_by_kind,
 )
+from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from lens_truth.scores import HeadScores
@@ -50,25 +51,29 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
-    from lens_truth.audit import surface_accuracy, surface_warning
+    from lens_truth.audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.capture import capture
     from lens_truth.datasets import describe, load_examples
     from lens_truth.examples import examples_hash
     from lens_truth.files import hash_of
+    from lens_truth.models.tower import weights_hash
     from lens_truth.plots import save_heatmap
     from lens_truth.probe import probe
     from lens_truth.runs import Run
 
     clock = Run("probe", config)
+    if (config.permutations or 0) < 0:
+        raise InputError(f"{config.permutations} permutations were asked for")
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
-    surface = surface_accuracy(examples, n_folds=config.folds, seed=config.seed)
+    truth = config.scores == "truth"
+    surface = surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
     model = load_model(config.model, config)
     print(
         f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {config.data}: {describe(examples)}"
     )
 
-    if config.scores == "truth":
-        key = hash_of(config.model, examples_hash(examples), config.template, str(config.batch_size), config.dtype)
+    if truth:
+        key = hash_of(weights_hash(model), examples_hash(examples), config.template, str(config.batch_size))
         activations = capture(
             model,
             examples,
@@ -89,7 +94,7 @@ def run(config: Config) -> None:
         scores = scores_by_kind(config.scores, model, examples, config, config.template)
 
     layer, head = scores.best()
-    unit = "accuracy" if config.scores == "truth" else "score"
+    unit = "accuracy" if truth else "score"
     results = {
         "kind": scores.kind,
         "n_examples": len(examples),
@@ -99,10 +104,11 @@ def run(config: Config) -> None:
         f"mean_{unit}": float(scores.values.mean()),
         "best_head": [layer, head],
         "surface_accuracy": surface,
+        "majority_share": majority_share(examples),
     }
     if "p_familywise" in scores.metrics:
         results["n_significant_heads"] = int((scores.metrics["p_familywise"] < 0.05).sum())
-    warning = surface_warning(surface, float(scores.values.max())) if config.scores == "truth" else None
+    warning = surface_warning(surface, majority_share(examples), float(scores.values.max())) if surface else None
     warnings = [warning] if warning else []
 
     scores = replace(scores, provenance={**scores.provenance, "data": config.data, "surface_accuracy": surface})
@@ -115,7 +121,7 @@ def run(config: Config) -> None:
     clock.write(config.out, results, hashes, warnings)
 
     _print_best(scores, unit)
-    if config.scores == "truth":
+    if surface is not None:
         print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
     print_warnings(warnings)
     result_files(config.out, "scores.safetensors", "scores.npy", "scores.csv", "heatmap.png", "result.json")

@@ -2,7 +2,8 @@
 
 Right and hallucinated answers are matched exactly: whenever a word is the right answer of one question, the same
 word is the hallucinated answer of the sister question in the same group. So no property of the answer alone, and
-no bag of words, separates the labels.
+no linear function of a bag of words, separates the labels. In `zoo:text` question and answer together do not either.
+In `zoo:conflict` they do, for one who knows which colours are usual: there the hallucination is what memory says.
 """
 
 from __future__ import annotations

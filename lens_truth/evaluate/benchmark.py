@@ -18,6 +18,9 @@ from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.models.batches import check_lengths, length_batches, pad_id, pad_rows, tokenizer_of
 from lens_truth.models.prompts import Template, encode_prompts, judge_prompt, question_prompt
 
+_GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+"""Whatever a checkpoint's own generation config says: a penalty on repetition falls on the words of the context."""
+
 Mode = Literal["answer", "yes-no", "judge"]
 
 
@@ -120,9 +123,7 @@ def generate(model: Any, prompts: Sequence[Sequence[int]], n_new: int, batch_siz
     for rows in length_batches([len(ids) for ids in prompts], batch_size):
         ids, mask = pad_rows([prompts[row] for row in rows], model, side="left")
         with torch.no_grad():
-            output = hf.generate(
-                ids, attention_mask=mask, max_new_tokens=n_new, do_sample=False, pad_token_id=pad_id(model)
-            )
+            output = hf.generate(ids, attention_mask=mask, max_new_tokens=n_new, pad_token_id=pad_id(model), **_GREEDY)
         for row, text in zip(
             rows, tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True), strict=True
         ):

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from scipy.stats import binomtest
 
 _DRAWS = 2000
+_FLIPS = 9999
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Comparison:
     ci_high: float
     """95% bootstrap interval over groups."""
     p_value: float
-    """Two-sided: McNemar's exact test for single gates, the bootstrap if either side is a mean over trials."""
+    """Two-sided: McNemar's exact test where both sides are single trials and every question is a group of its own;
+    otherwise a sign-flip test over groups, since the questions of a group may be right or wrong together."""
     as_good: int
     """How many trials of the second are at least as accurate as the first (its mean, if it has several)."""
     trials: int
@@ -41,14 +44,23 @@ def compare(
     difference = first.mean(0) - second.mean(0)
     means = _bootstrap_means(difference, groups, seed)
     low, high = np.quantile(means, [0.025, 0.975])
-    if len(first) == len(second) == 1:
+    if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
         p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
-        tail = min((means <= 0).sum(), (means >= 0).sum())
-        p = min(1.0, 2 * float(1 + tail) / (1 + _DRAWS))
+        p = _sign_flip_p(difference, groups, seed)
     as_good = int((second.mean(1) >= first.mean()).sum())
     return Comparison(float(difference.mean()), float(low), float(high), p, as_good, len(second))
+
+
+def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:
+    """How often the total is as far from 0 when each group's total gets a random sign."""
+    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    totals = np.bincount(numbers, weights=values)
+    totals = totals[np.abs(totals) > _ROUNDING]
+    signs = np.random.default_rng([seed, 7]).choice([-1.0, 1.0], size=(_FLIPS, len(totals)))
+    as_far = np.abs(signs @ totals) >= abs(totals.sum()) - _ROUNDING
+    return float(1 + as_far.sum()) / (1 + _FLIPS)
 
 
 def _bootstrap_means(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> Float[np.ndarray, " B"]:

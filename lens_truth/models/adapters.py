@@ -104,7 +104,7 @@ def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: s
 
 
 def _adds_bos_eos(tokenizer: PreTrainedTokenizerBase) -> tuple[bool, bool]:
-    ids = tokenizer.encode("a")
+    ids = tokenizer.encode("a") or [None]
     return (
         tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id,
         tokenizer.eos_token_id is not None and ids[-1] == tokenizer.eos_token_id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -69,6 +69,15 @@ def check_lengths(lengths: Sequence[int], ids: Sequence[str], model: Hooked) -> 
             f"{len(long)} of {len(lengths)} examples are longer than the model's context of {limit} tokens, which "
             f"would cut off their answers (first: example '{ids[long[0]]}' with {lengths[long[0]]} tokens)"
         )
+
+
+def logits_at(
+    model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], positions: Int[Tensor, " P"]
+) -> Float[Tensor, "B P V"]:
+    """Logits at some positions; where the model lets us, no others are computed (they can fill a GPU)."""
+    if isinstance(model, TransformerBridge):
+        return model(ids, attention_mask=mask, logits_to_keep=positions)
+    return model(ids, attention_mask=mask)[:, positions]
 
 
 def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"]) -> None:

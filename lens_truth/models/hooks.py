@@ -6,7 +6,8 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.errors import InputError
+from lens_truth.models.tower import scaled
 
 
 @runtime_checkable
@@ -56,12 +58,11 @@ def gate_z(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> AbstractContextM
         factor = gate[..., layer, :]
 
         def scale(z: Float[Tensor, "batch pos H D"], hook: Any) -> Float[Tensor, "batch pos H D"]:
-            g = factor.to(device=z.device, dtype=z.dtype)
-            if g.ndim == 1:
-                return z * g[:, None]
-            if len(g) != len(z):
-                raise InputError(f"a gate for {len(g)} rows was attached, but the batch has {len(z)} rows")
-            return z * g[:, None, :, None]
+            if factor.ndim == 1:
+                return scaled(z, factor[:, None])
+            if len(factor) != len(z):
+                raise InputError(f"a gate for {len(factor)} rows was attached, but the batch has {len(z)} rows")
+            return scaled(z, factor[:, None, :, None])
 
         return scale
 
@@ -75,6 +76,19 @@ def check_gate_shape(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> None:
         raise InputError(
             f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {shape[0]} x {shape[1]}"
         )
+
+
+@contextmanager
+def constant_weights(model: Any) -> Iterator[None]:
+    """While open, no weight asks for a gradient, so a backward pass keeps only what a gate needs."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def device_of(model: Any) -> torch.device:

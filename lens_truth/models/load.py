@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,7 @@ from lens_truth.models.tower import plain_twin
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
+_TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # how their names begin
 _UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
@@ -26,7 +27,7 @@ ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 def load(
     model: str | Path | PreTrainedModel,
     *,
-    attn: Attention = "sdpa",
+    attn: Attention | None = None,
     dtype: Dtype = "auto",
     device: str = "cpu",
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -40,9 +41,10 @@ def load(
 
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
-        attn: attention implementation; `eager` where the attention pattern is wanted. Ignored for a model in memory.
+        attn: attention implementation; `eager` where the attention pattern is wanted. By default a model in memory
+            keeps its own, and others get `sdpa`.
         dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
-        tokenizer: instead of the one saved with the model.
+        tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         stock: wrap with TransformerLens's own adapter, which offers `hook_result` but is slower and equal to
             rounding only.
         trust_remote_code: let the checkpoint run code of its own.
@@ -51,11 +53,13 @@ def load(
         InputError: if the model cannot be read, its modules have other names, or its hooks fail the check.
     """
     if isinstance(model, nn.Module):
-        hf: nn.Module = plain_twin(model)
+        hf: Any = plain_twin(model)
+        if attn is not None:
+            hf.set_attn_implementation(attn)
         name = getattr(model, "name_or_path", "") or type(model).__name__
     else:
         name = str(model)
-        hf = load_plain(name, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        hf = load_plain(name, attn=attn or "sdpa", dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
     hf.eval()
     if stock:
@@ -83,14 +87,17 @@ def load_plain(
     return hf.eval()
 
 
-def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer saved with a model.
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
+    """The tokenizer saved with a model; None for a folder without one.
 
     Raises:
-        InputError: if there is none.
+        InputError: if it cannot be read.
     """
+    source = model_source(name)
+    if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
+        return None  # transformers would make up an empty one for some models
     try:
-        return AutoTokenizer.from_pretrained(model_source(name), trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except _UNREADABLE as error:
         raise InputError(f"the tokenizer of '{name}' cannot be loaded: {_first_line(error)}") from error
 

@@ -15,6 +15,7 @@ Template = Literal["plain", "chat"]
 """`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
 
 JUDGE_QUESTION = "Is this answer hallucinated?"
+_STAND_IN = "STAND-IN-FOR-THE-ANSWER"
 
 
 def question_text(example: Example) -> str:
@@ -63,6 +64,9 @@ class Encoded:
     ids: list[int]
     answer: tuple[int, int]
     """Token span [start, stop) of the answer; `stop - 1` is where probes read."""
+    continuation: int
+    """First token after the prompt: of the answer, or of what stands between (a space that is a token of its own, the
+    tags of a template). The probability of the answer given the prompt starts here."""
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], template: Template) -> list[Encoded]:
@@ -79,19 +83,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], temp
         raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")
     rendered = [_with_answer(tokenizer, example, template) for example in examples]
     encodings = tokenizer(
-        [prompt.text for prompt, _ in rendered],
+        [text for text, _, _ in rendered],
         add_special_tokens=template == "plain",
         return_offsets_mapping=True,
         verbose=False,  # too long rows are counted and refused by the caller, in one sentence
     )
     result = []
-    for example, (_, span), ids, offsets in zip(
+    for example, (_, prompt_end, span), ids, offsets in zip(
         examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
     ):
         inside = [i for i, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and start < stop]
         if not inside:
             raise InputError(f"the answer of example '{example.id}' yields no token")
-        result.append(Encoded(list(ids), (inside[0], inside[-1] + 1)))
+        continuation = next(i for i, (start, stop) in enumerate(offsets) if start < stop and stop > prompt_end)
+        result.append(Encoded(list(ids), (inside[0], inside[-1] + 1), continuation))
     return result
 
 
@@ -119,19 +124,22 @@ def _chat_text(tokenizer: PreTrainedTokenizerBase, content: str, answer: str | N
 
 def _with_answer(
     tokenizer: PreTrainedTokenizerBase, example: Example, template: Template
-) -> tuple[Prompt, tuple[int, int]]:
-    """The prompt with its answer, and the answer's character span."""
+) -> tuple[str, int, tuple[int, int]]:
+    """The prompt with its answer, where the prompt ends, and the answer's span, in characters."""
     answer = example.answer.strip()
     if template == "plain":
         text = f"{question_text(example)}\nAnswer: {answer}"
-        return Prompt(text, special_tokens=True), (len(text) - len(answer), len(text))
-    before = _chat_text(tokenizer, question_text(example))
-    text = _chat_text(tokenizer, question_text(example), answer)
-    # A template may open the turn in another way for generation, so the answer is sought from where they part.
-    shared = next(
+        start = len(text) - len(answer)
+        return text, start - 1, (start, len(text))
+    question = question_text(example)
+    before = _chat_text(tokenizer, question)
+    text = _chat_text(tokenizer, question, answer)
+    # A template may open the turn in another way for generation, so the prompt ends where they part.
+    prompt_end = next(
         (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), min(len(before), len(text))
     )
-    start = text.find(answer, shared)
-    if start < 0:
-        raise InputError(f"the chat template does not show the answer of example '{example.id}'")
-    return Prompt(text, special_tokens=False), (start, start + len(answer))
+    # The answer's own words may stand in the template too (in a tag, say), so a stand-in is sought that does not.
+    start = _chat_text(tokenizer, question, _STAND_IN).rfind(_STAND_IN)
+    if start < 0 or text[start : start + len(answer)] != answer:
+        raise InputError(f"the chat template does not show the answer of example '{example.id}' as it is")
+    return text, min(prompt_end, start), (start, start + len(answer))

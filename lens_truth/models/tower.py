@@ -107,7 +107,12 @@ def has_gated_mlp(hf: nn.Module) -> bool:
 
 def scale_heads(weight: Float[Tensor, "M HD"], gate: Float[Tensor, " H"]) -> Float[Tensor, "M HD"]:
     """The output projection with gate folded in: the columns of head h times gate[h]."""
-    return weight * gate.to(weight).repeat_interleave(weight.shape[1] // len(gate))
+    return scaled(weight, gate.repeat_interleave(weight.shape[1] // len(gate)))
+
+
+def scaled(x: Float[Tensor, "*any"], factor: Float[Tensor, "*any2"]) -> Float[Tensor, "*any"]:
+    """x times factor, rounded once to x's dtype: a factor near 1 would itself be rounded to 1 in half precision."""
+    return (x * factor.to(x.device, torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
 
 def plain_twin(hf: nn.Module) -> nn.Module:

@@ -67,26 +67,53 @@ def paper_folds(labels: Labels, n_folds: int) -> Int[np.ndarray, " N"]:
     return fold
 
 
-def permuted_labels(labels: Labels, groups: Sequence[str], n: int, seed: int) -> Int[np.ndarray, "P N"]:
+def permuted_labels(
+    labels: Labels, groups: Sequence[str], n: int, seed: int, fold: Int[np.ndarray, " N"] | None = None
+) -> Int[np.ndarray, "P N"]:
     """`n` draws of the labels under the null hypothesis that, within what groups allow, they could be exchanged.
 
     Groups that hold both labels (a right and a wrong answer to one question) exchange labels inside the group.
-    Groups of one label (one answer each) keep their rows together and exchange whole labels among each other.
+    Groups of one label (one answer each) keep their rows together and exchange whole labels with groups of the same
+    fold and (about) size: folds were made to balance the true labels, and a draw that unbalanced them would be judged
+    by probes whose training rows lean the other way, so below chance. Without `fold`, whatever the fold.
     """
     rng = np.random.default_rng([seed, 1])
-    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    _, first, numbers = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     sizes = np.bincount(numbers)
     positives = np.bincount(numbers, weights=labels)
     mixed = (positives > 0) & (positives < sizes)
-    pure = np.flatnonzero(~mixed)
     mixed_rows = np.flatnonzero(mixed[numbers])
     in_order = mixed_rows[np.argsort(numbers[mixed_rows], kind="stable")]
+    pure = np.flatnonzero(~mixed)
+    label_of = (positives[pure] > 0).astype(labels.dtype)
+    stratum = _strata(np.zeros(len(pure), dtype=int) if fold is None else fold[first[pure]], sizes[pure], label_of)
+    pure_in_order = np.argsort(stratum, kind="stable")
     draws = np.tile(labels, (n, 1))
     for draw in draws:
-        # Random keys sorted inside each group, in one sort for all groups.
+        # Random keys sorted inside each group or stratum, in one sort for all.
         shuffled = mixed_rows[np.lexsort((rng.random(len(mixed_rows)), numbers[mixed_rows]))]
         draw[in_order] = labels[shuffled]
         of_group = np.zeros(len(sizes), dtype=labels.dtype)
-        of_group[pure] = rng.permutation((positives[pure] > 0).astype(labels.dtype))
+        of_group[pure[pure_in_order]] = label_of[np.lexsort((rng.random(len(pure)), stratum))]
         draw[~mixed[numbers]] = of_group[numbers[~mixed[numbers]]]
     return draws
+
+
+def _strata(
+    fold: Int[np.ndarray, " G"], size: Int[np.ndarray, " G"], label: Int[np.ndarray, " G"]
+) -> Int[np.ndarray, " G"]:
+    """Groups that may exchange their labels: of one fold and of one size, or of as many neighbouring sizes as it takes
+    to have both labels."""
+    stratum, number = np.empty(len(fold), dtype=int), 0
+    for k in np.unique(fold):
+        number += 1
+        seen: set[int] = set()
+        for its_size in np.unique(size[fold == k]):
+            if len(seen) == 2:
+                number, seen = number + 1, set()
+            here = (fold == k) & (size == its_size)
+            stratum[here] = number
+            seen |= set(label[here].tolist())
+        if len(seen) < 2 and (stratum[fold == k] < number).any():  # the largest groups join those before them
+            stratum[(fold == k) & (stratum == number)] = number - 1
+    return stratum
