@@ -53,7 +53,7 @@ def main() -> None:
 
     x, labels, groups = make_problem(flags.examples, flags.heads, flags.width)
     fold = grouped_folds(labels, groups, 5, seed=0)
-    draws = permuted_labels(labels, groups, 1000, seed=0)
+    draws = permuted_labels(labels, groups, 1000, seed=0, fold=fold)
 
     ridge_runs = [timed(lambda: fit_closed_form(x, labels, fold, draws[:0], "ridge")[0]) for _ in range(flags.repeats)]
     ridge_seconds = float(np.median([seconds for seconds, _ in ridge_runs]))
