@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.stats import binomtest
 
 _DRAWS = 2000
-_FLIPS = 9999
+_FLIPS, _AT_ONCE = 9999, 1111
 _ROUNDING = 1e-9
 
 
@@ -58,9 +58,12 @@ def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: i
     _, numbers = np.unique(np.asarray(groups), return_inverse=True)
     totals = np.bincount(numbers, weights=values)
     totals = totals[np.abs(totals) > _ROUNDING]
-    signs = np.random.default_rng([seed, 7]).choice([-1.0, 1.0], size=(_FLIPS, len(totals)))
-    as_far = np.abs(signs @ totals) >= abs(totals.sum()) - _ROUNDING
-    return float(1 + as_far.sum()) / (1 + _FLIPS)
+    rng = np.random.default_rng([seed, 7])
+    as_far = 0
+    for _ in range(_FLIPS // _AT_ONCE):
+        signs = rng.choice([-1.0, 1.0], size=(_AT_ONCE, len(totals)))
+        as_far += int((np.abs(signs @ totals) >= abs(totals.sum()) - _ROUNDING).sum())
+    return (1 + as_far) / (1 + _FLIPS)
 
 
 def _bootstrap_means(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> Float[np.ndarray, " B"]:
