@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -82,7 +84,8 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
     adapter.cfg.device = str(next(hf.parameters()).device)
     if tokenizer is not None:
         adapter.cfg.tokenizer_prepends_bos, adapter.cfg.tokenizer_appends_eos = _adds_bos_eos(tokenizer)
-    return HookedModel(hf, adapter, tokenizer)
+    with _unembedding_kept(hf):
+        return HookedModel(hf, adapter, tokenizer)
 
 
 def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> TransformerBridge:
@@ -94,13 +97,28 @@ def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: s
     """
     config: Any = hf.config
     try:
-        bridge = build_bridge_from_module(hf, type(hf).__name__, hf_config=config, tokenizer=tokenizer, model_name=name)
+        with _unembedding_kept(hf):
+            bridge = build_bridge_from_module(
+                hf, type(hf).__name__, hf_config=config, tokenizer=tokenizer, model_name=name
+            )
         bridge.set_use_attn_result(True)
     except (ValueError, NotImplementedError) as error:
         raise InputError(
             f"{type(hf).__name__} has no hook_result in TransformerLens ({error}); gate z instead"
         ) from error
     return bridge
+
+
+@contextmanager
+def _unembedding_kept(hf: Any) -> Iterator[None]:
+    """TransformerLens before 4.0 gives an unembedding without bias one of zeros: another set of weights."""
+    head = hf.get_output_embeddings()
+    bias = getattr(head, "bias", None)
+    try:
+        yield
+    finally:
+        if head is not None:
+            head.bias = bias
 
 
 def _adds_bos_eos(tokenizer: PreTrainedTokenizerBase) -> tuple[bool, bool]:
