@@ -15,6 +15,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a te
 CHECKED = ("capture", "causal", "controls", "gate", "models", "evaluate", "probe", "probing", "store")
 install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from transformers import (  # noqa: E402
     AutoTokenizer,
@@ -29,6 +30,7 @@ from transformers import (  # noqa: E402
     Qwen3ForCausalLM,
 )
 
+from lens_truth.cli import main  # noqa: E402
 from lens_truth.models.load import load  # noqa: E402
 from lens_truth.zoo.tokenizer import build_tokenizer  # noqa: E402
 
@@ -103,3 +105,28 @@ def data() -> Path:
     if not folder:
         pytest.skip("LENS_TRUTH_DATA is not set: real data is not here")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random Qwen2 with a tokenizer, as a user's own checkpoint."""
+    folder = tmp_path_factory.mktemp("tiny")
+    build("qwen2", len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def flat_scores(folder: Path) -> Path:
+    """A score file of the tiny folder's shape."""
+    np.save(folder / "good.npy", np.full((3, 4), 0.5))
+    return folder / "good.npy"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `lens-truth ARGUMENTS`."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    code = stop.value.code
+    assert isinstance(code, int)
+    return code, printed.out, printed.err
