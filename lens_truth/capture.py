@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from lens_truth.callable_module import make_callable
 from lens_truth.errors import InputError
-from lens_truth.examples import Example, examples_hash, labels_of
+from lens_truth.examples import Example, labels_of
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.hooks import Hooked, hook_names
 from lens_truth.models.prompts import Encoded, Template, encode
-from lens_truth.models.tower import weights_hash
+from lens_truth.models.provenance import provenance_of
 from lens_truth.store import ActivationWriter, HeadActivations, rows_record
 
 _CHUNK = 1024  # examples encoded at once while lengths are counted
@@ -56,13 +56,7 @@ def capture(
     check_lengths(lengths, [example.id for example in examples], model)
     batches = length_batches(lengths, batch_size)
 
-    provenance = {
-        "model": getattr(model.cfg, "model_name", ""),
-        "weights": weights_hash(model),
-        "examples": examples_hash(examples),
-        "template": template,
-        "batch_size": batch_size,
-    }
+    provenance = {**provenance_of(model, examples, template), "batch_size": batch_size}
     labels, groups, ids = labels_of(examples), [e.group for e in examples], [e.id for e in examples]
     shape = (len(examples), model.cfg.n_layers, model.cfg.n_heads, model.cfg.d_head)
 

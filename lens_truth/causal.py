@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from lens_truth.bootstrap import bootstrap_interval
 from lens_truth.errors import InputError
-from lens_truth.examples import Example, examples_hash, question_pairs
+from lens_truth.examples import Example, question_pairs
 from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
 from lens_truth.models.hooks import Hooked, constant_weights, gate_z
 from lens_truth.models.prompts import Encoded, Template, encode
-from lens_truth.models.tower import weights_hash
+from lens_truth.models.provenance import provenance_of
 from lens_truth.scores import HeadScores
 
 
@@ -53,20 +53,22 @@ def causal_scores(
         (slope,) = torch.autograd.grad(log_prob.sum(), gate)
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
 
-    by_group: dict[str, tuple[np.ndarray, int]] = {}
+    by_group: dict[str, tuple[np.ndarray, float]] = {}
     for supported, hallucinated in pairs:
-        total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0))
+        total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0.0))
         by_group[group] = (total + gradient[supported + hallucinated].sum(0), count + 1)
     totals, counts = (np.stack(parts) for parts in zip(*by_group.values(), strict=True))
-    rng = np.random.default_rng([seed, 3])
-    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=n_bootstrap).astype(float)
-    means = np.einsum("bg,glh->blh", draws, totals) / (draws @ counts)[:, None, None]
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    low, high = bootstrap_interval(totals, counts, n_bootstrap, np.random.default_rng([seed, 3]))
     return HeadScores(
         values=totals.sum(0) / counts.sum(),
         kind="causal",
         metrics={"ci_low": low, "ci_high": high},
-        provenance=_provenance(model, examples, template) | {"n_questions": int(counts.sum()), "seed": seed},
+        provenance={
+            **provenance_of(model, examples, template),
+            "n_examples": len(examples),
+            "n_questions": int(counts.sum()),
+            "seed": seed,
+        },
     )
 
 
@@ -116,8 +118,14 @@ def learned_gate(
     return HeadScores(
         values=(gate.detach() - 1).double().numpy(),
         kind="learned",
-        provenance=_provenance(model, examples, template)
-        | {"penalty": penalty, "steps": steps, "learning_rate": learning_rate, "seed": seed},
+        provenance={
+            **provenance_of(model, examples, template),
+            "n_examples": len(examples),
+            "penalty": penalty,
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "seed": seed,
+        },
     )
 
 
@@ -148,13 +156,3 @@ def _margin_rows(
         weight |= dict.fromkeys(supported, 1 / len(supported))
         weight |= dict.fromkeys(hallucinated, -1 / len(hallucinated))
     return encoded, weight
-
-
-def _provenance(model: Hooked, examples: Sequence[Example], template: Template) -> dict[str, Any]:
-    return {
-        "model": getattr(model.cfg, "model_name", ""),
-        "weights": weights_hash(model),
-        "examples": examples_hash(examples),
-        "template": template,
-        "n_examples": len(examples),
-    }

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
+from lens_truth.bootstrap import bootstrap_interval, group_sums
+
 _DRAWS = 2000
 _FLIPS, _AT_ONCE = 9999, 1111
 _ROUNDING = 1e-9
@@ -33,7 +35,8 @@ class Comparison:
 
 def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
     """95% percentile interval of the mean, groups drawn with replacement."""
-    low, high = np.quantile(_bootstrap_means(values, groups, seed), [0.025, 0.975])
+    totals, counts = group_sums(values, groups), group_sums(np.ones(len(values)), groups)
+    low, high = bootstrap_interval(totals, counts, _DRAWS, np.random.default_rng([seed, 5]))
     return float(low), float(high)
 
 
@@ -42,21 +45,19 @@ def compare(
 ) -> Comparison:
     """Compares marks (1 right, 0 wrong) of the same questions under two gates, each over one or more trials."""
     difference = first.mean(0) - second.mean(0)
-    means = _bootstrap_means(difference, groups, seed)
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = group_interval(difference, groups, seed)
     if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
         p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
         p = _sign_flip_p(difference, groups, seed)
     as_good = int((second.mean(1) >= first.mean()).sum())
-    return Comparison(float(difference.mean()), float(low), float(high), p, as_good, len(second))
+    return Comparison(float(difference.mean()), low, high, p, as_good, len(second))
 
 
 def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:
     """How often the total is as far from 0 when each group's total gets a random sign."""
-    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
-    totals = np.bincount(numbers, weights=values)
+    totals = group_sums(values, groups)
     totals = totals[np.abs(totals) > _ROUNDING]
     rng = np.random.default_rng([seed, 7])
     as_far = 0
@@ -64,11 +65,3 @@ def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: i
         signs = rng.choice([-1.0, 1.0], size=(_AT_ONCE, len(totals)))
         as_far += int((np.abs(signs @ totals) >= abs(totals.sum()) - _ROUNDING).sum())
     return (1 + as_far) / (1 + _FLIPS)
-
-
-def _bootstrap_means(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> Float[np.ndarray, " B"]:
-    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
-    totals, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
-    rng = np.random.default_rng([seed, 5])
-    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=_DRAWS)
-    return (draws @ totals) / (draws @ counts)

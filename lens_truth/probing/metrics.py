@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
+from lens_truth.bootstrap import bootstrap_interval, group_sums
+
 
 def fold_metrics(
     decisions: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
@@ -48,13 +50,5 @@ def accuracy_interval(
     """95% percentile interval of the accuracy (mean over folds), groups drawn with replacement."""
     n_folds = int(fold.max()) + 1
     weight = 1 / (n_folds * np.bincount(fold))[fold]  # so that the weighted mean is the mean over folds
-    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
-    n_groups = numbers.max() + 1
-    by_group = np.zeros((n_groups, right.shape[1]))
-    np.add.at(by_group, numbers, weight[:, None] * right)
-    mass = np.bincount(numbers, weights=weight)
-    rng = np.random.default_rng([seed, 2])
-    draws = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_bootstrap).astype(float)
-    accuracy = (draws @ by_group) / (draws @ mass)[:, None]
-    low, high = np.quantile(accuracy, [0.025, 0.975], axis=0)
-    return low, high
+    totals, mass = group_sums(weight[:, None] * right, groups), group_sums(weight, groups)
+    return bootstrap_interval(totals, mass, n_bootstrap, np.random.default_rng([seed, 2]))

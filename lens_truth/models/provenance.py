@@ -1,0 +1,21 @@
+"""What a number that was computed from a model and examples came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lens_truth.examples import Example, examples_hash
+from lens_truth.models.hooks import Hooked
+from lens_truth.models.prompts import Template
+from lens_truth.models.tower import weights_hash
+
+
+def provenance_of(model: Hooked, examples: Sequence[Example], template: Template) -> dict[str, Any]:
+    """Name and weights of the model, the examples and the prompt they were put in."""
+    return {
+        "model": getattr(model.cfg, "model_name", ""),
+        "weights": weights_hash(model),
+        "examples": examples_hash(examples),
+        "template": template,
+    }
