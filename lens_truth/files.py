@@ -1,10 +1,11 @@
-"""Files that are either whole or absent: written under a temporary name, then renamed."""
+"""Files and folders that are either whole or absent: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,20 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_folder_with(path: Path, fill: Callable[[Path], None]) -> None:
+    """Calls `fill(temporary folder)`, which makes it, and puts it in the place of `path`; on failure `path` is as it
+    was and nothing else stays behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        fill(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

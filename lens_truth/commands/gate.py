@@ -3,7 +3,6 @@ anywhere at no extra cost. The gate itself is kept in it as lens_truth/gate.safe
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,6 +43,7 @@ class Config(Compute):
 def run(config: Config) -> None:
     """Loads, gates, folds and saves."""
     from lens_truth.datasets import load_examples
+    from lens_truth.files import write_folder_with
     from lens_truth.gate import HeadGate
     from lens_truth.models.tower import weights_hash
     from lens_truth.runs import Run
@@ -66,30 +66,27 @@ def run(config: Config) -> None:
     gate = HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
     folded = gate.fold_into(model)
 
-    temporary = config.save.with_name(f".{config.save.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        folded.save_pretrained(temporary)
+    values = gate.values
+    results = {
+        "lam": lam,
+        "norm": norm,
+        "min_gate": float(values.min()),
+        "max_gate": float(values.max()),
+        "negative_gates": gate.n_negative,
+        "n_layers": values.shape[0],
+        "n_heads": values.shape[1],
+    }
+    warnings = [f"{gate.n_negative} gates are negative: those heads are inverted"] if gate.n_negative else []
+    hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
+
+    def fill(folder: Path) -> None:
+        folded.save_pretrained(folder)
         if model.tokenizer is not None:
-            model.tokenizer.save_pretrained(temporary)
-        gate.save(temporary / GATE)
-        values = gate.values
-        results = {
-            "lam": lam,
-            "norm": norm,
-            "min_gate": float(values.min()),
-            "max_gate": float(values.max()),
-            "negative_gates": gate.n_negative,
-            "n_layers": values.shape[0],
-            "n_heads": values.shape[1],
-        }
-        warnings = [f"{gate.n_negative} gates are negative: those heads are inverted"] if gate.n_negative else []
-        hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
-        clock.write(temporary, results, hashes, warnings)
-        shutil.rmtree(config.save, ignore_errors=True)
-        temporary.rename(config.save)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            model.tokenizer.save_pretrained(folder)
+        gate.save(folder / GATE)
+        clock.write(folder, results, hashes, warnings)
+
+    write_folder_with(config.save, fill)
     print(
         f"gates from {values.min():.3f} to {values.max():.3f} over {values.shape[0]} layers x {values.shape[1]} heads"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lens_truth.datasets import world, zoo
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_benchmarks
-from lens_truth.files import write_json, write_text, write_with
+from lens_truth.files import write_folder_with, write_json, write_text, write_with
 from lens_truth.models.load import load, load_plain
 from lens_truth.models.prompts import default_template
 from lens_truth.zoo.recipes import Recipe, new_model
@@ -113,23 +112,19 @@ def _save(
     accuracies: dict[str, float],
     out: Path,
 ) -> None:
-    """Writes a temporary folder and renames it. Weights are stored in half precision, at half the size; the config
-    says float32, so every loader gives them back as the float32 numbers that were measured."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        model.save_pretrained(temporary)
-        weights = temporary / "model.safetensors"
+    """Weights are stored in half precision, at half the size; the config says float32, so every loader gives them back
+    as the float32 numbers that were measured."""
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        weights = folder / "model.safetensors"
         half = {name: tensor.half() for name, tensor in load_file(weights).items()}
         write_with(weights, lambda path: save_file(half, path, {"format": "pt"}))
-        tokenizer.save_pretrained(temporary)
-        write_json(temporary / ACCURACIES, accuracies)
-        write_text(temporary / "README.md", model_card(recipe, seed, model, accuracies))
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        tokenizer.save_pretrained(folder)
+        write_json(folder / ACCURACIES, accuracies)
+        write_text(folder / "README.md", model_card(recipe, seed, model, accuracies))
+
+    write_folder_with(out, fill)
 
 
 _ORIGIN = {
