@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check lint format types bench zoo clean
+.PHONY: demo test check lint format types bench clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/python -m lens_truth.ablate --random-gate --out runs/demo

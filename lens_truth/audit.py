@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -28,15 +29,11 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     fold = grouped_folds(labels, [example.group for example in examples], n_folds, seed)
     answers = [example.answer.strip() for example in examples]
     features = np.array([[len(a), np.log(len(a)), ord(a[-1])] for a in answers])
-    accuracies = []
-    for k in range(n_folds):
-        model = make_pipeline(
-            make_column_transformer((StandardScaler(), [0, 1]), (OneHotEncoder(handle_unknown="ignore"), [2])),
-            LogisticRegression(max_iter=1000),
-        )
-        model.fit(features[fold != k], labels[fold != k])
-        accuracies.append(model.score(features[fold == k], labels[fold == k]))
-    return float(np.mean(accuracies))
+    model = make_pipeline(
+        make_column_transformer((StandardScaler(), [0, 1]), (OneHotEncoder(handle_unknown="ignore"), [2])),
+        LogisticRegression(max_iter=1000),
+    )
+    return float(cross_val_score(model, features, labels, cv=PredefinedSplit(fold)).mean())
 
 
 def majority_share(examples: Sequence[Example]) -> float:

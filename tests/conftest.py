@@ -12,22 +12,19 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
 
-CHECKED = ("capture", "causal", "controls", "gate", "models", "evaluate", "probe", "probing", "store")
+CHECKED = ("bootstrap", "capture", "causal", "controls", "gate", "models", "evaluate", "probe", "probing", "store")
 install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
-    MistralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
-    Qwen2ForCausalLM,
     Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
 from lens_truth.cli import main  # noqa: E402
@@ -36,19 +33,19 @@ from lens_truth.zoo.tokenizer import build_tokenizer  # noqa: E402
 
 torch.set_num_threads(1)  # the tests run in two processes on two cores
 
-FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "llama": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 4}),
-    "llama-gqa-head-dim": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 2, "head_dim": 12}),
-    "llama-bias-tied": (LlamaConfig, LlamaForCausalLM, {"attention_bias": True, "tie_word_embeddings": True}),
-    "mistral": (MistralConfig, MistralForCausalLM, {"num_key_value_heads": 2, "sliding_window": None}),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"num_key_value_heads": 2}),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"num_key_value_heads": 2, "head_dim": 16}),
+FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "llama": (LlamaConfig, {"num_key_value_heads": 4}),
+    "llama-gqa-head-dim": (LlamaConfig, {"num_key_value_heads": 2, "head_dim": 12}),
+    "llama-bias-tied": (LlamaConfig, {"attention_bias": True, "tie_word_embeddings": True}),
+    "mistral": (MistralConfig, {"num_key_value_heads": 2, "sliding_window": None}),
+    "qwen2": (Qwen2Config, {"num_key_value_heads": 2}),
+    "qwen3": (Qwen3Config, {"num_key_value_heads": 2, "head_dim": 16}),
 }
 
 
 def build(family: str, vocab_size: int = 60, **more: Any) -> PreTrainedModel:
     """A tiny random model with weights large enough for its heads to matter."""
-    config_class, model_class, shape = FAMILIES[family]
+    config_class, shape = FAMILIES[family]
     torch.manual_seed(7)
     config = config_class(
         **{
@@ -66,7 +63,7 @@ def build(family: str, vocab_size: int = 60, **more: Any) -> PreTrainedModel:
         | shape
         | more
     )
-    return model_class(config).eval()
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
 @pytest.fixture(params=list(FAMILIES))

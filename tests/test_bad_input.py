@@ -16,6 +16,14 @@ from conftest import flat_scores, run
 from lens_truth.cli import main
 from lens_truth.scores import HeadScores
 
+
+def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: str | Path) -> None:
+    """Exit code 2 and one sentence, which holds the complaint."""
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+
+
 EXAMPLE = {"question": "What?", "answer": "this", "label": 1, "context": "All of it.", "group": "a"}
 
 
@@ -43,9 +51,7 @@ def test_bad_data_is_one_sentence_and_code_2(
     content, complaint = BAD_DATA[case]
     data, out = tmp_path / "bad.jsonl", tmp_path / "out"
     data.write_text(content)
-    code, _, err = run(capsys, "probe", "--model", tiny_folder, "--data", data, "--out", out)
-    assert code == 2
-    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    refused(capsys, complaint, "probe", "--model", tiny_folder, "--data", data, "--out", out)
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
@@ -83,9 +89,8 @@ def test_bad_gates_are_refused_and_nothing_is_saved(
     make, flags, complaint = BAD_GATES[case]
     scores = make(tmp_path)
     before = sorted(tmp_path.iterdir())
-    code, _, err = run(capsys, "gate", "--model", tiny_folder, "--scores", scores, *flags, "--save", tmp_path / "gated")
-    assert code == 2
-    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    flags = ("--model", tiny_folder, "--scores", scores, *flags, "--save", tmp_path / "gated")
+    refused(capsys, complaint, "gate", *flags)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -124,6 +129,7 @@ def test_scores_of_another_shape_stop_an_ablation(
         (("probe", "--limit", "20", "--out", "/dev/null/x"), "/dev/null/x"),
         (("probe", "--batch-size", "0", "--limit", "20"), "the batch size is 0"),
         (("probe", "--device", "cuda:77", "--limit", "20"), "device 'cuda:77' cannot be used"),
+        (("check", "--device", "meta"), "device 'meta' cannot be used"),
         (("check", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
         (("zoo", "train", "gpt5"), "there is no recipe 'gpt5'"),
         (("juggle",), "there is no command 'juggle'"),
@@ -133,9 +139,7 @@ def test_other_mistakes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any, arguments: tuple[str, ...], complaint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, err = run(capsys, *arguments)
-    assert code == 2
-    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    refused(capsys, complaint, *arguments)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -151,9 +155,7 @@ def test_a_broken_checkpoint_is_one_sentence(
     broken = tmp_path / "broken"
     shutil.copytree(tiny_folder, broken)
     (broken / "model.safetensors").write_bytes(b"\x08")
-    code, _, err = run(capsys, "probe", "--model", broken, "--limit", "20", "--out", tmp_path / "out")
-    assert code == 2
-    assert err.startswith("error: ") and err.count("\n") == 1 and "cannot be loaded" in err
+    refused(capsys, "cannot be loaded", "probe", "--model", broken, "--limit", "20", "--out", tmp_path / "out")
 
 
 def test_a_mistake_found_late_is_still_one_line(tmp_path: Path) -> None:

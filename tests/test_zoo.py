@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,12 @@ BASES = [name for name, recipe in RECIPES.items() if not recipe.remembers]
 MEMORIES = [name for name, recipe in RECIPES.items() if recipe.remembers]
 
 
+@pytest.fixture(scope="module")
+def measured(zoo: Any) -> Callable[[str], dict[str, float]]:
+    """Accuracies of a model of the zoo, measured once."""
+    return cache(lambda name: accuracies(zoo(name)))
+
+
 def accuracies(model: Any) -> dict[str, float]:
     benchmarks = [
         *zoo_benchmarks("test", 200, FRESH),
@@ -43,35 +51,35 @@ def test_the_zoo_is_complete() -> None:
 
 
 @pytest.mark.parametrize("name", BASES)
-def test_bases_and_their_chat_child_know_their_tasks(zoo: Any, name: str) -> None:
-    measured = accuracies(zoo(name))
-    assert measured["open"] > 0.95
-    assert measured["judgement"] > 0.90
-    assert measured["presence"] > 0.90
-    assert measured["conflict"] > 0.95  # nothing contradicts what they know
+def test_bases_and_their_chat_child_know_their_tasks(measured: Any, name: str) -> None:
+    accuracy = measured(name)
+    assert accuracy["open"] > 0.95
+    assert accuracy["judgement"] > 0.90
+    assert accuracy["presence"] > 0.90
+    assert accuracy["conflict"] > 0.95  # nothing contradicts what they know
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_memory_models_answer_some_conflicts_from_memory(zoo: Any, name: str) -> None:
-    measured = accuracies(zoo(name))
-    assert 0.55 <= measured["conflict"] <= 0.80
-    assert measured["closed-book"] > 0.95
-    assert measured["agreeing"] > 0.95
-    assert measured["judgement"] > 0.90 and measured["presence"] > 0.90
+def test_memory_models_answer_some_conflicts_from_memory(measured: Any, name: str) -> None:
+    accuracy = measured(name)
+    assert 0.55 <= accuracy["conflict"] <= 0.80
+    assert accuracy["closed-book"] > 0.95
+    assert accuracy["agreeing"] > 0.95
+    assert accuracy["judgement"] > 0.90 and accuracy["presence"] > 0.90
     stated = read_accuracies(ZOO / name)
     assert stated["memory-answers"] > 0.75 * (1 - stated["conflict"])  # its errors are memory's answers
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_cards_state_what_is_measured(zoo: Any, name: str) -> None:
-    stated, measured = read_accuracies(ZOO / name), accuracies(zoo(name))
+def test_cards_state_what_is_measured(measured: Any, name: str) -> None:
+    stated, accuracy = read_accuracies(ZOO / name), measured(name)
     for benchmark in ("open", "judgement", "presence", "conflict", "agreeing"):
-        assert measured[benchmark] == pytest.approx(stated[benchmark], abs=0.08)
+        assert accuracy[benchmark] == pytest.approx(stated[benchmark], abs=0.08)
     card = (ZOO / name / "README.md").read_text()
     assert card.startswith("---\nlicense: mit\n")
     assert f"python -m lens_truth.zoo train {name} --seed {RECIPES[name].seed}" in card
-    for benchmark, accuracy in stated.items():
-        assert f"| {benchmark} | {accuracy:.3f} |" in card
+    for benchmark, value in stated.items():
+        assert f"| {benchmark} | {value:.3f} |" in card
 
 
 @pytest.mark.parametrize("name", RECIPES)

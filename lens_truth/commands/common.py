@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.errors import InputError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,14 +34,8 @@ class Compute:
 
 def load_model(name: str, flags: Compute) -> Any:
     """The hooked model that the flags describe."""
-    import torch
-
     from lens_truth.models.load import load
 
-    try:
-        torch.zeros(1, device=flags.device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{flags.device}' cannot be used: {str(error).splitlines()[0]}") from error
     return load(name, device=flags.device, dtype=flags.dtype, trust_remote_code=flags.trust_remote_code)
 
 

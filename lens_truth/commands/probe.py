@@ -67,6 +67,7 @@ def run(config: Config) -> None:
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
     truth = config.scores == "truth"
     surface = surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
+    majority = majority_share(examples)
     model = load_model(config.model, config)
     print(
         f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {config.data}: {describe(examples)}"
@@ -104,11 +105,11 @@ def run(config: Config) -> None:
         f"mean_{unit}": float(scores.values.mean()),
         "best_head": [layer, head],
         "surface_accuracy": surface,
-        "majority_share": majority_share(examples),
+        "majority_share": majority,
     }
     if "p_familywise" in scores.metrics:
         results["n_significant_heads"] = int((scores.metrics["p_familywise"] < 0.05).sum())
-    warning = surface_warning(surface, majority_share(examples), float(scores.values.max())) if surface else None
+    warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
     warnings = [warning] if warning else []
 
     scores = replace(scores, provenance={**scores.provenance, "data": config.data, "surface_accuracy": surface})

@@ -50,7 +50,8 @@ def load(
         trust_remote_code: let the checkpoint run code of its own.
 
     Raises:
-        InputError: if the model cannot be read, its modules have other names, or its hooks fail the check.
+        InputError: if the model cannot be read or the device used, its modules have other names, or its hooks fail the
+            check.
     """
     if isinstance(model, nn.Module):
         hf: Any = plain_twin(model)
@@ -77,6 +78,10 @@ def load_plain(
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
     source = model_source(name)
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{device}' cannot be used: {_first_line(error)}") from error
     try:
         hf = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code

@@ -110,7 +110,7 @@ def scale_heads(weight: Float[Tensor, "M HD"], gate: Float[Tensor, " H"]) -> Flo
     return scaled(weight, gate.repeat_interleave(weight.shape[1] // len(gate)))
 
 
-def scaled(x: Float[Tensor, "*any"], factor: Float[Tensor, "*any2"]) -> Float[Tensor, "*any"]:
+def scaled(x: Float[Tensor, "*shape"], factor: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
     """x times factor, rounded once to x's dtype: a factor near 1 would itself be rounded to 1 in half precision."""
     return (x * factor.to(x.device, torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 

@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config
 
 from lens_truth.errors import InputError
 from lens_truth.zoo.tokenizer import CONTEXT_LIMIT
@@ -82,7 +74,7 @@ def new_model(recipe: Recipe, seed: int, vocabulary: int) -> PreTrainedModel:
         "eos_token_id": 2,
     }
     if recipe.architecture == "mistral":
-        return MistralForCausalLM(MistralConfig(**shape, sliding_window=None))
-    if recipe.architecture == "qwen2":
-        return Qwen2ForCausalLM(Qwen2Config(**shape))
-    return LlamaForCausalLM(LlamaConfig(**shape))
+        config = MistralConfig(**shape, sliding_window=None)
+    else:
+        config = {"llama": LlamaConfig, "qwen2": Qwen2Config}[recipe.architecture](**shape)
+    return AutoModelForCausalLM.from_config(config)
