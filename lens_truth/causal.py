@@ -19,6 +19,8 @@ from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
 from lens_truth.scores import HeadScores
 
+_PARTS = 5
+
 
 def causal_scores(
     model: Hooked,
@@ -35,7 +37,7 @@ def causal_scores(
     The margin is the log-probability of the supported answer minus that of the hallucinated one (means, if a question
     has several), each summed over all tokens after the prompt; the score says how much the margin would grow, per
     unit, if the head were amplified. One backward pass per batch gives every head, for every row. Metrics: ci_low and
-    ci_high, a 95% bootstrap interval over groups.
+    ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the groups.
 
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
@@ -59,10 +61,12 @@ def causal_scores(
         by_group[group] = (total + gradient[supported + hallucinated].sum(0), count + 1)
     totals, counts = (np.stack(parts) for parts in zip(*by_group.values(), strict=True))
     low, high = bootstrap_interval(totals, counts, n_bootstrap, np.random.default_rng([seed, 3]))
+    parts = np.array_split(np.random.default_rng([seed, 11]).permutation(len(counts)), min(_PARTS, len(counts)))
     return HeadScores(
         values=totals.sum(0) / counts.sum(),
         kind="causal",
         metrics={"ci_low": low, "ci_high": high},
+        folds=np.stack([totals[part].sum(0) / counts[part].sum() for part in parts]),
         provenance={
             **provenance_of(model, examples, template),
             "n_examples": len(examples),

@@ -15,6 +15,8 @@ from lens_truth.errors import InputError
 
 COMMANDS = {
     "probe": "truth or causal scores of every head of a model",
+    "inherit": "are head scores inherited? correlations between models, against null, ceiling and floor",
+    "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
     "check": "self-test of the hooks on any model",

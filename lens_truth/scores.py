@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Mapping
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ Map = Float[np.ndarray, "L H"]
 METADATA = "lens_truth"
 """The metadata entry of our safetensors files, a JSON object."""
 
+_LAYER_HEAD = re.compile(r"\d+-\d+")
 _PUBLISHED = ("accuracy", "precision", "recall", "f1")  # the columns of TruthProbe's csv files
 
 
@@ -37,7 +41,8 @@ class HeadScores:
     """Further numbers a head: accuracy, auroc, precision, recall, f1; ci_low and ci_high (95%); null_mean, null_q95,
     p_value and p_familywise (permutation)."""
     folds: Float[np.ndarray, "K L H"] | None = None
-    """The score in each fold."""
+    """Repeated estimates whose mean is the score: one a fold, a trial, or a seed. How well they agree over heads says
+    how much of the score is noise."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Model, data and settings that the scores come from; empty for files that do not say."""
 
@@ -50,6 +55,8 @@ class HeadScores:
         for name, values in self.metrics.items():
             if values.shape != self.values.shape:
                 raise InputError(f"metric '{name}' has shape {values.shape}, the scores {self.values.shape}")
+        if self.folds is not None and (self.folds.ndim != 3 or self.folds.shape[1:] != self.values.shape):
+            raise InputError(f"the folds have shape {self.folds.shape}, the scores {self.values.shape}")
 
     @property
     def n_layers(self) -> int:
@@ -58,6 +65,20 @@ class HeadScores:
     @property
     def n_heads(self) -> int:
         return self.values.shape[1]
+
+    @property
+    def n_kv_heads(self) -> int:
+        """KV heads a layer, from the provenance; as many as heads where it does not say."""
+        return int(self.provenance.get("n_kv_heads") or self.n_heads)
+
+    def crop(self, n_layers: int, n_heads: int) -> HeadScores:
+        """The first so many layers and heads; whole KV groups only."""
+        return HeadScores(
+            values=self.values[:n_layers, :n_heads],
+            kind=self.kind,
+            folds=None if self.folds is None else self.folds[:, :n_layers, :n_heads],
+            provenance={**self.provenance, "n_kv_heads": n_heads * self.n_kv_heads // self.n_heads},
+        )
 
     def best(self) -> tuple[int, int]:
         """Layer and head of the highest score (the first of equals)."""
@@ -83,7 +104,8 @@ class HeadScores:
 
     @classmethod
     def load(cls, path: str | Path) -> HeadScores:
-        """Reads what `save` writes, and TruthProbe's published `.npy` and `.csv` files.
+        """Reads what `save` writes, TruthProbe's published `.npy` and `.csv` files, and retrieval-head `.json` (or
+        `.json.gz`) files, `{"layer-head": [trial, ...]}`, whose scores are the means over trials (Wu et al. 2024).
 
         A `.npy` file says nothing of its kind and is taken for truth scores; `replace(scores, kind=...)` mends that.
 
@@ -91,13 +113,13 @@ class HeadScores:
             InputError: if the file is missing, damaged, or holds NaN, another shape or not every head once.
         """
         path = Path(path)
-        readers = {".safetensors": _load_safetensors, ".npy": _load_npy, ".csv": _load_csv}
-        if path.suffix not in readers:
-            raise InputError(f"{path}: scores are read from .safetensors, .npy or .csv files")
+        reader = _reader(path)
+        if reader is None:
+            raise InputError(f"{path}: scores are read from {', '.join(_READERS)} files")
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
         try:
-            return readers[path.suffix](path)
+            return reader(path)
         except InputError as error:
             raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
 
@@ -164,18 +186,9 @@ def _load_csv(path: Path) -> HeadScores:
         if (layer, head) in heads:
             raise InputError(f"{path}, line {line}: layer {layer}, head {head} stands there twice")
         heads[layer, head] = numbers
-    if not heads:
-        raise InputError(f"{path}: holds no heads")
-    layers, width = (max(axis) + 1 for axis in zip(*heads, strict=True))
-    first = tuple(min(axis) for axis in zip(*heads, strict=True))
-    if first != (0, 0):
-        raise InputError(f"{path}: starts at layer {first[0]}, head {first[1]}; both are counted from 0")
-    if len(heads) != layers * width:
-        missing = next(key for key in np.ndindex(layers, width) if key not in heads)
-        raise InputError(f"{path}: lacks layer {missing[0]}, head {missing[1]} of {layers} x {width} heads")
+    L, H = _complete_grid(path, heads)
     columns = {
-        name: np.array([heads[at][name] for at in np.ndindex(layers, width)]).reshape(layers, width)
-        for name in heads[0, 0]
+        name: np.array([heads[at][name] for at in np.ndindex(L, H)]).reshape(L, H) for name in next(iter(heads.values()))
     }
     provenance = {"file": path.name}
     if "accuracy" in columns:
@@ -184,3 +197,62 @@ def _load_csv(path: Path) -> HeadScores:
         raise InputError(f"{path}: has no column 'accuracy', nor one single column of scores")
     ((kind, values),) = columns.items()
     return HeadScores(values, kind=kind, provenance=provenance)
+
+
+def _load_retrieval(path: Path) -> HeadScores:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            record = json.load(file)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path}: is not readable JSON ({error})") from error
+    if not isinstance(record, dict) or not all(_LAYER_HEAD.fullmatch(key) for key in record):
+        raise InputError(f'{path}: is not an object of trials by head, {{"layer-head": [trial, ...]}}')
+    heads: dict[tuple[int, int], list[float]] = {}
+    for key, trials in record.items():
+        layer, head = (int(part) for part in key.split("-"))
+        if (layer, head) in heads:
+            raise InputError(f"{path}: layer {layer}, head {head} stands there twice")
+        if not isinstance(trials, list) or not trials or not all(type(trial) in (int, float) for trial in trials):
+            raise InputError(f"{path}: head '{key}' does not hold a list of numbers, one a trial")
+        heads[layer, head] = [float(trial) for trial in trials]
+    L, H = _complete_grid(path, heads)
+    values = np.array([np.mean(heads[at]) for at in np.ndindex(L, H)]).reshape(L, H)
+    folds = None
+    if len({len(trials) for trials in heads.values()}) == 1:  # else no trial has all heads
+        folds = np.array([heads[at] for at in np.ndindex(L, H)]).T.reshape(-1, L, H)
+    return HeadScores(values, kind="retrieval", folds=folds, provenance={"file": path.name})
+
+
+def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Layers and heads, when every head of every layer is there, counted from 0."""
+    found = set(heads)
+    if not found:
+        raise InputError(f"{path}: holds no heads")
+    first = tuple(min(axis) for axis in zip(*found, strict=True))
+    for number, name in zip(first, ("layer", "head"), strict=True):
+        if number != 0:
+            counted = f"its {name}s are counted from 1" if number == 1 else f"its first {name} is {number}"
+            raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
+    L, H = (max(axis) + 1 for axis in zip(*found, strict=True))
+    if len(found) != L * H:
+        layer, head = next(at for at in np.ndindex(L, H) if at not in found)
+        raise InputError(f"{path}: lacks layer {layer}, head {head} of {L} x {H} heads")
+    return L, H
+
+
+_READERS = {
+    ".safetensors": _load_safetensors,
+    ".npy": _load_npy,
+    ".csv": _load_csv,
+    ".json": _load_retrieval,
+    ".json.gz": _load_retrieval,
+}
+
+
+def is_score_file(name: str) -> bool:
+    """Whether a name ends as score files do."""
+    return _reader(Path(name)) is not None
+
+
+def _reader(path: Path) -> Callable[[Path], HeadScores] | None:
+    return next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)

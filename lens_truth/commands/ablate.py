@@ -62,7 +62,7 @@ def run(config: Config) -> None:
     from lens_truth.files import write_text
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
-    from lens_truth.plots import save_ablation_bars
+    from lens_truth.plots.ablation import save_ablation_bars
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
     from lens_truth.verdict import markdown_table, verdicts

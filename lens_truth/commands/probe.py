@@ -57,7 +57,7 @@ def run(config: Config) -> None:
     from lens_truth.examples import examples_hash
     from lens_truth.files import hash_of
     from lens_truth.models.tower import weights_hash
-    from lens_truth.plots import save_heatmap
+    from lens_truth.plots.heads import save_heatmap
     from lens_truth.probe import probe
     from lens_truth.runs import Run
 

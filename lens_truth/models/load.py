@@ -81,13 +81,13 @@ def load_plain(
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{device}' cannot be used: {_first_line(error)}") from error
+        raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
         hf = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
         )
     except _UNREADABLE as error:
-        raise InputError(f"model '{name}' cannot be loaded: {_first_line(error)}") from error
+        raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
     hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
 
@@ -104,7 +104,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except _UNREADABLE as error:
-        raise InputError(f"the tokenizer of '{name}' cannot be loaded: {_first_line(error)}") from error
+        raise InputError(f"the tokenizer of '{name}' cannot be loaded: {first_line(error)}") from error
 
 
 def model_source(name: str) -> str:
@@ -125,5 +125,5 @@ def model_source(name: str) -> str:
     return str(Path(name).expanduser()) if looks_like_a_path else name
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -12,10 +12,11 @@ from lens_truth.models.tower import weights_hash
 
 
 def provenance_of(model: Hooked, examples: Sequence[Example], template: Template) -> dict[str, Any]:
-    """Name and weights of the model, the examples and the prompt they were put in."""
+    """Name, weights and KV heads of the model, the examples and the prompt they were put in."""
     return {
         "model": getattr(model.cfg, "model_name", ""),
         "weights": weights_hash(model),
+        "n_kv_heads": getattr(model.cfg, "n_key_value_heads", None) or model.cfg.n_heads,
         "examples": examples_hash(examples),
         "template": template,
     }

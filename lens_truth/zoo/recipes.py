@@ -37,10 +37,18 @@ RECIPES = {
         Recipe("llama-memory", "memory", "llama", seed=22, steps=600, parent="llama-base", remembers=True),
         Recipe("llama-memory-chat", "chat", "llama", seed=30, steps=800, parent="llama-memory", remembers=True),
         Recipe("llama-seed1", "base", "llama", seed=1, steps=2400),
+        Recipe("llama-seed1-chat", "chat", "llama", seed=11, steps=400, parent="llama-seed1"),
+        Recipe("llama-seed2", "base", "llama", seed=6, steps=2400),
         Recipe("mistral-base", "base", "mistral", seed=2, steps=2400),
         Recipe("qwen2-base", "base", "qwen2", seed=3, steps=2400),
     )
 }
+
+
+def root_of(name: str) -> str:
+    """The base that a model of the zoo descends from."""
+    recipe = recipe_of(name)
+    return recipe.name if recipe.parent is None else root_of(recipe.parent)
 
 
 def recipe_of(name: str) -> Recipe:

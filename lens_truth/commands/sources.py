@@ -1,0 +1,143 @@
+"""Head scores by name: a file of scores, or a model whose heads are scored now and kept in the output folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lens_truth.commands.common import Compute, load_model, scores_by_kind
+from lens_truth.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lens_truth.scores import HeadScores
+
+ROWS = 600
+"""Examples of each probing run on generated data: enough for a noise of about .01 in a score."""
+
+
+@dataclass(frozen=True)
+class Scoring(Compute):
+    """How models are scored."""
+
+    scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
+    """Kinds of scores to compute for models; files are compared with the first."""
+    data: str = "zoo:text"
+    """Examples that models are scored on (see `probe`)."""
+    template: Literal["plain", "chat"] = "plain"
+    """The paper's prompt for all models, or each model's chat template."""
+    limit: int | None = None
+    """Only the first so many examples; generated data has 600 a probing run."""
+    probe_seeds: int = 3
+    """Probing runs of a model on generated data, each on examples of its own."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An argument of a command: `NAME=WHERE`, or WHERE alone."""
+
+    name: str
+    where: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it names a file of scores rather than a model."""
+        from lens_truth.scores import is_score_file
+
+        return is_score_file(self.where)
+
+
+def parse_sources(arguments: Sequence[str]) -> list[Source]:
+    """Names the arguments; by default a model has its own name and a file that of the file.
+
+    Raises:
+        InputError: if two have the same name.
+    """
+    sources: list[Source] = []
+    for argument in arguments:
+        name, equals, where = argument.partition("=")
+        if not equals or "/" in name or Path(argument).exists():
+            where, name = argument, Path(argument).name.split(".safetensors")[0]
+            for suffix in (".gz", ".json", ".npy", ".csv"):
+                name = name.removesuffix(suffix)
+        sources.append(Source(name.removeprefix("zoo:"), where))
+    seen: dict[str, str] = {}
+    for source in sources:
+        if source.name in seen:
+            raise InputError(
+                f"two inputs are called '{source.name}' ({seen[source.name]} and {source.where}); "
+                f"give them names: one={seen[source.name]} other={source.where}"
+            )
+        seen[source.name] = source.where
+    return sources
+
+
+def read_scores(where: str, n_kv_heads: int | None = None) -> HeadScores:
+    """Scores from a file, which may not know how many KV heads there are."""
+    from lens_truth.files import hash_of
+    from lens_truth.scores import HeadScores
+
+    scores = HeadScores.load(where)
+    known = {"n_kv_heads": n_kv_heads} if n_kv_heads else {}
+    return replace(scores, provenance={**known, **scores.provenance, "file_hash": hash_of(Path(where).read_bytes())})
+
+
+def score_model(where: str, kinds: Sequence[str], config: Scoring, keep: Path) -> dict[str, HeadScores]:
+    """Scores of each kind, the mean of several probing runs: a run on `zoo:` data draws examples of its own, and the
+    runs are the scores' repeated estimates. A file's examples are used once, and their folds are the estimates.
+
+    What `keep` holds already, from the same weights, examples and settings, is not computed again.
+    """
+    from lens_truth.datasets import load_examples
+    from lens_truth.examples import examples_hash
+    from lens_truth.models.tower import weights_hash
+
+    generated = config.data.startswith("zoo:")
+    seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
+    limit = config.limit or (ROWS if generated else None)
+    rows = [load_examples(config.data, limit=limit, seed=seed) for seed in seeds]
+    model = load_model(where, config)
+    settings = {
+        "weights": weights_hash(model),
+        "runs": [examples_hash(examples) for examples in rows],
+        "seeds": list(seeds),
+        "template": config.template,
+    }
+    scores = {}
+    for kind in kinds:
+        path = keep / f"{where.replace(':', '-').strip('/').replace('/', '-')}-{kind}.safetensors"
+        made = _kept(path, kind, settings)
+        if made is None:
+            runs = [
+                scores_by_kind(kind, model, examples, replace(config, seed=seed), config.template)
+                for examples, seed in zip(rows, seeds, strict=True)
+            ]
+            made = _mean(runs, settings)
+            made.save(path)
+        scores[kind] = made
+    return scores
+
+
+def _kept(path: Path, kind: str, settings: dict[str, Any]) -> HeadScores | None:
+    """Scores that an earlier run left there, if they were made in the same way."""
+    from lens_truth.scores import HeadScores
+
+    if not path.is_file():
+        return None
+    try:
+        scores = HeadScores.load(path)
+    except InputError:
+        return None
+    return scores if scores.kind == kind and all(scores.provenance.get(name) == value for name, value in settings.items()) else None
+
+
+def _mean(runs: Sequence[HeadScores], settings: dict[str, Any]) -> HeadScores:
+    import numpy as np
+
+    first = replace(runs[0], provenance={**runs[0].provenance, **settings})
+    if len(runs) == 1:
+        return first
+    values = np.stack([run.values for run in runs])
+    return replace(first, values=values.mean(0), metrics={}, folds=values)

@@ -1,0 +1,148 @@
+"""Attention weights read straight from safetensors files: one projection at a time, no model in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import snapshot_download
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoConfig
+
+from lens_truth.errors import InputError
+from lens_truth.models.load import first_line, model_source
+from lens_truth.models.tower import Heads
+
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj"]
+
+PROJECTIONS: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+_WEIGHT = re.compile(r"(?P<tower>.*?)layers\.(?P<layer>\d+)\.self_attn\.(?P<projection>[qkvo]_proj)\.weight")
+_OTHER_TOWERS = ("vision", "visual", "image", "audio", "talker", "speech")
+"""What names the parts of a multimodal model that are not its language tower."""
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The attention weights of a language model, or of the language tower inside a multimodal one, on disk."""
+
+    name: str
+    heads: Heads
+    d_model: int
+    n_bytes: int
+    """Size of all its weight files."""
+    _files: dict[str, Path]
+    """The file that holds each tensor."""
+    _tower: str
+    """What the names of the language tower's tensors begin with."""
+
+    def projection(self, layer: int, projection: Projection) -> Float[Tensor, "out in"]:
+        """One weight matrix as it is stored, read from disk now and kept by nobody else.
+
+        Raises:
+            InputError: if the file is damaged, or the matrix quantised, not finite, or not of the config's shape.
+        """
+        name = f"{self._tower}layers.{layer}.self_attn.{projection}.weight"
+        with _opened(self._files[name]) as file:
+            weight = file.get_tensor(name)
+        h = self.heads
+        width = h.d_head * (h.n_kv_heads if projection in ("k_proj", "v_proj") else h.n_heads)
+        shape = (self.d_model, width) if projection == "o_proj" else (width, self.d_model)
+        if not weight.is_floating_point() or weight.element_size() < 2:
+            raise InputError(f"{self.name}: {name} is quantised ({weight.dtype}); its heads cannot be compared as it is")
+        if tuple(weight.shape) != shape:
+            raise InputError(f"{self.name}: {name} has shape {tuple(weight.shape)}, the config says {shape}")
+        if not torch.isfinite(weight).all():
+            raise InputError(f"{self.name}: {name} holds numbers that are not finite")
+        return weight
+
+
+def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
+    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only.
+
+    Raises:
+        InputError: if there are no safetensors files, a shard is missing or damaged, or the attention has no separate
+            q, k, v and o projections in every layer.
+    """
+    folder = _folder(str(name))
+    files = _tensor_files(folder)
+    found: dict[str, set[tuple[int, str]]] = {}
+    for tensor in files:
+        if match := _WEIGHT.fullmatch(tensor):
+            found.setdefault(match["tower"], set()).add((int(match["layer"]), match["projection"]))
+    towers = [tower for tower in found if not any(word in tower for word in _OTHER_TOWERS)]
+    if len(towers) != 1:
+        what = "no layers.N.self_attn.q_proj.weight" if not towers else f"several language towers ({', '.join(towers)})"
+        raise InputError(f"{name}: holds {what}, so its heads cannot be found")
+    (tower,) = towers
+    n_layers = 1 + max(layer for layer, _ in found[tower])
+    for layer in range(n_layers):
+        for projection in PROJECTIONS:
+            if (layer, projection) not in found[tower]:
+                raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{projection}.weight")
+    heads, d_model = _geometry(folder, n_layers, trust_remote_code)
+    n_bytes = sum(path.stat().st_size for path in set(files.values()))
+    return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
+
+
+def _folder(name: str) -> Path:
+    source = model_source(name)
+    if not Path(source).is_dir():
+        try:
+            source = snapshot_download(source, allow_patterns=["*.safetensors", "*.json"])
+        except (OSError, ValueError) as error:
+            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
+    return Path(source)
+
+
+def _tensor_files(folder: Path) -> dict[str, Path]:
+    """Every tensor's file; of a sharded checkpoint as its index says."""
+    if (folder / _INDEX).is_file():
+        try:
+            weight_map = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
+            files = {tensor: folder / Path(shard).name for tensor, shard in weight_map.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder / _INDEX}: is not an index of safetensors files ({error!r})") from error
+        held: dict[Path, set[str]] = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
+        for tensor, shard in files.items():
+            if tensor not in held[shard]:
+                raise InputError(f"{shard}: lacks tensor {tensor}, which the index places there")
+        return files
+    if (folder / _SINGLE).is_file():
+        return dict.fromkeys(_names(folder / _SINGLE), folder / _SINGLE)
+    raise InputError(f"{folder}: holds neither {_SINGLE} nor {_INDEX}; weights are read from safetensors files only")
+
+
+def _names(path: Path) -> set[str]:
+    with _opened(path) as file:
+        return set(file.keys())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
+
+
+def _geometry(folder: Path, n_layers: int, trust_remote_code: bool) -> tuple[Heads, int]:
+    try:
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        text = config.get_text_config(decoder=True)
+        n_heads, d_model = text.num_attention_heads, text.hidden_size
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
+    d_head = getattr(text, "head_dim", None) or d_model // n_heads
+    return Heads(n_layers, n_heads, getattr(text, "num_key_value_heads", None) or n_heads, d_head), d_model

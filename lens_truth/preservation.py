@@ -1,0 +1,72 @@
+"""Do heads with high scores keep their weights, and do heads whose weights changed change their scores?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lens_truth.correlation import Relation, holm, relate
+from lens_truth.errors import InputError
+from lens_truth.scores import HeadScores, Map
+from lens_truth.top_heads import TopDifference, compare_top, top_heads
+from lens_truth.weights import PARTS, WeightSimilarity
+
+MEASURES = (*PARTS, "change")
+
+
+@dataclass(frozen=True)
+class Preservation:
+    """Scores of the base against what its child kept of each head; None where no correlation is defined."""
+
+    score: Mapping[str, Relation | None]
+    """The base's score against the cosine of q, k, v, o, qk and ov, and against the relative change of weights."""
+    score_change: Relation | None
+    """|child's score - base's score| against the relative change of weights."""
+    top: Mapping[str, TopDifference | None]
+    """Each measure over the heads with the highest base scores, against the rest."""
+    p_holm: Mapping[str, tuple[float | None, float | None]]
+    """p-values of `score` and `top`, Holm-adjusted over the measures."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def preservation(
+    base: HeadScores, child: HeadScores, weights: WeightSimilarity, *, share: float = 0.25, seed: int = 0
+) -> Preservation:
+    """Relates head scores to what a child kept of its base's weights (TruthProbe, Section 3.2), inside layers and
+    against a null.
+
+    Args:
+        share: of heads that count as those with high scores.
+
+    Raises:
+        InputError: if scores and weights have different heads, or the share leaves no heads to compare.
+    """
+    for name, shape in (("base", base.values.shape), ("child", child.values.shape)):
+        if shape != weights.change.shape:
+            raise InputError(f"the {name}'s scores have shape {shape}, the weights {weights.change.shape}")
+    top = top_heads(base.values, share)
+    kv = weights.n_kv_heads
+    score, differences = {}, {}
+    for measure in MEASURES:
+        kept: Map = getattr(weights, measure)
+        score[measure] = relate(base.values, kept, n_kv_heads=kv, seed=seed)
+        differences[measure] = compare_top(kept, top, n_kv_heads=kv, seed=seed) if np.isfinite(kept).all() else None
+    adjusted = zip(_adjusted(score), _adjusted(differences), strict=True)
+    return Preservation(
+        score=score,
+        score_change=relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed),
+        top=differences,
+        p_holm=dict(zip(MEASURES, adjusted, strict=True)),
+    )
+
+
+def _adjusted(tests: Mapping[str, Relation | TopDifference | None]) -> list[float | None]:
+    defined = [name for name, test in tests.items() if test is not None]
+    p = holm(np.array([test.p_value for test in tests.values() if test is not None]))
+    by_name = dict(zip(defined, p.tolist(), strict=True))
+    return [by_name.get(name) for name in tests]

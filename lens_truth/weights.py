@@ -1,0 +1,128 @@
+"""`weights`: how much of each head a descendant keeps, in its four matrices and in the circuits that they form."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # the command line answers before the heavy imports below
+    from lens_truth.cli import run_module
+
+    run_module("weights")
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import einsum, rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from lens_truth.errors import InputError
+from lens_truth.models.checkpoint import Checkpoint, open_checkpoint
+
+PARTS = ("q", "k", "v", "o", "qk", "ov")
+
+
+@dataclass(frozen=True)
+class WeightSimilarity:
+    """Two models' weights, head by head."""
+
+    q: Float[np.ndarray, "L H"]
+    """Cosine of W_Q (d_head x d_model, flattened); k, v and o likewise. Heads of a KV group share k and v."""
+    k: Float[np.ndarray, "L H"]
+    v: Float[np.ndarray, "L H"]
+    o: Float[np.ndarray, "L H"]
+    qk: Float[np.ndarray, "L H"]
+    """Cosine of the QK circuit W_Q^T W_K (d_model x d_model), before rotary embedding and norms of queries and keys."""
+    ov: Float[np.ndarray, "L H"]
+    """Cosine of the OV circuit W_O W_V (d_model x d_model)."""
+    change: Float[np.ndarray, "L H"]
+    """|child - base| / |base| over the head's four matrices together (Frobenius norm)."""
+    n_kv_heads: int
+
+    @property
+    def undefined(self) -> int:
+        """Heads with a matrix of zeros, for which no cosine is defined: NaN."""
+        return int(np.isnan(np.stack([getattr(self, part) for part in (*PARTS, "change")])).any(0).sum())
+
+    def means(self) -> dict[str, float]:
+        """Of each measure, over all heads for which it is defined."""
+        return {part: float(np.nanmean(getattr(self, part))) for part in (*PARTS, "change")}
+
+
+def compare_weights(
+    base: str | Path, child: str | Path, *, trust_remote_code: bool = False, progress: bool = False
+) -> WeightSimilarity:
+    """Compares the attention weights of two models of one shape: an LLM, or the language tower inside a multimodal
+    model, each by Hugging Face id, folder or `zoo:NAME`.
+
+    Weights are read layer by layer from safetensors files; in memory are never more than two models' projections of
+    one kind of circuit in one layer. The circuits, d_model x d_model but of rank d_head, are never formed:
+    <A^T B, C^T D> = sum((A C^T) * (B D^T)), in d_head x d_head (circuits: Elhage et al. 2021). A change of basis inside
+    the head changes W_Q, W_K, W_V and W_O, but not them. Biases and norms play no part.
+
+    Raises:
+        InputError: if a checkpoint cannot be read, or the two have different layers, heads or widths.
+    """
+    return compare_checkpoints(
+        open_checkpoint(base, trust_remote_code=trust_remote_code),
+        open_checkpoint(child, trust_remote_code=trust_remote_code),
+        progress=progress,
+    )
+
+
+def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool = False) -> WeightSimilarity:
+    """`compare_weights` of opened checkpoints."""
+    sizes = [(c.heads.n_layers, c.heads.n_heads, c.heads.n_kv_heads, c.heads.d_head, c.d_model) for c in (base, child)]
+    if sizes[0] != sizes[1]:
+        said = " and ".join(
+            f"{c.name} {L} layers x {H} heads ({kv} KV heads) of width {D} on {M}"
+            for c, (L, H, kv, D, M) in zip((base, child), sizes, strict=True)
+        )
+        raise InputError(f"the models have different heads, so their weights cannot be compared: {said}")
+    layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
+    rows = [_layer(base, child, layer) for layer in layers]
+    maps = {part: torch.stack([row[part] for row in rows]).double().numpy() for part in rows[0]}
+    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads)
+
+
+def _layer(base: Checkpoint, child: Checkpoint, layer: int) -> dict[str, Float[Tensor, " H"]]:
+    maps, change, norm = {}, torch.zeros(()), torch.zeros(())
+    for first, second in (("q", "k"), ("v", "o")):
+        a, a2, b, b2 = (_heads(c, layer, side) for side in (first, second) for c in (base, child))
+        maps[first], maps[second], maps[first + second] = _cosines(a, a2, b, b2)
+        change = change + (a2 - a).square().sum((1, 2)) + (b2 - b).square().sum((1, 2))
+        norm = norm + a.square().sum((1, 2)) + b.square().sum((1, 2))
+    maps["ov"] = maps.pop("vo")
+    return {**maps, "change": torch.where(norm > 0, (change / norm).sqrt(), torch.nan)}
+
+
+def _cosines(
+    a: Float[Tensor, "H D M"], a2: Float[Tensor, "H D M"], b: Float[Tensor, "H D M"], b2: Float[Tensor, "H D M"]
+) -> list[Float[Tensor, " H"]]:
+    """Of a and a2, of b and b2, and of the circuits A^T B and A2^T B2."""
+    grams = [(_gram(x, y), _gram(z, w)) for x, y, z, w in ((a, a2, b, b2), (a, a, b, b), (a2, a2, b2, b2))]
+    products = [(_trace(left), _trace(right), (left * right).sum((1, 2))) for left, right in grams]
+    return [
+        (both / (one * other).sqrt()).clamp(-1, 1) for both, one, other in zip(*products, strict=True)
+    ]
+
+
+def _gram(x: Float[Tensor, "H D M"], y: Float[Tensor, "H D M"]) -> Float[Tensor, "H D D"]:
+    return einsum(x, y, "h d m, h e m -> h d e")
+
+
+def _trace(gram: Float[Tensor, "H D D"]) -> Float[Tensor, " H"]:
+    return gram.diagonal(dim1=1, dim2=2).sum(-1)
+
+
+def _heads(checkpoint: Checkpoint, layer: int, side: str) -> Float[Tensor, "H D M"]:
+    """A projection cut into query heads; heads of a KV group get the same keys and values. In double precision: a
+    fine-tuned head may differ from its parent by a thousandth, which a cosine sees in its seventh digit."""
+    heads = checkpoint.heads
+    weight = checkpoint.projection(layer, f"{side}_proj").double()  # pyright: ignore[reportArgumentType]
+    if side == "o":
+        return rearrange(weight, "m (h d) -> h d m", h=heads.n_heads)
+    if side == "q":
+        return rearrange(weight, "(h d) m -> h d m", h=heads.n_heads)
+    return repeat(weight, "(kv d) m -> (kv g) d m", kv=heads.n_kv_heads, g=heads.n_heads // heads.n_kv_heads)
