@@ -61,7 +61,7 @@ def correlate(
             inside every layer), for which no correlation is defined.
     """
     x = _stacked(maps)
-    m, L, H = x.shape
+    m, _, H = x.shape
     kv = [H] * m if n_kv_heads is None else list(n_kv_heads)
     wrong = next((n for n in kv if n < 1 or H % n), None)
     if wrong is not None or len(kv) != m:
@@ -138,7 +138,9 @@ def remove_layer_means(maps: Float[np.ndarray, "*m L H"]) -> Float[np.ndarray, "
     return maps - maps.mean(-1, keepdims=True)
 
 
-def shuffles(n: int, n_layers: int, n_heads: int, n_kv_heads: int, rng: np.random.Generator) -> Int[np.ndarray, "n L H"]:
+def shuffles(
+    n: int, n_layers: int, n_heads: int, n_kv_heads: int, rng: np.random.Generator
+) -> Int[np.ndarray, "n L H"]:
     """Head numbers in random order inside each layer; heads that share keys and values stay together."""
     size = n_heads // n_kv_heads
     groups = rng.permuted(np.broadcast_to(np.arange(n_kv_heads), (n, n_layers, n_kv_heads)), axis=-1)
@@ -225,7 +227,9 @@ def _bootstrap(
     """95% percentile intervals of the correlation over all heads, and of that inside layers."""
     m, L, H = x.shape
     raw, within = np.ones((m, m, 2)), np.ones((m, m, 2))
-    weights = {count: _head_weights(n, L, H, count, seed) for count in sorted({min(a, b) for a, b in combinations(kv, 2)})}
+    weights = {
+        count: _head_weights(n, L, H, count, seed) for count in sorted({min(a, b) for a, b in combinations(kv, 2)})
+    }
     for i, j in combinations(range(m), 2):
         pair = x[[i, j]] - x[[i, j]].mean((1, 2), keepdims=True)
         moments = np.stack([pair[0], pair[1], pair[0] ** 2, pair[1] ** 2, pair[0] * pair[1]])

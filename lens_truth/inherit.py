@@ -220,7 +220,9 @@ def _floor(correlations: Correlations, names: tuple[str, ...], unrelated: tuple[
 
 def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:
     """Nested lists, with None for NaN, which JSON cannot say."""
-    return np.where(np.isnan(array), None, array.astype(object)).tolist()
+    nested = array.astype(object)
+    nested[np.isnan(array)] = None
+    return nested.tolist()
 
 
 make_callable(__name__, inherit)

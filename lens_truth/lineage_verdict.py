@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from lens_truth.correlation import Relation
 from lens_truth.inherit import Heritability
 
 SIGNIFICANT = 0.05
@@ -77,6 +78,16 @@ def verdicts(result: Heritability, root: Mapping[str, str] | None = None) -> lis
             f"({low:.2f} to {high:.2f}), inside layers {mean_in:.2f} ({low_in:.2f} to {high_in:.2f})."
         )
     return sentences
+
+
+def relation_text(relation: Relation | None) -> str:
+    """One correlation over heads, with its null."""
+    if relation is None:
+        return "no correlation is defined"
+    return (
+        f"r {relation.pearson:.2f}, inside layers {relation.pearson_within_layer:.2f} "
+        f"(null {relation.null_within_layer[0]:.2f} to {relation.null_within_layer[1]:.2f}, p = {relation.p_value:.2g})"
+    )
 
 
 def _group(title: str, result: Heritability, pairs: Sequence[tuple[int, int]]) -> str:

@@ -35,20 +35,23 @@ class Preservation:
 
 
 def preservation(
-    base: HeadScores, child: HeadScores, weights: WeightSimilarity, *, share: float = 0.25, seed: int = 0
+    base: HeadScores, child: HeadScores | None, weights: WeightSimilarity, *, share: float = 0.25, seed: int = 0
 ) -> Preservation:
     """Relates head scores to what a child kept of its base's weights (TruthProbe, Section 3.2), inside layers and
     against a null.
 
     Args:
+        child: its scores, if their change is to be related to the change of weights.
         share: of heads that count as those with high scores.
 
     Raises:
         InputError: if scores and weights have different heads, or the share leaves no heads to compare.
     """
-    for name, shape in (("base", base.values.shape), ("child", child.values.shape)):
-        if shape != weights.change.shape:
-            raise InputError(f"the {name}'s scores have shape {shape}, the weights {weights.change.shape}")
+    for name, scores in (("base", base), ("child", child)):
+        if scores is not None and scores.values.shape != weights.change.shape:
+            raise InputError(
+                f"the {name}'s scores are {_size(scores.values)}, the weights {_size(weights.change)} heads"
+            )
     top = top_heads(base.values, share)
     kv = weights.n_kv_heads
     score, differences = {}, {}
@@ -59,7 +62,9 @@ def preservation(
     adjusted = zip(_adjusted(score), _adjusted(differences), strict=True)
     return Preservation(
         score=score,
-        score_change=relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed),
+        score_change=None
+        if child is None
+        else relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed),
         top=differences,
         p_holm=dict(zip(MEASURES, adjusted, strict=True)),
     )
@@ -70,3 +75,7 @@ def _adjusted(tests: Mapping[str, Relation | TopDifference | None]) -> list[floa
     p = holm(np.array([test.p_value for test in tests.values() if test is not None]))
     by_name = dict(zip(defined, p.tolist(), strict=True))
     return [by_name.get(name) for name in tests]
+
+
+def _size(values: Map) -> str:
+    return f"{values.shape[0]} x {values.shape[1]}"

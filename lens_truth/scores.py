@@ -188,7 +188,8 @@ def _load_csv(path: Path) -> HeadScores:
         heads[layer, head] = numbers
     L, H = _complete_grid(path, heads)
     columns = {
-        name: np.array([heads[at][name] for at in np.ndindex(L, H)]).reshape(L, H) for name in next(iter(heads.values()))
+        name: np.array([heads[at][name] for at in np.ndindex(L, H)]).reshape(L, H)
+        for name in next(iter(heads.values()))
     }
     provenance = {"file": path.name}
     if "accuracy" in columns:

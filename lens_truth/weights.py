@@ -7,6 +7,7 @@ if __name__ == "__main__":  # the command line answers before the heavy imports 
 
     run_module("weights")
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lens_truth.errors import InputError
-from lens_truth.models.checkpoint import Checkpoint, open_checkpoint
+from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
 
 PARTS = ("q", "k", "v", "o", "qk", "ov")
 
@@ -39,6 +40,8 @@ class WeightSimilarity:
     change: Float[np.ndarray, "L H"]
     """|child - base| / |base| over the head's four matrices together (Frobenius norm)."""
     n_kv_heads: int
+    hashes: tuple[str, str]
+    """Of the attention weights of base and child."""
 
     @property
     def undefined(self) -> int:
@@ -81,15 +84,17 @@ def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool =
         )
         raise InputError(f"the models have different heads, so their weights cannot be compared: {said}")
     layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
-    rows = [_layer(base, child, layer) for layer in layers]
-    maps = {part: torch.stack([row[part] for row in rows]).double().numpy() for part in rows[0]}
-    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads)
+    readers = _Reader(base), _Reader(child)
+    rows = [_layer(*readers, layer) for layer in layers]
+    maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
+    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads, hashes=(readers[0].hash, readers[1].hash))
 
 
-def _layer(base: Checkpoint, child: Checkpoint, layer: int) -> dict[str, Float[Tensor, " H"]]:
+def _layer(base: _Reader, child: _Reader, layer: int) -> dict[str, Float[Tensor, " H"]]:
     maps, change, norm = {}, torch.zeros(()), torch.zeros(())
-    for first, second in (("q", "k"), ("v", "o")):
-        a, a2, b, b2 = (_heads(c, layer, side) for side in (first, second) for c in (base, child))
+    pairs: tuple[tuple[Side, Side], ...] = (("q", "k"), ("v", "o"))
+    for first, second in pairs:
+        a, a2, b, b2 = (model.heads(layer, side) for side in (first, second) for model in (base, child))
         maps[first], maps[second], maps[first + second] = _cosines(a, a2, b, b2)
         change = change + (a2 - a).square().sum((1, 2)) + (b2 - b).square().sum((1, 2))
         norm = norm + a.square().sum((1, 2)) + b.square().sum((1, 2))
@@ -103,9 +108,7 @@ def _cosines(
     """Of a and a2, of b and b2, and of the circuits A^T B and A2^T B2."""
     grams = [(_gram(x, y), _gram(z, w)) for x, y, z, w in ((a, a2, b, b2), (a, a, b, b), (a2, a2, b2, b2))]
     products = [(_trace(left), _trace(right), (left * right).sum((1, 2))) for left, right in grams]
-    return [
-        (both / (one * other).sqrt()).clamp(-1, 1) for both, one, other in zip(*products, strict=True)
-    ]
+    return [(both / (one * other).sqrt()).clamp(-1, 1) for both, one, other in zip(*products, strict=True)]
 
 
 def _gram(x: Float[Tensor, "H D M"], y: Float[Tensor, "H D M"]) -> Float[Tensor, "H D D"]:
@@ -116,13 +119,23 @@ def _trace(gram: Float[Tensor, "H D D"]) -> Float[Tensor, " H"]:
     return gram.diagonal(dim1=1, dim2=2).sum(-1)
 
 
-def _heads(checkpoint: Checkpoint, layer: int, side: str) -> Float[Tensor, "H D M"]:
-    """A projection cut into query heads; heads of a KV group get the same keys and values. In double precision: a
-    fine-tuned head may differ from its parent by a thousandth, which a cosine sees in its seventh digit."""
-    heads = checkpoint.heads
-    weight = checkpoint.projection(layer, f"{side}_proj").double()  # pyright: ignore[reportArgumentType]
-    if side == "o":
-        return rearrange(weight, "m (h d) -> h d m", h=heads.n_heads)
-    if side == "q":
-        return rearrange(weight, "(h d) m -> h d m", h=heads.n_heads)
-    return repeat(weight, "(kv d) m -> (kv g) d m", kv=heads.n_kv_heads, g=heads.n_heads // heads.n_kv_heads)
+class _Reader:
+    """Cuts projections into query heads, and hashes what it reads."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint, self._digest = checkpoint, hashlib.sha256()
+
+    @property
+    def hash(self) -> str:
+        return self._digest.hexdigest()[:16]
+
+    def heads(self, layer: int, side: Side) -> Float[Tensor, "H D M"]:
+        """Heads of a KV group get the same keys and values. In double precision: a fine-tuned head may differ from its
+        parent by a thousandth, which a cosine sees in its seventh digit."""
+        weight = self._checkpoint.projection(layer, side)
+        self._digest.update(weight.view(torch.uint8).numpy().data)
+        heads, weight = self._checkpoint.heads, weight.double()
+        if side == "o":
+            return rearrange(weight, "m (h d) -> h d m", h=heads.n_heads)
+        kv = heads.n_heads if side == "q" else heads.n_kv_heads
+        return repeat(weight, "(kv d) m -> (kv g) d m", kv=kv, g=heads.n_heads // kv)

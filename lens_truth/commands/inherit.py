@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -19,7 +19,6 @@ from lens_truth.commands.sources import Scoring, Source, parse_sources, read_sco
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from lens_truth.correlation import Relation
     from lens_truth.scores import HeadScores
 
 UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
@@ -38,6 +37,10 @@ class Config(Scoring):
     """Names of inputs with one architecture and no common ancestor: their correlations are the floor of bars.png."""
     repeat: tuple[str, ...] = ()
     """NAME=FILE: a further estimate of an input's scores, from which its noise ceiling follows."""
+    scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
+    """Kinds of scores to compute for models; files are compared with the first."""
+    data: str = "zoo:text"
+    """Examples that models are scored on (see `probe`)."""
     kv_heads: int | None = None
     """KV heads a layer, for score files that do not say: heads that share one are shuffled together."""
     shared_grid: bool = False
@@ -60,6 +63,8 @@ def run(config: Config) -> None:
     from lens_truth.runs import Run
 
     clock = Run("inherit", config)
+    if config.permutations < 1 or not 0 < config.top < 1:
+        raise InputError("--permutations must be at least 1, and --top between 0 and 1")
     sources, reference, unrelated = _inputs(config)
     repeats = _repeats(config, [source.name for source in sources])
     by_kind = _scores(config, sources)
@@ -85,7 +90,8 @@ def run(config: Config) -> None:
         suffix = "" if first else f"_{kind}"
         save_matrix(config.out / f"matrix{suffix}.png", result)
         save_reference_bars(config.out / f"bars{suffix}.png", result, against)
-        save_heatmaps(config.out / f"heatmaps{suffix}.png", scores)
+        title = f"{_title(scores)}, each model in its own range of colours"
+        save_heatmaps(config.out / f"heatmaps{suffix}.png", {name: its.values for name, its in scores.items()}, title)
         files += [f"{figure}{suffix}.png" for figure in ("matrix", "bars", "heatmaps")]
         sentences = verdicts(result, root)
         record = {"kind": kind, "reference": against, **result.as_dict(), "verdicts": sentences}
@@ -99,7 +105,7 @@ def run(config: Config) -> None:
     if {"truth", "causal"} <= by_kind.keys():
         results["truth_causal"] = _truth_and_causal(config, by_kind["truth"], by_kind["causal"])
         files.append("truth_causal.png")
-    scores, warnings = next(iter(by_kind.values())), []
+    scores = next(iter(by_kind.values()))
     weights, skipped = _weights(config, sources, reference, scores)
     if weights:
         results["weights"] = weights
@@ -107,7 +113,7 @@ def run(config: Config) -> None:
     results["weights_skipped"] = skipped
     write_text(config.out / "table.md", "# Inheritance of head scores\n\n" + "\n".join(parts))
     hashes = {name: its.provenance.get("weights") or its.provenance.get("file_hash") for name, its in scores.items()}
-    clock.write(config.out, results, hashes, warnings)
+    clock.write(config.out, results, hashes, [])
     result_files(config.out, "result.json", "table.md", *files)
 
 
@@ -148,7 +154,7 @@ def _scores(config: Config, sources: Sequence[Source]) -> dict[str, dict[str, He
             by_kind[first][source.name] = read[source.name]
             continue
         print(f"scoring {source.where} on {config.data} ({number} of {len(sources)})", flush=True)
-        made = score_model(source.where, config.scores, config, config.out / "scores")
+        made = score_model(source.where, config.scores, config.data, config, config.out / "scores")
         for kind, scores in made.items():
             by_kind[kind][source.name] = scores
     return {kind: scores for kind, scores in by_kind.items() if kind == first or len(scores) > 1}
@@ -173,6 +179,7 @@ def _truth_and_causal(
 ) -> dict[str, dict[str, Any] | None]:
     """Do heads that know also act? One panel a model."""
     from lens_truth.correlation import relate
+    from lens_truth.lineage_verdict import relation_text
     from lens_truth.plots.scatter import Panel, save_scatter
 
     panels, results = [], {}
@@ -183,8 +190,8 @@ def _truth_and_causal(
             knows.values, acts.values, n_kv_heads=knows.n_kv_heads, n_permutations=config.permutations, seed=config.seed
         )
         results[name] = relation and asdict(relation)
-        panels.append(Panel(name, knows.values, {"causal": acts.values}, _said(relation)))
-        print(f"  {name}: {_said(relation)}")
+        panels.append(Panel(name, knows.values, {"causal": acts.values}, relation_text(relation)))
+        print(f"  {name}: {relation_text(relation)}")
     save_scatter(
         config.out / "truth_causal.png", panels, "truth score (out-of-fold accuracy)", "causal score d(margin)/d(gate)"
     )
@@ -195,37 +202,32 @@ def _weights(
     config: Config, sources: Sequence[Source], reference: str, scores: dict[str, HeadScores]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The reference's scores against what every other model kept of its weights; and who could not be compared."""
-    from lens_truth.plots.scatter import Panel, save_scatter
+    from lens_truth.lineage_verdict import relation_text
+    from lens_truth.plots.preserved import save_preservation
     from lens_truth.preservation import preservation
     from lens_truth.weights import compare_weights
 
-    models = {source.name: source for source in sources if not source.is_file}
-    if reference not in models or config.shared_grid:
+    models = {source.name: source.where for source in sources if not source.is_file}
+    if reference not in models or config.shared_grid or len(models) < 2:
         return {}, {}
-    panels, results, skipped = [], {}, {}
-    print(f"\nscore in {reference} against the cosine of each head's OV and QK circuit with that in:\n")
-    for name, source in models.items():
+    children, results, skipped = {}, {}, {}
+    print(f"\nscore in {reference} against the cosine of each head's circuits with those in:\n")
+    for name, where in models.items():
         if name == reference:
             continue
         try:
-            kept = compare_weights(models[reference].where, source.where, trust_remote_code=config.trust_remote_code)
+            kept = compare_weights(models[reference], where, trust_remote_code=config.trust_remote_code)
         except InputError as error:
             skipped[name] = str(error)
             continue
         related = preservation(scores[reference], scores[name], kept, share=config.top, seed=config.seed)
-        said = f"OV {_said(related.score['ov'])}\nQK {_said(related.score['qk'])}"
-        panels.append(Panel(name, scores[reference].values, {"OV": kept.ov, "QK": kept.qk}, said))
-        results[name] = {"mean": kept.means(), **related.as_dict()}
-        print(f"  {name}: mean cosine OV {kept.means()['ov']:.3f}, QK {kept.means()['qk']:.3f}; {said.replace(chr(10), '; ')}")
+        children[name] = kept, related
+        mean = results[name] = {"mean": kept.means(), **related.as_dict()}
+        for circuit in ("ov", "qk"):
+            said = relation_text(related.score[circuit])
+            print(f"  {name}: {circuit.upper()} kept {mean['mean'][circuit]:.3f} on average; {said}")
     for name, why in skipped.items():
         print(f"  {name}: not compared: {why}")
-    if panels:
-        label = f"{scores[reference].kind} score in {reference}"
-        save_scatter(config.out / "weights.png", panels, label, "cosine of the circuit with the reference's")
+    if children:
+        save_preservation(config.out / "weights.png", reference, scores[reference], children)
     return results, skipped
-
-
-def _said(relation: Relation | None) -> str:
-    if relation is None:
-        return "no correlation defined"
-    return f"r {relation.pearson:.2f}, inside layers {relation.pearson_within_layer:.2f} (p = {relation.p_value:.2g})"

@@ -22,10 +22,6 @@ ROWS = 600
 class Scoring(Compute):
     """How models are scored."""
 
-    scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
-    """Kinds of scores to compute for models; files are compared with the first."""
-    data: str = "zoo:text"
-    """Examples that models are scored on (see `probe`)."""
     template: Literal["plain", "chat"] = "plain"
     """The paper's prompt for all models, or each model's chat template."""
     limit: int | None = None
@@ -84,7 +80,7 @@ def read_scores(where: str, n_kv_heads: int | None = None) -> HeadScores:
     return replace(scores, provenance={**known, **scores.provenance, "file_hash": hash_of(Path(where).read_bytes())})
 
 
-def score_model(where: str, kinds: Sequence[str], config: Scoring, keep: Path) -> dict[str, HeadScores]:
+def score_model(where: str, kinds: Sequence[str], data: str, config: Scoring, keep: Path) -> dict[str, HeadScores]:
     """Scores of each kind, the mean of several probing runs: a run on `zoo:` data draws examples of its own, and the
     runs are the scores' repeated estimates. A file's examples are used once, and their folds are the estimates.
 
@@ -94,10 +90,12 @@ def score_model(where: str, kinds: Sequence[str], config: Scoring, keep: Path) -
     from lens_truth.examples import examples_hash
     from lens_truth.models.tower import weights_hash
 
-    generated = config.data.startswith("zoo:")
+    if config.probe_seeds < 1:
+        raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
+    generated = data.startswith("zoo:")
     seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
     limit = config.limit or (ROWS if generated else None)
-    rows = [load_examples(config.data, limit=limit, seed=seed) for seed in seeds]
+    rows = [load_examples(data, limit=limit, seed=seed) for seed in seeds]
     model = load_model(where, config)
     settings = {
         "weights": weights_hash(model),
@@ -130,7 +128,11 @@ def _kept(path: Path, kind: str, settings: dict[str, Any]) -> HeadScores | None:
         scores = HeadScores.load(path)
     except InputError:
         return None
-    return scores if scores.kind == kind and all(scores.provenance.get(name) == value for name, value in settings.items()) else None
+    return (
+        scores
+        if scores.kind == kind and all(scores.provenance.get(name) == value for name, value in settings.items())
+        else None
+    )
 
 
 def _mean(runs: Sequence[HeadScores], settings: dict[str, Any]) -> HeadScores:

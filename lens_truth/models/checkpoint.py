@@ -21,10 +21,9 @@ from lens_truth.errors import InputError
 from lens_truth.models.load import first_line, model_source
 from lens_truth.models.tower import Heads
 
-Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj"]
+Side = Literal["q", "k", "v", "o"]
 
-PROJECTIONS: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-_WEIGHT = re.compile(r"(?P<tower>.*?)layers\.(?P<layer>\d+)\.self_attn\.(?P<projection>[qkvo]_proj)\.weight")
+_WEIGHT = re.compile(r"(?P<tower>.*?)layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj\.weight")
 _OTHER_TOWERS = ("vision", "visual", "image", "audio", "talker", "speech")
 """What names the parts of a multimodal model that are not its language tower."""
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -44,20 +43,22 @@ class Checkpoint:
     _tower: str
     """What the names of the language tower's tensors begin with."""
 
-    def projection(self, layer: int, projection: Projection) -> Float[Tensor, "out in"]:
+    def projection(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
         """One weight matrix as it is stored, read from disk now and kept by nobody else.
 
         Raises:
             InputError: if the file is damaged, or the matrix quantised, not finite, or not of the config's shape.
         """
-        name = f"{self._tower}layers.{layer}.self_attn.{projection}.weight"
+        name = f"{self._tower}layers.{layer}.self_attn.{side}_proj.weight"
         with _opened(self._files[name]) as file:
             weight = file.get_tensor(name)
         h = self.heads
-        width = h.d_head * (h.n_kv_heads if projection in ("k_proj", "v_proj") else h.n_heads)
-        shape = (self.d_model, width) if projection == "o_proj" else (width, self.d_model)
+        width = h.d_head * (h.n_kv_heads if side in ("k", "v") else h.n_heads)
+        shape = (self.d_model, width) if side == "o" else (width, self.d_model)
         if not weight.is_floating_point() or weight.element_size() < 2:
-            raise InputError(f"{self.name}: {name} is quantised ({weight.dtype}); its heads cannot be compared as it is")
+            raise InputError(
+                f"{self.name}: {name} is quantised ({weight.dtype}); its heads cannot be compared as it is"
+            )
         if tuple(weight.shape) != shape:
             raise InputError(f"{self.name}: {name} has shape {tuple(weight.shape)}, the config says {shape}")
         if not torch.isfinite(weight).all():
@@ -77,7 +78,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     found: dict[str, set[tuple[int, str]]] = {}
     for tensor in files:
         if match := _WEIGHT.fullmatch(tensor):
-            found.setdefault(match["tower"], set()).add((int(match["layer"]), match["projection"]))
+            found.setdefault(match["tower"], set()).add((int(match["layer"]), match["side"]))
     towers = [tower for tower in found if not any(word in tower for word in _OTHER_TOWERS)]
     if len(towers) != 1:
         what = "no layers.N.self_attn.q_proj.weight" if not towers else f"several language towers ({', '.join(towers)})"
@@ -85,9 +86,9 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     (tower,) = towers
     n_layers = 1 + max(layer for layer, _ in found[tower])
     for layer in range(n_layers):
-        for projection in PROJECTIONS:
-            if (layer, projection) not in found[tower]:
-                raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{projection}.weight")
+        for side in "qkvo":
+            if (layer, side) not in found[tower]:
+                raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{side}_proj.weight")
     heads, d_model = _geometry(folder, n_layers, trust_remote_code)
     n_bytes = sum(path.stat().st_size for path in set(files.values()))
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lens_truth.inherit import Heritability
-from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, RED, save
+from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, save
 
 _SIGNIFICANT = 0.05
 
@@ -32,7 +32,9 @@ def save_matrix(path: Path, result: Heritability) -> None:
                 continue
             colour = "white" if abs(matrix[i, j]) > 0.6 else "black"
             weight = "bold" if result.p_permutation[i, j] < _SIGNIFICANT else "normal"
-            axes.text(j, i, _short(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8, fontweight=weight)
+            axes.text(
+                j, i, _short(float(matrix[i, j])), ha="center", va="center", color=colour, fontsize=8, fontweight=weight
+            )
         axes.set_xticks(range(m), result.names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(range(m), result.names, fontsize=8)
         axes.set_title(title, fontsize=10)
@@ -91,11 +93,11 @@ def _bars(
     axes.barh(y, r, height=0.34, color=BLUE, xerr=whiskers, error_kw={"lw": 1, "capsize": 2}, zorder=2)
     axes.barh(y, null[:, 1] - null[:, 0], left=null[:, 0], height=0.74, color=GREY, alpha=0.45, zorder=1)
     axes.scatter(ceiling, y, marker="|", s=170, color=GREEN, lw=2, zorder=3)
-    axes.axvline(0, color=RED if (r < 0).any() else "black", lw=0.6)
+    axes.axvline(0, color="black", lw=0.6)
     axes.set_xlim(min(-0.2, float(np.nanmin([r, null[:, 0], interval[:, 0]])) - 0.05), 1.04)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _short(r: float) -> str:
-    return f"{r:.2f}".replace("0.", ".", 1)
+    return f"{r:.2f}".replace("0.", ".", 1).replace("-.00", ".00")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lens_truth.plots.style import save
+from lens_truth.plots.style import grid_of, save
 
 _MARKERS = ("o", "^", "s", "D")
 
@@ -30,9 +30,8 @@ class Panel:
 
 def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str) -> None:
     """Panels side by side; colour is depth."""
-    columns = min(len(panels), 4)
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(1.6 + 2.9 * columns, 0.8 + 2.7 * lines), layout="constrained")
+    lines, columns = grid_of(len(panels))
+    figure = Figure(figsize=(1.6 + 2.9 * columns, 0.8 + 2.9 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         axes.set_visible(number < len(panels))
@@ -44,7 +43,8 @@ def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str
             points = axes.scatter(
                 panel.x.ravel(), values.ravel(), c=depth, cmap="viridis", marker=marker, s=16, alpha=0.8, linewidths=0
             )
-        axes.set_title(f"{panel.title}\n{panel.said}", fontsize=8)
+        axes.set_title(panel.title, fontsize=9)
+        axes.set_xlabel(panel.said.replace(", inside", ",\ninside") if len(panel.y) == 1 else panel.said, fontsize=7)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     names = list(dict.fromkeys(name for panel in panels for name in panel.y))

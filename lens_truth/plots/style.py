@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -17,6 +18,12 @@ def head_ticks(axes: Axes, n_layers: int, n_heads: int, at_most: int = 16) -> No
     """Ticks of a map with layers down and heads across, few enough to be read."""
     axes.set_xticks(range(0, n_heads, -(-n_heads // at_most)))
     axes.set_yticks(range(0, n_layers, -(-n_layers // at_most)))
+
+
+def grid_of(n: int) -> tuple[int, int]:
+    """Lines and columns for n panels."""
+    columns = min(4, math.ceil(math.sqrt(n)))
+    return math.ceil(n / columns), columns
 
 
 def warn(figure: Figure, warning: str) -> None:

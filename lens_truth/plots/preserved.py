@@ -1,0 +1,28 @@
+"""Score against weights kept, head by head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lens_truth.lineage_verdict import relation_text
+from lens_truth.plots.scatter import Panel, save_scatter
+from lens_truth.preservation import Preservation
+from lens_truth.scores import HeadScores
+from lens_truth.weights import WeightSimilarity
+
+
+def save_preservation(
+    path: Path, base: str, scores: HeadScores, children: Mapping[str, tuple[WeightSimilarity, Preservation]]
+) -> None:
+    """The base's scores against the cosines of the OV and QK circuits; a panel a child."""
+    panels = [
+        Panel(
+            name,
+            scores.values,
+            {"OV": kept.ov, "QK": kept.qk},
+            f"OV: {relation_text(related.score['ov'])}\nQK: {relation_text(related.score['qk'])}",
+        )
+        for name, (kept, related) in children.items()
+    ]
+    save_scatter(path, panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")
