@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,6 +21,8 @@ from lens_truth.errors import InputError
 
 _AT_ONCE = 500  # draws in memory at a time
 _ROUNDING = 1e-9
+
+Alternative = Literal["greater", "two-sided"]
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,15 @@ class Correlations:
     """The middle 95% of `pearson` when heads are shuffled inside layers: what depth alone gives, and chance."""
     null_within_layer: Float[np.ndarray, "m m 2"]
     p_value: Float[np.ndarray, "m m"]
-    """Two-sided, for one pair by itself. Shuffling inside layers changes `pearson` only by way of
-    `pearson_within_layer`, so this is the p-value of both."""
+    """For one pair by itself. Shuffling inside layers changes `pearson` only by way of `pearson_within_layer`, so this is
+    the p-value of both."""
 
 
 def correlate(
     maps: Mapping[str, Float[np.ndarray, "L H"]],
     *,
     n_kv_heads: Sequence[int] | None = None,
+    alternative: Alternative = "greater",
     n_permutations: int = 9999,
     n_bootstrap: int = 2000,
     seed: int = 0,
@@ -55,6 +59,7 @@ def correlate(
     Args:
         n_kv_heads: of the model behind each map; by default as many as heads. A pair is shuffled by the finer of its
             two symmetries: renumbering the heads of one model is enough to break a relation.
+        alternative: to no relation: the maps agree; or they agree or oppose each other.
 
     Raises:
         InputError: for maps of unequal shape, numbers that are not finite, or a map that is constant (in all, or
@@ -70,7 +75,7 @@ def correlate(
         raise InputError(f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for")
     centred = remove_layer_means(x)
     within = _pearson(centred)
-    p, null_within = _permutation(centred, within, kv, n_permutations, seed)
+    p, null_within = _permutation(centred, within, kv, alternative, n_permutations, seed)
     total, inside = (np.sqrt((part**2).sum((1, 2))) for part in (x - x.mean((1, 2), keepdims=True), centred))
     pearson = _pearson(x)
     # Shuffling leaves the part between layers as it is and scales the part inside them.
@@ -92,7 +97,7 @@ def correlate(
 
 @dataclass(frozen=True)
 class Relation:
-    """Of two maps; every field as in `Correlations`."""
+    """Of two maps; every field as in `Correlations`, the p-value two-sided."""
 
     pearson: float
     spearman: float
@@ -116,6 +121,7 @@ def relate(
         c = correlate(
             {"one": one, "other": other},
             n_kv_heads=None if n_kv_heads is None else [n_kv_heads] * 2,
+            alternative="two-sided",
             n_permutations=n_permutations,
             seed=seed,
         )
@@ -187,9 +193,14 @@ def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:
 
 
 def _permutation(
-    centred: Float[np.ndarray, "m L H"], observed: Float[np.ndarray, "m m"], kv: Sequence[int], n: int, seed: int
+    centred: Float[np.ndarray, "m L H"],
+    observed: Float[np.ndarray, "m m"],
+    kv: Sequence[int],
+    alternative: Alternative,
+    n: int,
+    seed: int,
 ) -> tuple[Float[np.ndarray, "m m"], Float[np.ndarray, "m m 2"]]:
-    """Two-sided p-values, and the middle 95% of the null, of the within-layer correlation."""
+    """P-values, and the middle 95% of the null, of the within-layer correlation."""
     m, L, H = centred.shape
     unit = (centred / np.sqrt((centred**2).sum((1, 2), keepdims=True))).reshape(m, -1)
     rows = (np.arange(L) * H)[:, None]
@@ -207,12 +218,14 @@ def _permutation(
         for i in shuffled:
             for column, j in enumerate(partners[i]):
                 r = np.concatenate(draws[i])[:, column]
-                p[i, j] = p[j, i] = (1 + _as_far(r, observed[i, j]).sum()) / (1 + n)
+                p[i, j] = p[j, i] = (1 + _as_far(r, observed[i, j], alternative).sum()) / (1 + n)
                 null[i, j] = null[j, i] = np.quantile(r, [0.025, 0.975])
     return p, null
 
 
-def _as_far(draws: Float[np.ndarray, " n"], observed: float) -> Bool[np.ndarray, " n"]:
+def _as_far(draws: Float[np.ndarray, " n"], observed: float, alternative: Alternative) -> Bool[np.ndarray, " n"]:
+    if alternative == "greater":
+        return draws >= observed - _ROUNDING
     return np.abs(draws) >= abs(observed) - _ROUNDING
 
 

@@ -45,7 +45,7 @@ class Heritability:
     """KV heads a layer: the units that the null shuffles. Heads, where a file does not say."""
     correlations: Correlations
     p_permutation: Float[np.ndarray, "m m"]
-    """`correlations.p_value`, Holm-adjusted over all pairs; on the diagonal as it is."""
+    """One-sided (the maps agree), Holm-adjusted over all pairs; on the diagonal as it is."""
     reliability: tuple[float, ...]
     """Share of each model's variance over heads that is not noise; NaN where there are no repeated estimates."""
     ceiling: Float[np.ndarray, "m m"]

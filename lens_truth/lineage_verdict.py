@@ -1,4 +1,4 @@
-"""A comparison of lineages in a table and in words: which pairs agree beyond chance, and what that is worth."""
+"""A comparison of lineages in a table and in words: which pairs agree better than chance, and what that is worth."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def markdown_table(result: Heritability) -> str:
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return (
         "Correlation over heads; *inside layers*: each layer's mean removed from both maps; *null inside*: the middle "
-        "95% when heads are shuffled inside layers; *p*: two-sided, from the same shuffles, Holm-adjusted over all "
+        "95% when heads are shuffled inside layers; *p*: share of those shuffles that agree as well, one-sided, Holm-adjusted over all "
         "pairs; *ceiling*: what noise would leave of r = 1, inside layers.\n\n" + "\n".join(lines) + "\n"
     )
 
 
 def verdicts(result: Heritability, root: Mapping[str, str] | None = None) -> list[str]:
-    """Sentences: pairs beyond the null, inside and across lineages where `root` names each model's ancestor; the floor.
+    """Sentences: pairs above the null, inside and across lineages where `root` names each model's ancestor; the floor.
 
     Args:
         root: the ancestor of every model.
@@ -95,14 +95,14 @@ def _group(title: str, result: Heritability, pairs: Sequence[tuple[int, int]]) -
     beyond = [pair for pair in pairs if result.p_permutation[pair] < SIGNIFICANT]
     raw, inside = ([float(m[pair]) for pair in pairs] for m in (c.pearson, c.pearson_within_layer))
     sentence = (
-        f"{title}: {len(beyond)} of {len(pairs)} beyond what shuffled heads give (p < .05, Holm over all pairs); "
+        f"{title}: {len(beyond)} of {len(pairs)} above what shuffled heads give (p < .05, Holm over all pairs); "
         f"r {min(raw):.2f} to {max(raw):.2f}, inside layers {min(inside):.2f} to {max(inside):.2f}"
     )
     within = [f"{result.names[i]} - {result.names[j]}" for i, j in pairs if (i, j) not in beyond]
     if within and beyond:
         few = beyond if len(beyond) < len(within) else None
         named = [f"{result.names[i]} - {result.names[j]}" for i, j in beyond] if few else within
-        sentence += f"; {'beyond it' if few else 'not beyond it'}: {', '.join(named)}"
+        sentence += f"; {'above it' if few else 'not above it'}: {', '.join(named)}"
     return sentence + "."
 
 

@@ -76,6 +76,16 @@ def compare_weights(
 
 def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool = False) -> WeightSimilarity:
     """`compare_weights` of opened checkpoints."""
+    check_same_heads(base, child)
+    layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
+    readers = _Reader(base), _Reader(child)
+    rows = [_layer(*readers, layer) for layer in layers]
+    maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
+    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads, hashes=(readers[0].hash, readers[1].hash))
+
+
+def check_same_heads(base: Checkpoint, child: Checkpoint) -> None:
+    """Raises an InputError unless both have the same layers, heads and widths."""
     sizes = [(c.heads.n_layers, c.heads.n_heads, c.heads.n_kv_heads, c.heads.d_head, c.d_model) for c in (base, child)]
     if sizes[0] != sizes[1]:
         said = " and ".join(
@@ -83,11 +93,6 @@ def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool =
             for c, (L, H, kv, D, M) in zip((base, child), sizes, strict=True)
         )
         raise InputError(f"the models have different heads, so their weights cannot be compared: {said}")
-    layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
-    readers = _Reader(base), _Reader(child)
-    rows = [_layer(*readers, layer) for layer in layers]
-    maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
-    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads, hashes=(readers[0].hash, readers[1].hash))
 
 
 def _layer(base: _Reader, child: _Reader, layer: int) -> dict[str, Float[Tensor, " H"]]:

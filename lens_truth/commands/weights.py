@@ -59,7 +59,7 @@ def run(config: Config) -> None:
     from lens_truth.plots.preserved import save_preservation
     from lens_truth.preservation import MEASURES, preservation
     from lens_truth.runs import Run
-    from lens_truth.weights import compare_checkpoints
+    from lens_truth.weights import check_same_heads, compare_checkpoints
 
     clock = Run("weights", config)
     if not 0 < config.top < 1:
@@ -70,6 +70,8 @@ def run(config: Config) -> None:
         for role, name in (("base", config.base), ("child", config.child), ("unrelated", stranger))
         if name is not None
     }
+    for other in list(opened.values())[1:]:
+        check_same_heads(opened["base"], other)
     scores, notes = _scores(config, opened)
     kept = {
         role: compare_checkpoints(opened["base"], other, progress=on_terminal())
