@@ -41,8 +41,8 @@ class Correlations:
     """The middle 95% of `pearson` when heads are shuffled inside layers: what depth alone gives, and chance."""
     null_within_layer: Float[np.ndarray, "m m 2"]
     p_value: Float[np.ndarray, "m m"]
-    """For one pair by itself. Shuffling inside layers changes `pearson` only by way of `pearson_within_layer`, so this is
-    the p-value of both."""
+    """For one pair by itself. Shuffling inside layers changes `pearson` only by way of `pearson_within_layer`, so this
+    is the p-value of both."""
 
 
 def correlate(
@@ -185,7 +185,7 @@ def _stacked(maps: Mapping[str, Float[np.ndarray, "L H"]]) -> Float[np.ndarray, 
 def _pearson(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m m"]:
     r = np.clip(np.corrcoef(maps.reshape(len(maps), -1)), -1, 1)
     np.fill_diagonal(r, 1)
-    return r
+    return (r + r.T) / 2  # equal to the last bit
 
 
 def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:

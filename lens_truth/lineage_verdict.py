@@ -49,11 +49,12 @@ def markdown_table(result: Heritability) -> str:
     header, rows = pair_rows(result)
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return (
+    legend = (
         "Correlation over heads; *inside layers*: each layer's mean removed from both maps; *null inside*: the middle "
-        "95% when heads are shuffled inside layers; *p*: share of those shuffles that agree as well, one-sided, Holm-adjusted over all "
-        "pairs; *ceiling*: what noise would leave of r = 1, inside layers.\n\n" + "\n".join(lines) + "\n"
+        "95% when heads are shuffled inside layers; *p*: share of those shuffles that agree as well (one-sided), "
+        "Holm-adjusted over all pairs; *ceiling*: what noise would leave of r = 1, inside layers."
     )
+    return f"{legend}\n\n" + "\n".join(lines) + "\n"
 
 
 def verdicts(result: Heritability, root: Mapping[str, str] | None = None) -> list[str]:

@@ -8,6 +8,7 @@ if __name__ == "__main__":  # the command line answers before the heavy imports 
     run_module("weights")
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from lens_truth.errors import InputError
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
+from lens_truth.models.tower import Heads
 
 PARTS = ("q", "k", "v", "o", "qk", "ov")
 
@@ -59,8 +61,8 @@ def compare_weights(
     """Compares the attention weights of two models of one shape: an LLM, or the language tower inside a multimodal
     model, each by Hugging Face id, folder or `zoo:NAME`.
 
-    Weights are read layer by layer from safetensors files; in memory are never more than two models' projections of
-    one kind of circuit in one layer. The circuits, d_model x d_model but of rank d_head, are never formed:
+    Weights are read layer by layer from safetensors files: in memory are never more than two projections of one layer
+    of each model. The circuits, d_model x d_model but of rank d_head, are never formed:
     <A^T B, C^T D> = sum((A C^T) * (B D^T)), in d_head x d_head (circuits: Elhage et al. 2021). A change of basis inside
     the head changes W_Q, W_K, W_V and W_O, but not them. Biases and norms play no part.
 
@@ -99,48 +101,67 @@ def _layer(base: _Reader, child: _Reader, layer: int) -> dict[str, Float[Tensor,
     maps, change, norm = {}, torch.zeros(()), torch.zeros(())
     pairs: tuple[tuple[Side, Side], ...] = (("q", "k"), ("v", "o"))
     for first, second in pairs:
-        a, a2, b, b2 = (model.heads(layer, side) for side in (first, second) for model in (base, child))
-        maps[first], maps[second], maps[first + second] = _cosines(a, a2, b, b2)
-        change = change + (a2 - a).square().sum((1, 2)) + (b2 - b).square().sum((1, 2))
-        norm = norm + a.square().sum((1, 2)) + b.square().sum((1, 2))
+        read: list[tuple[Side, Tensor]] = [
+            (side, model.read(layer, side)) for side in (first, second) for model in (base, child)
+        ]
+        blocks = [_block(read, base.heads, group) for group in range(base.heads.n_kv_heads)]
+        maps[first], maps[second], maps[first + second], distance, size = (
+            torch.cat(part) for part in zip(*blocks, strict=True)
+        )
+        change, norm = change + distance, norm + size
     maps["ov"] = maps.pop("vo")
     return {**maps, "change": torch.where(norm > 0, (change / norm).sqrt(), torch.nan)}
 
 
+def _block(read: Sequence[tuple[Side, Float[Tensor, "_ _"]]], heads: Heads, group: int) -> list[Float[Tensor, " h"]]:
+    """For the heads of one KV group: three cosines, squared distance and squared norm of the base."""
+    a, a2, b, b2 = (_cut(weight, side, heads, group) for side, weight in read)
+    distance = (a2 - a).square().sum((1, 2)) + (b2 - b).square().sum((1, 2))
+    return [*_cosines(a, a2, b, b2), distance, a.square().sum((1, 2)) + b.square().sum((1, 2))]
+
+
+def _cut(weight: Float[Tensor, "out in"], side: Side, heads: Heads, group: int) -> Float[Tensor, "h d m"]:
+    """The query heads of one KV group, which all get its keys and values. In double precision: a fine-tuned head may
+    differ from its parent by a thousandth, which a cosine sees in its seventh digit."""
+    n = heads.n_heads // heads.n_kv_heads
+    if side in ("k", "v"):
+        rows = weight[group * heads.d_head : (group + 1) * heads.d_head].double()
+        return repeat(rows, "d m -> h d m", h=n)
+    block = slice(group * n * heads.d_head, (group + 1) * n * heads.d_head)
+    if side == "o":
+        return rearrange(weight[:, block].double(), "m (h d) -> h d m", h=n)
+    return rearrange(weight[block].double(), "(h d) m -> h d m", h=n)
+
+
 def _cosines(
-    a: Float[Tensor, "H D M"], a2: Float[Tensor, "H D M"], b: Float[Tensor, "H D M"], b2: Float[Tensor, "H D M"]
-) -> list[Float[Tensor, " H"]]:
+    a: Float[Tensor, "h d m"], a2: Float[Tensor, "h d m"], b: Float[Tensor, "h d m"], b2: Float[Tensor, "h d m"]
+) -> list[Float[Tensor, " h"]]:
     """Of a and a2, of b and b2, and of the circuits A^T B and A2^T B2."""
     grams = [(_gram(x, y), _gram(z, w)) for x, y, z, w in ((a, a2, b, b2), (a, a, b, b), (a2, a2, b2, b2))]
     products = [(_trace(left), _trace(right), (left * right).sum((1, 2))) for left, right in grams]
     return [(both / (one * other).sqrt()).clamp(-1, 1) for both, one, other in zip(*products, strict=True)]
 
 
-def _gram(x: Float[Tensor, "H D M"], y: Float[Tensor, "H D M"]) -> Float[Tensor, "H D D"]:
+def _gram(x: Float[Tensor, "h d m"], y: Float[Tensor, "h d m"]) -> Float[Tensor, "h d d"]:
     return einsum(x, y, "h d m, h e m -> h d e")
 
 
-def _trace(gram: Float[Tensor, "H D D"]) -> Float[Tensor, " H"]:
+def _trace(gram: Float[Tensor, "h d d"]) -> Float[Tensor, " h"]:
     return gram.diagonal(dim1=1, dim2=2).sum(-1)
 
 
 class _Reader:
-    """Cuts projections into query heads, and hashes what it reads."""
+    """Reads projections and hashes what it reads."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        self.heads = checkpoint.heads
         self._checkpoint, self._digest = checkpoint, hashlib.sha256()
 
     @property
     def hash(self) -> str:
         return self._digest.hexdigest()[:16]
 
-    def heads(self, layer: int, side: Side) -> Float[Tensor, "H D M"]:
-        """Heads of a KV group get the same keys and values. In double precision: a fine-tuned head may differ from its
-        parent by a thousandth, which a cosine sees in its seventh digit."""
+    def read(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
         weight = self._checkpoint.projection(layer, side)
         self._digest.update(weight.view(torch.uint8).numpy().data)
-        heads, weight = self._checkpoint.heads, weight.double()
-        if side == "o":
-            return rearrange(weight, "m (h d) -> h d m", h=heads.n_heads)
-        kv = heads.n_heads if side == "q" else heads.n_kv_heads
-        return repeat(weight, "(kv d) m -> (kv g) d m", kv=kv, g=heads.n_heads // kv)
+        return weight

@@ -12,7 +12,10 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
 
-CHECKED = ("bootstrap", "capture", "causal", "controls", "gate", "models", "evaluate", "probe", "probing", "store")
+CHECKED = (
+    *("bootstrap", "capture", "causal", "controls", "correlation", "evaluate", "gate", "inherit", "models", "plots"),
+    *("preservation", "probe", "probing", "store", "top_heads", "weights"),
+)
 install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
 
 import numpy as np  # noqa: E402

@@ -81,7 +81,11 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
             found.setdefault(match["tower"], set()).add((int(match["layer"]), match["side"]))
     towers = [tower for tower in found if not any(word in tower for word in _OTHER_TOWERS)]
     if len(towers) != 1:
-        what = "no layers.N.self_attn.q_proj.weight" if not towers else f"several language towers ({', '.join(towers)})"
+        what = (
+            "no layers.N.self_attn.q_proj.weight"
+            if not towers
+            else f"several language towers ({', '.join(sorted(towers))})"
+        )
         raise InputError(f"{name}: holds {what}, so its heads cannot be found")
     (tower,) = towers
     n_layers = 1 + max(layer for layer, _ in found[tower])
