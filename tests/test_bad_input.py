@@ -78,7 +78,7 @@ BAD_GATES: dict[str, tuple[Any, tuple[str, ...], str]] = {
     "lambda": (flat_scores, ("--lam", "inf"), "lambda is inf"),
     "no lambda for causal scores": (causal_file, (), "causal scores have a scale of their own"),
     "missing scores": (lambda folder: folder / "none.npy", (), "there is no such file"),
-    "not scores": (lambda folder: folder / "x.txt", (), ".safetensors, .npy or .csv"),
+    "not scores": (lambda folder: folder / "x.txt", (), ".safetensors, .npy, .csv"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +76,12 @@ def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("layer,head,accuracy\n1,1,0.5\n1,2,0.5\n", "starts at layer 1, head 1; both are counted from 0"),
+        (
+            "layer,head,accuracy\n1,0,0.5\n1,1,0.5\n",
+            "its layers are counted from 1, but layers are counted from 0 here",
+        ),
+        ("layer,head,accuracy\n0,1,0.5\n0,2,0.5\n", "its heads are counted from 1"),
+        ("layer,head,accuracy\n3,0,0.5\n", "its first layer is 3"),
         ("layer,head,accuracy\n0,0,0.5\n1,1,0.5\n", "lacks layer 0, head 1"),
         ("layer,head,accuracy\n0,0,0.5\n0,0,0.5\n", "line 3: layer 0, head 0 stands there twice"),
         ("layer,head,accuracy\n0,0,x\n", "line 2: could not convert"),
@@ -110,9 +117,49 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
             HeadScores.load(tmp_path / name)
     with pytest.raises(InputError, match="there is no such file"):
         HeadScores.load(tmp_path / "none.npy")
-    with pytest.raises(InputError, match="read from .safetensors, .npy or .csv"):
+    with pytest.raises(InputError, match="read from .safetensors, .npy, .csv, .json, .json.gz files"):
         HeadScores.load(tmp_path / "none.pt")
     with pytest.raises(InputError, match="saved as"):
         HeadScores(np.eye(2)).save(tmp_path / "none.pt")
+    with pytest.raises(InputError, match=r"the folds have shape \(2, 3, 2\), the scores \(2, 2\)"):
+        HeadScores(np.eye(2), folds=np.ones((2, 3, 2)))
     with pytest.raises(InputError, match="metric 'f1' has shape"):
         HeadScores(np.eye(2), metrics={"f1": np.ones((3, 2))})
+
+
+def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
+    trials = {"1-0": [0.0, 1.0, 0.5], "0-1": [1, 1, 1], "0-0": [0, 0, 0.3], "1-1": [0.25, 0, 0]}
+    for path in (tmp_path / "heads.json", tmp_path / "heads.json.gz"):
+        with gzip.open(path, "wt") if path.suffix == ".gz" else path.open("w") as file:
+            json.dump(trials, file)
+        scores = HeadScores.load(path)
+        assert scores.kind == "retrieval" and scores.values == pytest.approx(np.array([[0.1, 1], [0.5, 0.25 / 3]]))
+        assert scores.folds is not None and scores.folds[:, 1, 0].tolist() == trials["1-0"]
+    (tmp_path / "ragged.json").write_text(json.dumps({**trials, "1-1": [1.0]}))
+    ragged = HeadScores.load(tmp_path / "ragged.json")
+    assert ragged.values[1, 1] == 1 and ragged.folds is None  # no trial that all heads share
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[1, 2]", "is not an object of trials by head"),
+        ('{"L0H1": [1]}', "is not an object of trials by head"),
+        ('{"0-0": [1], "0-1": []}', "head '0-1' does not hold a list of numbers"),
+        ('{"0-0": [1], "0-1": ["x"]}', "head '0-1' does not hold a list of numbers"),
+        ('{"0-0": [1], "0-1": [NaN]}', "the score of layer 0, head 1 is nan"),
+        ('{"0-0": [1], "00-0": [1]}', "layer 0, head 0 stands there twice"),
+        ('{"1-0": [1], "1-1": [1]}', "its layers are counted from 1"),
+        ('{"0-0": [1], "1-1": [1]}', "lacks layer 0, head 1 of 2 x 2 heads"),
+        ("{}", "holds no heads"),
+        ("{", "is not readable JSON"),
+    ],
+)
+def test_bad_retrieval_files_are_named(tmp_path: Path, content: str, complaint: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"bad.json.*{complaint}"):
+        HeadScores.load(path)
+    (tmp_path / "bad.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:15])
+    with pytest.raises(InputError, match="bad.json.gz: is not readable JSON"):
+        HeadScores.load(tmp_path / "bad.json.gz")

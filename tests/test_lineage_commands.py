@@ -1,0 +1,272 @@
+"""`inherit` and `weights` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import run
+from test_bad_input import refused
+
+from lens_truth.commands.sources import parse_sources
+from lens_truth.datasets import load_examples
+from lens_truth.errors import InputError
+from lens_truth.examples import write_examples
+from lens_truth.models.load import ZOO
+from lens_truth.scores import HeadScores
+
+MATRICES = ("pearson", "spearman", "pearson_within_layer", "spearman_within_layer", "p_permutation")
+FIGURES = {"matrix.png", "bars.png", "heatmaps.png"}
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text())["results"]
+
+
+def score_files(folder: Path) -> dict[str, Path]:
+    """One lineage of three in three formats, and a stranger."""
+    draw = np.random.default_rng(0)
+    base = draw.normal(size=(6, 8))
+    maps = {n: base + 0.3 * draw.normal(size=(6, 8)) for n in ("base", "chat", "vision")}
+    maps["stranger"] = draw.normal(size=(6, 8))
+    files = {}
+    for (name, values), suffix in zip(maps.items(), ("safetensors", "npy", "csv", "json"), strict=True):
+        files[name] = folder / f"{name}.{suffix}"
+        if suffix == "json":
+            files[name].write_text(json.dumps({f"{i}-{j}": [v, v + 0.1] for (i, j), v in np.ndenumerate(values)}))
+        else:
+            HeadScores(values, folds=np.stack([values, values + 0.01 * base])).save(files[name])
+    return files
+
+
+def test_inherit_of_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files, out = score_files(tmp_path), tmp_path / "out"
+    flags = ("--unrelated", "base", "stranger", "--reference", "chat", "--out", out)
+    code, said, _ = run(capsys, "inherit", *files.values(), *flags)
+    assert code == 0
+    results = results_of(out)
+    assert results["names"] == ["base", "chat", "vision", "stranger"] and results["reference"] == "chat"
+    assert results["kinds"] == ["truth", "truth", "truth", "retrieval"]
+    matrices = {name: np.array(results[name], dtype=float) for name in MATRICES}
+    assert all(matrix.shape == (4, 4) for matrix in matrices.values())
+    assert np.array(results["interval"], dtype=float).shape == (4, 4, 2)
+    loaded = [HeadScores.load(path).values.ravel() for path in files.values()]
+    assert matrices["pearson"] == pytest.approx(np.corrcoef(loaded))
+    p = matrices["p_permutation"]
+    assert p[0, 1] < 0.01 and p[1, 2] < 0.01 and p[0, 3] > 0.05
+    assert results["floor"]["names"] == ["base", "stranger"]
+    assert results["ceiling"][0][3] is not None and results["ceiling"][0][1] is None  # .npy and .csv have no folds
+    assert {path.name for path in out.iterdir()} == {"result.json", "table.md", *FIGURES}
+    table = (out / "table.md").read_text()
+    assert table.count("\n| ") == 7 and "chat - vision" in table
+    assert "base - chat" in said and "vision - stranger" not in said  # the terminal shows the reference's pairs
+    assert "Pairs: 3 of 6 above what shuffled heads give" in said and "Floor" in said
+
+    again = tmp_path / "again"
+    run(capsys, "inherit", *files.values(), *flags[:-1], again)
+    assert results_of(again) == results
+    assert all((again / name).read_bytes() == (out / name).read_bytes() for name in ("table.md", *FIGURES))
+
+
+def test_names_repeats_and_kv_heads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files, out = score_files(tmp_path), tmp_path / "out"
+    inputs = (f"a={files['base']}", f"b={files['chat']}")
+    flags = ("--repeat", f"a={files['vision']}", f"b={files['vision']}", "--kv-heads", "2", "--out", out)
+    assert run(capsys, "inherit", *inputs, *flags)[0] == 0
+    results = results_of(out)
+    assert results["names"] == ["a", "b"] and results["n_kv_heads"] == [2, 2]
+    assert 0.8 < results["reliability"][0] < 1 and results["pearson_over_ceiling"][0][1] > results["pearson"][0][1]
+
+
+def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Two models of a lineage with the unrelated one that a file stands for; a second run reads what the first kept."""
+    out = tmp_path / "out"
+    inputs = ("zoo:llama-base", "mine=zoo:llama-memory", tmp_path / "stranger.npy")
+    np.save(tmp_path / "stranger.npy", np.random.default_rng(0).normal(size=(6, 8)))
+    code, said, _ = run(capsys, "inherit", *inputs, "--limit", "120", "--probe-seeds", "2", "--out", out)
+    assert code == 0
+    results = results_of(out)
+    assert results["names"] == ["llama-base", "mine", "stranger"] and results["causal"]["names"] == [
+        "llama-base",
+        "mine",
+    ]
+    assert results["pearson_within_layer"][0][1] > 0.6 and results["causal"]["pearson_within_layer"][0][1] > 0.5
+    assert results["reliability"][0] > 0.9 and results["reliability"][2] is None
+    assert results["n_kv_heads"] == [8, 8, 8]
+    assert set(results["truth_causal"]) == {"llama-base", "mine"}
+    assert set(results["truth_causal"]["mine"]) >= {"pearson", "pearson_within_layer", "p_value", "null_within_layer"}
+    assert results["weights"]["mine"]["mean"]["ov"] > 0.95
+    assert set(results["weights"]["mine"]["top"]) == {"q", "k", "v", "o", "qk", "ov", "change"}
+    figures = FIGURES | {f"{name.removesuffix('.png')}_causal.png" for name in FIGURES}
+    assert {path.name for path in out.glob("*.png")} == figures | {"truth_causal.png", "weights.png"}
+    kept = sorted((out / "scores").iterdir())
+    assert [path.name for path in kept] == [
+        f"zoo-llama-{model}-{kind}.safetensors" for model in ("base", "memory") for kind in ("causal", "truth")
+    ]
+    scores = HeadScores.load(kept[1])
+    assert scores.folds is not None and scores.values == pytest.approx(scores.folds.mean(0))
+    assert len(set(scores.provenance["runs"])) == 2  # each run has examples of its own
+
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    run(capsys, "inherit", *inputs, "--limit", "120", "--probe-seeds", "2", "--out", out)
+    assert {path: path.stat().st_mtime_ns for path in kept} == before and results_of(out) == results
+    run(capsys, "inherit", *inputs, "--limit", "100", "--probe-seeds", "2", "--out", out, "--scores", "truth")
+    changed = {path.name for path in kept if path.stat().st_mtime_ns != before[path]}
+    assert changed == {"zoo-llama-base-truth.safetensors", "zoo-llama-memory-truth.safetensors"}
+    assert "causal" not in results_of(out)
+
+
+def test_the_zoo_is_the_default_lineage() -> None:
+    """What `inherit` without arguments compares; the run itself is in the README's table."""
+    from lens_truth.commands.inherit import UNRELATED, Config, _inputs
+    from lens_truth.zoo.recipes import RECIPES, root_of
+
+    sources, reference, unrelated = _inputs(Config())
+    assert [source.name for source in sources] == list(RECIPES) and reference == "llama-base"
+    assert unrelated == UNRELATED and len({root_of(name) for name in UNRELATED}) == len(UNRELATED) == 3
+    assert len({RECIPES[name].architecture for name in UNRELATED}) == 1
+
+
+def test_own_examples_are_read_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file of examples has no further draws: its folds are the repeated estimates."""
+    write_examples(tmp_path / "mine.jsonl", load_examples("zoo:text", limit=120))
+    flags = ("--data", tmp_path / "mine.jsonl", "--scores", "causal", "--out", tmp_path / "out")
+    assert run(capsys, "inherit", "zoo:llama-base", "zoo:llama-chat", *flags)[0] == 0
+    results = results_of(tmp_path / "out")
+    assert results["kind"] == "causal" and results["reliability"][0] > 0.5
+    scores = HeadScores.load(tmp_path / "out" / "scores" / "zoo-llama-base-causal.safetensors")
+    assert scores.folds is not None and len(scores.folds) == 5 and len(scores.provenance["runs"]) == 1
+
+
+def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, said, _ = run(capsys, "weights", "--limit", "100", "--probe-seeds", "2", "--out", out)
+    assert code == 0
+    results = results_of(out)
+    assert results["base"] == "zoo:llama-base" and results["unrelated"]["name"] == "zoo:llama-seed1"
+    assert results["child"]["mean"]["qk"] > 0.95 and abs(results["unrelated"]["mean"]["qk"]) < 0.02
+    assert np.array(results["child"]["heads"]["ov"]).shape == (6, 8)
+    related = results["child"]["preservation"]
+    assert related["score"]["ov"]["pearson"] < -0.3 and related["score_change"]["p_value"] <= 1
+    assert related["top"]["ov"]["n_top"] == 12 and results["unrelated"]["preservation"]["score_change"] is None
+    assert {path.name for path in out.iterdir()} == {"result.json", "weights.csv", "maps.png", "scatter.png", "scores"}
+    lines = (out / "weights.csv").read_text().splitlines()
+    assert (
+        lines[0].startswith("layer,head,base_score,child_score,q,k,v,o,qk,ov,change,unrelated_q") and len(lines) == 49
+    )
+    assert float(lines[1].split(",")[9]) == results["child"]["heads"]["ov"][0][0]
+    assert "cosine of ov" in said and "change of score against change of weights" in said
+
+
+def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Without a tokenizer nothing can be probed: weights alone, or with the scores that files bring."""
+    folders = []
+    for name in ("llama-base", "llama-chat"):
+        shutil.copytree(ZOO / name, tmp_path / name, ignore=shutil.ignore_patterns("token*", "chat*"))
+        folders.append(tmp_path / name)
+    pair = ("--base", folders[0], "--child", folders[1], "--out", tmp_path / "out")
+    code, said, _ = run(capsys, "weights", *pair)
+    assert code == 0 and "no scores: a checkpoint has no tokenizer" in said
+    assert results_of(tmp_path / "out")["child"]["preservation"] is None
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).random((6, 8)))
+    assert run(capsys, "weights", *pair, "--base-scores", tmp_path / "s.npy")[0] == 0
+    assert results_of(tmp_path / "out")["child"]["preservation"]["score"]["ov"]["p_value"] <= 1
+
+
+def test_identical_weights_have_no_correlation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As where a multimodal child keeps its language model frozen."""
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).random((6, 8)))
+    flags = ("--base", "zoo:llama-base", "--child", "zoo:llama-base", "--base-scores", tmp_path / "s.npy")
+    assert run(capsys, "weights", *flags, "--out", tmp_path / "out")[0] == 0
+    child = results_of(tmp_path / "out")["child"]
+    assert child["mean"]["change"] == 0 and child["mean"]["ov"] == pytest.approx(1)
+    assert child["preservation"]["score"]["change"] is None
+
+
+def test_names_of_inputs(tmp_path: Path) -> None:
+    said = ["zoo:llama-base", "a/x.y.npy", "b/heads.json.gz", "mine=c/x.csv", "org/model-7B", "lab=org/model-7B"]
+    names = ["llama-base", "x.y", "heads", "mine", "model-7B", "lab"]
+    sources = parse_sources(said)
+    assert [source.name for source in sources] == names
+    assert [source.is_file for source in sources] == [False, True, True, True, False, False]
+    odd = tmp_path / "lr=0.1.npy"
+    odd.touch()
+    assert parse_sources([str(odd)])[0].name == "lr=0.1"
+    with pytest.raises(
+        InputError, match="two inputs are called 'scores'.*one=runs/a/scores.npy other=runs/b/scores.csv"
+    ):
+        parse_sources(["runs/a/scores.npy", "runs/b/scores.csv"])
+
+
+def broken(folder: Path, name: str) -> Path:
+    """A score file with something wrong."""
+    values = {
+        "constant": np.full((6, 8), 0.5),
+        "depth": np.repeat(np.arange(6.0)[:, None], 8, 1),
+        "nan": np.full((6, 8), np.nan),
+        "small": np.eye(5),
+    }[name]
+    np.save(folder / f"{name}.npy", values)
+    return folder / f"{name}.npy"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("constant", "'constant' has the same value for all heads"),
+        ("depth", "'depth' is constant inside every layer"),
+        ("nan", "nan.npy: the score of layer 0, head 0 is nan"),
+        ("small", "base 6 x 8, small 5 x 5"),
+    ],
+)
+def test_scores_that_cannot_be_compared(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, complaint: str
+) -> None:
+    out = tmp_path / "out"
+    refused(capsys, complaint, "inherit", score_files(tmp_path)["base"], broken(tmp_path, name), "--out", out)
+    assert not out.exists()
+    if name == "small":
+        assert (
+            run(
+                capsys, "inherit", tmp_path / "base.safetensors", tmp_path / "small.npy", "--shared-grid", "--out", out
+            )[0]
+            == 0
+        )
+        assert results_of(out)["shape"] == [5, 5]
+
+
+def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    score_files(tmp_path)
+    pair = ("base.safetensors", "chat.npy")
+    for arguments, complaint in [
+        (pair[:1], "a comparison needs two inputs or more; only 'base.safetensors' was given"),
+        ((*pair, "base.safetensors"), "two inputs are called 'base'"),
+        ((*pair, "none.npy"), "none.npy: there is no such file"),
+        ((*pair, "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
+        ((*pair, "--reference", "me"), "'me' is not one of the inputs, which are base, chat"),
+        ((*pair, "--unrelated", "base", "me"), "'me' is not one of the inputs"),
+        ((*pair, "--unrelated", "base"), "only 'base' is named as unrelated"),
+        ((*pair, "--repeat", "chat.npy"), "--repeat chat.npy: must be NAME=FILE"),
+        ((*pair, "--kv-heads", "3"), "3 KV heads were named for 8 heads"),
+        ((*pair, "--permutations", "0"), "--permutations must be at least 1"),
+        (("zoo:llama-base", "zoo:llama-chat", "--probe-seeds", "0"), "0 probing runs"),
+        (("zoo:llama-base", "zoo:llama-chat", "--top", "1"), "--top between 0 and 1"),
+    ]:
+        refused(capsys, complaint, "inherit", *arguments)
+    for arguments, complaint in [
+        (
+            ("--child", "zoo:mistral-base"),
+            "(8 KV heads) of width 32 on 128 and zoo:mistral-base 6 layers x 8 heads (4 KV",
+        ),
+        (("--child", "./nowhere"), "there is no such folder"),
+        (("--child-scores", "chat.npy"), "--child-scores was given without --base-scores"),
+        (("--base-scores", "none.npy"), "none.npy: there is no such file"),
+        (("--top", "0.001", "--base-scores", "chat.npy"), "a share of 0.001 of 48 heads"),
+    ]:
+        refused(capsys, complaint, "weights", *arguments)
+    assert not (tmp_path / "runs").exists()
