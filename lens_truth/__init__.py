@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from lens_truth.examples import read_examples as read_examples
     from lens_truth.examples import write_examples as write_examples
     from lens_truth.gate import HeadGate as HeadGate
+    from lens_truth.inherit import Heritability as Heritability
+    from lens_truth.inherit import inherit as inherit
     from lens_truth.models.load import load as load
     from lens_truth.probe import probe as probe
     from lens_truth.scores import HeadScores as HeadScores
     from lens_truth.store import HeadActivations as HeadActivations
+    from lens_truth.weights import WeightSimilarity as WeightSimilarity
+    from lens_truth.weights import compare_weights as compare_weights
 
 _HOME = {
     "Ablation": "ablate",
@@ -33,11 +37,15 @@ _HOME = {
     "HeadActivations": "store",
     "HeadGate": "gate",
     "HeadScores": "scores",
+    "Heritability": "inherit",
     "InputError": "errors",
+    "WeightSimilarity": "weights",
     "ablate": "ablate",
     "capture": "capture",
     "causal_scores": "causal",
+    "compare_weights": "weights",
     "control_gate": "controls",
+    "inherit": "inherit",
     "learned_gate": "causal",
     "load": "models.load",
     "load_examples": "datasets",

@@ -9,6 +9,8 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from lens_truth.cli import COMMANDS
+from lens_truth.inherit import inherit
+from lens_truth.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
 
 README = Path(__file__).parent.parent / "README.md"
@@ -29,3 +31,50 @@ def test_names_every_command_and_model() -> None:
     text = README.read_text()
     assert all(f"lens-truth {name}" in text for name in COMMANDS)
     assert all(f"zoo:{name}" in text for name in RECIPES)
+
+
+def cells(path: Path, name: str) -> list[str]:
+    """The cells of the table row that begins so, without Markdown's marks."""
+    (row,) = (line for line in path.read_text().splitlines() if line.replace("*", "").startswith(f"| {name}"))
+    return [cell.strip(" *") for cell in row.strip("|").split("|")]
+
+
+T, R = "truthprobe/published/converted_score_cv5_head_metrics_", "retrieval/"
+LLAMA3 = ("Meta-Llama-3-8B.json.gz", "Meta-Llama-3-8B-Instruct.json.gz")
+PAIRS = {  # rows of docs/lineages.md: two score files and their KV heads
+    "Llama 2 7B - Vicuna": (T + "llama2_halueval_292.npy", T + "vicuna_halueval_292.npy", 32),
+    "Vicuna - LLaVA-1.5": (T + "vicuna_halueval_292.npy", T + "llava1.5_rlhfv_2726.npy", 32),
+    "Vicuna - LLaVA-NeXT": (T + "vicuna_halueval_292.npy", T + "llava_next_rlhfv_2726.npy", 32),
+    "LLaVA-1.5 - LLaVA-NeXT": (T + "llava1.5_rlhfv_2726.npy", T + "llava_next_rlhfv_2726.npy", 32),
+    "Qwen2.5 - Qwen2.5-VL": (T + "qwen2.5_halueval_292.npy", T + "qwen2.5_vl_instruct_rlhfv_2726.npy", 4),
+    "Qwen2.5 - Qwen2.5-Omni": (T + "qwen2.5_halueval_292.npy", T + "qwen2.5_vl_omni_rlhfv_2726.npy", 4),
+    "Qwen2.5-VL - Qwen2.5-Omni": (T + "qwen2.5_vl_instruct_rlhfv_2726.npy", T + "qwen2.5_vl_omni_rlhfv_2726.npy", 4),
+    "Llama 3 8B - Llama 3 8B Instruct": (R + LLAMA3[0], R + LLAMA3[1], 8),
+    "Vicuna - Mistral": ("truthprobe/fig1/vicuna_setD_vicuna.csv", "truthprobe/fig1/vicuna_setD_mistral.csv", 32),
+    "Llama 2 7B - Llama 3 8B": (R + "Llama-2-7b-hf.json.gz", R + LLAMA3[0], 32),
+    "Llama 2 7B - Llama 2 7B": (T + "llama2_halueval_292.npy", R + "Llama-2-7b-hf.json.gz", 32),
+    "Llama 2 7B - Llama 3.1 8B Instruct": (
+        T + "llama2_halueval_292.npy",
+        "iti/llama-3.1-8b-instruct_truthfulqa_mc2.npy",
+        32,
+    ),
+}
+
+
+@pytest.mark.published
+@pytest.mark.parametrize("name", PAIRS)
+def test_published_table(data: Path, name: str) -> None:
+    """Every row of the table in docs/lineages.md, and those that README.md repeats."""
+    one, other, kv = PAIRS[name]
+    scores = {}
+    for role, file in (("one", one), ("other", other)):
+        loaded = HeadScores.load(data / "head_scores" / file)
+        scores[role] = HeadScores(loaded.values, provenance={"n_kv_heads": kv})
+    c = inherit(scores).correlations
+    found = [float(c.pearson[0, 1]), float(c.pearson_within_layer[0, 1])]
+    said = cells(README.parent / "docs" / "lineages.md", name)
+    assert [float(cell) for cell in said[2:4]] == pytest.approx(found, abs=0.00051)
+    null = [float(number) for number in said[4].split(" to ")]
+    assert null == pytest.approx(c.null_within_layer[0, 1], abs=0.012)
+    for row in (line for line in README.read_text().splitlines() if line.startswith("|") and f" {name} |" in line):
+        assert row.split("|")[2:4] == [f" {cell} " for cell in said[2:4]]

@@ -117,11 +117,15 @@ def run(config: Config) -> None:
     result_files(config.out, "result.json", "table.md", *files)
 
 
+def _zoo() -> list[str]:
+    from lens_truth.zoo.recipes import RECIPES  # imports torch, which score files do without
+
+    return [f"zoo:{name}" for name in RECIPES]
+
+
 def _inputs(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     """Sources, the reference and the unrelated ones."""
-    from lens_truth.zoo.recipes import RECIPES
-
-    sources = parse_sources(config.inputs or [f"zoo:{name}" for name in RECIPES])
+    sources = parse_sources(config.inputs or _zoo())
     if len(sources) < 2:
         raise InputError(f"a comparison needs two inputs or more; only '{sources[0].where}' was given")
     names = [source.name for source in sources]
@@ -162,10 +166,10 @@ def _scores(config: Config, sources: Sequence[Source]) -> dict[str, dict[str, He
 
 def _roots(sources: Sequence[Source]) -> dict[str, str] | None:
     """Every input's ancestor, if all are models of the zoo."""
-    from lens_truth.zoo.recipes import root_of
-
     if not all(source.where.startswith("zoo:") for source in sources):
         return None
+    from lens_truth.zoo.recipes import root_of  # imports torch, which score files do without
+
     return {source.name: root_of(source.where) for source in sources}
 
 
