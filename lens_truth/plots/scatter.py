@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from lens_truth.plots.style import grid_of, save
 
+_WIDTH = 44  # characters of a caption line that fit under a panel
 _MARKERS = ("o", "^", "s", "D")
 
 
@@ -44,7 +46,7 @@ def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str
                 panel.x.ravel(), values.ravel(), c=depth, cmap="viridis", marker=marker, s=16, alpha=0.8, linewidths=0
             )
         axes.set_title(panel.title, fontsize=9)
-        axes.set_xlabel(panel.said.replace(", inside", ",\ninside") if len(panel.y) == 1 else panel.said, fontsize=7)
+        axes.set_xlabel("\n".join(fill(line, _WIDTH) for line in panel.said.splitlines()), fontsize=7)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     names = list(dict.fromkeys(name for panel in panels for name in panel.y))
