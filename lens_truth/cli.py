@@ -64,7 +64,7 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
             raise
         _fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        print("\ninterrupted; finished batches of a capture are kept and used by the next run", file=sys.stderr)
+        print("\ninterrupted; what was finished lies in the output folder and is used by the next run", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 

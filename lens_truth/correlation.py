@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from lens_truth.errors import InputError
+from lens_truth.head_bootstrap import correlation_intervals, head_weights
 
 _AT_ONCE = 500  # draws in memory at a time
 _ROUNDING = 1e-9
@@ -35,7 +36,8 @@ class Correlations:
     """Each layer's mean removed from both maps: heads, not depth."""
     spearman_within_layer: Float[np.ndarray, "m m"]
     interval: Float[np.ndarray, "m m 2"]
-    """95% bootstrap interval of `pearson`: heads (KV groups, if shared) drawn with replacement inside each layer."""
+    """95% bootstrap interval of `pearson`: heads (KV groups, if shared) drawn with replacement inside each layer, or
+    whole layers where they have fewer than three groups."""
     interval_within_layer: Float[np.ndarray, "m m 2"]
     null: Float[np.ndarray, "m m 2"]
     """The middle 95% of `pearson` when heads are shuffled inside layers: what depth alone gives, and chance."""
@@ -48,7 +50,7 @@ class Correlations:
 def correlate(
     maps: Mapping[str, Float[np.ndarray, "L H"]],
     *,
-    n_kv_heads: Sequence[int] | None = None,
+    n_kv_heads: Sequence[int | None] | None = None,
     alternative: Alternative = "greater",
     n_permutations: int = 9999,
     n_bootstrap: int = 2000,
@@ -57,8 +59,9 @@ def correlate(
     """Correlates every two maps over heads.
 
     Args:
-        n_kv_heads: of the model behind each map; by default as many as heads. A pair is shuffled by the finer of its
-            two symmetries: renumbering the heads of one model is enough to break a relation.
+        n_kv_heads: of the model behind each map, None where it is not known. Renumbering the heads of one model is
+            enough to break a relation, so a pair is shuffled by the finer of its symmetries that are known; where
+            neither is, all heads of a layer are shuffled freely, which is too narrow a null if both models share keys.
         alternative: to no relation: the maps agree; or they agree or oppose each other.
 
     Raises:
@@ -67,10 +70,10 @@ def correlate(
     """
     x = _stacked(maps)
     m, _, H = x.shape
-    kv = [H] * m if n_kv_heads is None else list(n_kv_heads)
-    wrong = next((n for n in kv if n < 1 or H % n), None)
-    if wrong is not None or len(kv) != m:
-        raise InputError(f"{wrong} KV heads were named for {H} heads a layer; the heads must share them evenly")
+    kv = [None] * m if n_kv_heads is None else list(n_kv_heads)
+    wrong = [n for n in kv if n is not None and (n < 1 or H % n)]
+    if wrong or len(kv) != m:
+        raise InputError(f"{wrong} KV heads were named for {H} heads a layer, which must share them evenly")
     if n_permutations < 1 or n_bootstrap < 1:
         raise InputError(f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for")
     centred = remove_layer_means(x)
@@ -81,7 +84,7 @@ def correlate(
     # Shuffling leaves the part between layers as it is and scales the part inside them.
     share = np.outer(inside, inside) / np.outer(total, total)
     between = pearson - share * within
-    interval, interval_within = _bootstrap(x, kv, n_bootstrap, seed)
+    interval, interval_within = _intervals(x, kv, n_bootstrap, seed)
     return Correlations(
         pearson=pearson,
         spearman=_pearson(_ranked(x)),
@@ -116,17 +119,20 @@ def relate(
     n_permutations: int = 9999,
     seed: int = 0,
 ) -> Relation | None:
-    """The correlation of two maps of one model; None where a map is constant or has gaps, so that none is defined."""
-    try:
-        c = correlate(
-            {"one": one, "other": other},
-            n_kv_heads=None if n_kv_heads is None else [n_kv_heads] * 2,
-            alternative="two-sided",
-            n_permutations=n_permutations,
-            seed=seed,
-        )
-    except InputError:
+    """The correlation of two maps of one model; None where one is constant or has gaps, so that none is defined.
+
+    Raises:
+        InputError: for maps of unequal shape, or KV heads that the heads cannot share.
+    """
+    if not all(_varies(values) for values in (one, other)):
         return None
+    c = correlate(
+        {"one": one, "other": other},
+        n_kv_heads=[n_kv_heads] * 2,
+        alternative="two-sided",
+        n_permutations=n_permutations,
+        seed=seed,
+    )
     at = (0, 1)
     return Relation(
         pearson=float(c.pearson[at]),
@@ -137,6 +143,11 @@ def relate(
         null_within_layer=(float(c.null_within_layer[at][0]), float(c.null_within_layer[at][1])),
         p_value=float(c.p_value[at]),
     )
+
+
+def ranks_within_layers(values: Float[np.ndarray, "L H"]) -> Float[np.ndarray, "L H"]:
+    """Each head's rank among those of its layer, so that every layer counts alike, however widely its values spread."""
+    return rankdata(values, axis=1)
 
 
 def remove_layer_means(maps: Float[np.ndarray, "*m L H"]) -> Float[np.ndarray, "*m L H"]:
@@ -174,12 +185,16 @@ def _stacked(maps: Mapping[str, Float[np.ndarray, "L H"]]) -> Float[np.ndarray, 
             raise InputError(f"'{name}' has shape {values.shape}, '{first}' {shape}: they have different heads")
         if not np.isfinite(values).all():
             raise InputError(f"'{name}' holds numbers that are not finite")
-        size = np.abs(values).max()
-        if np.ptp(values) <= _ROUNDING * size:
+        if np.ptp(values) <= _ROUNDING * np.abs(values).max():
             raise InputError(f"'{name}' has the same value for all heads, so no correlation is defined")
-        if np.ptp(values, axis=1).max() <= _ROUNDING * size:
+        if not _varies(values):
             raise InputError(f"'{name}' is constant inside every layer, so no correlation of heads is defined")
     return np.stack([values.astype(np.float64) for values in maps.values()])
+
+
+def _varies(values: Float[np.ndarray, "L H"]) -> bool:
+    """Whether a map is finite and tells heads of a layer apart."""
+    return bool(np.isfinite(values).all() and np.ptp(values, axis=1).max() > _ROUNDING * np.abs(values).max())
 
 
 def _pearson(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m m"]:
@@ -195,7 +210,7 @@ def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:
 def _permutation(
     centred: Float[np.ndarray, "m L H"],
     observed: Float[np.ndarray, "m m"],
-    kv: Sequence[int],
+    kv: Sequence[int | None],
     alternative: Alternative,
     n: int,
     seed: int,
@@ -204,20 +219,20 @@ def _permutation(
     m, L, H = centred.shape
     unit = (centred / np.sqrt((centred**2).sum((1, 2), keepdims=True))).reshape(m, -1)
     rows = (np.arange(L) * H)[:, None]
+    partners: dict[int, dict[int, list[int]]] = {}  # by number of groups: which map is shuffled against which
+    for pair in combinations(range(m), 2):
+        i, count = _shuffled(pair, kv, H)
+        partners.setdefault(count, {}).setdefault(i, []).append(sum(pair) - i)
     p, null = np.full((m, m), 1 / (1 + n)), np.ones((m, m, 2))
-    for count in sorted(set(kv)):
-        shuffled = [i for i in range(m) if kv[i] == count]
-        partners = {i: _partners(i, kv) for i in shuffled}
+    for count, against in partners.items():
         rng = np.random.default_rng([seed, 8, count])
-        draws = {i: [] for i in shuffled}
+        draws: dict[int, list[Float[np.ndarray, "n others"]]] = {i: [] for i in against}
         for start in range(0, n, _AT_ONCE):
             order = (shuffles(min(_AT_ONCE, n - start), L, H, count, rng) + rows).reshape(-1, L * H)
-            for i in shuffled:
-                if partners[i]:
-                    draws[i].append(unit[i][order] @ unit[partners[i]].T)
-        for i in shuffled:
-            for column, j in enumerate(partners[i]):
-                r = np.concatenate(draws[i])[:, column]
+            for i, others in against.items():
+                draws[i].append(unit[i][order] @ unit[others].T)
+        for i, others in against.items():
+            for r, j in zip(np.concatenate(draws[i]).T, others, strict=True):
                 p[i, j] = p[j, i] = (1 + _as_far(r, observed[i, j], alternative).sum()) / (1 + n)
                 null[i, j] = null[j, i] = np.quantile(r, [0.025, 0.975])
     return p, null
@@ -229,39 +244,23 @@ def _as_far(draws: Float[np.ndarray, " n"], observed: float, alternative: Altern
     return np.abs(draws) >= abs(observed) - _ROUNDING
 
 
-def _partners(i: int, kv: Sequence[int]) -> list[int]:
-    """The maps that map i is shuffled against: those with fewer KV heads, and of equals those before it."""
-    return [j for j in range(len(kv)) if kv[j] < kv[i] or (kv[j] == kv[i] and j < i)]
+def _shuffled(pair: tuple[int, int], kv: Sequence[int | None], n_heads: int) -> tuple[int, int]:
+    """Which map of a pair is shuffled, and by how many groups: the one with the finest symmetry that is known."""
+    known = [(count, i) for i in reversed(pair) if (count := kv[i]) is not None]
+    count, i = max(known, key=lambda one: one[0], default=(n_heads, pair[1]))
+    return i, count
 
 
-def _bootstrap(
-    x: Float[np.ndarray, "m L H"], kv: Sequence[int], n: int, seed: int
+def _intervals(
+    x: Float[np.ndarray, "m L H"], kv: Sequence[int | None], n: int, seed: int
 ) -> tuple[Float[np.ndarray, "m m 2"], Float[np.ndarray, "m m 2"]]:
-    """95% percentile intervals of the correlation over all heads, and of that inside layers."""
     m, L, H = x.shape
     raw, within = np.ones((m, m, 2)), np.ones((m, m, 2))
-    weights = {
-        count: _head_weights(n, L, H, count, seed) for count in sorted({min(a, b) for a, b in combinations(kv, 2)})
-    }
+    weights: dict[int, Float[np.ndarray, "n L H"]] = {}
     for i, j in combinations(range(m), 2):
-        pair = x[[i, j]] - x[[i, j]].mean((1, 2), keepdims=True)
-        moments = np.stack([pair[0], pair[1], pair[0] ** 2, pair[1] ** 2, pair[0] * pair[1]])
-        sums = np.einsum("nlh,klh->knl", weights[min(kv[i], kv[j])], moments, optimize=True)
-        raw[i, j] = raw[j, i] = _percentiles(sums.sum(2)[:, :, None], L * H)
-        within[i, j] = within[j, i] = _percentiles(sums, H)
+        count = min(kv[i] or H, kv[j] or H)  # what hangs together in either map is drawn together
+        if count not in weights:
+            weights[count] = head_weights(n, L, H, count, np.random.default_rng([seed, 9, count]))
+        intervals = correlation_intervals(x[i], x[j], weights[count])
+        raw[i, j], within[i, j] = raw[j, i], within[j, i] = intervals
     return raw, within
-
-
-def _head_weights(n: int, L: int, H: int, count: int, seed: int) -> Float[np.ndarray, "n L H"]:
-    """How often each head is drawn, whole KV groups at a time, inside each layer."""
-    drawn = np.random.default_rng([seed, 9, count]).multinomial(count, np.full(count, 1 / count), size=(n, L))
-    return np.repeat(drawn, H // count, axis=2).astype(np.float64)
-
-
-def _percentiles(sums: Float[np.ndarray, "5 n strata"], size: int) -> Float[np.ndarray, "2"]:
-    """Of the correlation whose moments are taken about the mean of each stratum of `size` heads."""
-    a, b, aa, bb, ab = sums
-    variance = (aa - a**2 / size).sum(1) * (bb - b**2 / size).sum(1)
-    defined = variance > _ROUNDING**2 * (aa.sum(1) * bb.sum(1))
-    r = (ab - a * b / size).sum(1)[defined] / np.sqrt(variance[defined])
-    return np.quantile(np.clip(r, -1, 1), [0.025, 0.975]) if len(r) else np.full(2, np.nan)

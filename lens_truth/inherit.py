@@ -8,7 +8,7 @@ if __name__ == "__main__":  # the command line answers before the heavy imports 
     run_module("inherit")
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -41,8 +41,8 @@ class Heritability:
     """Kind of each model's scores (truth, causal, retrieval, ...)."""
     shape: tuple[int, int]
     """Layers and heads compared."""
-    n_kv_heads: tuple[int, ...]
-    """KV heads a layer: the units that the null shuffles. Heads, where a file does not say."""
+    n_kv_heads: tuple[int | None, ...]
+    """KV heads a layer: the units that the null shuffles; None where a file does not say."""
     correlations: Correlations
     p_permutation: Float[np.ndarray, "m m"]
     """One-sided (the maps agree), Holm-adjusted over all pairs; on the diagonal as it is."""
@@ -52,6 +52,10 @@ class Heritability:
     """The Pearson r that two models with equal true scores would reach, given the noise of both estimates: the root of
     the product of their reliabilities (Spearman 1904). NaN where a model has no repeated estimates."""
     ceiling_within_layer: Float[np.ndarray, "m m"]
+    disattenuated: Float[np.ndarray, "m m"]
+    """r over its ceiling from different runs only: models that are scored on the same examples share some of their
+    noise, which r contains and this does not. NaN unless both models have equally many estimates."""
+    disattenuated_within_layer: Float[np.ndarray, "m m"]
     floor: Floor | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,6 +76,8 @@ class Heritability:
             "ceiling_within_layer": self.ceiling_within_layer,
             "pearson_over_ceiling": c.pearson / self.ceiling,
             "pearson_within_layer_over_ceiling": c.pearson_within_layer / self.ceiling_within_layer,
+            "disattenuated": self.disattenuated,
+            "disattenuated_within_layer": self.disattenuated_within_layer,
         }
         floor = None
         if self.floor is not None:
@@ -104,7 +110,7 @@ def inherit(
 
     Args:
         scores: by name of the model; of any kind, but of one shape. Heads that share keys and values are shuffled
-            together where the scores' provenance says how many KV heads there are.
+            together where the scores' provenance says how many KV heads there are (`n_kv_heads`).
         repeats: further estimates of some of the scores; without them, scores with `folds` have a ceiling.
         unrelated: two names or more, of models with one architecture and no common ancestor: their pairs are the floor.
 
@@ -118,7 +124,7 @@ def inherit(
             raise InputError(f"'{name}' is not one of the models compared: {', '.join(scores)}")
     if len(set(unrelated)) == 1:
         raise InputError(f"only '{unrelated[0]}' is named as unrelated; a floor needs two models or more")
-    _same_shape(scores)
+    check_same_shape(scores)
     kv = [its.n_kv_heads for its in scores.values()]
     correlations = correlate(
         {name: its.values for name, its in scores.items()},
@@ -146,6 +152,8 @@ def inherit(
         reliability=tuple(reliabilities),
         ceiling=_ceiling(reliabilities),
         ceiling_within_layer=_ceiling(within),
+        disattenuated=_disattenuated(list(scores.values()), np.asarray),
+        disattenuated_within_layer=_disattenuated(list(scores.values()), remove_layer_means),
         floor=_floor(correlations, names, tuple(dict.fromkeys(unrelated))) if unrelated else None,
     )
 
@@ -159,7 +167,7 @@ def shared_grid(scores: Sequence[HeadScores]) -> tuple[int, int]:
         InputError: if there is no such grid.
     """
     H = min(its.n_heads for its in scores)
-    H -= H % math.lcm(*(its.n_heads // its.n_kv_heads for its in scores))
+    H -= H % math.lcm(*(its.n_heads // (its.n_kv_heads or its.n_heads) for its in scores))
     if H == 0:
         raise InputError("the models share no whole group of heads, so there is no grid to compare them on")
     return min(its.n_layers for its in scores), H
@@ -169,8 +177,9 @@ def reliability(estimates: Float[np.ndarray, "K L H"]) -> float:
     """Share of the variance over heads of the mean of K estimates that is not noise (Cronbach's alpha, 1951); NaN for
     one estimate only, or if they agree no better than noise.
 
-    Folds of one cross-validation share training rows, which makes them agree more than independent estimates would: a
-    ceiling from folds is too high, and r over it too low, if anything.
+    Folds of one cross-validation share training rows, which makes them agree more than independent estimates would, so
+    that a ceiling from folds is too high. Two models scored on the same examples share noise, so that r over a ceiling
+    is too high: `Heritability.disattenuated` is free of that.
     """
     K = len(estimates)
     flat = estimates.reshape(K, -1)
@@ -185,7 +194,7 @@ def _reliability(name: str, scores: HeadScores, repeats: Sequence[HeadScores], *
     """NaN for scores that were estimated once."""
     prepare = remove_layer_means if within else np.asarray
     if repeats:  # other estimates of the same thing: how well one of them predicts another
-        _same_shape({name: scores, **{f"repeat {i} of {name}": s for i, s in enumerate(repeats, start=1)}})
+        check_same_shape({name: scores, **{f"repeat {i} of {name}": s for i, s in enumerate(repeats, start=1)}})
         flat = np.stack([prepare(its.values).ravel() for its in (scores, *repeats)])
         r = float(np.corrcoef(flat)[np.triu_indices(len(flat), 1)].mean())
         return r if r > 0 else math.nan
@@ -198,7 +207,32 @@ def _ceiling(reliabilities: Sequence[float]) -> Float[np.ndarray, "m m"]:
     return ceiling
 
 
-def _same_shape(scores: Mapping[str, HeadScores]) -> None:
+def _disattenuated(
+    scores: Sequence[HeadScores], prepare: Callable[[Float[np.ndarray, "K L H"]], Float[np.ndarray, "K L H"]]
+) -> Float[np.ndarray, "m m"]:
+    """Mean covariance of estimate i of one model with estimate j of the other, i and j different, over the root of the
+    product of the same within each model."""
+    flat = [None if s.folds is None else prepare(s.folds).reshape(len(s.folds), -1) for s in scores]
+    flat = [None if x is None else x - x.mean(1, keepdims=True) for x in flat]
+
+    def covariance(x: Float[np.ndarray, "K LH"], y: Float[np.ndarray, "K LH"]) -> float:
+        products = x @ y.T
+        return float((products.sum() - products.trace()) / (len(x) * (len(x) - 1)))
+
+    result = np.full((len(scores), len(scores)), math.nan)
+    np.fill_diagonal(result, 1)
+    for i, j in combinations(range(len(scores)), 2):
+        x, y = flat[i], flat[j]
+        if x is None or y is None or len(x) != len(y) or len(x) < 2:
+            continue
+        size = covariance(x, x), covariance(y, y)
+        if min(size) > 0:
+            result[i, j] = result[j, i] = covariance(x, y) / math.sqrt(size[0] * size[1])
+    return result
+
+
+def check_same_shape(scores: Mapping[str, HeadScores]) -> None:
+    """Raises an InputError, which says how to ask for the shared grid, unless all have the same layers and heads."""
     sizes = {name: its.values.shape for name, its in scores.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {L} x {H}" for name, (L, H) in sizes.items())

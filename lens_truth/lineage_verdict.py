@@ -28,7 +28,9 @@ def pair_rows(result: Heritability, reference: str | None = None) -> tuple[list[
     for i, j in combinations(range(len(result.names)), 2):
         if reference is not None and reference not in (result.names[i], result.names[j]):
             continue
-        over = c.pearson_within_layer[i, j] / result.ceiling_within_layer[i, j]
+        over = result.disattenuated_within_layer[i, j]
+        if math.isnan(over):
+            over = c.pearson_within_layer[i, j] / result.ceiling_within_layer[i, j]
         rows.append(
             [
                 f"{result.names[i]} - {result.names[j]}",
@@ -52,7 +54,8 @@ def markdown_table(result: Heritability) -> str:
     legend = (
         "Correlation over heads; *inside layers*: each layer's mean removed from both maps; *null inside*: the middle "
         "95% when heads are shuffled inside layers; *p*: share of those shuffles that agree as well (one-sided), "
-        "Holm-adjusted over all pairs; *ceiling*: what noise would leave of r = 1, inside layers."
+        "Holm-adjusted over all pairs; *ceiling*: what noise would leave of r = 1, inside layers (r from different "
+        "runs only, where both models have as many)."
     )
     return f"{legend}\n\n" + "\n".join(lines) + "\n"
 

@@ -58,6 +58,10 @@ class HeadScores:
         if self.folds is not None and (self.folds.ndim != 3 or self.folds.shape[1:] != self.values.shape):
             raise InputError(f"the folds have shape {self.folds.shape}, the scores {self.values.shape}")
 
+        kv = self.provenance.get("n_kv_heads")
+        if kv is not None and (type(kv) is not int or kv < 1 or self.values.shape[1] % kv):
+            raise InputError(f"{kv} KV heads were named for {self.values.shape[1]} heads, which must share them evenly")
+
     @property
     def n_layers(self) -> int:
         return self.values.shape[0]
@@ -67,17 +71,18 @@ class HeadScores:
         return self.values.shape[1]
 
     @property
-    def n_kv_heads(self) -> int:
-        """KV heads a layer, from the provenance; as many as heads where it does not say."""
-        return int(self.provenance.get("n_kv_heads") or self.n_heads)
+    def n_kv_heads(self) -> int | None:
+        """KV heads a layer, from the provenance; None where it does not say."""
+        return self.provenance.get("n_kv_heads")
 
     def crop(self, n_layers: int, n_heads: int) -> HeadScores:
         """The first so many layers and heads; whole KV groups only."""
+        kv = self.n_kv_heads
         return HeadScores(
             values=self.values[:n_layers, :n_heads],
             kind=self.kind,
             folds=None if self.folds is None else self.folds[:, :n_layers, :n_heads],
-            provenance={**self.provenance, "n_kv_heads": n_heads * self.n_kv_heads // self.n_heads},
+            provenance={**self.provenance, "n_kv_heads": None if kv is None else n_heads * kv // self.n_heads},
         )
 
     def best(self) -> tuple[int, int]:
@@ -148,6 +153,8 @@ def _load_safetensors(path: Path) -> HeadScores:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("provenance", {}), dict):
+            raise InputError(f"{path}: its metadata is not lens_truth's")
         return HeadScores(
             values=tensors["values"],
             kind=metadata.get("kind", "truth"),
@@ -157,7 +164,7 @@ def _load_safetensors(path: Path) -> HeadScores:
         )
     except KeyError as error:
         raise InputError(f"{path}: holds no tensor {error}, so it is not a file of head scores") from error
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, OSError) as error:  # TypeError: bfloat16, which NumPy lacks
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
@@ -215,12 +222,18 @@ def _load_retrieval(path: Path) -> HeadScores:
             raise InputError(f"{path}: layer {layer}, head {head} stands there twice")
         if not isinstance(trials, list) or not trials or not all(type(trial) in (int, float) for trial in trials):
             raise InputError(f"{path}: head '{key}' does not hold a list of numbers, one a trial")
-        heads[layer, head] = [float(trial) for trial in trials]
+        heads[layer, head] = trials
     L, H = _complete_grid(path, heads)
-    values = np.array([np.mean(heads[at]) for at in np.ndindex(L, H)]).reshape(L, H)
-    folds = None
-    if len({len(trials) for trials in heads.values()}) == 1:  # else no trial has all heads
-        folds = np.array([heads[at] for at in np.ndindex(L, H)]).T.reshape(-1, L, H)
+    try:
+        ordered = [np.array(heads[at], dtype=np.float64) for at in np.ndindex(L, H)]
+    except OverflowError as error:
+        raise InputError(f"{path}: a number is too large ({error})") from error
+    values = np.array([trials.mean() for trials in ordered]).reshape(L, H)
+    folds, lengths = None, {len(trials) for trials in ordered}
+    if len(lengths) == 1:
+        folds = np.array(ordered).T.reshape(-1, L, H)
+    elif min(lengths) > 1:  # no trial has all heads; halves do
+        folds = np.array([[trials[half::2].mean() for trials in ordered] for half in (0, 1)]).reshape(2, L, H)
     return HeadScores(values, kind="retrieval", folds=folds, provenance={"file": path.name})
 
 

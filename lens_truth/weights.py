@@ -50,9 +50,10 @@ class WeightSimilarity:
         """Heads with a matrix of zeros, for which no cosine is defined: NaN."""
         return int(np.isnan(np.stack([getattr(self, part) for part in (*PARTS, "change")])).any(0).sum())
 
-    def means(self) -> dict[str, float]:
-        """Of each measure, over all heads for which it is defined."""
-        return {part: float(np.nanmean(getattr(self, part))) for part in (*PARTS, "change")}
+    def means(self) -> dict[str, float | None]:
+        """Of each measure, over all heads for which it is defined; None if there are none."""
+        maps = {part: getattr(self, part) for part in (*PARTS, "change")}
+        return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in maps.items()}
 
 
 def compare_weights(

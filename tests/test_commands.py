@@ -224,6 +224,8 @@ def test_zoo_lists_all_models(capsys: pytest.CaptureFixture[str]) -> None:
             "llama-memory",
             "llama-memory-chat",
             "llama-seed1",
+            "llama-seed1-chat",
+            "llama-seed2",
             "mistral-base",
             "qwen2-base",
         )

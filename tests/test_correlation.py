@@ -101,6 +101,34 @@ def test_interval_covers() -> None:
     assert 0.9 <= inside / 200 <= 0.99
 
 
+@pytest.mark.parametrize(("L", "H", "kv"), [(10, 24, 24), (12, 12, 4), (30, 8, 2)])
+def test_interval_inside_layers_covers(L: int, H: int, kv: int) -> None:
+    """Also where heads of a KV group are alike, down to two groups a layer, where whole layers are drawn."""
+    inside, runs, size = 0, 150, H // kv
+    for seed in range(runs):
+        draw = np.random.default_rng(seed)
+        x, y = (np.repeat(draw.normal(size=(L, kv)), size, 1) + 0.1 * draw.normal(size=(L, H)) for _ in range(2))
+        y = 0.6 * x + 0.8 * y + draw.normal(size=(L, 1))  # layers differ, too
+        result = correlate({"x": x, "y": y}, n_kv_heads=[kv, kv], n_permutations=1, n_bootstrap=400, seed=seed)
+        low, high = result.interval_within_layer[0, 1]
+        inside += low <= 0.6 <= high
+    assert 0.88 <= inside / runs <= 0.99
+
+
+def test_an_unknown_symmetry_is_taken_from_its_partner() -> None:
+    """A model that is known to share keys, against scores from a file that does not say."""
+    draw = np.random.default_rng(4)
+    maps = {n: np.repeat(draw.normal(size=(4, 3)), 4, 1) + 0.3 * draw.normal(size=(4, 12)) for n in "ab"}
+    known, half, unknown = (correlate(maps, n_kv_heads=kv).null_within_layer[0, 1] for kv in ([3, 3], [None, 3], None))
+    assert half == pytest.approx(known, abs=0.06) and np.ptp(unknown) < 0.8 * np.ptp(known)
+
+
+def test_no_interval_without_two_layers_or_groups() -> None:
+    x, y = rng.normal(size=(2, 1, 6))
+    result = correlate({"x": x, "y": y}, n_kv_heads=[1, 1], n_permutations=9, n_bootstrap=50)
+    assert np.ptp(result.interval[0, 1]) == pytest.approx(0)  # one layer, drawn again and again
+
+
 def test_two_sided_relation_sees_opposition() -> None:
     x = rng.normal(size=(4, 8))
     relation = relate(x, -x)
@@ -135,7 +163,7 @@ def test_where_no_correlation_is_defined(other: np.ndarray, complaint: str) -> N
 
 
 def test_heads_that_kv_groups_do_not_share_evenly() -> None:
-    with pytest.raises(InputError, match="5 KV heads were named for 8 heads"):
+    with pytest.raises(InputError, match=r"\[5\] KV heads were named for 8 heads"):
         correlate(related(3, 8, 0.5), n_kv_heads=[8, 5])
 
 

@@ -104,11 +104,26 @@ def test_ceiling_is_what_noise_leaves() -> None:
     assert result["pearson_within_layer_over_ceiling"][0][1] == pytest.approx(1, abs=0.05)
 
 
+def test_noise_in_common_is_not_inheritance() -> None:
+    """Two models scored on the same rows: r over its ceiling is too high, from different runs only it is right."""
+    draw = np.random.default_rng(3)
+    ours, theirs = draw.normal(size=(2, 30, 30))
+    true = ours, 0.6 * ours + 0.8 * theirs
+    rows = draw.normal(size=(4, 30, 30))  # what the examples of each run add to the scores of both
+    folds = [x + 0.9 * rows + 0.4 * draw.normal(size=(4, 30, 30)) for x in true]
+    result = inherit({n: HeadScores(f.mean(0), folds=f) for n, f in zip("ab", folds, strict=True)})
+    assert result.as_dict()["pearson_over_ceiling"][0][1] > 0.66
+    assert result.disattenuated[0, 1] == pytest.approx(0.6, abs=0.05)
+    assert result.disattenuated_within_layer[0, 1] == pytest.approx(0.6, abs=0.05)
+    other = HeadScores(folds[1][:3].mean(0), folds=folds[1][:3])
+    assert np.isnan(inherit({"a": HeadScores(folds[0].mean(0), folds=folds[0]), "b": other}).disattenuated[0, 1])
+
+
 def test_ceiling_from_a_second_file() -> None:
     draw = np.random.default_rng(2)
     true = draw.normal(size=(20, 20))
-    a, again, b = (HeadScores(true + draw.normal(size=(20, 20))) for _ in range(3))
-    result = inherit({"a": a, "b": b}, repeats={"a": [again], "b": [a]})
+    a, again, b, b_again = (HeadScores(true + draw.normal(size=(20, 20))) for _ in range(4))
+    result = inherit({"a": a, "b": b}, repeats={"a": [again], "b": [b_again]})
     assert result.reliability == pytest.approx((0.5, 0.5), abs=0.1)
     assert inherit({"a": a, "b": b}, repeats={"a": [again]}).as_dict()["ceiling"][0] == [1.0, None]
 

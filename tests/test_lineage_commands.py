@@ -50,7 +50,9 @@ def test_inherit_of_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert code == 0
     results = results_of(out)
     assert results["names"] == ["base", "chat", "vision", "stranger"] and results["reference"] == "chat"
-    assert results["kinds"] == ["truth", "truth", "truth", "retrieval"]
+    assert results["kinds"] == ["truth", "truth", "truth", "retrieval"] and results["kind"] == "truth and retrieval"
+    (warning,) = json.loads((out / "result.json").read_text())["warnings"]
+    assert "base, chat, vision, stranger have is not known" in warning and warning in said
     matrices = {name: np.array(results[name], dtype=float) for name in MATRICES}
     assert all(matrix.shape == (4, 4) for matrix in matrices.values())
     assert np.array(results["interval"], dtype=float).shape == (4, 4, 2)
@@ -75,10 +77,11 @@ def test_inherit_of_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 def test_names_repeats_and_kv_heads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     files, out = score_files(tmp_path), tmp_path / "out"
     inputs = (f"a={files['base']}", f"b={files['chat']}")
-    flags = ("--repeat", f"a={files['vision']}", f"b={files['vision']}", "--kv-heads", "2", "--out", out)
-    assert run(capsys, "inherit", *inputs, *flags)[0] == 0
+    flags = ("--repeat", f"a={files['vision']}", f"b={files['vision']}", "--kv-heads", "4", "b=2", "--out", out)
+    code, said, _ = run(capsys, "inherit", *inputs, *flags)
+    assert code == 0 and "WARNING" not in said
     results = results_of(out)
-    assert results["names"] == ["a", "b"] and results["n_kv_heads"] == [2, 2]
+    assert results["names"] == ["a", "b"] and results["n_kv_heads"] == [4, 2]
     assert 0.8 < results["reliability"][0] < 1 and results["pearson_over_ceiling"][0][1] > results["pearson"][0][1]
 
 
@@ -95,9 +98,11 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     ]
     assert results["pearson_within_layer"][0][1] > 0.6 and results["causal"]["pearson_within_layer"][0][1] > 0.5
     assert results["reliability"][0] > 0.9 and results["reliability"][2] is None
-    assert results["n_kv_heads"] == [8, 8, 8]
+    assert results["n_kv_heads"] == [8, 8, None] and results["disattenuated"][0][1] > 0.6
     assert set(results["truth_causal"]) == {"llama-base", "mine"}
-    assert set(results["truth_causal"]["mine"]) >= {"pearson", "pearson_within_layer", "p_value", "null_within_layer"}
+    related = results["truth_causal"]["mine"]
+    assert 0 < related["ranks_within_layers"]["p_value"] <= related["p_holm"] <= 1
+    assert set(related["values"]) >= {"pearson", "pearson_within_layer", "p_value", "null_within_layer"}
     assert results["weights"]["mine"]["mean"]["ov"] > 0.95
     assert set(results["weights"]["mine"]["top"]) == {"q", "k", "v", "o", "qk", "ov", "change"}
     figures = FIGURES | {f"{name.removesuffix('.png')}_causal.png" for name in FIGURES}
@@ -119,12 +124,32 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "causal" not in results_of(out)
 
 
+def test_one_model_among_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Its causal scores have no pair to be compared with, but its truth scores have them; kinds in any order."""
+    np.save(tmp_path / "cost=$5 or $6.npy", np.random.default_rng(0).normal(size=(6, 8)))
+    flags = ("--limit", "60", "--probe-seeds", "1", "--scores", "causal", "truth", "--out", tmp_path / "out")
+    assert run(capsys, "inherit", "zoo:llama-base", tmp_path / "cost=$5 or $6.npy", *flags)[0] == 0
+    results = results_of(tmp_path / "out")
+    assert results["names"] == ["llama-base", "cost=$5 or $6"] and results["kinds"] == ["causal", "truth"]
+    assert set(results["truth_causal"]) == {"llama-base"} and "truth" not in results
+
+
+def test_examples_without_pairs_have_truth_scores_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = load_examples("zoo:text", limit=160)
+    write_examples(tmp_path / "mine.jsonl", [row for row in rows if row.label == int(row.group[-1], 36) % 2])
+    flags = ("--data", tmp_path / "mine.jsonl", "--out", tmp_path / "out")
+    code, said, _ = run(capsys, "inherit", "zoo:llama-base", "zoo:llama-chat", *flags)
+    assert code == 0 and "so only truth scores are computed" in said
+    assert "causal" not in results_of(tmp_path / "out") and results_of(tmp_path / "out")["kind"] == "truth"
+
+
 def test_the_zoo_is_the_default_lineage() -> None:
     """What `inherit` without arguments compares; the run itself is in the README's table."""
-    from lens_truth.commands.inherit import UNRELATED, Config, _inputs
+    from lens_truth.commands.inherit import Config
+    from lens_truth.commands.lineage_inputs import UNRELATED, inputs_of
     from lens_truth.zoo.recipes import RECIPES, root_of
 
-    sources, reference, unrelated = _inputs(Config())
+    sources, reference, unrelated = inputs_of(Config())
     assert [source.name for source in sources] == list(RECIPES) and reference == "llama-base"
     assert unrelated == UNRELATED and len({root_of(name) for name in UNRELATED}) == len(UNRELATED) == 3
     assert len({RECIPES[name].architecture for name in UNRELATED}) == 1
@@ -169,7 +194,7 @@ def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.Capture
         folders.append(tmp_path / name)
     pair = ("--base", folders[0], "--child", folders[1], "--out", tmp_path / "out")
     code, said, _ = run(capsys, "weights", *pair)
-    assert code == 0 and "no scores: a checkpoint has no tokenizer" in said
+    assert code == 0 and "no scores: " in said and "tokenizer" in said
     assert results_of(tmp_path / "out")["child"]["preservation"] is None
     np.save(tmp_path / "s.npy", np.random.default_rng(0).random((6, 8)))
     assert run(capsys, "weights", *pair, "--base-scores", tmp_path / "s.npy")[0] == 0
@@ -241,6 +266,8 @@ def test_scores_that_cannot_be_compared(
 def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     score_files(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    broken(tmp_path, "small")
     pair = ("base.safetensors", "chat.npy")
     for arguments, complaint in [
         (pair[:1], "a comparison needs two inputs or more; only 'base.safetensors' was given"),
@@ -251,10 +278,18 @@ def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, monk
         ((*pair, "--unrelated", "base", "me"), "'me' is not one of the inputs"),
         ((*pair, "--unrelated", "base"), "only 'base' is named as unrelated"),
         ((*pair, "--repeat", "chat.npy"), "--repeat chat.npy: must be NAME=FILE"),
-        ((*pair, "--kv-heads", "3"), "3 KV heads were named for 8 heads"),
-        ((*pair, "--permutations", "0"), "--permutations must be at least 1"),
+        ((*pair, "--repeat", "chat=chat.npy"), "holds the same scores as 'chat', so it is no second estimate"),
+        ((*pair, "--kv-heads", "3"), "base.safetensors: 3 KV heads were named for 8 heads"),
+        ((*pair, "--kv-heads", "0"), "--kv-heads 0: must be N or NAME=N"),
+        ((*pair, "--kv-heads", "me=4"), "--kv-heads me=4: must be N or NAME=N"),
+        ((*pair, "--permutations", "0"), "0 permutations cannot tell 1 pairs from chance"),
+        ((*pair, "stranger.json", "--permutations", "50"), "--permutations 60 can"),
+        ((*pair, "notes.txt"), "notes.txt: is neither a file of head scores (by its name) nor a folder with a model"),
+        ((*pair, "--out", "notes.txt"), "notes.txt is not a folder that can be written to"),
+        (("zoo:llama-base", "zoo:llama-chat", "--limit", "0"), "the limit is 0"),
+        (("zoo:llama-base", "zoo:llama-chat", "--scores"), "--scores names no kind of score"),
         (("zoo:llama-base", "zoo:llama-chat", "--probe-seeds", "0"), "0 probing runs"),
-        (("zoo:llama-base", "zoo:llama-chat", "--top", "1"), "--top between 0 and 1"),
+        (("zoo:llama-base", "zoo:llama-chat", "--top", "1"), "--top is 1.0; it must lie between 0 and 1"),
     ]:
         refused(capsys, complaint, "inherit", *arguments)
     for arguments, complaint in [
@@ -265,6 +300,7 @@ def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, monk
         (("--child", "./nowhere"), "there is no such folder"),
         (("--child-scores", "chat.npy"), "--child-scores was given without --base-scores"),
         (("--base-scores", "none.npy"), "none.npy: there is no such file"),
+        (("--base-scores", "small.npy"), "small.npy: holds scores of 5 x 5 heads, the models have 6 x 8"),
         (("--top", "0.001", "--base-scores", "chat.npy"), "a share of 0.001 of 48 heads"),
     ]:
         refused(capsys, complaint, "weights", *arguments)

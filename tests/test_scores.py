@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.numpy import save_file
 
 from lens_truth.errors import InputError
 from lens_truth.scores import HeadScores
@@ -121,6 +122,12 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
         HeadScores.load(tmp_path / "none.pt")
     with pytest.raises(InputError, match="saved as"):
         HeadScores(np.eye(2)).save(tmp_path / "none.pt")
+    with pytest.raises(InputError, match="3 KV heads were named for 2 heads"):
+        HeadScores(np.eye(2), provenance={"n_kv_heads": 3})
+    for metadata in ("[]", '{"provenance": null}'):
+        save_file({"values": np.eye(2)}, tmp_path / "odd.safetensors", {"lens_truth": metadata})
+        with pytest.raises(InputError, match="odd.safetensors: its metadata is not lens_truth's"):
+            HeadScores.load(tmp_path / "odd.safetensors")
     with pytest.raises(InputError, match=r"the folds have shape \(2, 3, 2\), the scores \(2, 2\)"):
         HeadScores(np.eye(2), folds=np.ones((2, 3, 2)))
     with pytest.raises(InputError, match="metric 'f1' has shape"):
@@ -137,7 +144,10 @@ def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
         assert scores.folds is not None and scores.folds[:, 1, 0].tolist() == trials["1-0"]
     (tmp_path / "ragged.json").write_text(json.dumps({**trials, "1-1": [1.0]}))
     ragged = HeadScores.load(tmp_path / "ragged.json")
-    assert ragged.values[1, 1] == 1 and ragged.folds is None  # no trial that all heads share
+    assert ragged.values[1, 1] == 1 and ragged.folds is None  # one trial has no halves
+    (tmp_path / "ragged.json").write_text(json.dumps({**trials, "1-1": [1.0, 0.5]}))
+    halves = HeadScores.load(tmp_path / "ragged.json").folds
+    assert halves is not None and halves[:, 1].tolist() == [[0.25, 1.0], [1.0, 0.5]]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +162,7 @@ def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
         ('{"1-0": [1], "1-1": [1]}', "its layers are counted from 1"),
         ('{"0-0": [1], "1-1": [1]}', "lacks layer 0, head 1 of 2 x 2 heads"),
         ("{}", "holds no heads"),
+        (f'{{"0-0": [1], "0-1": [1{"0" * 400}]}}', "a number is too large"),
         ("{", "is not readable JSON"),
     ],
 )

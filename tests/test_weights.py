@@ -130,7 +130,12 @@ def test_pruned_heads_have_no_cosine(tmp_path: Path) -> None:
     related = preservation(scores, scores, kept)
     assert related.score["o"] is None and related.top["ov"] is None and related.p_holm["o"] == (None, None)
     assert related.score["change"] is not None
-    assert np.isfinite(list(kept.means().values())).all()
+    assert all(mean is not None for mean in kept.means().values())
+    with torch.no_grad():
+        for layer in pruned.model.layers:
+            layer.self_attn.v_proj.weight.zero_()
+    blank = compare_weights(tmp_path / "base", saved(pruned, tmp_path / "blank"))
+    assert blank.means()["v"] is None and blank.undefined == 12
 
 
 def test_only_what_is_needed_leaves_the_disk(tmp_path: Path) -> None:
@@ -222,6 +227,11 @@ def missing_shard(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def no_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text("[]")
+
+
 def wrong_index(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "one.safetensors")
     index = {"weight_map": {"model.layers.0.self_attn.q_proj.weight": "one.safetensors", "ghost": "one.safetensors"}}
@@ -243,7 +253,7 @@ BROKEN = {
     "cut": (cut_off, "model.safetensors: is not a readable safetensors file"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "its config.json cannot be read"),
     "pickle": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "from safetensors files only"),
-    "not an index": (lambda f: (f / "model.safetensors.index.json").write_text("[]"), "is not an index of safetensors"),
+    "not an index": (no_index, "is not an index of safetensors"),
 }
 
 
@@ -267,6 +277,26 @@ def test_other_heads_are_not_compared(tmp_path: Path) -> None:
     one, other = saved(build("llama"), tmp_path / "one"), saved(build("llama-gqa-head-dim"), tmp_path / "other")
     with pytest.raises(InputError, match=r"4 heads \(4 KV heads\) of width 8 on 32 and .* \(2 KV heads\) of width 12"):
         compare_weights(one, other)
+
+
+def test_other_parts_of_a_checkpoint_are_left_alone(tmp_path: Path) -> None:
+    """A resampler, a talker and heads that predict further tokens have attention of their own."""
+    folder = saved(build("llama"), tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    layer = {n.partition("layers.0.")[2]: w for n, w in weights.items() if "layers.0." in n}
+    for part in ("connector.perceiver_resampler.layers.0", "talker.model.layers.0", "model.mtp_layers.0"):
+        weights |= {f"{part}.{name}": weight.clone() for name, weight in layer.items()}
+    weights |= {f"model.layers.3.{name}": weight.clone() for name, weight in layer.items()}  # of 3 in the config
+    save_file(weights, folder / "model.safetensors")
+    assert open_checkpoint(folder).heads.n_layers == 3
+    assert (compare_weights(folder, folder).change == 0).all()
+
+
+def test_a_whole_file_goes_before_a_stale_index(tmp_path: Path) -> None:
+    """As in transformers, which would load the same."""
+    folder = saved(build("llama"), tmp_path / "model")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"ghost": "ghost.safetensors"}}')
+    assert open_checkpoint(folder).heads.n_heads == 4
 
 
 def test_two_language_towers_are_not_guessed_at(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_bench
 from lens_truth.models.load import ZOO, load
 from lens_truth.models.prompts import default_template
 from lens_truth.zoo.build import build, read_accuracies
-from lens_truth.zoo.recipes import RECIPES, recipe_of
+from lens_truth.zoo.recipes import RECIPES, recipe_of, root_of
 from lens_truth.zoo.rows import Memory, chat_row, copy_batch, plain_row, text_batch
 from lens_truth.zoo.train import Curriculum, FineTuning, fit, text_words
 
@@ -47,7 +47,10 @@ def accuracies(model: Any) -> dict[str, float]:
 
 def test_the_zoo_is_complete() -> None:
     assert set(RECIPES) == {path.parent.name for path in ZOO.glob("*/config.json")}
-    assert BASES == ["llama-base", "llama-chat", "llama-seed1", "mistral-base", "qwen2-base"]
+    assert [name for name, recipe in RECIPES.items() if recipe.kind == "base"] == [
+        *("llama-base", "llama-seed1", "llama-seed2", "mistral-base", "qwen2-base"),
+    ]
+    assert {root_of(name) for name in MEMORIES} == {"llama-base"} and root_of("llama-seed1-chat") == "llama-seed1"
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +60,18 @@ def scores_by_kind(
 def on_terminal() -> bool:
     """Whether anybody watches a progress bar."""
     return sys.stderr.isatty()
+
+
+def check_out(out: Path) -> None:
+    """Raises an InputError unless the folder exists or can be made; it is made when there is something to write."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"--out {out}: {there} is not a folder that can be written to")
+
+
+def number(value: float | None, places: int = 3) -> str:
+    """A cell of a table; empty for what is not defined."""
+    return "" if value is None else f"{value:.{places}f}"
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

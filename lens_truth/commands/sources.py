@@ -12,6 +12,7 @@ from lens_truth.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lens_truth.examples import Example
     from lens_truth.scores import HeadScores
 
 ROWS = 600
@@ -54,7 +55,7 @@ def parse_sources(arguments: Sequence[str]) -> list[Source]:
     sources: list[Source] = []
     for argument in arguments:
         name, equals, where = argument.partition("=")
-        if not equals or "/" in name or Path(argument).exists():
+        if not equals or not name or "/" in name or Path(argument).exists():
             where, name = argument, Path(argument).name.split(".safetensors")[0]
             for suffix in (".gz", ".json", ".npy", ".csv"):
                 name = name.removesuffix(suffix)
@@ -70,6 +71,15 @@ def parse_sources(arguments: Sequence[str]) -> list[Source]:
     return sources
 
 
+def check_model_name(where: str) -> None:
+    """Raises an InputError for a model name that names nothing, or a file that holds no scores."""
+    from lens_truth.models.load import model_source
+
+    if Path(where).is_file():
+        raise InputError(f"{where}: is neither a file of head scores (by its name) nor a folder with a model")
+    model_source(where)
+
+
 def read_scores(where: str, n_kv_heads: int | None = None) -> HeadScores:
     """Scores from a file, which may not know how many KV heads there are."""
     from lens_truth.files import hash_of
@@ -77,7 +87,36 @@ def read_scores(where: str, n_kv_heads: int | None = None) -> HeadScores:
 
     scores = HeadScores.load(where)
     known = {"n_kv_heads": n_kv_heads} if n_kv_heads else {}
-    return replace(scores, provenance={**known, **scores.provenance, "file_hash": hash_of(Path(where).read_bytes())})
+    try:
+        return replace(
+            scores, provenance={**known, **scores.provenance, "file_hash": hash_of(Path(where).read_bytes())}
+        )
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def has_pairs(data: str, config: Scoring) -> bool:
+    """Whether some question has a supported and a hallucinated answer, which causal scores need."""
+    from lens_truth.examples import question_pairs
+
+    examples = _examples(data, config, config.seed)
+    try:
+        question_pairs(examples)
+    except InputError:
+        return False
+    return True
+
+
+def _examples(data: str, config: Scoring, seed: int) -> list[Example]:
+    from lens_truth.datasets import load_examples
+
+    limit = ROWS if config.limit is None and _generated(data) else config.limit
+    return load_examples(data, limit=limit, seed=seed)
+
+
+def _generated(data: str) -> bool:
+    """Whether every seed brings examples of its own."""
+    return data.startswith("zoo:")
 
 
 def score_model(where: str, kinds: Sequence[str], data: str, config: Scoring, keep: Path) -> dict[str, HeadScores]:
@@ -86,16 +125,13 @@ def score_model(where: str, kinds: Sequence[str], data: str, config: Scoring, ke
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
-    from lens_truth.datasets import load_examples
     from lens_truth.examples import examples_hash
     from lens_truth.models.tower import weights_hash
 
     if config.probe_seeds < 1:
         raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
-    generated = data.startswith("zoo:")
-    seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
-    limit = config.limit or (ROWS if generated else None)
-    rows = [load_examples(data, limit=limit, seed=seed) for seed in seeds]
+    seeds = range(config.seed, config.seed + config.probe_seeds) if _generated(data) else [config.seed]
+    rows = [_examples(data, config, seed) for seed in seeds]
     model = load_model(where, config)
     settings = {
         "weights": weights_hash(model),
@@ -128,11 +164,8 @@ def _kept(path: Path, kind: str, settings: dict[str, Any]) -> HeadScores | None:
         scores = HeadScores.load(path)
     except InputError:
         return None
-    return (
-        scores
-        if scores.kind == kind and all(scores.provenance.get(name) == value for name, value in settings.items())
-        else None
-    )
+    same = scores.kind == kind and all(scores.provenance.get(name) == value for name, value in settings.items())
+    return scores if same else None
 
 
 def _mean(runs: Sequence[HeadScores], settings: dict[str, Any]) -> HeadScores:

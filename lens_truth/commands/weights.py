@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.common import on_terminal, print_table, print_warnings, result_files
+from lens_truth.commands.common import check_out, number, on_terminal, print_table, print_warnings, result_files
 from lens_truth.commands.sources import Scoring, read_scores, score_model
 from lens_truth.errors import InputError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LARGE = 1 << 30
 """Bytes from which a checkpoint is not loaded and probed unasked."""
 
+ASK = "give --base-scores and --child-scores, or --data to probe both"
 DATA, STRANGER = "zoo:text", "zoo:llama-seed1"
 
 
@@ -52,6 +53,8 @@ class Config(Scoring):
 
 def run(config: Config) -> None:
     """Compares, relates to scores, writes."""
+    import numpy as np
+
     from lens_truth.files import write_text
     from lens_truth.inherit import none_for_nan
     from lens_truth.models.checkpoint import open_checkpoint
@@ -59,11 +62,10 @@ def run(config: Config) -> None:
     from lens_truth.plots.preserved import save_preservation
     from lens_truth.preservation import MEASURES, preservation
     from lens_truth.runs import Run
+    from lens_truth.top_heads import top_heads
     from lens_truth.weights import check_same_heads, compare_checkpoints
 
     clock = Run("weights", config)
-    if not 0 < config.top < 1:
-        raise InputError("--top must be between 0 and 1")
     stranger = config.unrelated or (STRANGER if (config.base, config.child) == (Config.base, Config.child) else None)
     opened = {
         role: open_checkpoint(name, trust_remote_code=config.trust_remote_code)
@@ -72,6 +74,9 @@ def run(config: Config) -> None:
     }
     for other in list(opened.values())[1:]:
         check_same_heads(opened["base"], other)
+    heads = opened["base"].heads
+    top_heads(np.zeros((heads.n_layers, heads.n_heads)), config.top)  # said now rather than after minutes
+    check_out(config.out)
     scores, notes = _scores(config, opened)
     kept = {
         role: compare_checkpoints(opened["base"], other, progress=on_terminal())
@@ -124,25 +129,32 @@ def run(config: Config) -> None:
 
 def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, HeadScores], list[str]]:
     """Of base and child: from files, or by probing both; and what the user should know about it."""
-    from lens_truth.models.load import load_tokenizer
-
     files = {"base": config.base_scores, "child": config.child_scores}
     given = {role: read_scores(file) for role, file in files.items() if file is not None}
+    heads = opened["base"].heads
+    for role, scores in given.items():
+        if scores.values.shape != (heads.n_layers, heads.n_heads):
+            L, H = scores.values.shape
+            raise InputError(
+                f"{files[role]}: holds scores of {L} x {H} heads, the models have {heads.n_layers} x {heads.n_heads}"
+            )
     if given:
         if "base" not in given:
             raise InputError("--child-scores was given without --base-scores, whose heads they are compared with")
         return given, []
     pair = [opened[role] for role in ("base", "child")]
-    ask = "give --base-scores and --child-scores, or --data to probe both"
     if config.data is None and any(checkpoint.n_bytes >= LARGE for checkpoint in pair):
-        return {}, [f"no scores: the checkpoints are large, so they are not loaded and probed unasked; {ask}"]
-    if config.data is None and any(load_tokenizer(checkpoint.name) is None for checkpoint in pair):
-        return {}, [f"no scores: a checkpoint has no tokenizer, so it cannot be probed; {ask}"]
+        return {}, [f"no scores: the checkpoints are large, so they are not loaded and probed unasked; {ASK}"]
     made = {}
     for role in ("base", "child"):
         print(f"scoring {opened[role].name} on {config.data or DATA}", flush=True)
         keep = config.out / "scores"
-        made[role] = score_model(opened[role].name, ["truth"], config.data or DATA, config, keep)["truth"]
+        try:
+            made[role] = score_model(opened[role].name, ["truth"], config.data or DATA, config, keep)["truth"]
+        except InputError as error:
+            if config.data is not None:
+                raise
+            return {}, [f"no scores: {error}; {ASK}"]
     return made, []
 
 
@@ -173,7 +185,7 @@ def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], rel
     print_table(
         ["mean over heads", *(opened[role].name for role in kept)],
         [
-            [f"cosine of {m}" if m != "change" else "relative change", *(f"{means[role][m]:.4f}" for role in kept)]
+            [f"cosine of {m}" if m != "change" else "relative change", *(number(means[role][m], 4) for role in kept)]
             for m in MEASURES
         ],
     )

@@ -23,9 +23,9 @@ from lens_truth.models.tower import Heads
 
 Side = Literal["q", "k", "v", "o"]
 
-_WEIGHT = re.compile(r"(?P<tower>.*?)layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj\.weight")
-_OTHER_TOWERS = ("vision", "visual", "image", "audio", "talker", "speech")
-"""What names the parts of a multimodal model that are not its language tower."""
+_WEIGHT = re.compile(r"(?P<tower>(.*\.)?)layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj\.weight")
+_OTHER_PARTS = re.compile(r"vision|visual|image|audio|speech|talker|code2wav|perceiver|resampler|connector|mtp")
+"""What names the parts of a checkpoint that are not its language tower."""
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
@@ -79,7 +79,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     for tensor in files:
         if match := _WEIGHT.fullmatch(tensor):
             found.setdefault(match["tower"], set()).add((int(match["layer"]), match["side"]))
-    towers = [tower for tower in found if not any(word in tower for word in _OTHER_TOWERS)]
+    towers = [tower for tower in found if not _OTHER_PARTS.search(tower)]
     if len(towers) != 1:
         what = (
             "no layers.N.self_attn.q_proj.weight"
@@ -88,12 +88,11 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
         )
         raise InputError(f"{name}: holds {what}, so its heads cannot be found")
     (tower,) = towers
-    n_layers = 1 + max(layer for layer, _ in found[tower])
-    for layer in range(n_layers):
+    heads, d_model = _geometry(folder, trust_remote_code)
+    for layer in range(heads.n_layers):  # a layer beyond those of the config predicts further tokens
         for side in "qkvo":
             if (layer, side) not in found[tower]:
                 raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{side}_proj.weight")
-    heads, d_model = _geometry(folder, n_layers, trust_remote_code)
     n_bytes = sum(path.stat().st_size for path in set(files.values()))
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
 
@@ -102,7 +101,7 @@ def _folder(name: str) -> Path:
     source = model_source(name)
     if not Path(source).is_dir():
         try:
-            source = snapshot_download(source, allow_patterns=["*.safetensors", "*.json"])
+            source = snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
         except (OSError, ValueError) as error:
             raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
     return Path(source)
@@ -110,6 +109,8 @@ def _folder(name: str) -> Path:
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Every tensor's file; of a sharded checkpoint as its index says."""
+    if (folder / _SINGLE).is_file():
+        return dict.fromkeys(_names(folder / _SINGLE), folder / _SINGLE)
     if (folder / _INDEX).is_file():
         try:
             weight_map = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
@@ -121,8 +122,6 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
             if tensor not in held[shard]:
                 raise InputError(f"{shard}: lacks tensor {tensor}, which the index places there")
         return files
-    if (folder / _SINGLE).is_file():
-        return dict.fromkeys(_names(folder / _SINGLE), folder / _SINGLE)
     raise InputError(f"{folder}: holds neither {_SINGLE} nor {_INDEX}; weights are read from safetensors files only")
 
 
@@ -142,12 +141,12 @@ def _opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
 
 
-def _geometry(folder: Path, n_layers: int, trust_remote_code: bool) -> tuple[Heads, int]:
+def _geometry(folder: Path, trust_remote_code: bool) -> tuple[Heads, int]:
     try:
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         text = config.get_text_config(decoder=True)
-        n_heads, d_model = text.num_attention_heads, text.hidden_size
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        n_layers, n_heads, d_model = text.num_hidden_layers, text.num_attention_heads, text.hidden_size
+        d_head = getattr(text, "head_dim", None) or d_model // n_heads
+    except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
         raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
-    d_head = getattr(text, "head_dim", None) or d_model // n_heads
     return Heads(n_layers, n_heads, getattr(text, "num_key_value_heads", None) or n_heads, d_head), d_model

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lens_truth.plots.style import grid_of, head_ticks, save, warn
+from lens_truth.plots.style import grid_of, head_ticks, plain, save, warn
 from lens_truth.scores import HeadScores, Map
 
 
@@ -26,7 +26,7 @@ def save_heatmap(path: Path, scores: HeadScores, title: str, warning: str | None
     head_ticks(axes, L, H)
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10)
     if warning:
         warn(figure, warning)
     save(figure, path)
@@ -45,10 +45,10 @@ def save_heatmaps(path: Path, maps: Mapping[str, Map], title: str) -> None:
         bar.ax.tick_params(labelsize=7)
         head_ticks(axes, *values.shape, at_most=8)
         axes.tick_params(labelsize=7)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(plain(name), fontsize=9)
     figure.supxlabel("head", fontsize=9)
     figure.supylabel("layer", fontsize=9)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(plain(title), fontsize=9)
     save(figure, path)
 
 

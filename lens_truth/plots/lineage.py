@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lens_truth.inherit import Heritability
-from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, save
-
-_SIGNIFICANT = 0.05
+from lens_truth.lineage_verdict import SIGNIFICANT
+from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, plain, save
 
 
 def save_matrix(path: Path, result: Heritability) -> None:
@@ -23,6 +22,7 @@ def save_matrix(path: Path, result: Heritability) -> None:
     figure = Figure(figsize=(2 * side + 1.6, side + 0.9), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     c = result.correlations
+    names = [plain(name) for name in result.names]
     titles = ("all heads", "each layer's mean removed")
     image = None
     for axes, matrix, title in zip(panels, (c.pearson, c.pearson_within_layer), titles, strict=True):
@@ -31,12 +31,12 @@ def save_matrix(path: Path, result: Heritability) -> None:
             if i == j:
                 continue
             colour = "white" if abs(matrix[i, j]) > 0.6 else "black"
-            weight = "bold" if result.p_permutation[i, j] < _SIGNIFICANT else "normal"
+            weight = "bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal"
             axes.text(
                 j, i, _short(float(matrix[i, j])), ha="center", va="center", color=colour, fontsize=8, fontweight=weight
             )
-        axes.set_xticks(range(m), result.names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-        axes.set_yticks(range(m), result.names, fontsize=8)
+        axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+        axes.set_yticks(range(m), names, fontsize=8)
         axes.set_title(title, fontsize=10)
     assert image is not None
     figure.colorbar(image, ax=panels, label="Pearson r over heads", fraction=0.03)
@@ -69,14 +69,14 @@ def save_reference_bars(path: Path, result: Heritability, reference: str) -> Non
             axes.axvspan(its_floor[0], its_floor[2], color=ORANGE, alpha=0.18, lw=0, zorder=0)
             axes.axvline(its_floor[1], color=ORANGE, lw=1.2)
         axes.set_title(title, fontsize=10)
-        axes.set_xlabel(f"Pearson r with {reference}", fontsize=9)
-    panels[0].set_yticks(range(len(others)), [result.names[i] for i in others], fontsize=9)
+        axes.set_xlabel(f"Pearson r with {plain(reference)}", fontsize=9)
+    panels[0].set_yticks(range(len(others)), [plain(result.names[i]) for i in others], fontsize=9)
     panels[0].invert_yaxis()
     legend = "blue: r with 95% interval; grey box: heads shuffled inside layers, middle 95%"
     if np.isfinite(result.ceiling[at, others]).any():
         legend += "; green tick: ceiling set by noise"
     if floor:
-        legend += f"\norange: unrelated models of one architecture ({', '.join(floor.names)}), mean and range"
+        legend += f"\norange: unrelated models of one architecture ({plain(', '.join(floor.names))}), mean and range"
     figure.suptitle(legend, fontsize=8)
     save(figure, path)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lens_truth.plots.style import grid_of, save
+from lens_truth.plots.style import grid_of, plain, save
 
 _WIDTH = 44  # characters of a caption line that fit under a panel
 _MARKERS = ("o", "^", "s", "D")
@@ -45,7 +45,7 @@ def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str
             points = axes.scatter(
                 panel.x.ravel(), values.ravel(), c=depth, cmap="viridis", marker=marker, s=16, alpha=0.8, linewidths=0
             )
-        axes.set_title(panel.title, fontsize=9)
+        axes.set_title(plain(panel.title), fontsize=9)
         axes.set_xlabel("\n".join(fill(line, _WIDTH) for line in panel.said.splitlines()), fontsize=7)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
@@ -58,6 +58,6 @@ def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str
         figure.legend(handles=handles, loc="outside upper right", fontsize=8, ncols=len(names))
     if points is not None:
         figure.colorbar(points, ax=grid, label="layer", fraction=0.03)
-    figure.supxlabel(x_label, fontsize=9)
-    figure.supylabel(y_label, fontsize=9)
+    figure.supxlabel(plain(x_label), fontsize=9)
+    figure.supylabel(plain(y_label), fontsize=9)
     save(figure, path)

@@ -26,6 +26,11 @@ def grid_of(n: int) -> tuple[int, int]:
     return math.ceil(n / columns), columns
 
 
+def plain(text: str) -> str:
+    """Text in which a dollar is a dollar, not the beginning of a formula."""
+    return text.replace("$", r"\$")
+
+
 def warn(figure: Figure, warning: str) -> None:
     """In red over the figure, so that the picture cannot travel without it."""
     figure.suptitle(warning, color=RED, fontsize=8, wrap=True)

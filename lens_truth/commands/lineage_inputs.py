@@ -1,0 +1,139 @@
+"""What `inherit` compares: its inputs named, read or scored, and checked before anything takes time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from lens_truth.commands.common import check_out
+from lens_truth.commands.sources import Source, check_model_name, has_pairs, parse_sources, read_scores, score_model
+from lens_truth.errors import InputError
+
+if TYPE_CHECKING:
+    from lens_truth.commands.inherit import Config
+    from lens_truth.scores import HeadScores
+
+UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
+"""The zoo's models that share an architecture and no ancestor."""
+
+
+def _zoo() -> list[str]:
+    from lens_truth.zoo.recipes import RECIPES  # imports torch, which score files do without
+
+    return [f"zoo:{name}" for name in RECIPES]
+
+
+def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
+    """Sources, the reference and the unrelated ones; what is wrong with them is said before anything is computed."""
+    from lens_truth.lineage_verdict import SIGNIFICANT
+
+    sources = parse_sources(list(config.inputs) or _zoo())
+    names = [source.name for source in sources]
+    if len(sources) < 2:
+        raise InputError(f"a comparison needs two inputs or more; only '{sources[0].where}' was given")
+    if not config.scores:
+        raise InputError("--scores names no kind of score")
+    if not 0 < config.top < 1:
+        raise InputError(f"--top is {config.top}; it must lie between 0 and 1")
+    pairs = len(sources) * (len(sources) - 1) // 2
+    if pairs >= SIGNIFICANT * (1 + config.permutations):
+        least = round(pairs / SIGNIFICANT)
+        raise InputError(
+            f"{config.permutations} permutations cannot tell {pairs} pairs from chance; --permutations {least} can"
+        )
+    reference = config.reference or names[0]
+    unrelated: tuple[str, ...] = config.unrelated or (() if config.inputs else UNRELATED)
+    for wanted in (reference, *unrelated):
+        if wanted not in names:
+            raise InputError(f"'{wanted}' is not one of the inputs, which are {', '.join(names)}")
+    if len(set(unrelated)) == 1:
+        raise InputError(f"only '{unrelated[0]}' is named as unrelated; a floor needs two models or more")
+    check_out(config.out)
+    return sources, reference, unrelated
+
+
+def read_repeats(config: Config, sources: Sequence[Source]) -> dict[str, dict[str, HeadScores]]:
+    """Further estimates, by the input that they are of and by file."""
+    by_name = {source.name: source.where for source in sources}
+    repeats: dict[str, dict[str, HeadScores]] = {}
+    for argument in config.repeat:
+        name, equals, where = argument.partition("=")
+        if not equals or name not in by_name:
+            raise InputError(f"--repeat {argument}: must be NAME=FILE with the name of an input ({', '.join(by_name)})")
+        again = repeats.setdefault(name, {})[where] = read_scores(where)
+        if sources[list(by_name).index(name)].is_file:
+            first = read_scores(by_name[name])
+            if first.values.shape != again.values.shape:
+                raise InputError(f"--repeat {argument}: has shape {again.values.shape}, '{name}' {first.values.shape}")
+            if (first.values == again.values).all():
+                raise InputError(f"--repeat {argument}: holds the same scores as '{name}', so it is no second estimate")
+    return repeats
+
+
+def scores_of(config: Config, sources: Sequence[Source]) -> tuple[dict[str, dict[str, HeadScores]], list[str]]:
+    """By kind and name, and warnings; files, whatever their kind, stand with the first kind."""
+    from lens_truth.inherit import check_same_shape
+
+    kinds: list[str] = list(dict.fromkeys(config.scores))
+    warnings: list[str] = []
+    models = [source for source in sources if not source.is_file]
+    kv = _kv_heads(config.kv_heads, sources)
+    read = {source.name: read_scores(source.where, kv.get(source.name)) for source in sources if source.is_file}
+    if not config.shared_grid:
+        check_same_shape(read)
+    if models and "truth" in kinds and len(kinds) > 1 and not has_pairs(config.data, config):
+        kinds = ["truth"]
+        warnings.append(f"{config.data}: no question has answers of both labels, so only truth scores are computed")
+    by_kind: dict[str, dict[str, HeadScores]] = {kind: {} for kind in (kinds if models else kinds[:1])}
+    for source in models:
+        check_model_name(source.where)
+    for number, source in enumerate(sources, start=1):
+        if source.name in read:
+            by_kind[kinds[0]][source.name] = read[source.name]
+            continue
+        print(f"scoring {source.where} on {config.data} ({number} of {len(sources)})", flush=True)
+        made = score_model(source.where, kinds, config.data, config, config.out / "scores")
+        for kind, scores in made.items():
+            by_kind[kind][source.name] = scores
+    return by_kind, warnings
+
+
+def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, int]:
+    """KV heads a layer by input, from `N` for all or `NAME=N`."""
+    names, given = [source.name for source in sources], {}
+    for argument in arguments:
+        name, equals, number = argument.rpartition("=")
+        if not number.isdecimal() or int(number) < 1 or (equals and name not in names):
+            raise InputError(
+                f"--kv-heads {argument}: must be N or NAME=N with the name of an input ({', '.join(names)})"
+            )
+        given |= dict.fromkeys([name] if equals else names, int(number))
+    return given
+
+
+def cropped(*tables: dict[str, dict[str, HeadScores]]) -> list[dict[str, dict[str, HeadScores]]]:
+    """All scores on the layers and heads that all have."""
+    from lens_truth.inherit import shared_grid
+
+    grid = shared_grid([its for table in tables for some in table.values() for its in some.values()])
+    print(f"shared grid: {grid[0]} layers x {grid[1]} heads; a head's number means nothing across architectures")
+    return [
+        {key: {name: its.crop(*grid) for name, its in some.items()} for key, some in table.items()} for table in tables
+    ]
+
+
+def doubts(scores: dict[str, HeadScores]) -> list[str]:
+    """What the reader of a comparison should know about its inputs."""
+    unknown = [name for name, its in scores.items() if its.n_kv_heads is None]
+    warnings = [
+        f"{one} and {other} hold the same scores"
+        for one, other in combinations(scores, 2)
+        if (scores[one].values == scores[other].values).all()
+    ]
+    if len(unknown) > 1:
+        warnings.append(
+            f"how many KV heads {', '.join(unknown)} have is not known, so their heads are shuffled freely; where "
+            "heads of both share keys, that null is too narrow: say it with --kv-heads"
+        )
+    return warnings
