@@ -48,7 +48,7 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
         if wanted not in names:
             raise InputError(f"'{wanted}' is not one of the inputs, which are {', '.join(names)}")
     if len(set(unrelated)) == 1:
-        raise InputError(f"only '{unrelated[0]}' is named as unrelated; a floor needs two models or more")
+        raise InputError(f"only '{next(iter(unrelated))}' is named as unrelated; a floor needs two models or more")
     check_out(config.out)
     return sources, reference, unrelated
 
