@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lens_truth.plots.style import grid_of, head_ticks, plain, save, warn
+from lens_truth.plots.style import grid_of, head_ticks, plain, save, warn, wrapped
 from lens_truth.scores import HeadScores, Map
 
 
@@ -45,7 +45,7 @@ def save_heatmaps(path: Path, maps: Mapping[str, Map], title: str) -> None:
         bar.ax.tick_params(labelsize=7)
         head_ticks(axes, *values.shape, at_most=8)
         axes.tick_params(labelsize=7)
-        axes.set_title(plain(name), fontsize=9)
+        axes.set_title(wrapped(name, 38), fontsize=9)
     figure.supxlabel("head", fontsize=9)
     figure.supylabel("layer", fontsize=9)
     figure.suptitle(plain(title), fontsize=9)

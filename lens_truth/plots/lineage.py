@@ -69,9 +69,9 @@ def save_reference_bars(path: Path, result: Heritability, reference: str) -> Non
             axes.axvspan(its_floor[0], its_floor[2], color=ORANGE, alpha=0.18, lw=0, zorder=0)
             axes.axvline(its_floor[1], color=ORANGE, lw=1.2)
         axes.set_title(title, fontsize=10)
-        axes.set_xlabel(f"Pearson r with {plain(reference)}", fontsize=9)
     panels[0].set_yticks(range(len(others)), [plain(result.names[i]) for i in others], fontsize=9)
     panels[0].invert_yaxis()
+    figure.supxlabel(f"Pearson r with {plain(reference)}", fontsize=9)
     legend = "blue: r with 95% interval; grey box: heads shuffled inside layers, middle 95%"
     if np.isfinite(result.ceiling[at, others]).any():
         legend += "; green tick: ceiling set by noise"

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lens_truth.plots.style import grid_of, plain, save
+from lens_truth.plots.style import grid_of, plain, save, wrapped
 
-_WIDTH = 44  # characters of a caption line that fit under a panel
 _MARKERS = ("o", "^", "s", "D")
 
 
@@ -45,8 +43,8 @@ def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str
             points = axes.scatter(
                 panel.x.ravel(), values.ravel(), c=depth, cmap="viridis", marker=marker, s=16, alpha=0.8, linewidths=0
             )
-        axes.set_title(plain(panel.title), fontsize=9)
-        axes.set_xlabel("\n".join(fill(line, _WIDTH) for line in panel.said.splitlines()), fontsize=7)
+        axes.set_title(wrapped(panel.title, 36), fontsize=9)
+        axes.set_xlabel(wrapped(panel.said, 44), fontsize=7)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     names = list(dict.fromkeys(name for panel in panels for name in panel.y))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,6 +30,11 @@ def grid_of(n: int) -> tuple[int, int]:
 def plain(text: str) -> str:
     """Text in which a dollar is a dollar, not the beginning of a formula."""
     return text.replace("$", r"\$")
+
+
+def wrapped(text: str, width: int) -> str:
+    """Plain text in lines that fit; long names are broken anywhere."""
+    return "\n".join(fill(plain(line), width) for line in text.splitlines())
 
 
 def warn(figure: Figure, warning: str) -> None:
