@@ -8,10 +8,10 @@ be renumbered; heads of one group have similar scores, so shuffling them all fre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -167,6 +167,16 @@ def shuffles(
     return (groups[..., None] * size + inside).reshape(n, n_layers, n_heads)
 
 
+def shuffled_orders(
+    n: int, n_layers: int, n_heads: int, n_kv_heads: int, rng: np.random.Generator
+) -> Iterator[Int[np.ndarray, "part LH"]]:
+    """`shuffles` as orders of a flattened map, in parts that fit in memory."""
+    rows = (np.arange(n_layers) * n_heads)[:, None]
+    for start in range(0, n, _AT_ONCE):
+        part = min(_AT_ONCE, n - start)
+        yield (shuffles(part, n_layers, n_heads, n_kv_heads, rng) + rows).reshape(part, -1)
+
+
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Adjusted so that all tests together keep their level (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
@@ -174,6 +184,21 @@ def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
     return adjusted
+
+
+@runtime_checkable
+class Tested(Protocol):
+    """Whatever comes with a p-value."""
+
+    @property
+    def p_value(self) -> float: ...
+
+
+def holm_by_name(tests: Mapping[str, Tested | None]) -> dict[str, float | None]:
+    """`holm` over the tests that are defined."""
+    p_values = {name: test.p_value for name, test in tests.items() if test is not None}
+    adjusted = dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))
+    return {name: adjusted.get(name) for name in tests}
 
 
 def _stacked(maps: Mapping[str, Float[np.ndarray, "L H"]]) -> Float[np.ndarray, "m L H"]:
@@ -218,7 +243,6 @@ def _permutation(
     """P-values, and the middle 95% of the null, of the within-layer correlation."""
     m, L, H = centred.shape
     unit = (centred / np.sqrt((centred**2).sum((1, 2), keepdims=True))).reshape(m, -1)
-    rows = (np.arange(L) * H)[:, None]
     partners: dict[int, dict[int, list[int]]] = {}  # by number of groups: which map is shuffled against which
     for pair in combinations(range(m), 2):
         i, count = _shuffled(pair, kv, H)
@@ -227,8 +251,7 @@ def _permutation(
     for count, against in partners.items():
         rng = np.random.default_rng([seed, 8, count])
         draws: dict[int, list[Float[np.ndarray, "n others"]]] = {i: [] for i in against}
-        for start in range(0, n, _AT_ONCE):
-            order = (shuffles(min(_AT_ONCE, n - start), L, H, count, rng) + rows).reshape(-1, L * H)
+        for order in shuffled_orders(n, L, H, count, rng):
             for i, others in against.items():
                 draws[i].append(unit[i][order] @ unit[others].T)
         for i, others in against.items():

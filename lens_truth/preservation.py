@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lens_truth.correlation import Relation, holm, relate
+from lens_truth.correlation import Relation, holm_by_name, relate
 from lens_truth.errors import InputError
 from lens_truth.scores import HeadScores, Map
 from lens_truth.top_heads import TopDifference, compare_top, top_heads
-from lens_truth.weights import PARTS, WeightSimilarity
-
-MEASURES = (*PARTS, "change")
+from lens_truth.weights import MEASURES, WeightSimilarity
 
 
 @dataclass(frozen=True)
@@ -59,22 +57,15 @@ def preservation(
         kept: Map = getattr(weights, measure)
         score[measure] = relate(base.values, kept, n_kv_heads=kv, seed=seed)
         differences[measure] = compare_top(kept, top, n_kv_heads=kv, seed=seed) if np.isfinite(kept).all() else None
-    adjusted = zip(_adjusted(score), _adjusted(differences), strict=True)
+    score_p, top_p = holm_by_name(score), holm_by_name(differences)
     return Preservation(
         score=score,
         score_change=None
         if child is None
         else relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed),
         top=differences,
-        p_holm=dict(zip(MEASURES, adjusted, strict=True)),
+        p_holm={measure: (score_p[measure], top_p[measure]) for measure in MEASURES},
     )
-
-
-def _adjusted(tests: Mapping[str, Relation | TopDifference | None]) -> list[float | None]:
-    defined = [name for name, test in tests.items() if test is not None]
-    p = holm(np.array([test.p_value for test in tests.values() if test is not None]))
-    by_name = dict(zip(defined, p.tolist(), strict=True))
-    return [by_name.get(name) for name in tests]
 
 
 def _size(values: Map) -> str:

@@ -142,10 +142,16 @@ class HeadScores:
         columns = {name: self.metrics[name] for name in _PUBLISHED if name in self.metrics}
         if "accuracy" not in columns:
             columns = {"accuracy" if self.kind == "truth" else self.kind: self.values}
-        lines = [",".join(["layer", "head", *columns])]
-        for layer, head in np.ndindex(*self.values.shape):
-            lines.append(",".join([str(layer), str(head), *(repr(float(c[layer, head])) for c in columns.values())]))
-        return "\n".join(lines) + "\n"
+        return heads_csv(columns)
+
+
+def heads_csv(columns: Mapping[str, Map], undefined: str = "nan") -> str:
+    """A comma-separated row a head: layer, head, and each column's number there."""
+    lines = [",".join(["layer", "head", *columns])]
+    for at in np.ndindex(*next(iter(columns.values())).shape):
+        cells = [undefined if np.isnan(values[at]) else repr(float(values[at])) for values in columns.values()]
+        lines.append(",".join([str(at[0]), str(at[1]), *cells]))
+    return "\n".join(lines) + "\n"
 
 
 def _load_safetensors(path: Path) -> HeadScores:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lens_truth.correlation import remove_layer_means, shuffles
+from lens_truth.correlation import remove_layer_means, shuffled_orders
 from lens_truth.errors import InputError
 from lens_truth.scores import Map
 
-_AT_ONCE = 500  # draws in memory at a time
 _ROUNDING = 1e-9
 
 
@@ -59,15 +58,11 @@ def compare_top(
     L, H = values.shape
     centred = remove_layer_means(values)
     rng = np.random.default_rng([seed, 10])
-    rows = (np.arange(L) * H)[:, None]
     # The centred map sums to zero, so the mean over the rest follows from the sum over the top.
     n_top = int(top.sum())
     scale = 1 / n_top + 1 / (top.size - n_top)
-    null = np.empty(n_permutations)
-    for start in range(0, n_permutations, _AT_ONCE):
-        part = null[start : start + _AT_ONCE]
-        drawn = top.ravel()[shuffles(len(part), L, H, n_kv_heads or H, rng) + rows]
-        part[:] = np.where(drawn, centred, 0).sum((1, 2)) * scale
+    orders = shuffled_orders(n_permutations, L, H, n_kv_heads or H, rng)
+    null = scale * np.concatenate([np.where(top.ravel()[order], centred.ravel(), 0).sum(1) for order in orders])
     within = float(centred[top].sum() * scale)
     as_far = np.abs(null) >= abs(within) - _ROUNDING * max(1e-300, float(np.abs(centred).max()))
     low, high = np.quantile(null, [0.025, 0.975])

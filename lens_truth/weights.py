@@ -23,7 +23,7 @@ from lens_truth.errors import InputError
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
 from lens_truth.models.tower import Heads
 
-PARTS = ("q", "k", "v", "o", "qk", "ov")
+MEASURES = ("q", "k", "v", "o", "qk", "ov", "change")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class WeightSimilarity:
     @property
     def undefined(self) -> int:
         """Heads with a matrix of zeros, for which no cosine is defined: NaN."""
-        return int(np.isnan(np.stack([getattr(self, part) for part in (*PARTS, "change")])).any(0).sum())
+        return int(np.isnan(np.stack([getattr(self, part) for part in MEASURES])).any(0).sum())
 
     def means(self) -> dict[str, float | None]:
         """Of each measure, over all heads for which it is defined; None if there are none."""
-        maps = {part: getattr(self, part) for part in (*PARTS, "change")}
+        maps = {part: getattr(self, part) for part in MEASURES}
         return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in maps.items()}
 
 

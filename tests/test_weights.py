@@ -18,9 +18,9 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from lens_truth.errors import InputError
 from lens_truth.models.checkpoint import open_checkpoint
 from lens_truth.models.tower import heads_of
-from lens_truth.preservation import MEASURES, preservation
+from lens_truth.preservation import preservation
 from lens_truth.scores import HeadScores
-from lens_truth.weights import WeightSimilarity, compare_weights
+from lens_truth.weights import MEASURES, WeightSimilarity, compare_weights
 
 
 def child_of(model: Any, seed: int = 1, scale: float = 0.1) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from lens_truth.commands.common import number, print_table, print_warnings, result_files
-from lens_truth.commands.lineage_inputs import cropped, doubts, inputs_of, read_repeats, scores_of
+from lens_truth.commands.lineage_inputs import cropped, doubts, inputs_of, read_files, read_repeats, scores_of
 from lens_truth.commands.sources import Scoring, Source
 from lens_truth.errors import InputError
 
@@ -62,8 +62,9 @@ def run(config: Config) -> None:
 
     clock = Run("inherit", config)
     sources, reference, unrelated = inputs_of(config)
-    repeats = read_repeats(config, sources)
-    by_kind, warnings = scores_of(config, sources)
+    read = read_files(config, sources)
+    repeats = read_repeats(config, sources, read)
+    by_kind, warnings = scores_of(config, sources, read)
     if config.shared_grid:
         by_kind, repeats = cropped(by_kind, repeats)
     scores = next(iter(by_kind.values()))
@@ -136,7 +137,7 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
     test is made on ranks inside layers, where each layer counts alike."""
     import numpy as np
 
-    from lens_truth.correlation import holm, ranks_within_layers, relate
+    from lens_truth.correlation import holm_by_name, ranks_within_layers, relate
     from lens_truth.plots.scatter import Panel, save_scatter
 
     plain, ranked = (
@@ -152,8 +153,7 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
         }
         for prepare in (np.asarray, ranks_within_layers)
     )
-    p_values = {name: relation.p_value for name, relation in ranked.items() if relation is not None}
-    p_holm = dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))
+    p_holm = holm_by_name(ranked)
     panels, results = [], {}
     print("\ntruth score against causal score, over the heads of each model:\n")
     for name, (knows, acts) in scores.items():
@@ -161,7 +161,7 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
         results[name] = {
             "values": one and asdict(one),
             "ranks_within_layers": by_rank and asdict(by_rank),
-            "p_holm": p_holm.get(name),
+            "p_holm": p_holm[name],
         }
         said = "no correlation is defined"
         if one is not None and by_rank is not None:
@@ -201,12 +201,11 @@ def _weights(
             skipped[name] = str(error)
             continue
         related = preservation(scores[reference], scores[name], kept, share=config.top, seed=config.seed)
-        children[name] = kept, related
-        results[name] = {"mean": kept.means(), **related.as_dict()}
+        children[name], mean = (kept, related), kept.means()
+        results[name] = {"mean": mean, **related.as_dict()}
         for circuit in ("ov", "qk"):
             said = relation_text(related.score[circuit])
-            mean = number(kept.means()[circuit])
-            print(f"  {name}: mean cosine {circuit.upper()} {mean}; {said}")
+            print(f"  {name}: mean cosine {circuit.upper()} {number(mean[circuit])}; {said}")
     for name, why in skipped.items():
         print(f"  {name}: not compared: {why}")
     if children:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lens_truth.commands.common import check_out
-from lens_truth.commands.sources import Source, check_model_name, has_pairs, parse_sources, read_scores, score_model
+from lens_truth.commands.sources import (
+    Source,
+    check_model_name,
+    has_pairs,
+    parse_sources,
+    probing_runs,
+    read_scores,
+    score_model,
+)
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,47 +61,60 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     return sources, reference, unrelated
 
 
-def read_repeats(config: Config, sources: Sequence[Source]) -> dict[str, dict[str, HeadScores]]:
-    """Further estimates, by the input that they are of and by file."""
-    by_name = {source.name: source.where for source in sources}
-    repeats: dict[str, dict[str, HeadScores]] = {}
-    for argument in config.repeat:
-        name, equals, where = argument.partition("=")
-        if not equals or name not in by_name:
-            raise InputError(f"--repeat {argument}: must be NAME=FILE with the name of an input ({', '.join(by_name)})")
-        again = repeats.setdefault(name, {})[where] = read_scores(where)
-        if sources[list(by_name).index(name)].is_file:
-            first = read_scores(by_name[name])
-            if first.values.shape != again.values.shape:
-                raise InputError(f"--repeat {argument}: has shape {again.values.shape}, '{name}' {first.values.shape}")
-            if (first.values == again.values).all():
-                raise InputError(f"--repeat {argument}: holds the same scores as '{name}', so it is no second estimate")
-    return repeats
-
-
-def scores_of(config: Config, sources: Sequence[Source]) -> tuple[dict[str, dict[str, HeadScores]], list[str]]:
-    """By kind and name, and warnings; files, whatever their kind, stand with the first kind."""
+def read_files(config: Config, sources: Sequence[Source]) -> dict[str, HeadScores]:
+    """The scores of all inputs that are files, by name."""
     from lens_truth.inherit import check_same_shape
 
-    kinds: list[str] = list(dict.fromkeys(config.scores))
-    warnings: list[str] = []
-    models = [source for source in sources if not source.is_file]
     kv = _kv_heads(config.kv_heads, sources)
     read = {source.name: read_scores(source.where, kv.get(source.name)) for source in sources if source.is_file}
     if not config.shared_grid:
         check_same_shape(read)
-    if models and "truth" in kinds and len(kinds) > 1 and not has_pairs(config.data, config):
-        kinds = ["truth"]
-        warnings.append(f"{config.data}: no question has answers of both labels, so only truth scores are computed")
-    by_kind: dict[str, dict[str, HeadScores]] = {kind: {} for kind in (kinds if models else kinds[:1])}
+    return read
+
+
+def read_repeats(
+    config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
+) -> dict[str, dict[str, HeadScores]]:
+    """Further estimates, by the input that they are of and by file."""
+    names = [source.name for source in sources]
+    repeats: dict[str, dict[str, HeadScores]] = {}
+    for argument in config.repeat:
+        name, equals, where = argument.partition("=")
+        if not equals or name not in names:
+            raise InputError(f"--repeat {argument}: must be NAME=FILE with the name of an input ({', '.join(names)})")
+        again = repeats.setdefault(name, {})[where] = read_scores(where)
+        first = read.get(name)
+        if first is None:  # a model, which is not scored yet
+            continue
+        if first.values.shape != again.values.shape:
+            raise InputError(f"--repeat {argument}: has shape {again.values.shape}, '{name}' {first.values.shape}")
+        if (first.values == again.values).all():
+            raise InputError(f"--repeat {argument}: holds the same scores as '{name}', so it is no second estimate")
+    return repeats
+
+
+def scores_of(
+    config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
+) -> tuple[dict[str, dict[str, HeadScores]], list[str]]:
+    """By kind and name, and warnings; files, whatever their kind, stand with the first kind."""
+    kinds: list[str] = list(dict.fromkeys(config.scores))
+    warnings: list[str] = []
+    models = [source for source in sources if not source.is_file]
+    if not models:
+        return {kinds[0]: dict(read)}, warnings
     for source in models:
         check_model_name(source.where)
+    runs = probing_runs(config.data, config)
+    if "truth" in kinds and len(kinds) > 1 and not has_pairs(runs[config.seed]):
+        kinds = ["truth"]
+        warnings.append(f"{config.data}: no question has answers of both labels, so only truth scores are computed")
+    by_kind: dict[str, dict[str, HeadScores]] = {kind: {} for kind in kinds}
     for number, source in enumerate(sources, start=1):
         if source.name in read:
             by_kind[kinds[0]][source.name] = read[source.name]
             continue
         print(f"scoring {source.where} on {config.data} ({number} of {len(sources)})", flush=True)
-        made = score_model(source.where, kinds, config.data, config, config.out / "scores")
+        made = score_model(source.where, kinds, runs, config, config.out / "scores")
         for kind, scores in made.items():
             by_kind[kind][source.name] = scores
     return by_kind, warnings

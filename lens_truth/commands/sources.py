@@ -10,7 +10,7 @@ from lens_truth.commands.common import Compute, load_model, scores_by_kind
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lens_truth.examples import Example
     from lens_truth.scores import HeadScores
@@ -95,11 +95,10 @@ def read_scores(where: str, n_kv_heads: int | None = None) -> HeadScores:
         raise InputError(f"{where}: {error}") from error
 
 
-def has_pairs(data: str, config: Scoring) -> bool:
+def has_pairs(examples: Sequence[Example]) -> bool:
     """Whether some question has a supported and a hallucinated answer, which causal scores need."""
     from lens_truth.examples import question_pairs
 
-    examples = _examples(data, config, config.seed)
     try:
         question_pairs(examples)
     except InputError:
@@ -107,36 +106,34 @@ def has_pairs(data: str, config: Scoring) -> bool:
     return True
 
 
-def _examples(data: str, config: Scoring, seed: int) -> list[Example]:
+def probing_runs(data: str, config: Scoring) -> dict[int, list[Example]]:
+    """The examples of each probing run, by its seed: a run on `zoo:` data draws its own; a file is read once."""
     from lens_truth.datasets import load_examples
 
-    limit = ROWS if config.limit is None and _generated(data) else config.limit
-    return load_examples(data, limit=limit, seed=seed)
+    if config.probe_seeds < 1:
+        raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
+    generated = data.startswith("zoo:")
+    seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
+    limit = ROWS if config.limit is None and generated else config.limit
+    return {seed: load_examples(data, limit=limit, seed=seed) for seed in seeds}
 
 
-def _generated(data: str) -> bool:
-    """Whether every seed brings examples of its own."""
-    return data.startswith("zoo:")
-
-
-def score_model(where: str, kinds: Sequence[str], data: str, config: Scoring, keep: Path) -> dict[str, HeadScores]:
-    """Scores of each kind, the mean of several probing runs: a run on `zoo:` data draws examples of its own, and the
-    runs are the scores' repeated estimates. A file's examples are used once, and their folds are the estimates.
+def score_model(
+    where: str, kinds: Sequence[str], runs: Mapping[int, list[Example]], config: Scoring, keep: Path
+) -> dict[str, HeadScores]:
+    """Scores of each kind, the mean of several probing runs, which are then the scores' repeated estimates; of a single
+    run the folds are.
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
     from lens_truth.examples import examples_hash
     from lens_truth.models.tower import weights_hash
 
-    if config.probe_seeds < 1:
-        raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
-    seeds = range(config.seed, config.seed + config.probe_seeds) if _generated(data) else [config.seed]
-    rows = [_examples(data, config, seed) for seed in seeds]
     model = load_model(where, config)
     settings = {
         "weights": weights_hash(model),
-        "runs": [examples_hash(examples) for examples in rows],
-        "seeds": list(seeds),
+        "runs": [examples_hash(examples) for examples in runs.values()],
+        "seeds": list(runs),
         "template": config.template,
     }
     scores = {}
@@ -144,11 +141,11 @@ def score_model(where: str, kinds: Sequence[str], data: str, config: Scoring, ke
         path = keep / f"{where.replace(':', '-').strip('/').replace('/', '-')}-{kind}.safetensors"
         made = _kept(path, kind, settings)
         if made is None:
-            runs = [
+            estimates = [
                 scores_by_kind(kind, model, examples, replace(config, seed=seed), config.template)
-                for examples, seed in zip(rows, seeds, strict=True)
+                for seed, examples in runs.items()
             ]
-            made = _mean(runs, settings)
+            made = _mean(estimates, settings)
             made.save(path)
         scores[kind] = made
     return scores

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_truth.commands.common import check_out, number, on_terminal, print_table, print_warnings, result_files
-from lens_truth.commands.sources import Scoring, read_scores, score_model
+from lens_truth.commands.sources import Scoring, probing_runs, read_scores, score_model
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def run(config: Config) -> None:
     from lens_truth.models.checkpoint import open_checkpoint
     from lens_truth.plots.heads import save_heatmaps
     from lens_truth.plots.preserved import save_preservation
-    from lens_truth.preservation import MEASURES, preservation
+    from lens_truth.preservation import preservation
     from lens_truth.runs import Run
     from lens_truth.top_heads import top_heads
-    from lens_truth.weights import check_same_heads, compare_checkpoints
+    from lens_truth.weights import MEASURES, check_same_heads, compare_checkpoints
 
     clock = Run("weights", config)
     stranger = config.unrelated or (STRANGER if (config.base, config.child) == (Config.base, Config.child) else None)
@@ -145,12 +145,12 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, He
     pair = [opened[role] for role in ("base", "child")]
     if config.data is None and any(checkpoint.n_bytes >= LARGE for checkpoint in pair):
         return {}, [f"no scores: the checkpoints are large, so they are not loaded and probed unasked; {ASK}"]
-    made = {}
+    made, runs = {}, probing_runs(config.data or DATA, config)
     for role in ("base", "child"):
         print(f"scoring {opened[role].name} on {config.data or DATA}", flush=True)
         keep = config.out / "scores"
         try:
-            made[role] = score_model(opened[role].name, ["truth"], config.data or DATA, config, keep)["truth"]
+            made[role] = score_model(opened[role].name, ["truth"], runs, config, keep)["truth"]
         except InputError as error:
             if config.data is not None:
                 raise
@@ -160,24 +160,19 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, He
 
 def _csv(kept: dict[str, WeightSimilarity], scores: dict[str, HeadScores]) -> str:
     """A row a head; empty where nothing is defined."""
-    import numpy as np
-
-    from lens_truth.preservation import MEASURES
+    from lens_truth.scores import heads_csv
+    from lens_truth.weights import MEASURES
 
     columns = {f"{role}_score": its.values for role, its in scores.items()}
     for role, its in kept.items():
         prefix = "" if role == "child" else f"{role}_"
         columns |= {f"{prefix}{measure}": getattr(its, measure) for measure in MEASURES}
-    lines = [",".join(["layer", "head", *columns])]
-    for at in np.ndindex(*kept["child"].change.shape):
-        cells = ["" if np.isnan(values[at]) else repr(float(values[at])) for values in columns.values()]
-        lines.append(",".join([str(at[0]), str(at[1]), *cells]))
-    return "\n".join(lines) + "\n"
+    return heads_csv(columns, undefined="")
 
 
 def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], related: dict[str, Preservation]) -> None:
     from lens_truth.lineage_verdict import relation_text
-    from lens_truth.preservation import MEASURES
+    from lens_truth.weights import MEASURES
 
     heads = opened["base"].heads
     print(f"{heads.n_layers} layers x {heads.n_heads} heads ({heads.n_kv_heads} KV heads) of width {heads.d_head}\n")

@@ -19,7 +19,7 @@ from transformers import AutoConfig
 
 from lens_truth.errors import InputError
 from lens_truth.models.load import first_line, model_source
-from lens_truth.models.tower import Heads
+from lens_truth.models.tower import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
 
@@ -145,8 +145,6 @@ def _geometry(folder: Path, trust_remote_code: bool) -> tuple[Heads, int]:
     try:
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         text = config.get_text_config(decoder=True)
-        n_layers, n_heads, d_model = text.num_hidden_layers, text.num_attention_heads, text.hidden_size
-        d_head = getattr(text, "head_dim", None) or d_model // n_heads
+        return heads_in(text, text.num_hidden_layers), text.hidden_size
     except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
         raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
-    return Heads(n_layers, n_heads, getattr(text, "num_key_value_heads", None) or n_heads, d_head), d_model

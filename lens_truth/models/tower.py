@@ -68,18 +68,23 @@ def heads_of(hf: nn.Module) -> Heads:
         InputError: if a projection does not have the stated width.
     """
     config: Any = hf.config
-    text = config.get_text_config()
-    n_heads = text.num_attention_heads
-    d_head = getattr(text, "head_dim", None) or text.hidden_size // n_heads
     projections = output_projections(hf)
+    heads = heads_in(config.get_text_config(), len(projections))
     for layer, projection in enumerate(projections):
         width = projection.weight.shape[1]
-        if width != n_heads * d_head:
+        if width != heads.n_heads * heads.d_head:
             raise InputError(
                 f"{type(hf).__name__}: layer {layer} has attention outputs of width {width}, "
-                f"which is not {n_heads} heads x {d_head}"
+                f"which is not {heads.n_heads} heads x {heads.d_head}"
             )
-    return Heads(len(projections), n_heads, getattr(text, "num_key_value_heads", None) or n_heads, d_head)
+    return heads
+
+
+def heads_in(text_config: Any, n_layers: int) -> Heads:
+    """The head geometry that the config of a language tower states."""
+    n_heads = text_config.num_attention_heads
+    d_head = getattr(text_config, "head_dim", None) or text_config.hidden_size // n_heads
+    return Heads(n_layers, n_heads, getattr(text_config, "num_key_value_heads", None) or n_heads, d_head)
 
 
 def output_projections(hf: nn.Module) -> list[nn.Linear]:

@@ -24,8 +24,8 @@ class Panel:
     x: Float[np.ndarray, "L H"]
     y: Mapping[str, Float[np.ndarray, "L H"]]
     """One or more maps, each with a marker of its own."""
-    said: str = ""
-    """What was computed from them, under the title."""
+    said: str
+    """What was computed from them, under the panel."""
 
 
 def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str) -> None:
