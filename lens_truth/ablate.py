@@ -12,14 +12,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
-from tqdm import tqdm
 
 from lens_truth.callable_module import make_callable
 from lens_truth.controls import DRAWN, Control, control_gate
-from lens_truth.evaluate.benchmark import Benchmark, Outcome, run_benchmark
+from lens_truth.evaluate.answer_log import AnswerLog
+from lens_truth.evaluate.benchmark import Benchmark, Outcome, run_gates
 from lens_truth.evaluate.compare import Comparison, compare, group_interval
-from lens_truth.evaluate.search import Candidate, search_lambda, search_uniform
+from lens_truth.evaluate.search import Candidate, search_lambda, search_uniform, strength_of, vanilla_accuracy
+from lens_truth.evaluate.side_effects import NeutralText, SideEffect, side_effects
 from lens_truth.gate import HeadGate
 from lens_truth.models.prompts import Template
 from lens_truth.scores import HeadScores
@@ -37,7 +39,8 @@ class Row:
 
     model: str
     gate: str
-    """vanilla, probe, causal, learned, or a control: random, permuted, uniform, inverse, norm-matched."""
+    """vanilla; probe, causal, learned (`own` before it: by the model's own scores, where others come from its base); or
+    a control: random, permuted, uniform, inverse, norm-matched."""
     of: str
     """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
     benchmark: str
@@ -54,6 +57,8 @@ class Row:
     f1: float
     unparsed: float
     """Share of answers without a yes or no (open answers: empty ones)."""
+    answer_words: float
+    """Mean length of an answer as the model wrote it."""
     lam: float | None = None
     norm: str | None = None
     strength: float | None = None
@@ -68,12 +73,27 @@ class Row:
 
 
 @dataclass(frozen=True)
+class SideEffectRow:
+    """What one gate does to text without questions (means over trials)."""
+
+    model: str
+    gate: str
+    of: str
+    trials: int
+    texts: Mapping[str, SideEffect]
+    """By the name of the neutral text."""
+
+
+@dataclass(frozen=True)
 class Ablation:
     """All rows of one model, and the searches behind them."""
 
     rows: tuple[Row, ...]
     search: Mapping[str, tuple[Candidate, ...]]
-    """For each gate by scores, all candidates of the lambda search."""
+    """For each gate by scores, and for the uniform gain, all candidates of the search on validation."""
+    validation_vanilla: Mapping[str, float]
+    """Accuracy without a gate on each validation benchmark."""
+    side_effects: tuple[SideEffectRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,11 @@ class _Arm:
     of: str
     gates: tuple[HeadGate | None, ...]
     candidate: Candidate | None = None
+
+    def trial_names(self) -> list[str]:
+        """A name for each draw."""
+        name = f"{self.gate} of {self.of}" if self.of else self.gate
+        return [name] if len(self.gates) == 1 else [f"{name} {trial}" for trial in range(1, len(self.gates) + 1)]
 
 
 def ablate(
@@ -97,8 +122,10 @@ def ablate(
     controls: Sequence[Control] = ("permuted", "uniform"),
     random_trials: int = 0,
     trials: int = 5,
+    neutral: Sequence[NeutralText] = (),
     seed: int = 0,
     batch_size: int = 256,
+    log: AnswerLog | None = None,
     progress: bool = False,
 ) -> Ablation:
     """Gates `model` by each kind of scores and by control gates, and compares them on the test benchmarks.
@@ -107,55 +134,71 @@ def ablate(
     tuned by itself, since a gain for all heads alike needs no scores.
 
     Args:
-        scores: by kind; they may come from another model of the same shape (the base of this one).
+        scores: by kind (`truth`, `causal`, `learned`), or `own` and kind for scores of this model beside those of
+            another; all of its shape.
         random_trials: draws of TruthProbe's control 1 + U(-1, 1); 0 for none.
         trials: draws of every other control that draws.
+        neutral: texts on which side effects are measured.
+        log: answers that are known already, and where new ones are written.
 
     Raises:
         InputError: if scores do not have the model's shape.
     """
+    settings: dict[str, Any] = {"batch_size": batch_size, "log": log}
     arms = [_Arm("vanilla", "", (None,))]
     search: dict[str, tuple[Candidate, ...]] = {}
     for kind, its_scores in scores.items():
-        gate_name = GATE_NAMES.get(kind, kind)
-        best, candidates = search_lambda(
-            model, its_scores, validation, template, batch_size=batch_size, progress=progress
-        )
+        gate_name = _gate_name(kind)
+        best, candidates = search_lambda(model, its_scores, validation, template, progress=progress, **settings)
         search[gate_name] = tuple(candidates)
         arms.append(_Arm(gate_name, "", (best.gate,), best))
         for control in controls:
             n = trials if control in DRAWN else 1
             drawn = tuple(control_gate(control, best.gate, _seed(seed, trial)) for trial in range(n))
             arms.append(_Arm(control, gate_name, drawn, best))
+    shape = (model.cfg.n_layers, model.cfg.n_heads)
     if "uniform" in controls:
-        shape = (model.cfg.n_layers, model.cfg.n_heads)
-        gain = search_uniform(model, shape, validation, template, batch_size=batch_size)
+        gain, gains = search_uniform(model, shape, validation, template, progress=progress, **settings)
+        search[f"uniform ({TUNED})"] = tuple(gains)
         arms.append(_Arm("uniform", TUNED, (gain.gate,), gain))
     if random_trials:
-        any_gate = arms[1].gates[0] if len(arms) > 1 else None
-        assert any_gate is not None  # there are scores; only their shape matters here
+        any_gate = HeadGate(torch.ones(shape))  # only its shape matters
         drawn = tuple(control_gate("random", any_gate, _seed(seed, trial)) for trial in range(random_trials))
         arms.append(_Arm("random", "", drawn))
 
-    outcomes = [
-        [_outcomes(model, gate, test, template, batch_size) for gate in arm.gates]
-        for arm in tqdm(arms, desc=f"ablate {name}", disable=not progress, leave=False)
-    ]
-    rows = [
-        _row(name, i, arms, [[trial[b] for trial in of_arm] for of_arm in outcomes], benchmark.name, seed)
-        for i in range(len(arms))
-        for b, benchmark in enumerate(test)
-    ]
-    return Ablation(tuple(rows), search)
+    gates = {n: gate for arm in arms for n, gate in zip(arm.trial_names(), arm.gates, strict=True)}
+    rows: list[list[Row]] = [[] for _ in arms]
+    for benchmark in test:
+        by_gate = run_gates(model, benchmark, template, gates, progress=progress, **settings)
+        outcomes = [[by_gate[n] for n in arm.trial_names()] for arm in arms]
+        for i in range(len(arms)):
+            rows[i].append(_row(name, i, arms, outcomes, benchmark.name, seed))
+    effects = {text.name: side_effects(model, gates, text, batch_size=batch_size) for text in neutral}
+    return Ablation(
+        rows=tuple(row for of_arm in rows for row in of_arm),
+        search=search,
+        validation_vanilla=vanilla_accuracy(model, validation, template, **settings),
+        side_effects=tuple(
+            SideEffectRow(
+                name,
+                arm.gate,
+                arm.of,
+                len(arm.gates),
+                {text: _mean_effect([found[n] for n in arm.trial_names()]) for text, found in effects.items()},
+            )
+            for arm in arms
+            if effects
+        ),
+    )
 
 
-def _outcomes(
-    model: Any, gate: HeadGate | None, test: Sequence[Benchmark], template: Template, batch_size: int
-) -> list[Outcome]:
-    if gate is None:
-        return [run_benchmark(model, b, template, batch_size=batch_size) for b in test]
-    with gate.attach(model):
-        return [run_benchmark(model, b, template, batch_size=batch_size) for b in test]
+def _gate_name(kind: str) -> str:
+    origin, _, kind = kind.rpartition(" ")
+    return f"{origin} {GATE_NAMES.get(kind, kind)}".strip()
+
+
+def _mean_effect(effects: Sequence[SideEffect]) -> SideEffect:
+    return SideEffect(float(np.mean([e.kl for e in effects])), float(np.mean([e.cross_entropy for e in effects])))
 
 
 def _row(
@@ -189,9 +232,10 @@ def _row(
         ci_high=high,
         f1=float(np.mean([outcome.f1 for outcome in mine])),
         unparsed=float(np.mean([outcome.unparsed for outcome in mine])),
+        answer_words=float(np.mean([outcome.answer_words for outcome in mine])),
         lam=arm.candidate.lam if arm.candidate else None,
         norm=arm.candidate.norm if arm.candidate else None,
-        strength=float(np.mean([(g.values - 1).square().mean().sqrt() for g in gates])) if gates else None,
+        strength=float(np.mean([strength_of(gate) for gate in gates])) if gates else None,
         negative_gates=max((gate.n_negative for gate in gates), default=0),
         against=against,
     )

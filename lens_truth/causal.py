@@ -146,17 +146,26 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     return token_log_probs.new_zeros(len(encoded)).index_add(0, row, token_log_probs)
 
 
-def _margin_rows(
-    model: Hooked, examples: Sequence[Example], pairs: Sequence[tuple[list[int], list[int]]], template: Template
-) -> tuple[list[Encoded], dict[int, float]]:
-    """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
+def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:
+    """Prompts with their answers, whose log-probabilities are wanted.
+
+    Raises:
+        InputError: if an answer is empty or would be cut off, or nothing stands before it.
+    """
     encoded = encode(tokenizer_of(model), examples, template)
     check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
     first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)
     if first is not None:
         raise InputError(f"nothing stands before the answer of example '{first}', so it has no log-probability")
+    return encoded
+
+
+def _margin_rows(
+    model: Hooked, examples: Sequence[Example], pairs: Sequence[tuple[list[int], list[int]]], template: Template
+) -> tuple[list[Encoded], dict[int, float]]:
+    """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
     weight = {}
     for supported, hallucinated in pairs:
         weight |= dict.fromkeys(supported, 1 / len(supported))
         weight |= dict.fromkeys(hallucinated, -1 / len(hallucinated))
-    return encoded, weight
+    return encode_answers(model, examples, template), weight

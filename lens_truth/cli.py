@@ -18,6 +18,7 @@ COMMANDS = {
     "inherit": "are head scores inherited? correlations between models, against null, ceiling and floor",
     "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
+    "evaluate": "benchmarks: HaluEval, POPE, CHAIR, own data; a model's answers, or answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
     "check": "self-test of the hooks on any model",
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them",
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: lens-truth COMMAND [--help] [flags]\n")
-        print("\n".join(f"  {name:<8}{line}" for name, line in COMMANDS.items()))
+        print("\n".join(f"  {name:<9}{line}" for name, line in COMMANDS.items()))
         print("\nWith no flags each command runs on the zoo. Models: a Hugging Face id, a folder, or zoo:NAME.")
         sys.exit(0)
     name = arguments[0]

@@ -81,7 +81,7 @@ def read_examples(path: str | Path) -> list[Example]:
     path = Path(path)
     if path.suffix not in (".jsonl", ".csv"):
         raise InputError(f"{path}: examples are read from .jsonl or .csv files, not '{path.suffix}'")
-    rows = list(_read_jsonl(path) if path.suffix == ".jsonl" else read_csv(path))
+    rows = list(read_jsonl(path) if path.suffix == ".jsonl" else read_csv(path))
     if not rows:
         raise InputError(f"{path}: holds no examples")
     examples = [_example(row, f"{path}, line {line}", number) for number, (line, row) in enumerate(rows)]
@@ -139,7 +139,12 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a file of JSON lines; blank lines are passed over.
+
+    Raises:
+        InputError: names the first line that is not a JSON object.
+    """
     for line, text in enumerate(open_input(path), start=1):
         if not text.strip():
             continue

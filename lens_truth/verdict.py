@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lens_truth.ablate import Row
+from lens_truth.ablate import Row, SideEffectRow
 from lens_truth.evaluate.compare import Comparison
 
 SIGNIFICANT = 0.05
@@ -28,6 +28,27 @@ def markdown_table(rows: Sequence[Row]) -> str:
             cells = [_gate_cell(*key, next(iter(of_gate.values()))), _lambda_cell(next(iter(of_gate.values())))]
             lines.append("| " + " | ".join([*cells, *(_cell(of_gate[b]) for b in benchmarks)]) + " |")
         parts.append(f"## {model}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def side_effect_table(effects: Sequence[SideEffectRow], rows: Sequence[Row]) -> str:
+    """One table a model: what each gate does to neutral text, and how long its answers are."""
+    texts = list(dict.fromkeys(text for effect in effects for text in effect.texts))
+    parts = [
+        "KL divergence from the vanilla model and cross-entropy on text that nothing is asked about, in nats a token; "
+        "words of an answer, mean over all test questions. Means over trials."
+    ]
+    header = ["gate", *(f"{what}, {text}" for text in texts for what in ("KL", "cross-entropy")), "words"]
+    for model in dict.fromkeys(effect.model for effect in effects):
+        lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        for effect in (e for e in effects if e.model == model):
+            arm = [r for r in rows if (r.model, r.gate, r.of) == (model, effect.gate, effect.of)]
+            words = sum(row.answer_words * row.n for row in arm) / sum(row.n for row in arm)
+            found = [effect.texts[text] for text in texts]
+            cells = [_gate_cell(effect.gate, effect.of, arm[0])]
+            cells += [cell for e in found for cell in (f"{e.kl:.4f}", f"{e.cross_entropy:.3f}")]
+            lines.append("| " + " | ".join([*cells, f"{words:.2f}"]) + " |")
+        parts.append(f"### {model}\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

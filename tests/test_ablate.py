@@ -13,8 +13,9 @@ from lens_truth.causal import causal_scores
 from lens_truth.datasets import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import zoo_benchmarks
+from lens_truth.evaluate.side_effects import zoo_text
 from lens_truth.scores import HeadScores
-from lens_truth.verdict import markdown_table, verdicts
+from lens_truth.verdict import markdown_table, side_effect_table, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def ablation(zoo: Any) -> Ablation:
         controls=("permuted", "uniform", "inverse", "norm-matched"),
         random_trials=3,
         trials=3,
+        neutral=[zoo_text(0)],
     )
 
 
@@ -73,20 +75,34 @@ def test_numbers_are_consistent(ablation: Ablation) -> None:
         assert (row.lam is None) == (row.gate in ("vanilla", "random"))
         if row.gate == "permuted":
             assert row.strength == pytest.approx(row_of(ablation, row.of).strength, rel=1e-4)
-    assert {name: len(found) for name, found in ablation.search.items()} == {"causal": 10, "probe": 10}
+    searched = {name: len(found) for name, found in ablation.search.items()}
+    assert searched == {"causal": 10, "probe": 10, "uniform (tuned)": 5}
+
+
+def test_side_effects_of_every_gate(ablation: Ablation) -> None:
+    effects = {(e.gate, e.of): e.texts["zoo"] for e in ablation.side_effects}
+    assert list(effects) == list(dict.fromkeys((row.gate, row.of) for row in ablation.rows))
+    vanilla = effects["vanilla", ""]
+    assert vanilla.kl == 0 and 0 < vanilla.cross_entropy < 6
+    assert all(e.kl > 0.001 for arm, e in effects.items() if arm != ("vanilla", ""))
+    assert effects["random", ""].kl > effects["causal", ""].kl
+    table = side_effect_table(ablation.side_effects, ablation.rows)
+    assert "| gate | KL, zoo | cross-entropy, zoo | words |" in table
+    assert f"| random ×3 | {effects['random', ''].kl:.4f} |" in table
+    assert sum(line.startswith("| ") for line in table.splitlines()) == 1 + len(effects)
 
 
 def test_lambda_is_chosen_on_validation_alone(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from lens_truth.evaluate import search
 
     seen: set[str] = set()
-    run = search.run_benchmark
+    run = search.run_gates
 
     def spy(model: Any, benchmark: Any, *args: Any, **kwargs: Any) -> Any:
         seen.update(example.context for example in benchmark.examples)
         return run(model, benchmark, *args, **kwargs)
 
-    monkeypatch.setattr(search, "run_benchmark", spy)
+    monkeypatch.setattr(search, "run_gates", spy)
     test, validation = (zoo_benchmarks(split, 10, 0)[:1] for split in ("test", "validation"))  # pyright: ignore[reportArgumentType]
     scores = {"causal": HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")}
     ablate(zoo("llama-memory"), scores, test=test, validation=validation, template="plain", trials=1)

@@ -16,13 +16,14 @@ from transformers import GenerationConfig
 from lens_truth.datasets import zoo as zoo_data
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
-from lens_truth.evaluate.benchmark import benchmark_of, generate, run_benchmark, zoo_benchmarks
+from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_benchmarks
 from lens_truth.evaluate.compare import compare, group_interval
-from lens_truth.evaluate.search import STRENGTHS, search_lambda, search_uniform, strength_of
+from lens_truth.evaluate.generate import Answer, generate
+from lens_truth.evaluate.search import STRENGTHS, search_lambda, search_uniform, strength_of, vanilla_accuracy
 from lens_truth.examples import Example
 from lens_truth.gate import HeadGate
 from lens_truth.models.load import load
-from lens_truth.models.prompts import encode_prompts, question_prompt
+from lens_truth.models.prompts import encode_prompts, prompt_of
 from lens_truth.scores import HeadScores
 
 
@@ -53,7 +54,16 @@ def test_open_answers_are_normalised_as_squad_does() -> None:
 def scripted(model: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> None:
     from lens_truth.evaluate import benchmark
 
-    monkeypatch.setattr(benchmark, "generate", lambda *_: list(answers))
+    def said(*_: Any, **__: Any) -> list[tuple[str, int, Answer]]:
+        return [("", row, Answer(text)) for row, text in enumerate(answers)]
+
+    monkeypatch.setattr(benchmark, "generate", said)
+
+
+def continuations(model: Any, prompts: list[list[int]], n_new: int, batch_size: int) -> list[str]:
+    """What `generate` writes without gates, in the order of the prompts."""
+    by_row = {row: answer.text for _, row, answer in generate(model, prompts, n_new, batch_size)}
+    return [by_row[row] for row in range(len(prompts))]
 
 
 def test_marks_of_every_mode(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,12 +85,11 @@ def test_marks_of_every_mode(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert written.groups == ("g0", "g1")
 
 
-def test_a_benchmark_needs_questions_it_can_mark(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_needs_questions_it_can_mark(tiny: Any) -> None:
     with pytest.raises(InputError, match="'x' has no supported example"):
         benchmark_of("x", "answer", [Example("1", "g", "q", "a", 0)])
-    scripted(tiny, monkeypatch, ["no"])
-    with pytest.raises(InputError, match="has the answer 'maybe', not yes or no"):
-        run_benchmark(tiny, benchmark_of("x", "yes-no", [Example("1", "g", "q", "maybe", 1)]), "plain")
+    with pytest.raises(InputError, match="1 of 1 questions have an answer that is not yes or no .*'1' with 'maybe'"):
+        benchmark_of("x", "yes-no", [Example("1", "g", "q", "maybe", 1)])
     long = benchmark_of("x", "answer", [Example("1", "g", "q", "a", 1, "b" * 200)])
     with pytest.raises(InputError, match="1 of 1 examples are longer than the model's context"):
         run_benchmark(tiny, long, "plain")
@@ -89,19 +98,19 @@ def test_a_benchmark_needs_questions_it_can_mark(tiny: Any, monkeypatch: pytest.
 def test_generation_in_a_batch_equals_one_by_one(zoo: Any) -> None:
     model = zoo("llama-memory-chat")
     examples = zoo_data.text_examples("test", 12, 0)
-    prompts = encode_prompts(model.tokenizer, [question_prompt(model.tokenizer, e, "chat") for e in examples])
+    prompts = encode_prompts(model.tokenizer, [prompt_of(model.tokenizer, e, "chat") for e in examples])
     assert len({len(ids) for ids in prompts}) > 1  # padding is real
-    together = generate(model, prompts, 3, batch_size=5)
-    assert together == [generate(model, [ids], 3, batch_size=1)[0] for ids in prompts]
+    together = continuations(model, prompts, 3, batch_size=5)
+    assert together == [continuations(model, [ids], 3, batch_size=1)[0] for ids in prompts]
 
 
 def test_generation_is_greedy_whatever_the_checkpoint_says(tokenizer: Any) -> None:
     hf = build("llama", len(tokenizer))
     prompts = tokenizer(["Question: What colour is the heart?", "The heart is in the attic."])["input_ids"]
-    plain = generate(load(hf, tokenizer=tokenizer), prompts, 12, 2)
+    plain = continuations(load(hf, tokenizer=tokenizer), prompts, 12, 2)
     penalties = {"repetition_penalty": 1.8, "do_sample": True, "top_k": 5, "no_repeat_ngram_size": 2, "num_beams": 3}
     hf.generation_config = GenerationConfig(**penalties)
-    assert generate(load(hf, tokenizer=tokenizer), prompts, 12, 2) == plain
+    assert continuations(load(hf, tokenizer=tokenizer), prompts, 12, 2) == plain
 
 
 def test_zoo_benchmarks_ask_held_out_questions(zoo: Any) -> None:
@@ -180,8 +189,11 @@ def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
         torch.testing.assert_close(
             candidate.gate.values, HeadGate.from_scores(scores, candidate.lam, candidate.norm).values
         )
-    gain = search_uniform(model, (6, 8), validation, "plain")
+    gain, gains = search_uniform(model, (6, 8), validation, "plain")
     assert len(gain.gate.values.unique()) == 1 and gain.gate.values[0, 0] > 1
+    assert [g.lam for g in gains] == list(STRENGTHS) and gain.objective == max(g.objective for g in gains)
+    without = [run_benchmark(model, b, "plain").accuracy for b in validation]
+    assert list(vanilla_accuracy(model, validation, "plain").values()) == without
 
 
 def test_search_takes_learned_and_constant_scores_as_they_are(zoo: Any) -> None:

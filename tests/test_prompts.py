@@ -13,8 +13,8 @@ from lens_truth.models.prompts import (
     default_template,
     encode,
     encode_prompts,
-    judge_prompt,
-    question_prompt,
+    JUDGE,
+    prompt_of,
     question_text,
 )
 
@@ -49,7 +49,7 @@ def test_plain_answer_span(tokenizer: Any, example: Example) -> None:
     assert stop == len(encoded.ids)  # the read position is the last token of all
     assert tokenizer.decode(encoded.ids[start:stop]).strip() == example.answer.strip()
     assert encoded.ids[0] == tokenizer.bos_token_id
-    (prompt,) = encode_prompts(tokenizer, [question_prompt(tokenizer, example, "plain")])
+    (prompt,) = encode_prompts(tokenizer, [prompt_of(tokenizer, example, "plain")])
     assert encoded.ids[: len(prompt)] == prompt  # what is probed continues what is generated from
 
 
@@ -81,15 +81,15 @@ def test_continuation_is_all_that_the_prompt_is_not(tokenizer: Any) -> None:
     for answer in ("coral", "7", "the attic", "1990"):
         example = Example("x", "g", "What colour is the heart?", answer, 1)
         (encoded,) = encode(tokenizer, [example], "plain")
-        (prompt,) = encode_prompts(tokenizer, [question_prompt(tokenizer, example, "plain")])
+        (prompt,) = encode_prompts(tokenizer, [prompt_of(tokenizer, example, "plain")])
         assert encoded.ids[: encoded.continuation] == prompt
         assert tokenizer.decode(encoded.ids[encoded.continuation :]) == f" {answer}"
 
 
 def test_judge_prompt_shows_the_answer(tokenizer: Any) -> None:
-    plain = judge_prompt(tokenizer, EXAMPLE, "plain").text
+    plain = prompt_of(tokenizer, EXAMPLE, "plain", JUDGE).text
     assert plain.endswith("Question: What colour is the heart?\nAnswer: coral\nIs this answer hallucinated?")
-    chat = judge_prompt(tokenizer, EXAMPLE, "chat").text
+    chat = prompt_of(tokenizer, EXAMPLE, "chat", JUDGE).text
     assert chat == f"<s>USER: {plain}\nASSISTANT:"
 
 

@@ -1,19 +1,24 @@
 """Does gating by head scores help, and is it the scores that help? Gates a model and its descendants by truth and
 causal scores taken once from the base, against vanilla and control gates, on held-out questions.
 
-Writes table.md, ablation.png, the scores and result.json, and says in words which controls a gate does not beat."""
+Writes table.md, ablation.png, search.png, the scores and result.json, and says in words which controls a gate does not
+beat. Every answer is appended to answers.jsonl as it is given, so an interrupted run goes on where it stopped."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lens_truth.commands.common import (
     KINDS,
+    LOG,
     Compute,
+    check_out,
     load_model,
     on_terminal,
+    plain_name,
     print_warnings,
     result_files,
     scores_by_kind,
@@ -21,8 +26,17 @@ from lens_truth.commands.common import (
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lens_truth.ablate import Ablation, Row
     from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.evaluate.side_effects import NeutralText
     from lens_truth.examples import Example
+
+_CONTROLS = {
+    "default": ("permuted", "uniform"),
+    "all": ("permuted", "uniform", "inverse", "norm-matched"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,23 +47,30 @@ class Config(Compute):
     """Models to gate: Hugging Face ids, folders, or zoo:NAME."""
     scores_from: str | None = None
     """The model whose scores gate all of them; by default the first of --model."""
-    scores: tuple[str, ...] = ("truth", "causal")
-    """Kinds of scores (truth, causal, learned), or score files."""
+    scores: tuple[str, ...] = ()
+    """Kinds of scores (truth, causal, learned), or score files; by default truth and causal, with --controls all
+    learned too."""
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data; a file of examples is split by
-    groups into rows for scores (40%), for choosing lambda (20%) and for the test (40%)."""
+    groups into rows for choosing lambda (--validation-share), and equal parts for the scores and for the test."""
+    validation_share: float = 0.2
+    """Share of the groups in a file of examples that choose lambda and normalisation."""
     random_gate: bool = False
     """Add the paper's control: three trials of 1 + U(-1, 1)."""
     controls: Literal["default", "all"] = "default"
-    """default: permuted inside layers, and uniform; all: inverse and norm-matched too."""
+    """default: permuted inside layers, and uniform; all: inverse and norm-matched too, and a model that is not the
+    source of the scores is gated by its own as well."""
     trials: int = 5
     """Draws of each control that draws (permuted, norm-matched)."""
     limit: int | None = None
     """Only the first so many examples of --data."""
     questions: int = 200
     """Test questions of each zoo benchmark; half as many choose lambda."""
+    neutral_text: Path | None = None
+    """A text file for the side effects, beside the zoo's own scenes; by default WikiText-2 if LENS_TRUTH_DATA is set
+    and holds it."""
     batch_size: int = 128
-    """Rows a forward pass."""
+    """Rows a forward pass: gates x questions."""
     out: Path = Path("runs/ablate")
     """Folder for the results."""
 
@@ -58,74 +79,92 @@ def run(config: Config) -> None:
     """Scores, gates, controls, table."""
     from lens_truth.ablate import ablate
     from lens_truth.datasets import describe
+    from lens_truth.evaluate.answer_log import AnswerLog
     from lens_truth.examples import examples_hash
-    from lens_truth.files import write_text
+    from lens_truth.files import hash_of, write_text
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
     from lens_truth.plots.ablation import save_ablation_bars
+    from lens_truth.plots.search import save_search_curves
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
-    from lens_truth.verdict import markdown_table, verdicts
+    from lens_truth.verdict import markdown_table, side_effect_table, verdicts
 
     clock = Run("ablate", config)
     if config.questions < 2 or config.trials < 1:
         raise InputError("--questions must be at least 2 and --trials at least 1")
-    examples, validation, test = _data(config)
+    if not 0 < config.validation_share < 1:
+        raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
+    check_out(config.out)
+    everything = config.controls == "all"
+    wanted_scores = config.scores or (KINDS if everything else KINDS[:2])
+    kinds = [wanted for wanted in wanted_scores if wanted in KINDS]
+    examples, validation, test = _data(config, bool(kinds))
+    neutral = _neutral_texts(config)
     source = config.scores_from or config.model[0]
     base = load_model(source, config)
     print(f"scores from {source} on {config.data}: {describe(examples)}")
     scores: dict[str, HeadScores] = {}
-    for wanted in config.scores:
+    for wanted in wanted_scores:
         made = scores_by_kind(wanted, base, examples, config) if wanted in KINDS else HeadScores.load(wanted)
         if made.kind in scores:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         scores[made.kind] = made
+    files = {f"{kind}.safetensors": made for kind, made in scores.items()}
 
-    rows, search, hashes = [], {}, {"examples": examples_hash(examples)}
-    controls = (
-        ("permuted", "uniform", "inverse", "norm-matched") if config.controls == "all" else ("permuted", "uniform")
-    )
+    ablations: dict[str, Ablation] = {}
+    hashes = {"examples": examples_hash(examples)}
     for name in config.model:
         model = base if name == source else load_model(name, config)
         hashes[name] = weights_hash(model)
-        result = ablate(
-            model,
-            scores,
-            test=test,
-            validation=validation,
-            template=default_template(model.tokenizer),
-            name=name,
-            controls=controls,
-            random_trials=3 if config.random_gate else 0,
-            trials=config.trials,
-            seed=config.seed,
-            batch_size=config.batch_size,
-            progress=on_terminal(),
-        )
-        rows += result.rows
-        search[name] = {gate: [c.summary() for c in candidates] for gate, candidates in result.search.items()}
+        own_kinds = kinds if everything and name != source else []
+        own = {f"own {kind}": scores_by_kind(kind, model, examples, config) for kind in own_kinds}
+        files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
+        with AnswerLog(config.out / LOG, f"{hashes[name]} {config.dtype}") as log:
+            ablations[name] = ablate(
+                model,
+                {**scores, **own},
+                test=test,
+                validation=validation,
+                template=default_template(model.tokenizer),
+                name=name,
+                controls=_CONTROLS[config.controls],
+                random_trials=3 if config.random_gate else 0,
+                trials=config.trials,
+                neutral=neutral,
+                seed=config.seed,
+                batch_size=config.batch_size,
+                log=log,
+                progress=on_terminal(),
+            )
 
+    rows = [row for ablation in ablations.values() for row in ablation.rows]
+    effects = [effect for ablation in ablations.values() for effect in ablation.side_effects]
     sentences = verdicts(rows, test[0].name)
     table = markdown_table(rows)
-    warnings = [
-        f"{row.model}, {row.gate}: {row.negative_gates} gates are negative, so those heads are inverted"
-        for row in rows
-        if row.benchmark == test[0].name and row.negative_gates and row.gate != "random" and not row.of
-    ]
-    warnings += [
-        f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
-        for row in rows
-        if row.unparsed > 0.05 and row.gate != "random"
-    ]
-    for kind, made in scores.items():
-        made.save(config.out / f"{kind}.safetensors")
-    text = f"# Ablation: scores from {source}\n\n{table}\n## In words\n\n" + "".join(f"- {s}\n" for s in sentences)
+    warnings = _warnings(rows, test[0].name)
+    for file, made in files.items():
+        made.save(config.out / file)
+    text = (
+        f"# Ablation: scores from {source}\n\n{table}\n## In words\n\n"
+        + "".join(f"- {sentence}\n" for sentence in sentences)
+        + f"\n## Side effects\n\n{side_effect_table(effects, rows)}"
+    )
     write_text(config.out / "table.md", text)
     save_ablation_bars(config.out / "ablation.png", rows)
+    save_search_curves(config.out / "search.png", ablations)
     results = {
         "scores_from": source,
         "rows": [{**row.as_dict(), "scores_from": source} for row in rows],
-        "search": search,
+        "side_effects": [asdict(effect) for effect in effects],
+        "neutral_texts": {text.name: hash_of(*text.passages) for text in neutral},
+        "search": {
+            name: {
+                "vanilla": dict(ablation.validation_vanilla),
+                **{gate: [c.summary() for c in candidates] for gate, candidates in ablation.search.items()},
+            }
+            for name, ablation in ablations.items()
+        },
         "verdicts": sentences,
     }
     clock.write(config.out, results, hashes, warnings)
@@ -133,11 +172,36 @@ def run(config: Config) -> None:
     print("\n" + table)
     print("In words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     print_warnings(warnings)
-    result_files(config.out, "table.md", "ablation.png", "result.json", *(f"{kind}.safetensors" for kind in scores))
+    result_files(config.out, "table.md", "ablation.png", "search.png", "result.json", LOG, *files)
 
 
-def _data(config: Config) -> tuple[list[Example], list[Benchmark], list[Benchmark]]:
-    """Examples for scores, validation benchmarks and test benchmarks, no group in two of them."""
+def _warnings(rows: Sequence[Row], benchmark: str) -> list[str]:
+    warnings = [
+        f"{row.model}, {row.gate}: {row.negative_gates} gates are negative, so those heads are inverted"
+        for row in rows
+        if row.benchmark == benchmark and row.negative_gates and row.gate != "random" and not row.of
+    ]
+    return warnings + [
+        f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
+        for row in rows
+        if row.unparsed > 0.05 and row.gate != "random"
+    ]
+
+
+def _neutral_texts(config: Config) -> list[NeutralText]:
+    """The zoo's own scenes, and a text file if there is one."""
+    from lens_truth.evaluate.side_effects import text_file, zoo_text
+
+    file = config.neutral_text
+    if file is None and (folder := os.environ.get("LENS_TRUTH_DATA")):
+        there = Path(folder) / "text" / "wikitext2_test.txt"
+        file = there if there.is_file() else None
+    return [zoo_text(config.seed), *([text_file(file)] if file else [])]
+
+
+def _data(config: Config, scored: bool) -> tuple[list[Example], list[Benchmark], list[Benchmark]]:
+    """Examples for scores (none are kept back if all scores come from files), validation benchmarks and test
+    benchmarks, no group in two of them."""
     from lens_truth.datasets import load_examples
     from lens_truth.evaluate.benchmark import benchmark_of, zoo_benchmarks
     from lens_truth.examples import split_groups
@@ -146,9 +210,11 @@ def _data(config: Config) -> tuple[list[Example], list[Benchmark], list[Benchmar
     if config.data.startswith("zoo:"):
         validation = zoo_benchmarks("validation", config.questions // 2, config.seed)
         return examples, validation, zoo_benchmarks("test", config.questions, config.seed)
-    fit, choose, judge = split_groups(examples, (0.4, 0.2, 0.4), config.seed)
-    return (
-        fit,
-        [benchmark_of("open", "answer", choose), benchmark_of("judgement", "judge", choose)],
-        [benchmark_of("open", "answer", judge), benchmark_of("judgement", "judge", judge)],
-    )
+    rest = 1 - config.validation_share
+    shares = (config.validation_share, rest / 2, rest / 2) if scored else (config.validation_share, rest)
+    choose, *fit, judge = split_groups(examples, shares, config.seed)
+
+    def benchmarks(rows: list[Example]) -> list[Benchmark]:
+        return [benchmark_of("open", "answer", rows), benchmark_of("judgement", "judge", rows)]
+
+    return fit[0] if fit else choose, benchmarks(choose), benchmarks(judge)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lens_truth.scores import HeadScores
 
 KINDS = ("truth", "causal", "learned")
+LOG = "answers.jsonl"
+"""Every answer of a run, written as it is given."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def scores_by_kind(
         return probe(capture(model, examples, **settings), seed=flags.seed, n_permutations=0)
     compute = causal_scores if kind == "causal" else learned_gate
     return compute(model, examples, seed=flags.seed, **settings)
+
+
+def plain_name(model: str) -> str:
+    """A model's name as part of a file's name."""
+    return model.replace(":", "-").strip("/").replace("/", "-")
 
 
 def on_terminal() -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.common import Compute, load_model, scores_by_kind
+from lens_truth.commands.common import Compute, load_model, plain_name, scores_by_kind
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def score_model(
     }
     scores = {}
     for kind in kinds:
-        path = keep / f"{where.replace(':', '-').strip('/').replace('/', '-')}-{kind}.safetensors"
+        path = keep / f"{plain_name(where)}-{kind}.safetensors"
         made = _kept(path, kind, settings)
         if made is None:
             estimates = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
+from collections.abc import Callable
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -31,3 +32,32 @@ def yes_or_no(text: str) -> str | None:
     """`yes` or `no` if the answer begins with that word, None otherwise (the strict parse)."""
     match = re.match(r"(yes|no)\b", first_line(text).lower())
     return match[1] if match else None
+
+
+def truthprobe_yes_or_no(text: str) -> str:
+    """TruthProbe's parse of HaluEval answers: `no` unless the answer begins with the word yes."""
+    return "yes" if re.match(r"yes\b", text.lower().strip()) else "no"
+
+
+def halueval_yes_or_no(text: str) -> str | None:
+    """HaluEval's own parse (Li et al. 2023, evaluate.py): which of Yes and No occurs, capitalised, anywhere; None for
+    both or neither, which HaluEval counts as wrong."""
+    yes, no = ("Yes" in text.replace(".", "")), ("No" in text.replace(".", ""))
+    return None if yes == no else "yes" if yes else "no"
+
+
+def pope_yes_or_no(text: str) -> str:
+    """POPE's own parse (Li et al. 2023, evaluate.py): `no` if the first sentence has the word no, No or not, otherwise
+    `yes`."""
+    words = text.split(".")[0].replace(",", "").split(" ")
+    return "no" if {"No", "not", "no"} & set(words) else "yes"
+
+
+PARSES: dict[str, Callable[[str], str | None]] = {
+    "strict": yes_or_no,
+    "truthprobe": truthprobe_yes_or_no,
+    "halueval": halueval_yes_or_no,
+    "pope": pope_yes_or_no,
+}
+"""Ways to read an answer to a yes-or-no question. Benchmarks' own parses read a yes or a no into every answer, so the
+share that the strict parse cannot read belongs beside each of them."""

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
+from tqdm import tqdm
 
 from lens_truth.datasets import zoo
 from lens_truth.datasets.world import Split
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
+from lens_truth.evaluate.binary import binary_metrics
+from lens_truth.evaluate.generate import Answer, generate
+from lens_truth.evaluate.row_gates import UNGATED, Gates
 from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
-from lens_truth.models.batches import check_lengths, length_batches, pad_id, pad_rows, tokenizer_of
-from lens_truth.models.prompts import Template, encode_prompts, judge_prompt, question_prompt
-
-_GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
-"""Whatever a checkpoint's own generation config says: a penalty on repetition falls on the words of the context."""
+from lens_truth.models.batches import check_lengths, tokenizer_of
+from lens_truth.models.prompts import JUDGE, QUESTION, Template, Wording, encode_prompts, prompt_of
 
 Mode = Literal["answer", "yes-no", "judge"]
 
@@ -34,6 +35,16 @@ class Benchmark:
     the model is shown an answer and says whether it is hallucinated (yes) or not (no)."""
     examples: tuple[Example, ...]
     """Supported examples only, except for `judge`, which shows answers of both labels."""
+    wording: Wording = QUESTION
+    n_new: int | None = None
+    """The most tokens of an answer; by default one more than the longest right answer has."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The right answers."""
+        if self.mode == "judge":
+            return tuple("yes" if e.label == HALLUCINATED else "no" for e in self.examples)
+        return tuple(e.answer for e in self.examples)
 
 
 @dataclass(frozen=True)
@@ -49,23 +60,45 @@ class Outcome:
     """Share of yes among all answers; None for open answers."""
     unparsed: float
     """Share of answers that are neither yes nor no (open answers: that are empty)."""
-    answers: tuple[str, ...]
+    texts: tuple[str, ...]
+    """As the model wrote them."""
+    margins: Float[np.ndarray, " N"] | None = None
+    """log p(yes) - log p(no), where it was asked for."""
 
     @property
     def accuracy(self) -> float:
         return float(self.correct.mean())
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Their first lines."""
+        return tuple(first_line(text) for text in self.texts)
 
-def benchmark_of(name: str, mode: Mode, examples: Sequence[Example]) -> Benchmark:
+    @property
+    def answer_words(self) -> float:
+        """Mean number of words the model wrote."""
+        return float(np.mean([len(text.split()) for text in self.texts]))
+
+
+def benchmark_of(
+    name: str, mode: Mode, examples: Sequence[Example], wording: Wording | None = None, n_new: int | None = None
+) -> Benchmark:
     """A benchmark from labelled examples; unless it is to be judged, a question is asked once for its supported answer.
 
     Raises:
-        InputError: if no example is left.
+        InputError: if no example is left, or a yes-or-no question has another answer.
     """
     kept = tuple(e for e in examples if mode == "judge" or e.label == SUPPORTED)
     if not kept:
         raise InputError(f"benchmark '{name}' has no supported example")
-    return Benchmark(name, mode, kept)
+    if mode == "yes-no":
+        other = [e for e in kept if e.answer.strip().lower() not in ("yes", "no")]
+        if other:
+            raise InputError(
+                f"benchmark '{name}': {len(other)} of {len(kept)} questions have an answer that is not yes or no "
+                f"(first: example '{other[0].id}' with '{other[0].answer}')"
+            )
+    return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new)
 
 
 def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
@@ -80,56 +113,84 @@ def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
 
 
 def run_benchmark(model: Any, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> Outcome:
-    """The model's answers by greedy generation with its KV cache, marked.
-
-    Open the context of `gate.attach(model)` around it to evaluate a gate.
+    """The model's answers, marked. Open the context of `gate.attach(model)` around it to evaluate a gate.
 
     Raises:
         InputError: if a prompt does not fit the context limit.
     """
+    return run_gates(model, benchmark, template, UNGATED, batch_size=batch_size)[""]
+
+
+def run_gates(
+    model: Any,
+    benchmark: Benchmark,
+    template: Template,
+    gates: Gates,
+    *,
+    batch_size: int = 256,
+    margins: bool = False,
+    log: AnswerLog | None = None,
+    progress: bool = False,
+) -> dict[str, Outcome]:
+    """The model's answers under each of several gates (run together, see `generate`), marked.
+
+    Args:
+        margins: also the log-odds of yes against no.
+        log: what it holds is not computed again; new answers are added to it.
+
+    Raises:
+        InputError: if a prompt does not fit the context limit, or a gate does not fit the model.
+    """
     tokenizer = tokenizer_of(model)
-    judge = benchmark.mode == "judge"
-    write = judge_prompt if judge else question_prompt
-    prompts = encode_prompts(tokenizer, [write(tokenizer, example, template) for example in benchmark.examples])
-    gold = [_yes_if(e.label == HALLUCINATED) if judge else e.answer for e in benchmark.examples]
+    prompts = encode_prompts(
+        tokenizer, [prompt_of(tokenizer, e, template, benchmark.wording) for e in benchmark.examples]
+    )
     # One token more than the longest right answer shows whether the model stops there.
-    n_new = 1 + max(
-        len(ids) for ids in tokenizer([f" {answer}" for answer in gold], add_special_tokens=False)["input_ids"]
+    n_new = benchmark.n_new or 1 + max(
+        len(ids)
+        for ids in tokenizer([f" {answer}" for answer in benchmark.wanted], add_special_tokens=False)["input_ids"]
     )
     check_lengths([len(ids) + n_new for ids in prompts], [e.id for e in benchmark.examples], model)
-    said = generate(model, prompts, n_new, batch_size)
 
+    answers: dict[tuple[str, int], Answer] = {}
+    keys: dict[tuple[str, int], str] = {}
+    if log is not None:
+        for name, gate in gates.items():
+            for row, key in enumerate(log.keys(gate, prompts, n_new, margins)):
+                keys[name, row] = key
+                if (known := log.get(key)) is not None:
+                    answers[name, row] = known
+    # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
+    names = [name for name in gates if any((name, row) not in answers for row in range(len(prompts)))]
+    rows = [row for row in range(len(prompts)) if any((name, row) not in answers for name in names)]
+    asked = generate(
+        model, [prompts[r] for r in rows], n_new, batch_size, {n: gates[n] for n in names}, margins=margins
+    )
+    for name, i, answer in tqdm(
+        asked, desc=benchmark.name, total=len(names) * len(rows), disable=not progress, leave=False
+    ):
+        answers[name, rows[i]] = answer
+        if log is not None:
+            log.add(keys[name, rows[i]], benchmark.name, benchmark.examples[rows[i]].id, name, answer)
+    return {name: _mark(benchmark, [answers[name, row] for row in range(len(prompts))]) for name in gates}
+
+
+def _mark(benchmark: Benchmark, answers: Sequence[Answer]) -> Outcome:
+    texts, gold = tuple(answer.text for answer in answers), benchmark.wanted
     groups = tuple(example.group for example in benchmark.examples)
     if benchmark.mode == "answer":
-        lines = [first_line(text) for text in said]
+        lines = [first_line(text) for text in texts]
         correct = np.array([normalized(s) == normalized(g) for s, g in zip(lines, gold, strict=True)], dtype=float)
         f1 = float(np.mean([token_f1(s, g) for s, g in zip(lines, gold, strict=True)]))
-        return Outcome(correct, groups, f1, None, float(np.mean([not line for line in lines])), tuple(lines))
-    parsed = [yes_or_no(text) for text in said]
-    wanted = [yes_or_no(answer) for answer in gold]
-    if None in wanted:
-        raise InputError(f"benchmark '{benchmark.name}' has the answer '{gold[wanted.index(None)]}', not yes or no")
-    correct = np.array([p == g for p, g in zip(parsed, wanted, strict=True)], dtype=float)
-    hits = sum(p == g == "yes" for p, g in zip(parsed, wanted, strict=True))
-    f1 = 2 * hits / max(1, parsed.count("yes") + wanted.count("yes"))
-    unparsed, yes_ratio = parsed.count(None) / len(parsed), parsed.count("yes") / len(parsed)
-    return Outcome(correct, groups, f1, yes_ratio, unparsed, tuple(first_line(text) for text in said))
-
-
-def generate(model: Any, prompts: Sequence[Sequence[int]], n_new: int, batch_size: int) -> list[str]:
-    """Greedy continuations by Hugging Face's own `generate`, left-padded, in the order of the prompts."""
-    tokenizer, hf = tokenizer_of(model), model.original_model
-    texts = [""] * len(prompts)
-    for rows in length_batches([len(ids) for ids in prompts], batch_size):
-        ids, mask = pad_rows([prompts[row] for row in rows], model, side="left")
-        with torch.no_grad():
-            output = hf.generate(ids, attention_mask=mask, max_new_tokens=n_new, pad_token_id=pad_id(model), **_GREEDY)
-        for row, text in zip(
-            rows, tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True), strict=True
-        ):
-            texts[row] = text
-    return texts
-
-
-def _yes_if(condition: bool) -> str:
-    return "yes" if condition else "no"
+        return Outcome(correct, groups, f1, None, float(np.mean([not line for line in lines])), texts)
+    said, wanted = [yes_or_no(text) for text in texts], [answer.strip().lower() for answer in gold]
+    metrics = binary_metrics(said, wanted)
+    return Outcome(
+        correct=np.array([s == w for s, w in zip(said, wanted, strict=True)], dtype=float),
+        groups=groups,
+        f1=metrics.f1 or 0.0,
+        yes_ratio=metrics.yes_ratio,
+        unparsed=metrics.unparsed,
+        texts=texts,
+        margins=np.array([answer.margin for answer in answers], dtype=float) if answers[0].margin is not None else None,
+    )

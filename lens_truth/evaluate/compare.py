@@ -35,8 +35,15 @@ class Comparison:
 
 def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
     """95% percentile interval of the mean, groups drawn with replacement."""
-    totals, counts = group_sums(values, groups), group_sums(np.ones(len(values)), groups)
-    low, high = bootstrap_interval(totals, counts, _DRAWS, np.random.default_rng([seed, 5]))
+    return ratio_interval(values, np.ones(len(values)), groups, seed)
+
+
+def ratio_interval(
+    part: Float[np.ndarray, " N"], whole: Float[np.ndarray, " N"], groups: Sequence[str], seed: int
+) -> tuple[float, float]:
+    """95% percentile interval of sum(part) / sum(whole), groups drawn with replacement."""
+    totals, mass = group_sums(part, groups), group_sums(whole, groups)
+    low, high = bootstrap_interval(totals, mass, _DRAWS, np.random.default_rng([seed, 5]))
     return float(low), float(high)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from lens_truth.evaluate.benchmark import Benchmark, run_benchmark
+from lens_truth.evaluate.answer_log import AnswerLog
+from lens_truth.evaluate.benchmark import Benchmark, run_gates
+from lens_truth.evaluate.row_gates import UNGATED, Gates
 from lens_truth.gate import HeadGate, Norm
 from lens_truth.models.prompts import Template
 from lens_truth.scores import HeadScores
@@ -55,6 +56,7 @@ def search_lambda(
     template: Template,
     *,
     batch_size: int = 256,
+    log: AnswerLog | None = None,
     progress: bool = False,
 ) -> tuple[Candidate, list[Candidate]]:
     """The best candidate (of equals the weakest gate, and `center` before `minmax`) and all of them.
@@ -68,37 +70,59 @@ def search_lambda(
             (norm, strength / spread) for norm in NORMS if (spread := _spread(scores, norm)) for strength in STRENGTHS
         ]
         settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
-    candidates = []
-    for norm, lam in tqdm(settings, desc=f"search lambda ({scores.kind})", disable=not progress, leave=False):
-        gate = HeadGate.from_scores(scores, lam, norm)
-        candidates.append(evaluate_gate(model, gate, lam, norm, validation, template, batch_size))
-    best = max(candidates, key=lambda c: (c.objective, -c.strength))
-    return best, candidates
+    gates = [(HeadGate.from_scores(scores, lam, norm), lam, norm) for norm, lam in settings]
+    return _best_of(model, gates, validation, template, batch_size, log, progress)
 
 
 def search_uniform(
-    model: Any, shape: tuple[int, int], validation: Sequence[Benchmark], template: Template, *, batch_size: int = 256
-) -> Candidate:
-    """The best single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
-    gates = [(strength, HeadGate(torch.full(shape, 1 + strength))) for strength in STRENGTHS]
-    candidates = [
-        evaluate_gate(model, gate, strength, "uniform", validation, template, batch_size) for strength, gate in gates
-    ]
-    return max(candidates, key=lambda c: (c.objective, -c.strength))
-
-
-def evaluate_gate(
     model: Any,
-    gate: HeadGate,
-    lam: float,
-    norm: str,
-    benchmarks: Sequence[Benchmark],
+    shape: tuple[int, int],
+    validation: Sequence[Benchmark],
+    template: Template,
+    *,
+    batch_size: int = 256,
+    log: AnswerLog | None = None,
+    progress: bool = False,
+) -> tuple[Candidate, list[Candidate]]:
+    """The best single gain for all heads, and all that were tried: what amplifying attention as a whole achieves,
+    without any scores."""
+    gates = [(HeadGate(torch.full(shape, 1 + strength)), strength, "uniform") for strength in STRENGTHS]
+    return _best_of(model, gates, validation, template, batch_size, log, progress)
+
+
+def vanilla_accuracy(
+    model: Any,
+    validation: Sequence[Benchmark],
+    template: Template,
+    *,
+    batch_size: int = 256,
+    log: AnswerLog | None = None,
+) -> dict[str, float]:
+    """Accuracy without a gate on each validation benchmark: lambda 0, where every curve begins."""
+    return {
+        b.name: run_gates(model, b, template, UNGATED, batch_size=batch_size, log=log)[""].accuracy for b in validation
+    }
+
+
+def _best_of(
+    model: Any,
+    gates: Sequence[tuple[HeadGate, float, str]],
+    validation: Sequence[Benchmark],
     template: Template,
     batch_size: int,
-) -> Candidate:
-    with gate.attach(model):
-        accuracy = {b.name: run_benchmark(model, b, template, batch_size=batch_size).accuracy for b in benchmarks}
-    return Candidate(gate, float(lam), norm, strength_of(gate), accuracy)
+    log: AnswerLog | None,
+    progress: bool,
+) -> tuple[Candidate, list[Candidate]]:
+    named: Gates = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
+    outcomes = {
+        b.name: run_gates(model, b, template, named, batch_size=batch_size, log=log, progress=progress)
+        for b in validation
+    }
+    candidates = [
+        Candidate(gate, lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in outcomes.items()})
+        for name, (gate, lam, norm) in zip(named, gates, strict=True)
+    ]
+    return max(candidates, key=lambda c: (c.objective, -c.strength)), candidates
 
 
 def strength_of(gate: HeadGate) -> float:

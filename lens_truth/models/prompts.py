@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +30,22 @@ def judge_text(example: Example) -> str:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """How an example is put to a model."""
+
+    content: Callable[[Example], str]
+    """What is said: under a chat template, the user's turn."""
+    plain: str = "{content}"
+    """What goes around it under the plain template; the answer follows."""
+
+
+QUESTION = Wording(question_text, "{content}\nAnswer:")
+"""To be continued with the answer."""
+JUDGE = Wording(judge_text)
+"""To be continued with yes (hallucinated) or no."""
+
+
+@dataclass(frozen=True)
 class Prompt:
     """Text before which nothing and after which an answer comes."""
 
@@ -38,18 +54,14 @@ class Prompt:
     """Whether the tokenizer adds its own special tokens (a chat template has written them already)."""
 
 
-def question_prompt(tokenizer: PreTrainedTokenizerBase, example: Example, template: Template) -> Prompt:
-    """What a model continues with its answer to the question."""
+def prompt_of(
+    tokenizer: PreTrainedTokenizerBase, example: Example, template: Template, wording: Wording = QUESTION
+) -> Prompt:
+    """What a model continues with its answer."""
+    content = wording.content(example)
     if template == "plain":
-        return Prompt(f"{question_text(example)}\nAnswer:", special_tokens=True)
-    return _chat_prompt(tokenizer, question_text(example))
-
-
-def judge_prompt(tokenizer: PreTrainedTokenizerBase, example: Example, template: Template) -> Prompt:
-    """What a model continues with yes (hallucinated) or no."""
-    if template == "plain":
-        return Prompt(judge_text(example), special_tokens=True)
-    return _chat_prompt(tokenizer, judge_text(example))
+        return Prompt(wording.plain.replace("{content}", content), special_tokens=True)
+    return Prompt(_chat_text(tokenizer, content), special_tokens=False)
 
 
 def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -105,10 +117,6 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]
     (special,) = {prompt.special_tokens for prompt in prompts}
     texts = [prompt.text for prompt in prompts]
     return tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
-
-
-def _chat_prompt(tokenizer: PreTrainedTokenizerBase, content: str) -> Prompt:
-    return Prompt(_chat_text(tokenizer, content), special_tokens=False)
 
 
 def _chat_text(tokenizer: PreTrainedTokenizerBase, content: str, answer: str | None = None) -> str:

@@ -18,10 +18,11 @@ def save_ablation_bars(path: Path, rows: Sequence[Row]) -> None:
     """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
     models = list(dict.fromkeys(row.model for row in rows))
     benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
-    bars = max(len({(r.gate, r.of) for r in rows if r.model == model}) for model in models)
-    size = (2.4 + 2.3 * len(benchmarks), 0.7 + len(models) * (0.6 + 0.27 * bars))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(models), len(benchmarks), sharex=True, sharey="row", squeeze=False)
+    heights = [0.6 + 0.27 * len({(r.gate, r.of) for r in rows if r.model == model}) for model in models]
+    figure = Figure(figsize=(2.4 + 2.3 * len(benchmarks), 0.7 + sum(heights)), layout="constrained")
+    panels = figure.subplots(
+        len(models), len(benchmarks), sharex=True, sharey="row", squeeze=False, height_ratios=heights
+    )
     for line, model in zip(panels, models, strict=True):
         for axes, benchmark in zip(line, benchmarks, strict=True):
             mine = [row for row in rows if row.model == model and row.benchmark == benchmark]

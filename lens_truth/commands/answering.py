@@ -1,0 +1,170 @@
+"""What the benchmarks of `evaluate` share: a model that answers, and how yes-or-no answers are told."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lens_truth.commands.common import LOG, Compute, load_model, number, on_terminal, print_warnings, result_files
+from lens_truth.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from lens_truth.evaluate.benchmark import Benchmark, Outcome
+    from lens_truth.evaluate.binary import BinaryMetrics
+    from lens_truth.gate import HeadGate
+    from lens_truth.models.prompts import Template
+    from lens_truth.runs import Run
+
+_UNREADABLE = 0.05
+"""A larger share of answers that the strict parse cannot read is warned of."""
+
+
+@dataclass(frozen=True)
+class Answering(Compute):
+    """How a model answers."""
+
+    model: str = "zoo:llama-chat"
+    """A Hugging Face id, a folder, or zoo:NAME."""
+    scores: Path | None = None
+    """A score file (.safetensors, .npy, .csv): the model is gated by it."""
+    lam: float | None = None
+    """Lambda in g = 1 + lambda * norm(score)."""
+    norm: Literal["center", "minmax", "none"] = "center"
+    """How scores are normalised inside each layer."""
+    site: Literal["z", "block"] = "z"
+    """Heads, or the paper's blocks of the projected output."""
+    template: Literal["auto", "plain", "chat"] = "auto"
+    """The protocol's own wording, or the model's chat template; auto takes the chat template where there is one."""
+    limit: int | None = None
+    """Only the first so many examples."""
+    batch_size: int = 128
+    """Rows a forward pass."""
+    out: Path = Path("runs/evaluate")
+    """Folder for the results."""
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model, its gate, and how it is talked to."""
+
+    model: Any
+    gate: HeadGate | None
+    template: Template
+    weights: str
+
+    def gated(self) -> AbstractContextManager[Any]:
+        return self.gate.attach(self.model) if self.gate else nullcontext()
+
+    def hashes(self, data: str) -> dict[str, str]:
+        return {"weights": self.weights, "examples": data}
+
+
+def load_answerer(config: Answering) -> Answerer:
+    """The model that the flags describe, with its gate.
+
+    Raises:
+        InputError: if there are scores without a lambda or the other way round, or they do not fit the model.
+    """
+    from lens_truth.gate import HeadGate
+    from lens_truth.models.hooks import check_gate_shape
+    from lens_truth.models.prompts import default_template
+    from lens_truth.models.tower import weights_hash
+    from lens_truth.scores import HeadScores
+
+    if (config.scores is None) != (config.lam is None):
+        raise InputError("--scores and --lam belong together: which heads are amplified, and how much")
+    gate = None
+    if config.scores is not None and config.lam is not None:
+        gate = HeadGate.from_scores(HeadScores.load(config.scores), config.lam, config.norm, site=config.site)
+    model = load_model(config.model, config)
+    if gate is not None:
+        check_gate_shape(model, gate.values)
+    template = default_template(model.tokenizer) if config.template == "auto" else config.template
+    return Answerer(model, gate, template, weights_hash(model))
+
+
+def ask(config: Answering, answerer: Answerer, benchmark: Benchmark, *, margins: bool) -> Outcome:
+    """The model's answers; what answers.jsonl holds from an earlier run is not asked again."""
+    from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.evaluate.benchmark import run_gates
+
+    name = "gate" if answerer.gate else "vanilla"
+    with AnswerLog(config.out / LOG, f"{answerer.weights} {config.dtype}") as log:
+        return run_gates(
+            answerer.model,
+            benchmark,
+            answerer.template,
+            {name: answerer.gate},
+            batch_size=config.batch_size,
+            margins=margins,
+            log=log,
+            progress=on_terminal(),
+        )[name]
+
+
+def headline(
+    metrics: Mapping[str, BinaryMetrics], parse: str, outcome: Outcome, wanted: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Results of yes-or-no questions: those of one parse first, then those of all."""
+    import numpy as np
+
+    from lens_truth.evaluate.answers import PARSES
+    from lens_truth.evaluate.binary import margin_metrics
+    from lens_truth.evaluate.compare import group_interval
+
+    correct = np.array([PARSES[parse](t) == w for t, w in zip(outcome.texts, wanted, strict=True)], dtype=float)
+    margins = margin_metrics(outcome.margins.tolist(), wanted) if outcome.margins is not None else None
+    return {
+        **asdict(metrics[parse]),
+        "unparsed": metrics["strict"].unparsed,
+        "accuracy_ci": group_interval(correct, outcome.groups, seed),
+        "parse": parse,
+        "parses": {name: asdict(m) for name, m in metrics.items()},
+        "margin": asdict(margins) if margins else None,
+        "answer_words": outcome.answer_words,
+    }
+
+
+COLUMNS = ("read by", "accuracy", "precision", "recall", "F1", "yes", "unparsed")
+
+
+def cells(parse: str, metrics: BinaryMetrics) -> list[str]:
+    """One line of a table of yes-or-no results."""
+    m = metrics
+    return [parse, *(number(v, 4) for v in (m.accuracy, m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed))]
+
+
+def binary_rows(metrics: Mapping[str, BinaryMetrics], margin: Mapping[str, Any] | None) -> list[list[str]]:
+    """A line for each parse, and one for the margin of the logits."""
+    rows = [cells(parse, m) for parse, m in metrics.items()]
+    if margin:
+        values = [margin[name] for name in ("accuracy", "precision", "recall", "f1", "yes_ratio")]
+        auroc = f"AUROC {number(margin['auroc'])}" if margin["auroc"] is not None else ""
+        rows.append(["logit margin", *(number(value, 4) for value in values), auroc])
+    return rows
+
+
+def unreadable(share: float) -> list[str]:
+    """A warning where many answers are neither yes nor no."""
+    if share <= _UNREADABLE:
+        return []
+    return [f"{share:.0%} of the answers begin with neither yes nor no; what a parse makes of them is its own choice"]
+
+
+def finish(
+    config: Answering,
+    clock: Run,
+    results: Mapping[str, Any],
+    hashes: Mapping[str, Any],
+    warnings: list[str],
+    *files: str,
+) -> None:
+    """result.json, the warnings, and what was written."""
+    clock.write(config.out, results, hashes, warnings)
+    print_warnings(warnings)
+    result_files(config.out, "result.json", *files)

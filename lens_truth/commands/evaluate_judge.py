@@ -1,0 +1,86 @@
+"""`evaluate judge`, `halueval` and `choose`: is an answer hallucinated, and which answer is more likely?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lens_truth.commands.answering import (
+    COLUMNS,
+    ask,
+    binary_rows,
+    finish,
+    headline,
+    load_answerer,
+    unreadable,
+)
+from lens_truth.commands.common import LOG, number, on_terminal, print_table
+from lens_truth.commands.evaluate import Choose, HaluEval, Judge
+from lens_truth.datasets import describe, load_examples
+from lens_truth.evaluate.answers import PARSES
+from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
+from lens_truth.evaluate.binary import binary_metrics
+from lens_truth.evaluate.choose import choose
+from lens_truth.evaluate.compare import group_interval
+from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
+from lens_truth.examples import Example, examples_hash
+from lens_truth.runs import Run
+
+
+def run_judge(config: Judge) -> None:
+    """Every row is judged."""
+    clock = Run("evaluate judge", config)
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    _judge(config, clock, benchmark_of("judge", "judge", examples), ("strict", "truthprobe", "halueval"), examples)
+
+
+def run_halueval(config: HaluEval) -> None:
+    """One answer of each pair is judged, in one of the two published protocols."""
+    clock = Run("evaluate halueval", config)
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    wording = few_shot(config.instruction) if config.instruction else WITH_KNOWLEDGE
+    parses = ("halueval", "truthprobe", "strict") if config.instruction else ("truthprobe", "halueval", "strict")
+    _judge(config, clock, judgement(examples, wording, config.seed), parses, examples)
+
+
+def _judge(
+    config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: Sequence[str], examples: Sequence[Example]
+) -> None:
+    """The first parse is the one that the protocol reports."""
+    answerer = load_answerer(config)
+    print(f"{config.model} judges {len(benchmark.examples)} answers ({config.data}: {describe(examples)})")
+    outcome = ask(config, answerer, benchmark, margins=True)
+    metrics = {parse: binary_metrics([PARSES[parse](t) for t in outcome.texts], benchmark.wanted) for parse in parses}
+    results = headline(metrics, parses[0], outcome, benchmark.wanted, config.seed)
+    results |= {"hallucinated_shown": benchmark.wanted.count("yes"), "template": answerer.template}
+    print_table(COLUMNS, binary_rows(metrics, results["margin"]))
+    warnings = unreadable(metrics["strict"].unparsed)
+    finish(config, clock, results, answerer.hashes(examples_hash(benchmark.examples)), warnings, LOG)
+
+
+def run_choose(config: Choose) -> None:
+    """The answers to each question are ranked by their log-probability."""
+    clock = Run("evaluate choose", config)
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    answerer = load_answerer(config)
+    print(f"{config.model} chooses ({config.data}: {describe(examples)})")
+    settings: dict[str, Any] = {"batch_size": config.batch_size, "progress": on_terminal()}
+    with answerer.gated():
+        choices = choose(answerer.model, examples, template=answerer.template, **settings)
+    measures = {
+        "accuracy": ("more likely", [float(choice.margin > 0) for choice in choices]),
+        "accuracy_per_token": ("more likely per token", [float(choice.margin_per_token > 0) for choice in choices]),
+        "mass": ("share of the probability", [choice.mass for choice in choices]),
+        "margin": ("margin of log-probabilities", [choice.margin for choice in choices]),
+    }
+    groups = [choice.group for choice in choices]
+    results: dict[str, Any] = {"n": len(choices), "template": answerer.template}
+    rows = []
+    for name, (said, values) in measures.items():
+        low, high = group_interval(np.array(values), groups, config.seed)
+        results |= {name: float(np.mean(values)), f"{name}_ci": (low, high)}
+        rows.append([said, number(results[name]), f"{low:.3f} to {high:.3f}"])
+    print_table(["supported against hallucinated answer", f"n = {len(choices)}", "95% interval"], rows)
+    finish(config, clock, results, answerer.hashes(examples_hash(examples)), [])

@@ -1,0 +1,94 @@
+"""`evaluate pope`: answers that exist already, or a model asked about the scenes of the zoo, told in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from lens_truth.commands.answering import (
+    COLUMNS,
+    ask,
+    binary_rows,
+    cells,
+    finish,
+    headline,
+    load_answerer,
+    unreadable,
+)
+from lens_truth.commands.common import LOG, print_table
+from lens_truth.commands.evaluate import Pope
+from lens_truth.datasets.zoo import presence_examples
+from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import PARSES
+from lens_truth.evaluate.compare import group_interval
+from lens_truth.evaluate.pope import PopeQuestion, count_duplicates, pope_metrics, read_answers, read_questions
+from lens_truth.examples import examples_hash
+from lens_truth.files import hash_of
+from lens_truth.runs import Run
+
+_ZOO_QUESTIONS = 600
+
+
+def run_pope(config: Pope) -> None:
+    """Scores files of answers if there are any, otherwise asks."""
+    clock = Run("evaluate pope", config)
+    if config.questions or config.answers:
+        _score_files(config, clock)
+    else:
+        _ask_zoo(config, clock)
+
+
+def _ask_zoo(config: Pope, clock: Run) -> None:
+    from lens_truth.evaluate.benchmark import benchmark_of  # heavy, and not needed to score files
+
+    examples = presence_examples("test", 2 * (config.limit or _ZOO_QUESTIONS), config.seed)
+    benchmark = benchmark_of("presence", "yes-no", examples)
+    answerer = load_answerer(config)
+    print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, told in words")
+    outcome = ask(config, answerer, benchmark, margins=True)
+    metrics = pope_metrics(outcome.texts, benchmark.wanted)
+    results = headline(metrics, "pope", outcome, benchmark.wanted, config.seed)
+    print_table(COLUMNS, binary_rows(metrics, results["margin"]))
+    warnings = unreadable(metrics["strict"].unparsed)
+    finish(config, clock, results, answerer.hashes(examples_hash(benchmark.examples)), warnings, LOG)
+
+
+def _score_files(config: Pope, clock: Run) -> None:
+    if len(config.questions) != len(config.answers):
+        raise InputError(
+            f"--questions names {len(config.questions)} files and --answers {len(config.answers)}; each split has one "
+            "of both"
+        )
+    splits, said = {}, []
+    everything: list[PopeQuestion] = []
+    duplicates = 0
+    for question_file, answer_file in zip(config.questions, config.answers, strict=True):
+        questions = read_questions(question_file)
+        answers = read_answers(answer_file, questions)
+        if question_file.stem in splits:
+            raise InputError(f"two splits are called '{question_file.stem}'; give their files different names")
+        splits[question_file.stem] = pope_metrics(answers, [question.label for question in questions])
+        duplicates += count_duplicates(questions)
+        said += answers
+        everything += questions
+    labels = [question.label for question in everything]
+    pooled = pope_metrics(said, labels)
+    correct = np.array([PARSES["pope"](a) == label for a, label in zip(said, labels, strict=True)], dtype=float)
+    results = {
+        **asdict(pooled["pope"]),
+        "unparsed": pooled["strict"].unparsed,
+        "accuracy_ci": group_interval(correct, [question.image for question in everything], config.seed),
+        "parse": "pope",
+        "parses": {parse: asdict(m) for parse, m in pooled.items()},
+        "duplicates": duplicates,
+        "splits": {name: {parse: asdict(m) for parse, m in by_parse.items()} for name, by_parse in splits.items()},
+    }
+    shown = splits if len(splits) == 1 else {**splits, "pooled": pooled}
+    rows = [[name, *cells(parse, m)] for name, by_parse in shown.items() for parse, m in by_parse.items()]
+    print_table(["split", *COLUMNS], rows)
+    warnings = unreadable(pooled["strict"].unparsed)
+    if duplicates:
+        warnings.append(f"{duplicates} of {len(everything)} questions repeat another one about the same image")
+    hashes = {path.name: hash_of(path.read_bytes()) for path in (*config.questions, *config.answers)}
+    finish(config, clock, results, hashes, warnings)

@@ -1,0 +1,85 @@
+"""`answers.jsonl`: every answer is written down as it is given, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+from lens_truth.errors import InputError
+from lens_truth.evaluate.generate import Answer
+from lens_truth.files import hash_of
+from lens_truth.gate import HeadGate
+
+_PACKAGES = ("lens-truth", "torch", "transformers")
+
+
+class AnswerLog:
+    """Answers by what determines them: model, gate, prompt and length limit, not by the flags of a run.
+
+    So a run with other flags takes from the file what is the same in both. One JSON object a line:
+    `{"key", "benchmark", "id", "gate", "answer", "margin"}`.
+    """
+
+    def __init__(self, path: Path, settings: str) -> None:
+        """Opens the file, or makes it with its first answer.
+
+        Args:
+            settings: what all answers of this run depend on: the model's weights, the kind of its numbers.
+
+        Raises:
+            InputError: if a line is damaged; the last line may be cut off, as a killed run leaves it.
+        """
+        self._path = path
+        self._settings = hash_of(settings, *(f"{name} {version(name)}" for name in _PACKAGES))
+        self._known: dict[str, Answer] = {}
+        self._file: IO[str] | None = None
+        whole = 0
+        if path.is_file():
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            for number, line in enumerate(content[:whole].splitlines(), start=1):
+                try:
+                    row = json.loads(line)
+                    self._known[row["key"]] = Answer(row["answer"], row["margin"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(
+                        f"{path}, line {number}: is not an answer; delete the file to begin anew"
+                    ) from error
+        self._keep = whole
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __enter__(self) -> AnswerLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def keys(self, gate: HeadGate | None, prompts: Sequence[Sequence[int]], n_new: int, margins: bool) -> list[str]:
+        """Names the answers to some prompts by all that they depend on."""
+        acts = "" if gate is None else hash_of(gate.site, gate.values.numpy().tobytes())
+        shared = hash_of(self._settings, acts, str(n_new), str(margins))
+        return [hash_of(shared, repr(list(prompt))) for prompt in prompts]
+
+    def get(self, key: str) -> Answer | None:
+        """What was answered before, if anything."""
+        return self._known.get(key)
+
+    def add(self, key: str, benchmark: str, id: str, gate: str, answer: Answer) -> None:
+        """Writes an answer down, at once."""
+        if key in self._known:
+            return
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8", newline="")
+            self._file.truncate(self._keep)  # half a line is no answer
+        self._known[key] = answer
+        row = {"key": key, "benchmark": benchmark, "id": id, "gate": gate}
+        row |= {"answer": answer.text, "margin": answer.margin}
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.flush()

@@ -1,0 +1,262 @@
+"""CHAIR: which objects a caption mentions that are not in its image (Rohrbach et al. 2018, Section 3).
+
+The rules are those of the scorer that its authors published. Instead of a part-of-speech tagger, which takes every word
+of a caption back to its stem, the forms of every name are made beforehand, with `inflect`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lens_truth.errors import InputError
+from lens_truth.evaluate.compare import ratio_interval
+from lens_truth.examples import open_input
+
+OWN_TABLE = Path(__file__).with_name("coco_objects.txt")
+_NO_CLASS = ""
+
+_ANIMALS = ["bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub"]
+_DOUBLE_WORDS = {
+    **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in _ANIMALS},  # no person
+    **{name: name for name in ("home plate", "train track")},  # no objects, and neither is the plate or train in them
+    **{"passenger jet": "jet", "passenger train": "train", "bow tie": "tie", "toilet seat": "toilet"},
+}
+# The published scorer takes verbs back to their stem, so that 'a man skiing' mentions skis. For names of other classes
+# that finds what nobody means ('seated', 'booked'), and so it does for these two.
+_RIDDEN = frozenset({"skis", "snowboard", "skateboard", "surfboard", "bicycle", "boat"})
+_NOT_RIDDEN = frozenset({"ship", "barge"})
+
+_TOKEN = re.compile(r"'s\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:[-'](?!s\b)[^\W_]+)*|([-.'`])\1+|[^\w\s]|_")
+
+
+class Mention(NamedTuple):
+    """An object that a caption names."""
+
+    word: str
+    """The name in the table, in its basic form."""
+    name: str
+    """The class that it stands for."""
+
+
+@dataclass(frozen=True)
+class ObjectNames:
+    """Classes of objects, the names that each goes by, and all forms of those names."""
+
+    class_of: Mapping[str, str]
+    """From name to class; to the empty text where the name is no object and only hides the names in it."""
+    forms: Mapping[tuple[str, ...], str]
+    """From the tokens of a form to the name: ('wine', 'glasses') to 'wine glass'."""
+    classes: frozenset[str]
+    longest: int
+    """The most tokens in a form; the longest form that fits counts."""
+
+    def words(self, caption: str) -> list[str]:
+        """The tokens of a caption, each name as one word in its basic form."""
+        tokens, words = tokenize(caption), []
+        while tokens:
+            lengths = range(min(self.longest, len(tokens)), 0, -1)
+            n = next((n for n in lengths if tuple(tokens[:n]) in self.forms), 1)
+            words.append(self.forms.get(tuple(tokens[:n]), tokens[0]))
+            del tokens[:n]
+        return words
+
+    def mentions(self, words: Sequence[str]) -> list[Mention]:
+        """The objects among words that `words` returned, in order, with repeats."""
+        no_chair = "seat" if "toilet" in words and "seat" in words else None  # 'the seat of the toilet'
+        named = (Mention(word, self.class_of.get(word, _NO_CLASS)) for word in words if word != no_chair)
+        return [mention for mention in named if mention.name != _NO_CLASS]
+
+
+def tokenize(text: str) -> list[str]:
+    """Words in lower case and punctuation marks, much as NLTK's: hyphens stay in a word, a possessive 's leaves it."""
+    return [match[0] for match in _TOKEN.finditer(text.lower().replace("’", "'"))]
+
+
+def objects_in(caption: str, names: ObjectNames) -> list[Mention]:
+    """The objects that a caption mentions, in order, with repeats."""
+    return names.mentions(names.words(caption))
+
+
+def read_synonyms(path: Path | None = None) -> ObjectNames:
+    """The table of object names: a class on each line, its names separated by commas, the class's own name first.
+
+    Beyond the official format, a class in brackets (`[orange]`) is not itself a name, and `[]` begins names that are no
+    objects and hide those in them (`ski lift`). Without a path, the package's own table of COCO's 80 classes is read.
+    In a given table two words at most make a name, as in the published scorer, which so counts a 'stove' and an 'oven'
+    in a 'stove top oven' that stands in the official list as one.
+
+    Raises:
+        InputError: for a file that is missing, empty or not UTF-8, an empty name, or a name of two classes.
+    """
+    longest = 2 if path else None
+    path = path or OWN_TABLE
+    class_of: dict[str, str] = {}
+    classes: set[str] = set()
+    for line, text in enumerate(open_input(path), start=1):
+        if not text.strip():
+            continue
+        first, *others = (" ".join(name.lower().split()) for name in text.split(","))
+        name = first.removeprefix("[").removesuffix("]").strip()
+        bracketed = first.startswith("[") and first.endswith("]")
+        for word in others if bracketed else [first, *others]:
+            if not word:
+                raise InputError(f"{path}, line {line}: a name is empty")
+            if class_of.setdefault(word, name) != name:
+                raise InputError(f"{path}, line {line}: '{word}' stands under '{name}' and under '{class_of[word]}'")
+        classes |= {name} - {_NO_CLASS}
+    if not classes:
+        raise InputError(f"{path}: holds no object names")
+    names = object_names(class_of)
+    return replace(names, longest=min(longest, names.longest)) if longest else names
+
+
+def object_names(class_of: Mapping[str, str]) -> ObjectNames:
+    """A table of names with all their forms, from each name's class."""
+    forms = _forms(class_of)
+    return ObjectNames(class_of, forms, frozenset(class_of.values()) - {_NO_CLASS}, max(map(len, forms)))
+
+
+def _forms(class_of: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+    """From the tokens of each form to its name; a form that is itself a name, or one found earlier, stays that."""
+    import inflect  # takes two seconds
+
+    engine = inflect.engine()
+    names = {**_DOUBLE_WORDS, **{word: word for word in class_of}}
+    forms = {tuple(tokenize(word)): word for word in class_of}
+    for word, meant in names.items():
+        forms.setdefault(tuple(tokenize(word)), meant)
+    for word, meant in names.items():
+        *start, last = tokenize(word)
+        forms.setdefault((*start, engine.plural_noun(last)), meant)
+        if last.endswith("o"):
+            forms.setdefault((*start, f"{last}s"), meant)  # inflect knows flamingoes alone
+    for word in class_of:
+        if class_of[word] in _RIDDEN and word not in _NOT_RIDDEN and " " not in word:
+            ride = f"{word}ing" if word.endswith("oe") else engine.present_participle(word)
+            forms.setdefault((ride,), word)
+    return forms
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a model wrote about an image."""
+
+    image: str
+    text: str
+    where: str = ""
+    """Where it stands in its file, for messages: `line 7`."""
+
+
+@dataclass(frozen=True)
+class TrueObjects:
+    """The classes of the objects that are in each image."""
+
+    source: str
+    """The file's name, for messages."""
+    of_image: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    """What one caption mentions, and what is in its image."""
+
+    image: str
+    mentions: tuple[Mention, ...]
+    """In order, with repeats."""
+    true: frozenset[str]
+    length: int
+    """Words and punctuation marks, a name of several words counting once."""
+
+    @property
+    def hallucinated(self) -> tuple[Mention, ...]:
+        return tuple(mention for mention in self.mentions if mention.name not in self.true)
+
+    @property
+    def named(self) -> frozenset[str]:
+        return frozenset(mention.name for mention in self.mentions)
+
+
+@dataclass(frozen=True)
+class ChairScore:
+    """CHAIR of a set of captions."""
+
+    chair_s: float
+    """Share of captions with at least one hallucinated object."""
+    chair_i: float | None
+    """Hallucinated mentions / mentions; None if nothing is mentioned."""
+    recall: float | None
+    """Classes that are both in the image and mentioned / classes in the image; None if the images hold nothing."""
+    precision: float | None
+    """Classes that are both in the image and mentioned / classes mentioned; None if nothing is mentioned."""
+    length: float
+    """Mean length of the captions (the published scorer prints a hundredth of it)."""
+    n: int
+    n_without_mention: int
+    captions: tuple[CaptionScore, ...]
+
+    @classmethod
+    def of(cls, captions: Sequence[CaptionScore]) -> ChairScore:
+        """The score of one or more captions; the same one may come several times, as in a bootstrap."""
+        n = len(captions)
+        found = sum(len(caption.named & caption.true) for caption in captions)
+        return cls(
+            chair_s=sum(bool(caption.hallucinated) for caption in captions) / n,
+            chair_i=_ratio(sum(len(c.hallucinated) for c in captions), sum(len(c.mentions) for c in captions)),
+            recall=_ratio(found, sum(len(caption.true) for caption in captions)),
+            precision=_ratio(found, sum(len(caption.named) for caption in captions)),
+            length=sum(caption.length for caption in captions) / n,
+            n=n,
+            n_without_mention=sum(not caption.mentions for caption in captions),
+            captions=tuple(captions),
+        )
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: ObjectNames) -> ChairScore:
+    """CHAIR of the captions.
+
+    Raises:
+        InputError: if there are no captions, or some are of images whose objects are not known.
+    """
+    if not captions:
+        raise InputError("there are no captions to score")
+    unknown = [caption for caption in captions if caption.image not in objects.of_image]
+    if unknown:
+        first = ", ".join(filter(None, (f"image {unknown[0].image}", unknown[0].where)))
+        counts = f"{len(unknown)} of {len(captions)} captions"
+        raise InputError(f"{counts} are of images that {objects.source} does not know (first: {first})")
+    scores = []
+    for caption in captions:
+        words = names.words(caption.text)
+        true = objects.of_image[caption.image]
+        scores.append(CaptionScore(caption.image, tuple(names.mentions(words)), true, len(words)))
+    return ChairScore.of(scores)
+
+
+def chair_intervals(score: ChairScore, seed: int) -> dict[str, tuple[float, float]]:
+    """95% bootstrap intervals over images of those measures that are defined."""
+    images = [caption.image for caption in score.captions]
+    found = [len(c.named & c.true) for c in score.captions]
+    hallucinated, mentions = [len(c.hallucinated) for c in score.captions], [len(c.mentions) for c in score.captions]
+    ones = [1] * score.n
+    ratios = {
+        "chair_s": ([h > 0 for h in hallucinated], ones),
+        "chair_i": (hallucinated, mentions),
+        "recall": (found, [len(c.true) for c in score.captions]),
+        "precision": (found, [len(c.named) for c in score.captions]),
+        "length": ([c.length for c in score.captions], ones),
+    }
+    return {
+        name: ratio_interval(np.array(part, dtype=float), np.array(whole, dtype=float), images, seed)
+        for name, (part, whole) in ratios.items()
+        if any(whole)
+    }

@@ -1,0 +1,120 @@
+"""Captions and the objects of their images, as files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lens_truth.errors import InputError
+from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
+from lens_truth.examples import open_input, read_jsonl
+
+_IMAGE_FILE = re.compile(r"(?:COCO_[a-z]+\d{4}_)?0*(\d+)(?:\.(?:jpe?g|png))?", re.IGNORECASE)
+
+
+def image_key(image: int | str) -> str:
+    """One name for an image, whether given as 226988, '226988' or 'COCO_val2014_000000226988.jpg'."""
+    text = str(image).strip()
+    match = _IMAGE_FILE.fullmatch(text)
+    return match[1] if match else text
+
+
+def read_captions(path: Path) -> list[Caption]:
+    """Captions from JSON lines with `image_id` and `caption`, or from a `.json` file with a list of such objects.
+
+    An image may have several captions; they stay in the order of the file.
+
+    Raises:
+        InputError: for a file that cannot be read or holds no captions, the first row that is no such object, and
+            captions that are empty (counted).
+    """
+    captions = [_caption(row, f"{path}, {where}", where) for where, row in _caption_rows(path)]
+    empty = [caption.where for caption in captions if not caption.text.strip()]
+    if not captions:
+        raise InputError(f"{path}: holds no captions")
+    if empty:
+        raise InputError(f"{path}: {len(empty)} of {len(captions)} captions are empty (first: {empty[0]})")
+    return captions
+
+
+def _caption_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if path.suffix != ".json":
+        yield from ((f"line {line}", row) for line, row in read_jsonl(path))
+        return
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise InputError(f"{path}: is not a list of captions")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, row {number}: is not a JSON object")
+        yield f"row {number}", row
+
+
+def _caption(row: dict[str, Any], at: str, where: str) -> Caption:
+    for field in ("image_id", "caption"):
+        if row.get(field) is None:
+            raise InputError(f"{at}: has no field '{field}'")
+    image, text = row["image_id"], row["caption"]
+    if isinstance(image, bool) or not isinstance(image, int | str) or not str(image).strip():
+        raise InputError(f"{at}: field 'image_id' is {image!r}, not a number or a name")
+    if not isinstance(text, str):
+        raise InputError(f"{at}: field 'caption' is not text")
+    return Caption(image_key(image), text, where)
+
+
+def read_objects(path: Path, names: ObjectNames) -> TrueObjects:
+    """The objects in each image, from a `.json` or `.json.gz` file {image id: [class, ...]}.
+
+    An object may go by any name of its class in the table ('sofa' for 'couch').
+
+    Raises:
+        InputError: for a file that cannot be read, is not such a dictionary or is empty, an image that stands in it
+            twice, and objects that the table does not know (named and counted).
+    """
+    table = read_json(path)
+    if not isinstance(table, dict) or not table:
+        raise InputError(f"{path}: is not a dictionary from image ids to lists of objects")
+    of_image: dict[str, frozenset[str]] = {}
+    known: dict[str, str | None] = {}
+    for image, listed in table.items():
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise InputError(f"{path}: what stands under image {image} is not a list of names")
+        key = image_key(image)
+        if key in of_image:
+            raise InputError(f"{path}: image {key} stands there twice, the second time as '{image}'")
+        known |= {name: _class_named(name, names) for name in listed if name not in known}
+        of_image[key] = frozenset(known[name] or name for name in listed)
+    unknown = [f"'{name}'" for name, found in known.items() if found is None]
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        raise InputError(f"{path}: {len(unknown)} names of objects are not in the table of synonyms: {shown}")
+    return TrueObjects(str(path), of_image)
+
+
+def _class_named(name: str, names: ObjectNames) -> str | None:
+    plain = " ".join(name.lower().split())
+    if plain in names.classes:
+        return plain
+    return names.class_of.get(names.forms.get(tuple(tokenize(plain)), "")) or None
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file of JSON, packed with gzip if the name ends in `.gz`."""
+    try:
+        if path.suffix != ".gz":
+            return json.loads("".join(open_input(path)))
+        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
+            return json.load(file)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

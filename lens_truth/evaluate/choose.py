@@ -1,0 +1,71 @@
+"""Does a model find the supported answer more likely than the hallucinated one? Multiple choice without generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tqdm import tqdm
+
+from lens_truth.causal import answer_log_probs, encode_answers
+from lens_truth.examples import Example, question_pairs
+from lens_truth.models.batches import length_batches
+from lens_truth.models.prompts import Template
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The answers to one question, ranked."""
+
+    group: str
+    question: str
+    margin: float
+    """Log-probability of the likeliest supported answer minus that of the likeliest hallucinated one (nats)."""
+    margin_per_token: float
+    """The same with every answer's log-probability divided by its number of tokens: longer answers are less likely
+    for no other reason than their length."""
+    mass: float
+    """Share of the supported answers in the probability of all answers (MC2 of TruthfulQA, Lin et al. 2022)."""
+
+
+def choose(
+    model: Any,
+    examples: Sequence[Example],
+    *,
+    template: Template = "plain",
+    batch_size: int = 32,
+    progress: bool = False,
+) -> list[Choice]:
+    """Ranks the answers of every question that has answers of both labels.
+
+    Raises:
+        InputError: if no question has, or an answer is empty or would be cut off.
+    """
+    pairs = question_pairs(examples)
+    encoded = encode_answers(model, examples, template)
+    rows = sorted({row for pair in pairs for side in pair for row in side})
+    log_prob = np.zeros(len(examples))
+    batches = length_batches([len(encoded[row].ids) for row in rows], batch_size)
+    for batch in tqdm(batches, desc="choose", disable=not progress, leave=False):
+        some = [rows[i] for i in batch]
+        with torch.no_grad():
+            log_prob[some] = answer_log_probs(model, [encoded[row] for row in some]).double().cpu().numpy()
+    n_tokens = np.array([e.answer[1] - e.continuation for e in encoded])
+
+    def margin(values: Float[np.ndarray, " N"], pair: tuple[list[int], list[int]]) -> float:
+        return float(values[pair[0]].max() - values[pair[1]].max())
+
+    return [
+        Choice(
+            group=examples[pair[0][0]].group,
+            question=examples[pair[0][0]].question,
+            margin=margin(log_prob, pair),
+            margin_per_token=margin(log_prob / n_tokens, pair),
+            mass=float(np.exp(log_prob[pair[0]] - np.logaddexp.reduce(log_prob[pair[0] + pair[1]])).sum()),
+        )
+        for pair in pairs
+    ]

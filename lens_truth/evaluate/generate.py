@@ -1,0 +1,166 @@
+"""Greedy answers of one model under many gates at once; what prompts have in common is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+
+from lens_truth.errors import InputError
+from lens_truth.evaluate.prefixes import Family, prompt_families
+from lens_truth.evaluate.row_gates import UNGATED, Gates, attach_rows
+from lens_truth.models.batches import length_batches, pad_id, pad_rows, tokenizer_of
+
+_GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+"""Whatever a checkpoint's own generation config says: a penalty on repetition falls on the words of the context."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote."""
+
+    text: str
+    margin: float | None = None
+    """log p(yes) - log p(no) for the first token of the answer, where it was asked for."""
+
+
+def generate(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    n_new: int,
+    batch_size: int,
+    gates: Gates = UNGATED,
+    *,
+    margins: bool = False,
+) -> Iterator[tuple[str, int, Answer]]:
+    """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
+
+    All gates run together, each in rows of its own. The tokens that prompts share (a few-shot instruction, a scene
+    with several questions) go through the model once a gate, and every prompt continues from a copy of their keys and
+    values. Answers are those of one gate and one prompt at a time.
+
+    Args:
+        n_new: the most tokens of an answer.
+        batch_size: the most rows (gates x prompts) of a forward pass.
+        margins: also the log-odds of yes against no.
+
+    Raises:
+        InputError: if gates act at different sites or do not fit the model, or margins are not defined.
+    """
+    runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
+    families = prompt_families(prompts)
+    names = list(gates)
+    for start in range(0, len(names), batch_size):
+        chunk = names[start : start + batch_size]
+        at_once = max(1, batch_size // len(chunk))
+        for some in ([f for f in families if f.length], [f for f in families if not f.length]):
+            for batch in length_batches([family.length for family in some], at_once):
+                yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
+
+
+class _Runner:
+    """What all batches of one call share."""
+
+    def __init__(self, model: Any, n_new: int, gates: Gates, yes_no: tuple[list[int], list[int]] | None) -> None:
+        self._model, self._hf, self._tokenizer = model, model.original_model, tokenizer_of(model)
+        self._n_new, self._yes_no = n_new, yes_no
+        self._gates = gates
+
+    def answers(
+        self, prompts: Sequence[Sequence[int]], families: Sequence[Family], names: Sequence[str], at_once: int
+    ) -> Iterator[tuple[str, int, Answer]]:
+        """Answers to all prompts of some families under some gates."""
+        with torch.no_grad():
+            begun = [prompts[family.rows[0]][: family.length] for family in families for _ in names]
+            ids, mask = pad_rows(begun, self._model, side="right")
+            cache = self._prefill(ids, mask, [*names] * len(families)) if ids.shape[1] else None
+            asked = [(number, row) for number, family in enumerate(families) for row in family.rows]
+            rest = [prompts[row][families[number].length :] for number, row in asked]
+            for batch in length_batches([len(tokens) for tokens in rest], at_once):
+                index = torch.tensor([asked[i][0] * len(names) + g for i in batch for g in range(len(names))])
+                index = index.to(ids.device)
+                tail, tail_mask = pad_rows([rest[i] for i in batch for _ in names], self._model, side="left")
+                said = self._continue(
+                    torch.cat([ids[index], tail], 1),
+                    torch.cat([mask[index], tail_mask], 1),
+                    None if cache is None else _rows_of(cache, index),
+                    [*names] * len(batch),
+                )
+                for i, answer in enumerate(said):
+                    yield names[i % len(names)], asked[batch[i // len(names)]][1], answer
+
+    def _gated(self, names: Sequence[str]) -> AbstractContextManager[Any]:
+        return attach_rows(self._model, [self._gates[name] for name in names])
+
+    def _prefill(self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], names: Sequence[str]) -> DynamicCache:
+        cache = DynamicCache()
+        with self._gated(names):
+            self._hf(ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
+
+    def _continue(
+        self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], cache: DynamicCache | None, names: Sequence[str]
+    ) -> list[Answer]:
+        first = _FirstMargin(*self._yes_no) if self._yes_no else None
+        with self._gated(names):
+            output = self._hf.generate(
+                ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                max_new_tokens=self._n_new,
+                pad_token_id=pad_id(self._model),
+                logits_processor=LogitsProcessorList([first] if first else []),
+                **_GREEDY,
+            )
+        texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
+        margins = first.margins if first else [None] * len(texts)
+        return [Answer(text, margin) for text, margin in zip(texts, margins, strict=True)]
+
+
+def _rows_of(cache: DynamicCache, index: Int[Tensor, " B"]) -> DynamicCache:
+    """A copy of some rows; `generate` writes into the cache that it is given."""
+    copy = DynamicCache()
+    layers: list[Any] = cache.layers
+    for number, layer in enumerate(layers):
+        copy.update(layer.keys[index], layer.values[index], number)
+    return copy
+
+
+class _FirstMargin(LogitsProcessor):
+    """Changes nothing; notes the log-odds of yes against no at the first new token."""
+
+    def __init__(self, yes: list[int], no: list[int]) -> None:
+        self._yes, self._no = yes, no
+        self.margins: list[float | None] = []
+
+    def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        if not self.margins:
+            logits = scores.float()
+            margin = logits[:, self._yes].logsumexp(1) - logits[:, self._no].logsumexp(1)
+            self.margins = [round(value, 4) for value in margin.tolist()]  # batches of other sizes round otherwise
+        return scores
+
+
+def _yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that begin with yes and with no, as a sentence or a word would begin with them.
+
+    Raises:
+        InputError: if the tokenizer begins both with the same token.
+    """
+    yes, no = (
+        {
+            tokenizer.encode(f"{space}{form}", add_special_tokens=False)[0]
+            for space in (" ", "")
+            for form in (word, word.capitalize(), word.upper())
+        }
+        for word in ("yes", "no")
+    )
+    if not (yes - no and no - yes):
+        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
+    return sorted(yes - no), sorted(no - yes)

@@ -1,0 +1,63 @@
+"""HaluEval's judgement: is this answer hallucinated? In TruthProbe's wording and in the original one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lens_truth.errors import InputError
+from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
+from lens_truth.examples import Example
+from lens_truth.models.prompts import Wording
+
+N_NEW = 7
+"""Tokens of a judgement (TruthProbe)."""
+
+_DETECTOR = (  # with the benchmark's own spelling, which models were given in all published runs
+    "You are a huallucination detector. You MUST determine if the provided answer contains hallucination or not for "
+    "the question based on the world knowledge. The answer you provided MUST be Yes or No."
+)
+
+
+def _asked(example: Example) -> str:
+    return f"\n\n#Question#: {example.question}\n#Answer#: {example.answer}"
+
+
+def _with_knowledge(example: Example) -> str:
+    knowledge = f"\n\n#Knowledge:{example.context}" if example.context else ""
+    return f"{_DETECTOR}{knowledge}{_asked(example)}"
+
+
+WITH_KNOWLEDGE = Wording(_with_knowledge, "USER: {content} ASSISTANT:")
+"""TruthProbe's protocol: the knowledge that the answer should rest on is shown, no examples are."""
+
+
+def few_shot(instruction: Path) -> Wording:
+    """HaluEval's own protocol (Li et al. 2023): an instruction with examples before every question, no knowledge.
+
+    Raises:
+        InputError: if the file cannot be read or is empty.
+    """
+    try:
+        text = instruction.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{instruction}: is not a readable UTF-8 text ({error})") from error
+    if not text.strip():
+        raise InputError(f"{instruction}: the instruction is empty")
+    return Wording(lambda example: f"{text}{_asked(example)}\n#Your Judgement#:")
+
+
+def judgement(examples: Sequence[Example], wording: Wording, seed: int) -> Benchmark:
+    """One answer of each question is shown; which one of those it has follows the seed.
+
+    Raises:
+        InputError: if there is no example.
+    """
+    questions: dict[tuple[str, str, str], list[Example]] = {}
+    for example in examples:
+        questions.setdefault((example.group, example.context, example.question), []).append(example)
+    rng = np.random.default_rng([seed, 13])
+    shown = [answers[int(rng.integers(len(answers)))] for answers in questions.values()]
+    return benchmark_of("halueval", "judge", shown, wording, N_NEW)

@@ -1,0 +1,110 @@
+"""POPE: is such a thing in the image? (Li et al. 2023, Evaluating Object Hallucination in Large VL Models)"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import PARSES
+from lens_truth.evaluate.binary import BinaryMetrics, binary_metrics
+from lens_truth.examples import open_input, read_jsonl
+
+
+@dataclass(frozen=True)
+class PopeQuestion:
+    """One question about one image."""
+
+    id: str
+    image: str
+    text: str
+    label: str
+    """`yes` or `no`."""
+
+
+def read_questions(path: Path) -> list[PopeQuestion]:
+    """The questions of one split: JSON lines (or a JSON list, as POPE's A-OKVQA and GQA files are) of objects with
+    `question_id`, `image`, `text` and `label`.
+
+    Raises:
+        InputError: names the file and the first row that is no such object, repeats a question_id, or whose label is
+            neither yes nor no (these are counted).
+    """
+    questions: dict[str, PopeQuestion] = {}
+    wrong: list[str] = []
+    for where, row in _rows(path):
+        id, image, text, label = (_text(row, field, where) for field in ("question_id", "image", "text", "label"))
+        if id in questions:
+            raise InputError(f"{where}: question_id {id} stands there already")
+        questions[id] = PopeQuestion(id, image, text, label.strip().lower())
+        if questions[id].label not in ("yes", "no"):
+            wrong.append(f"question {id} with '{label}'")
+    if not questions:
+        raise InputError(f"{path}: holds no questions")
+    if wrong:
+        raise InputError(f"{path}: {len(wrong)} of {len(questions)} labels are not yes or no (first: {wrong[0]})")
+    return list(questions.values())
+
+
+def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
+    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`.
+
+    Raises:
+        InputError: names the file and counts answers to unknown questions and questions without an answer; also for
+            two answers to one question.
+    """
+    answers: dict[str, str] = {}
+    for where, row in _rows(path):
+        id, answer = _text(row, "question_id", where), _text(row, "answer", where)
+        if id in answers:
+            raise InputError(f"{where}: question {id} is answered already")
+        answers[id] = answer
+    known = {question.id for question in questions}
+    unknown = [id for id in answers if id not in known]
+    missing = [question.id for question in questions if question.id not in answers]
+    faults = []
+    if unknown:
+        faults.append(f"{len(unknown)} of {len(answers)} answers are to unknown questions (first: {unknown[0]})")
+    if missing:
+        faults.append(f"{len(missing)} of {len(known)} questions have no answer (first: {missing[0]})")
+    if faults:
+        raise InputError(f"{path}: {'; '.join(faults)}")
+    return [answers[question.id] for question in questions]
+
+
+def pope_metrics(answers: Sequence[str], labels: Sequence[str]) -> dict[str, BinaryMetrics]:
+    """By POPE's own parser, which reads a yes or a no into every answer, and by the strict one."""
+    return {parse: binary_metrics([PARSES[parse](a) for a in answers], labels) for parse in ("pope", "strict")}
+
+
+def count_duplicates(questions: Sequence[PopeQuestion]) -> int:
+    """How many questions were asked before, about the same image in the same words."""
+    return len(questions) - len({(question.image, question.text) for question in questions})
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, object) of JSON lines or of one JSON list."""
+    lines = open_input(path)
+    if next((line for line in lines if line.strip()), "").lstrip()[:1] != "[":
+        yield from ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
+        return
+    try:
+        rows = json.loads("".join(open_input(path)))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, row {number}: is not a JSON object")
+        yield f"{path}, row {number}", row
+
+
+def _text(row: dict[str, Any], field: str, where: str) -> str:
+    value = row.get(field)
+    if value is None:
+        raise InputError(f"{where}: has no field '{field}'")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(f"{where}: field '{field}' is not text")
+    return str(value)
