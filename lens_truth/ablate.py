@@ -22,7 +22,7 @@ from lens_truth.evaluate.benchmark import Benchmark, Outcome, run_gates
 from lens_truth.evaluate.compare import Comparison, compare, group_interval
 from lens_truth.evaluate.search import Candidate, search_lambda, search_uniform, strength_of, vanilla_accuracy
 from lens_truth.evaluate.side_effects import NeutralText, SideEffect, side_effects
-from lens_truth.gate import HeadGate
+from lens_truth.gate import HeadGate, Norm, Site
 from lens_truth.models.prompts import Template
 from lens_truth.scores import HeadScores
 
@@ -122,6 +122,8 @@ def ablate(
     controls: Sequence[Control] = ("permuted", "uniform"),
     random_trials: int = 0,
     trials: int = 5,
+    fixed: tuple[Norm, float] | None = None,
+    site: Site = "z",
     neutral: Sequence[NeutralText] = (),
     seed: int = 0,
     batch_size: int = 256,
@@ -138,6 +140,8 @@ def ablate(
             another; all of its shape.
         random_trials: draws of TruthProbe's control 1 + U(-1, 1); 0 for none.
         trials: draws of every other control that draws.
+        fixed: normalisation and lambda that were chosen elsewhere, instead of a search.
+        site: where all gates act.
         neutral: texts on which side effects are measured.
         log: answers that are known already, and where new ones are written.
 
@@ -149,7 +153,9 @@ def ablate(
     search: dict[str, tuple[Candidate, ...]] = {}
     for kind, its_scores in scores.items():
         gate_name = _gate_name(kind)
-        best, candidates = search_lambda(model, its_scores, validation, template, progress=progress, **settings)
+        best, candidates = search_lambda(
+            model, its_scores, validation, template, fixed=fixed, site=site, progress=progress, **settings
+        )
         search[gate_name] = tuple(candidates)
         arms.append(_Arm(gate_name, "", (best.gate,), best))
         for control in controls:
@@ -158,11 +164,11 @@ def ablate(
             arms.append(_Arm(control, gate_name, drawn, best))
     shape = (model.cfg.n_layers, model.cfg.n_heads)
     if "uniform" in controls:
-        gain, gains = search_uniform(model, shape, validation, template, progress=progress, **settings)
+        gain, gains = search_uniform(model, shape, validation, template, site=site, progress=progress, **settings)
         search[f"uniform ({TUNED})"] = tuple(gains)
         arms.append(_Arm("uniform", TUNED, (gain.gate,), gain))
     if random_trials:
-        any_gate = HeadGate(torch.ones(shape))  # only its shape matters
+        any_gate = HeadGate(torch.ones(shape), site)  # its values do not matter
         drawn = tuple(control_gate("random", any_gate, _seed(seed, trial)) for trial in range(random_trials))
         arms.append(_Arm("random", "", drawn))
 

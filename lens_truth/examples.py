@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import numpy as np
 
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
+from lens_truth.readers import read_csv, read_jsonl
 
 SUPPORTED, HALLUCINATED = 1, 0
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -105,58 +103,6 @@ def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
     """Examples as JSON lines that `read_examples` reads back unchanged."""
     write_text(Path(path), "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples))
-
-
-def open_input(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file.
-
-    Raises:
-        InputError: if it is missing, not a file, or not UTF-8.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
-            yield from file
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-
-
-def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a comma-separated file with a header row.
-
-    Raises:
-        InputError: for a row with more or fewer fields than the header.
-    """
-    csv.field_size_limit(1 << 28)
-    reader = csv.DictReader(open_input(path))
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(f"{path}, line {reader.line_num}: the row does not have the header's number of fields")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
-
-
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a file of JSON lines; blank lines are passed over.
-
-    Raises:
-        InputError: names the first line that is not a JSON object.
-    """
-    for line, text in enumerate(open_input(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: is not a JSON object")
-        if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
-            raise InputError(f"{path}, line {line}: holds half of a surrogate pair, which is no character")
-        yield line, row
 
 
 def _example(row: dict[str, Any], where: str, number: int) -> Example:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lens_truth.errors import InputError
-from lens_truth.examples import read_csv
 from lens_truth.files import write_text, write_with
+from lens_truth.readers import read_csv, read_json
 
 Map = Float[np.ndarray, "L H"]
 
@@ -214,11 +212,7 @@ def _load_csv(path: Path) -> HeadScores:
 
 
 def _load_retrieval(path: Path) -> HeadScores:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            record = json.load(file)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{path}: is not readable JSON ({error})") from error
+    record = read_json(path)
     if not isinstance(record, dict) or not all(_LAYER_HEAD.fullmatch(key) for key in record):
         raise InputError(f'{path}: is not an object of trials by head, {{"layer-head": [trial, ...]}}')
     heads: dict[tuple[int, int], list[float]] = {}

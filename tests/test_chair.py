@@ -21,6 +21,8 @@ from lens_truth.evaluate.chair import (
     Mention,
     ObjectNames,
     TrueObjects,
+    chair_intervals,
+    object_names,
     objects_in,
     read_synonyms,
     score_captions,
@@ -341,8 +343,9 @@ GOOD = '{"image_id": 1, "caption": "a"}\n'
     [
         ("c.jsonl", "", r"c\.jsonl: holds no captions"),
         ("c.json", "[]", r"c\.json: holds no captions"),
-        ("c.json", "", r"c\.json, line 1: is not JSON"),
-        ("c.json", "{}", r"c\.json: is not a list of captions"),
+        ("c.json", "", r"c\.json: holds no captions"),
+        ("c.json", "{}", "line 1: has no field 'image_id'"),
+        ("c.json", "[{]", "line 1: is not JSON"),
         ("c.json", "[3]", "row 1: is not a JSON object"),
         ("c.jsonl", GOOD + "{", "line 2: is not JSON"),
         ("c.jsonl", GOOD + "[]", "line 2: is not a JSON object"),
@@ -457,3 +460,21 @@ def test_scores_of_models(data: Path, file: str, by_official: tuple[float, ...],
         score = score_captions(captions, objects, names)
         assert score.n == 500 and score.n_without_mention < 10
         assert (score.chair_s, score.chair_i, score.recall, score.precision) == pytest.approx(expected, abs=0.002)
+
+
+def test_intervals_are_over_images() -> None:
+    names = object_names({"cat": "cat", "dog": "dog"})
+    true = TrueObjects("here", {str(i): frozenset({"cat"}) for i in range(40)})
+    captions = [Caption(str(i), "a cat and a dog" if i % 2 else "a cat") for i in range(40)]
+    score = score_captions(captions, true, names)
+    intervals = chair_intervals(score, 0)
+    assert (score.chair_s, score.chair_i, score.recall) == (0.5, pytest.approx(20 / 60), 1.0)
+    assert intervals["recall"] == (1.0, 1.0)
+    for name in ("chair_s", "chair_i", "precision", "length"):
+        low, high = intervals[name]
+        assert low < getattr(score, name) < high
+    assert chair_intervals(score, 0) == intervals
+    again = score_captions(captions * 4, true, names)  # the same captions four times say no more about the images
+    assert chair_intervals(again, 0)["chair_s"] == intervals["chair_s"]
+    nothing = score_captions([Caption("1", "a house")], true, names)
+    assert set(chair_intervals(nothing, 0)) == {"chair_s", "recall", "length"}

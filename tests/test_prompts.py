@@ -10,10 +10,10 @@ import pytest
 from lens_truth.errors import InputError
 from lens_truth.examples import Example
 from lens_truth.models.prompts import (
+    JUDGE,
     default_template,
     encode,
     encode_prompts,
-    JUDGE,
     prompt_of,
     question_text,
 )

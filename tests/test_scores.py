@@ -163,7 +163,7 @@ def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
         ('{"0-0": [1], "1-1": [1]}', "lacks layer 0, head 1 of 2 x 2 heads"),
         ("{}", "holds no heads"),
         (f'{{"0-0": [1], "0-1": [1{"0" * 400}]}}', "a number is too large"),
-        ("{", "is not readable JSON"),
+        ("{", "line 1: is not JSON"),
     ],
 )
 def test_bad_retrieval_files_are_named(tmp_path: Path, content: str, complaint: str) -> None:
@@ -172,5 +172,5 @@ def test_bad_retrieval_files_are_named(tmp_path: Path, content: str, complaint: 
     with pytest.raises(InputError, match=f"bad.json.*{complaint}"):
         HeadScores.load(path)
     (tmp_path / "bad.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:15])
-    with pytest.raises(InputError, match="bad.json.gz: is not readable JSON"):
+    with pytest.raises(InputError, match="bad.json.gz: the gzip file is damaged"):
         HeadScores.load(tmp_path / "bad.json.gz")

@@ -55,6 +55,12 @@ class Config(Compute):
     groups into rows for choosing lambda (--validation-share), and equal parts for the scores and for the test."""
     validation_share: float = 0.2
     """Share of the groups in a file of examples that choose lambda and normalisation."""
+    lam: float | None = None
+    """A lambda that was chosen elsewhere, for scores of one kind, instead of the search on validation."""
+    norm: Literal["center", "minmax", "none"] = "center"
+    """The normalisation that goes with --lam; without it both center and minmax are tried."""
+    site: Literal["z", "block"] = "z"
+    """Where gates act: on heads, or on the paper's blocks of the projected output."""
     random_gate: bool = False
     """Add the paper's control: three trials of 1 + U(-1, 1)."""
     controls: Literal["default", "all"] = "default"
@@ -98,6 +104,8 @@ def run(config: Config) -> None:
     check_out(config.out)
     everything = config.controls == "all"
     wanted_scores = config.scores or (KINDS if everything else KINDS[:2])
+    if config.lam is not None and len(wanted_scores) > 1:
+        raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
     kinds = [wanted for wanted in wanted_scores if wanted in KINDS]
     examples, validation, test = _data(config, bool(kinds))
     neutral = _neutral_texts(config)
@@ -131,6 +139,8 @@ def run(config: Config) -> None:
                 controls=_CONTROLS[config.controls],
                 random_trials=3 if config.random_gate else 0,
                 trials=config.trials,
+                fixed=None if config.lam is None else (config.norm, config.lam),
+                site=config.site,
                 neutral=neutral,
                 seed=config.seed,
                 batch_size=config.batch_size,

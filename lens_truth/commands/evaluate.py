@@ -57,6 +57,8 @@ class Pope(Answering):
     """Questions of one or more splits: JSON lines with question_id, image, text, label."""
     answers: tuple[Path, ...] = ()
     """Answers to each of them, in the same order: JSON lines with question_id, answer."""
+    images: Path | None = None
+    """Instead of --answers: the folder of the images that --model is to be asked about."""
     out: Path = Path("runs/evaluate-pope")
     """Folder for the results."""
 

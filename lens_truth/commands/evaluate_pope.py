@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +23,14 @@ from lens_truth.datasets.zoo import presence_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import PARSES
 from lens_truth.evaluate.compare import group_interval
-from lens_truth.evaluate.pope import PopeQuestion, count_duplicates, pope_metrics, read_answers, read_questions
+from lens_truth.evaluate.pope import (
+    PopeQuestion,
+    count_duplicates,
+    find_images,
+    pope_metrics,
+    read_answers,
+    read_questions,
+)
 from lens_truth.examples import examples_hash
 from lens_truth.files import hash_of
 from lens_truth.runs import Run
@@ -33,7 +41,9 @@ _ZOO_QUESTIONS = 600
 def run_pope(config: Pope) -> None:
     """Scores files of answers if there are any, otherwise asks."""
     clock = Run("evaluate pope", config)
-    if config.questions or config.answers:
+    if config.images is not None:
+        _ask_about_images(config, config.images)
+    elif config.questions or config.answers:
         _score_files(config, clock)
     else:
         _ask_zoo(config, clock)
@@ -52,6 +62,16 @@ def _ask_zoo(config: Pope, clock: Run) -> None:
     print_table(COLUMNS, binary_rows(metrics, results["margin"]))
     warnings = unreadable(metrics["strict"].unparsed)
     finish(config, clock, results, answerer.hashes(examples_hash(benchmark.examples)), warnings, LOG)
+
+
+def _ask_about_images(config: Pope, folder: Path) -> None:
+    """Refuses: models are loaded with their language tower only, and no image reaches them."""
+    if not config.questions or config.answers:
+        raise InputError("--images needs --questions about them, and no --answers")
+    for file in config.questions:
+        find_images(folder, read_questions(file))
+    load_answerer(config)
+    raise InputError(f"{config.model} is a text model, which cannot be shown images; score its answers with --answers")
 
 
 def _score_files(config: Pope, clock: Run) -> None:

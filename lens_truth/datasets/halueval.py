@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lens_truth.errors import InputError
-from lens_truth.examples import HALLUCINATED, SUPPORTED, Example, read_csv, refuse_empty
+from lens_truth.examples import HALLUCINATED, SUPPORTED, Example, refuse_empty
+from lens_truth.readers import read_csv
 
 _FIELDS = ("knowledge", "raw_question", "correct_answer", "hallucinated_answer")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.compare import ratio_interval
-from lens_truth.examples import open_input
+from lens_truth.readers import open_input
 
 OWN_TABLE = Path(__file__).with_name("coco_objects.txt")
 _NO_CLASS = ""

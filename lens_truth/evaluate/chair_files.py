@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
-from lens_truth.examples import open_input, read_jsonl
+from lens_truth.readers import read_json, read_rows
 
 _IMAGE_FILE = re.compile(r"(?:COCO_[a-z]+\d{4}_)?0*(\d+)(?:\.(?:jpe?g|png))?", re.IGNORECASE)
 
@@ -25,7 +21,7 @@ def image_key(image: int | str) -> str:
 
 
 def read_captions(path: Path) -> list[Caption]:
-    """Captions from JSON lines with `image_id` and `caption`, or from a `.json` file with a list of such objects.
+    """Captions from JSON lines (or a JSON list) of objects with `image_id` and `caption`.
 
     An image may have several captions; they stay in the order of the file.
 
@@ -33,26 +29,13 @@ def read_captions(path: Path) -> list[Caption]:
         InputError: for a file that cannot be read or holds no captions, the first row that is no such object, and
             captions that are empty (counted).
     """
-    captions = [_caption(row, f"{path}, {where}", where) for where, row in _caption_rows(path)]
+    captions = [_caption(row, f"{path}, {where}", where) for where, row in read_rows(path)]
     empty = [caption.where for caption in captions if not caption.text.strip()]
     if not captions:
         raise InputError(f"{path}: holds no captions")
     if empty:
         raise InputError(f"{path}: {len(empty)} of {len(captions)} captions are empty (first: {empty[0]})")
     return captions
-
-
-def _caption_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if path.suffix != ".json":
-        yield from ((f"line {line}", row) for line, row in read_jsonl(path))
-        return
-    rows = read_json(path)
-    if not isinstance(rows, list):
-        raise InputError(f"{path}: is not a list of captions")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, row {number}: is not a JSON object")
-        yield f"row {number}", row
 
 
 def _caption(row: dict[str, Any], at: str, where: str) -> Caption:
@@ -101,20 +84,3 @@ def _class_named(name: str, names: ObjectNames) -> str | None:
     if plain in names.classes:
         return plain
     return names.class_of.get(names.forms.get(tuple(tokenize(plain)), "")) or None
-
-
-def read_json(path: Path) -> Any:
-    """The value in a file of JSON, packed with gzip if the name ends in `.gz`."""
-    try:
-        if path.suffix != ".gz":
-            return json.loads("".join(open_input(path)))
-        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
-            return json.load(file)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

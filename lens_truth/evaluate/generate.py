@@ -15,7 +15,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 from lens_truth.errors import InputError
 from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.evaluate.row_gates import UNGATED, Gates, attach_rows
-from lens_truth.models.batches import length_batches, pad_id, pad_rows, tokenizer_of
+from lens_truth.models.batches import check_batch_size, length_batches, pad_id, pad_rows, tokenizer_of
 
 _GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 """Whatever a checkpoint's own generation config says: a penalty on repetition falls on the words of the context."""
@@ -51,8 +51,10 @@ def generate(
         margins: also the log-odds of yes against no.
 
     Raises:
-        InputError: if gates act at different sites or do not fit the model, or margins are not defined.
+        InputError: if gates act at different sites or do not fit the model, margins are not defined, or a batch holds
+            no row.
     """
+    check_batch_size(batch_size)
     runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
     families = prompt_families(prompts)
     names = list(gates)
@@ -143,7 +145,7 @@ class _FirstMargin(LogitsProcessor):
         if not self.margins:
             logits = scores.float()
             margin = logits[:, self._yes].logsumexp(1) - logits[:, self._no].logsumexp(1)
-            self.margins = [round(value, 4) for value in margin.tolist()]  # batches of other sizes round otherwise
+            self.margins = [round(value, 3) for value in margin.tolist()]  # what other batch sizes leave the same
         return scores
 
 

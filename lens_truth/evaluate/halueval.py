@@ -11,6 +11,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 from lens_truth.examples import Example
 from lens_truth.models.prompts import Wording
+from lens_truth.readers import open_input
 
 N_NEW = 7
 """Tokens of a judgement (TruthProbe)."""
@@ -40,10 +41,7 @@ def few_shot(instruction: Path) -> Wording:
     Raises:
         InputError: if the file cannot be read or is empty.
     """
-    try:
-        text = instruction.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{instruction}: is not a readable UTF-8 text ({error})") from error
+    text = "".join(open_input(instruction))
     if not text.strip():
         raise InputError(f"{instruction}: the instruction is empty")
     return Wording(lambda example: f"{text}{_asked(example)}\n#Your Judgement#:")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import PARSES
 from lens_truth.evaluate.binary import BinaryMetrics, binary_metrics
-from lens_truth.examples import open_input, read_jsonl
+from lens_truth.readers import read_rows
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ def read_questions(path: Path) -> list[PopeQuestion]:
     """
     questions: dict[str, PopeQuestion] = {}
     wrong: list[str] = []
-    for where, row in _rows(path):
+    for place, row in read_rows(path):
+        where = f"{path}, {place}"
         id, image, text, label = (_text(row, field, where) for field in ("question_id", "image", "text", "label"))
         if id in questions:
             raise InputError(f"{where}: question_id {id} stands there already")
@@ -57,7 +57,8 @@ def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
             two answers to one question.
     """
     answers: dict[str, str] = {}
-    for where, row in _rows(path):
+    for place, row in read_rows(path):
+        where = f"{path}, {place}"
         id, answer = _text(row, "question_id", where), _text(row, "answer", where)
         if id in answers:
             raise InputError(f"{where}: question {id} is answered already")
@@ -85,20 +86,19 @@ def count_duplicates(questions: Sequence[PopeQuestion]) -> int:
     return len(questions) - len({(question.image, question.text) for question in questions})
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it stands, object) of JSON lines or of one JSON list."""
-    lines = open_input(path)
-    if next((line for line in lines if line.strip()), "").lstrip()[:1] != "[":
-        yield from ((f"{path}, line {number}", row) for number, row in read_jsonl(path))
-        return
-    try:
-        rows = json.loads("".join(open_input(path)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, row {number}: is not a JSON object")
-        yield f"{path}, row {number}", row
+def find_images(folder: Path, questions: Sequence[PopeQuestion]) -> dict[str, Path]:
+    """The file of each image that a question is about.
+
+    Raises:
+        InputError: if the folder is missing, or lacks images (named and counted).
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder of images")
+    images = {question.image: folder / question.image for question in questions}
+    missing = [image for image, path in images.items() if not path.is_file()]
+    if missing:
+        raise InputError(f"{folder}: {len(missing)} of {len(images)} images are not there (first: {missing[0]})")
+    return images
 
 
 def _text(row: dict[str, Any], field: str, where: str) -> str:

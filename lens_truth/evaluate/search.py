@@ -12,7 +12,7 @@ import torch
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.benchmark import Benchmark, run_gates
 from lens_truth.evaluate.row_gates import UNGATED, Gates
-from lens_truth.gate import HeadGate, Norm
+from lens_truth.gate import HeadGate, Norm, Site
 from lens_truth.models.prompts import Template
 from lens_truth.scores import HeadScores
 
@@ -55,22 +55,27 @@ def search_lambda(
     validation: Sequence[Benchmark],
     template: Template,
     *,
+    fixed: tuple[Norm, float] | None = None,
+    site: Site = "z",
     batch_size: int = 256,
     log: AnswerLog | None = None,
     progress: bool = False,
 ) -> tuple[Candidate, list[Candidate]]:
     """The best candidate (of equals the weakest gate, and `center` before `minmax`) and all of them.
 
-    Learned scores are a gate already (lambda 1, no normalisation): the only candidate.
+    A fixed normalisation and lambda are the only candidate; so are those of learned scores, which are a gate already
+    (lambda 1, no normalisation).
     """
-    if scores.kind == "learned":
-        settings: list[tuple[Norm, float]] = [("none", 1.0)]
+    if fixed is not None:
+        settings: list[tuple[Norm, float]] = [fixed]
+    elif scores.kind == "learned":
+        settings = [("none", 1.0)]
     else:
         settings = [
             (norm, strength / spread) for norm in NORMS if (spread := _spread(scores, norm)) for strength in STRENGTHS
         ]
         settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
-    gates = [(HeadGate.from_scores(scores, lam, norm), lam, norm) for norm, lam in settings]
+    gates = [(HeadGate.from_scores(scores, lam, norm, site=site), lam, norm) for norm, lam in settings]
     return _best_of(model, gates, validation, template, batch_size, log, progress)
 
 
@@ -80,13 +85,14 @@ def search_uniform(
     validation: Sequence[Benchmark],
     template: Template,
     *,
+    site: Site = "z",
     batch_size: int = 256,
     log: AnswerLog | None = None,
     progress: bool = False,
 ) -> tuple[Candidate, list[Candidate]]:
     """The best single gain for all heads, and all that were tried: what amplifying attention as a whole achieves,
     without any scores."""
-    gates = [(HeadGate(torch.full(shape, 1 + strength)), strength, "uniform") for strength in STRENGTHS]
+    gates = [(HeadGate(torch.full(shape, 1 + strength), site), strength, "uniform") for strength in STRENGTHS]
     return _best_of(model, gates, validation, template, batch_size, log, progress)
 
 

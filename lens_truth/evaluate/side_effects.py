@@ -16,10 +16,11 @@ from lens_truth.datasets.zoo import text_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.row_gates import Gates, attach_rows
 from lens_truth.gate import HeadGate
-from lens_truth.models.batches import length_batches, pad_rows, tokenizer_of
+from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
+from lens_truth.readers import open_input
 
 _WINDOWS, _WINDOW = 16, 128
-_SCENES = 64
+_SCENES = 32
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,7 @@ def text_file(path: Path) -> NeutralText:
     Raises:
         InputError: if it cannot be read as UTF-8 text or is too short.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not a readable UTF-8 text ({error})") from error
+    text = "".join(open_input(path))
     # Eight characters a token are more than any tokenizer makes of English prose.
     width = 8 * _WINDOW
     if len(text.strip()) < width:
@@ -72,6 +70,7 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     Raises:
         InputError: if a gate does not fit the model.
     """
+    check_batch_size(batch_size)
     tokenizer = tokenizer_of(model)
     rows = [ids[: text.window] for ids in tokenizer(list(text.passages), verbose=False)["input_ids"]]
     names, count = list(gates), 0

@@ -20,10 +20,15 @@ def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     Raises:
         InputError: if the batch size is not positive.
     """
-    if batch_size < 1:
-        raise InputError(f"the batch size is {batch_size}; it must be at least 1")
+    check_batch_size(batch_size)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises an InputError unless a batch holds at least one row."""
+    if batch_size < 1:
+        raise InputError(f"the batch size is {batch_size}; it must be at least 1")
 
 
 def pad_rows(
@@ -38,7 +43,10 @@ def pad_rows(
         ids.append([filler] * gap + [*row] if side == "left" else [*row] + [filler] * gap)
         mask.append([0] * gap + [1] * len(row) if side == "left" else [1] * len(row) + [0] * gap)
     device = device_of(model)
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+    return (
+        torch.tensor(ids, dtype=torch.long, device=device),  # rows may all be empty
+        torch.tensor(mask, dtype=torch.long, device=device),
+    )
 
 
 def pad_id(model: Hooked) -> int:

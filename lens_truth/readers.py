@@ -1,0 +1,105 @@
+"""Text files as rows and values; whatever is wrong with one is said in a sentence that names file and line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lens_truth.errors import InputError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def open_input(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 text file.
+
+    Raises:
+        InputError: if it is missing, not a file, or not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
+            yield from file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of a comma-separated file with a header row.
+
+    Raises:
+        InputError: for a row with more or fewer fields than the header.
+    """
+    csv.field_size_limit(1 << 28)
+    reader = csv.DictReader(open_input(path))
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"{path}, line {reader.line_num}: the row does not have the header's number of fields")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a file of JSON lines; blank lines are passed over.
+
+    Raises:
+        InputError: names the first line that is not a JSON object.
+    """
+    for line, text in enumerate(open_input(path), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {line}: is not a JSON object")
+        if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+            raise InputError(f"{path}, line {line}: holds half of a surrogate pair, which is no character")
+        yield line, row
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects.
+
+    Raises:
+        InputError: names the first row that is no object.
+    """
+    begins = next((line.strip() for line in open_input(path) if line.strip()), "")
+    if not begins.startswith("["):
+        yield from ((f"line {line}", row) for line, row in read_jsonl(path))
+        return
+    for number, row in enumerate(read_json(path), start=1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, row {number}: is not a JSON object")
+        yield f"row {number}", row
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file of JSON, packed with gzip if the name ends in `.gz`.
+
+    Raises:
+        InputError: if it cannot be read, unpacked or parsed.
+    """
+    try:
+        if path.suffix != ".gz":
+            return json.loads("".join(open_input(path)))
+        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
+            return json.load(file)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
