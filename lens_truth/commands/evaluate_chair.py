@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lens_truth.commands.answering import ask, finish, load_answerer
+from lens_truth.commands.answering import Answering, ask, finish, load_answerer
 from lens_truth.commands.common import LOG, number, print_table
-from lens_truth.commands.evaluate import Chair
-from lens_truth.datasets.world import THINGS
-from lens_truth.datasets.zoo import text_examples
 from lens_truth.errors import InputError
-from lens_truth.evaluate.chair import (
-    Caption,
-    ChairScore,
-    ObjectNames,
-    TrueObjects,
-    chair_intervals,
-    object_names,
-    read_synonyms,
-    score_captions,
-)
-from lens_truth.evaluate.chair_files import read_captions, read_objects
-from lens_truth.examples import examples_hash
-from lens_truth.files import hash_of, write_text
 from lens_truth.runs import Run
+
+if TYPE_CHECKING:
+    from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects
 
 _SCENES = 200
 _SUMMARY_TOKENS = 48
 _MEASURES = ("chair_s", "chair_i", "recall", "precision", "length")
 
 
+@dataclass(frozen=True)
+class Chair(Answering):
+    """CHAIR: captions that exist already (--captions with --objects), or a model's summaries of the zoo's scenes."""
+
+    model: str = "zoo:llama-base"
+    """A Hugging Face id, a folder, or zoo:NAME."""
+    captions: Path | None = None
+    """JSON lines with image_id, caption."""
+    objects: Path | None = None
+    """What is in each image: .json or .json.gz, image id -> names."""
+    synonyms: Path | None = None
+    """The official list of synonyms (a class a line, names separated by commas) instead of our own."""
+    out: Path = Path("runs/evaluate-chair")
+    """Folder for the results."""
+
+
 def run_chair(config: Chair) -> None:
     """Scores captions and writes what each of them mentions."""
+    from lens_truth.evaluate.chair import chair_intervals, read_synonyms, score_captions
+    from lens_truth.evaluate.chair_files import read_captions, read_objects
+    from lens_truth.files import hash_of, write_text
+
     clock = Run("evaluate chair", config)
     if (config.captions is None) != (config.objects is None):
         raise InputError("--captions and --objects belong together: what was said of each image, and what is in it")
@@ -73,7 +82,11 @@ def run_chair(config: Chair) -> None:
 
 def _zoo_summaries(config: Chair) -> tuple[list[Caption], TrueObjects, ObjectNames, dict[str, str]]:
     """A model restates scenes that it was told; what is in them is known."""
-    from lens_truth.evaluate.benchmark import benchmark_of  # heavy, and not needed to score files
+    from lens_truth.datasets.world import THINGS
+    from lens_truth.datasets.zoo import text_examples
+    from lens_truth.evaluate.benchmark import benchmark_of
+    from lens_truth.evaluate.chair import Caption, TrueObjects, object_names
+    from lens_truth.examples import examples_hash
     from lens_truth.models.prompts import Wording
 
     summary = Wording(lambda example: f"Context:\n{example.context}\n\nSummary:")

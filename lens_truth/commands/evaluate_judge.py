@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lens_truth.commands.answering import (
     COLUMNS,
+    Answering,
     ask,
     binary_rows,
     finish,
@@ -17,40 +17,79 @@ from lens_truth.commands.answering import (
     unreadable,
 )
 from lens_truth.commands.common import LOG, number, on_terminal, print_table
-from lens_truth.commands.evaluate import Choose, HaluEval, Judge
-from lens_truth.datasets import describe, load_examples
-from lens_truth.evaluate.answers import PARSES
-from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
-from lens_truth.evaluate.binary import binary_metrics
-from lens_truth.evaluate.choose import choose
-from lens_truth.evaluate.compare import group_interval
-from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
-from lens_truth.examples import Example, examples_hash
 from lens_truth.runs import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lens_truth.evaluate.benchmark import Benchmark
+
+
+@dataclass(frozen=True)
+class Judge(Answering):
+    """Is this answer hallucinated? Asked of a model for every row of a data set."""
+
+    data: str = "zoo:text/test"
+    """zoo:text, zoo:conflict, halueval:FILE, or a .jsonl or .csv file of examples."""
+    out: Path = Path("runs/evaluate-judge")
+    """Folder for the results."""
+
+
+@dataclass(frozen=True)
+class Choose(Answering):
+    """Is the supported answer more likely than the hallucinated one? By log-likelihood, without generation."""
+
+    data: str = "zoo:text/test"
+    """zoo:text, zoo:conflict, halueval:FILE, or a .jsonl or .csv file of examples."""
+    batch_size: int = 32
+    """Rows a forward pass."""
+    out: Path = Path("runs/evaluate-choose")
+    """Folder for the results."""
+
+
+@dataclass(frozen=True)
+class HaluEval(Answering):
+    """HaluEval: one answer of each pair is judged, with knowledge (TruthProbe) or few-shot without (--instruction)."""
+
+    data: str = "zoo:text/test"
+    """halueval:FILE, or other examples in pairs."""
+    instruction: Path | None = None
+    """HaluEval's instruction with its examples: the original protocol, which shows no knowledge."""
+    out: Path = Path("runs/evaluate-halueval")
+    """Folder for the results."""
 
 
 def run_judge(config: Judge) -> None:
     """Every row is judged."""
+    from lens_truth.datasets import load_examples
+    from lens_truth.evaluate.benchmark import benchmark_of
+
     clock = Run("evaluate judge", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
-    _judge(config, clock, benchmark_of("judge", "judge", examples), ("strict", "truthprobe", "halueval"), examples)
+    _judge(config, clock, benchmark_of("judge", "judge", examples), ("strict", "truthprobe", "halueval"))
 
 
 def run_halueval(config: HaluEval) -> None:
     """One answer of each pair is judged, in one of the two published protocols."""
+    from lens_truth.datasets import load_examples
+    from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
+
     clock = Run("evaluate halueval", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
     wording = few_shot(config.instruction) if config.instruction else WITH_KNOWLEDGE
     parses = ("halueval", "truthprobe", "strict") if config.instruction else ("truthprobe", "halueval", "strict")
-    _judge(config, clock, judgement(examples, wording, config.seed), parses, examples)
+    _judge(config, clock, judgement(examples, wording, config.seed), parses)
 
 
-def _judge(
-    config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: Sequence[str], examples: Sequence[Example]
-) -> None:
+def _judge(config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: Sequence[str]) -> None:
     """The first parse is the one that the protocol reports."""
+    from lens_truth.datasets import describe
+    from lens_truth.evaluate.answers import PARSES
+    from lens_truth.evaluate.binary import binary_metrics
+    from lens_truth.examples import examples_hash
+
     answerer = load_answerer(config)
-    print(f"{config.model} judges {len(benchmark.examples)} answers ({config.data}: {describe(examples)})")
+    print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
     outcome = ask(config, answerer, benchmark, margins=True)
     metrics = {parse: binary_metrics([PARSES[parse](t) for t in outcome.texts], benchmark.wanted) for parse in parses}
     results = headline(metrics, parses[0], outcome, benchmark.wanted, config.seed)
@@ -62,6 +101,13 @@ def _judge(
 
 def run_choose(config: Choose) -> None:
     """The answers to each question are ranked by their log-probability."""
+    import numpy as np
+
+    from lens_truth.datasets import describe, load_examples
+    from lens_truth.evaluate.choose import choose
+    from lens_truth.evaluate.compare import group_interval
+    from lens_truth.examples import examples_hash
+
     clock = Run("evaluate choose", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
     answerer = load_answerer(config)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lens_truth.commands.answering import (
     COLUMNS,
+    Answering,
     ask,
     binary_rows,
     cells,
@@ -18,24 +18,27 @@ from lens_truth.commands.answering import (
     unreadable,
 )
 from lens_truth.commands.common import LOG, print_table
-from lens_truth.commands.evaluate import Pope
-from lens_truth.datasets.zoo import presence_examples
 from lens_truth.errors import InputError
-from lens_truth.evaluate.answers import PARSES
-from lens_truth.evaluate.compare import group_interval
-from lens_truth.evaluate.pope import (
-    PopeQuestion,
-    count_duplicates,
-    find_images,
-    pope_metrics,
-    read_answers,
-    read_questions,
-)
-from lens_truth.examples import examples_hash
-from lens_truth.files import hash_of
 from lens_truth.runs import Run
 
+if TYPE_CHECKING:
+    from lens_truth.evaluate.pope import PopeQuestion
+
 _ZOO_QUESTIONS = 600
+
+
+@dataclass(frozen=True)
+class Pope(Answering):
+    """POPE: answers that exist already (--questions with --answers), or a model asked about the zoo's scenes."""
+
+    questions: tuple[Path, ...] = ()
+    """Questions of one or more splits: JSON lines with question_id, image, text, label."""
+    answers: tuple[Path, ...] = ()
+    """Answers to each of them, in the same order: JSON lines with question_id, answer."""
+    images: Path | None = None
+    """Instead of --answers: the folder of the images that --model is to be asked about."""
+    out: Path = Path("runs/evaluate-pope")
+    """Folder for the results."""
 
 
 def run_pope(config: Pope) -> None:
@@ -50,7 +53,10 @@ def run_pope(config: Pope) -> None:
 
 
 def _ask_zoo(config: Pope, clock: Run) -> None:
-    from lens_truth.evaluate.benchmark import benchmark_of  # heavy, and not needed to score files
+    from lens_truth.datasets.zoo import presence_examples
+    from lens_truth.evaluate.benchmark import benchmark_of
+    from lens_truth.evaluate.pope import pope_metrics
+    from lens_truth.examples import examples_hash
 
     examples = presence_examples("test", 2 * (config.limit or _ZOO_QUESTIONS), config.seed)
     benchmark = benchmark_of("presence", "yes-no", examples)
@@ -66,6 +72,8 @@ def _ask_zoo(config: Pope, clock: Run) -> None:
 
 def _ask_about_images(config: Pope, folder: Path) -> None:
     """Refuses: models are loaded with their language tower only, and no image reaches them."""
+    from lens_truth.evaluate.pope import find_images, read_questions
+
     if not config.questions or config.answers:
         raise InputError("--images needs --questions about them, and no --answers")
     for file in config.questions:
@@ -75,6 +83,13 @@ def _ask_about_images(config: Pope, folder: Path) -> None:
 
 
 def _score_files(config: Pope, clock: Run) -> None:
+    import numpy as np
+
+    from lens_truth.evaluate.answers import PARSES
+    from lens_truth.evaluate.compare import group_interval
+    from lens_truth.evaluate.pope import count_duplicates, pope_metrics, read_answers, read_questions
+    from lens_truth.files import hash_of
+
     if len(config.questions) != len(config.answers):
         raise InputError(
             f"--questions names {len(config.questions)} files and --answers {len(config.answers)}; each split has one "
