@@ -14,6 +14,7 @@ from typing import Any
 from lens_truth.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def open_input(path: Path) -> Iterator[str]:
@@ -68,6 +69,11 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield line, row
 
 
+def read_text(path: Path) -> str:
+    """A text file with line ends as Python has them, whatever system wrote it."""
+    return "".join(open_input(path)).replace("\r\n", "\n")
+
+
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects.
 
@@ -88,13 +94,26 @@ def read_json(path: Path) -> Any:
     """The value in a file of JSON, packed with gzip if the name ends in `.gz`.
 
     Raises:
-        InputError: if it cannot be read, unpacked or parsed.
+        InputError: if it cannot be read, unpacked or parsed, or an object has a name twice.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+            raise InputError(f"{path}: '{twice}' stands there twice")
+        return found
+
     try:
-        if path.suffix != ".gz":
-            return json.loads("".join(open_input(path)))
-        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
-            return json.load(file)
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8-sig") as file:
+                text = file.read()
+        else:
+            text = "".join(open_input(path))
+        value = json.loads(text, object_pairs_hook=once)
+        if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+            raise InputError(f"{path}: holds half of a surrogate pair, which is no character")
+        return value
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
     except UnicodeDecodeError as error:

@@ -476,5 +476,8 @@ def test_intervals_are_over_images() -> None:
     assert chair_intervals(score, 0) == intervals
     again = score_captions(captions * 4, true, names)  # the same captions four times say no more about the images
     assert chair_intervals(again, 0)["chair_s"] == intervals["chair_s"]
+    few = [Caption(str(i), "a cat" if i == 7 else "a house") for i in range(12)]  # many draws mention nothing
+    low, high = chair_intervals(score_captions(few, true, names), 0)["chair_i"]
+    assert (low, high) == (0, 0)
     nothing = score_captions([Caption("1", "a house")], true, names)
     assert set(chair_intervals(nothing, 0)) == {"chair_s", "recall", "length"}

@@ -72,6 +72,7 @@ def test_published_answers_to_pope(data: Path, capsys: pytest.CaptureFixture[str
     both = ("--questions", *questions, "--answers", *answers, "--out", tmp_path / "both")
     assert run(capsys, "evaluate", "pope", *both)[0] == 0
     results = results_of(tmp_path / "both")["results"]
+    assert results["duplicates"] > 1000 and {s["duplicates"] for s in results["splits"].values()} == {0}
     assert results["n"] == 5910 and len(results["splits"]) == 2
     by_split = [split["pope"] for split in results["splits"].values()]
     pooled = sum(split["accuracy"] * split["n"] for split in by_split) / 5910
@@ -101,7 +102,7 @@ def test_answers_that_exist(capsys: pytest.CaptureFixture[str], files: dict[str,
     results = record["results"]
     assert code == 0 and results["accuracy"] == pytest.approx(5 / 6) and results["unparsed"] == pytest.approx(1 / 6)
     assert (results["recall"], results["duplicates"], results["parses"]["strict"]["yes_ratio"]) == (None, 1, 0)
-    assert any("1 of 6 questions repeat another" in warning for warning in record["warnings"])
+    assert any("q: 1 questions repeat another" in warning for warning in record["warnings"])
     assert "17% of the answers begin with neither yes nor no" in said
 
 
@@ -132,8 +133,15 @@ def test_judging_and_choosing_own_data(capsys: pytest.CaptureFixture[str], tmp_p
     assert results_of(tmp_path / "j")["results"] == results
     assert said_in(tmp_path / "j" / "answers.jsonl") == said_before
 
-    code, _, _ = run(capsys, "evaluate", "choose", "--data", data, "--out", tmp_path / "c")
+    choose = ("evaluate", "choose", "--data", data, "--out", tmp_path / "c")
+    code, _, _ = run(capsys, *choose)
     results = results_of(tmp_path / "c")["results"]
+    answers = (tmp_path / "c" / "answers.jsonl").read_text()
+    assert len(answers.splitlines()) == 80
+    (tmp_path / "c" / "answers.jsonl").write_text(answers[: len(answers) // 2])
+    assert run(capsys, *choose)[0] == 0
+    again = results_of(tmp_path / "c")["results"]
+    assert again["accuracy"] == results["accuracy"] and again["margin"] == pytest.approx(results["margin"], abs=1e-5)
     assert code == 0 and results["n"] == 40 and results["accuracy"] > 0.9 and 0.5 < results["mass"] <= 1
 
 
@@ -195,6 +203,12 @@ BAD = [
     (("judge", "--limit", "20", "--scores", "good.npy", "--lam", "1"), "3 layers x 4 heads, the model 6 x 8"),
     (("choose", "--data", "right.jsonl"), "no question has both a supported and a hallucinated answer"),
     (("judge", "--limit", "20", "--batch-size", "0"), "the batch size is 0"),
+    (("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--limit", "0"), "the limit is 0"),
+    (("chair", "--captions", "c.jsonl", "--objects", "twice.json"), "twice.json: '1' stands there twice"),
+    (("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--lam", "1"), "--scores and --lam gate a model"),
+    (("chair", "--synonyms", "no.txt"), "--synonyms goes with --captions and --objects"),
+    (("chair", "--captions", "half.json", "--objects", "objects.json"), "half of a surrogate pair"),
+    (("pope", "--questions", "q.json", "--answers", "a.jsonl", "--limit", "1"), "--limit is for questions"),
 ]
 
 
@@ -209,6 +223,8 @@ def test_bad_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     flat_scores(tmp_path)
+    (tmp_path / "twice.json").write_text('{"1": ["dog"], "2": ["cat"], "1": ["cat"]}')
+    (tmp_path / "half.json").write_text('[{"image_id": "\\ud800", "caption": "A dog."}]')
     (tmp_path / "few.json").write_text(json.dumps({"1": ["dog"]}))
     lines(tmp_path / "empty.jsonl", [*CAPTIONS, {"image_id": 3, "caption": " "}])
     write_examples(tmp_path / "right.jsonl", [e for e in load_examples("zoo:text", limit=8) if e.label])
@@ -273,6 +289,8 @@ def test_scores_from_files_leave_all_other_rows_for_the_test(
     assert run(capsys, "ablate", *flags, "--validation-share", "0.25", "--out", tmp_path / "out")[0] == 0
     rows = results_of(tmp_path / "out")["results"]["rows"]
     assert {row["n"] for row in rows if row["benchmark"] == "judgement"} == {60}
+    code, _, err = run(capsys, "ablate", *flags, "--norm", "center", "--out", tmp_path / "no")
+    assert code == 2 and "--norm goes with --lam" in err
     code, _, err = run(capsys, "ablate", *flags, "--validation-share", "1", "--out", tmp_path / "no")
     assert code == 2 and "--validation-share is 1.0; it must lie between 0 and 1" in err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from itertools import combinations
 from pathlib import Path
@@ -126,6 +127,37 @@ def test_every_family_of_models(family: str, tokenizer: Any) -> None:
             assert [together[name, i] for i in range(len(prompts))] == one_at_a_time(model, prompts, gate, 6)
 
 
+@pytest.mark.parametrize("window", [8, 24, 200])
+@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
+def test_sliding_windows(kind: str, window: int, tokenizer: Any) -> None:
+    """Padding between a shared beginning and what follows it must not count as context."""
+    more = {"use_sliding_window": True, "max_window_layers": 0} if kind == "qwen2" else {}
+    model = load(build(kind, len(tokenizer), sliding_window=window, **more), tokenizer=tokenizer)
+    draw = torch.Generator().manual_seed(2)
+    scenes = [torch.randint(3, 200, (n,), generator=draw).tolist() for n in (30, 12, 21)]
+    ends = [torch.randint(3, 200, (n,), generator=draw).tolist() for n in (2, 7, 4)]
+    prompts = [[1, *scene, *end] for scene in scenes for end in ends]
+    gates = gates_for(model, 2)
+    together = {(n, i): a.text for n, i, a in generate(model, prompts, 5, 64, gates)}
+    for name, gate in gates.items():
+        assert [together[name, i] for i in range(len(prompts))] == one_at_a_time(model, prompts, gate, 5)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"use_cache": False}, {"cache_implementation": "static"}, {"suppress_tokens": list(range(300))}]
+)
+def test_a_checkpoints_generation_config_does_not_count(settings: dict[str, Any], tokenizer: Any) -> None:
+    hf = build("llama", len(tokenizer))
+    model = load(hf, tokenizer=tokenizer)
+    prompts = [[1, 5, 6, 7, 8, n, n + 1] for n in (9, 30, 50)] + [[1, 4]]
+    gates = gates_for(model, 1)
+    plain = {(n, i): a for n, i, a in generate(model, prompts, 6, 8, gates)}
+    hf.generation_config.update(**settings)
+    changed = load(hf, tokenizer=tokenizer)
+    assert {(n, i): a for n, i, a in generate(changed, prompts, 6, 8, gates)} == plain
+    assert all(getattr(changed.original_model.generation_config, k) == v for k, v in settings.items())
+
+
 def test_margins_are_log_odds_of_the_first_token(zoo: Any) -> None:
     model = zoo("llama-chat")
     prompts = zoo_prompts(model, "chat")[:6]
@@ -164,7 +196,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
             yield item
 
     monkeypatch.setattr(benchmarks, "generate", killed)
-    with pytest.raises(KeyboardInterrupt), AnswerLog(path, "w") as log:
+    with pytest.raises(KeyboardInterrupt), AnswerLog(path, model, "m") as log:
         run_gates(model, benchmark, "plain", gates, batch_size=8, log=log)
     assert len(path.read_text().splitlines()) == 25
     with path.open("a") as file:
@@ -178,7 +210,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(benchmarks, "generate", counted)
     for rest in (60 - 25, 0):
-        with AnswerLog(path, "w") as log:
+        with AnswerLog(path, model, "m") as log:
             resumed = run_gates(model, benchmark, "plain", gates, batch_size=8, log=log)
         assert all(resumed[name].texts == whole[name].texts for name in gates)
         assert rest <= asked[-1] <= 60 and (rest or not asked[-1])
@@ -187,16 +219,19 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
     assert {row["gate"] for row in rows} == set(gates)
     assert {row["id"] for row in rows} == {e.id for e in benchmark.examples}
 
-    with AnswerLog(path, "other weights") as log:  # an answer of another model is no answer
+    other = copy.copy(model.original_model.config)
+    other.rms_norm_eps = 0.5  # the same weights, another model
+    monkeypatch.setattr(model.original_model, "config", other)
+    with AnswerLog(path, model, "m") as log:
         run_gates(model, benchmark, "plain", {"vanilla": None}, batch_size=8, log=log)
     assert asked[-1] == 20
 
 
-def test_a_damaged_log_is_named(tmp_path: Path) -> None:
+def test_a_damaged_log_is_named(tiny: Any, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"key": "a", "answer": "x", "margin": null}\n{"answer": 3}\n')
     with pytest.raises(InputError, match=r"answers\.jsonl, line 2: is not an answer"):
-        AnswerLog(path, "w")
+        AnswerLog(path, tiny, "m")
 
 
 def test_a_gate_attached_around_a_run_counts(zoo: Any) -> None:

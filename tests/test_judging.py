@@ -127,6 +127,13 @@ def test_pope_files(tmp_path: Path) -> None:
     assert count_duplicates(read_questions(lines(tmp_path / "d.json", QUESTIONS + again))) == 1
 
 
+def test_ids_as_libraries_write_them(tmp_path: Path) -> None:
+    rows = [{**row, "question_id": float(row["question_id"]), "label": row["label"].upper()} for row in QUESTIONS]
+    questions = read_questions(lines(tmp_path / "q.json", rows))
+    answers = lines(tmp_path / "a.jsonl", [{**row, "question_id": str(row["question_id"])} for row in ANSWERS])
+    assert len(read_answers(answers, questions)) == 4 and questions[0].label == "yes"
+
+
 @pytest.mark.parametrize(
     ("questions", "answers", "complaint"),
     [

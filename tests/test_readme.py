@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from lens_truth.cli import COMMANDS
+from lens_truth.evaluate.chair import Caption, read_synonyms, score_captions
+from lens_truth.evaluate.chair_files import read_objects
 from lens_truth.inherit import inherit
 from lens_truth.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
@@ -78,3 +81,19 @@ def test_published_table(data: Path, name: str) -> None:
     assert null == pytest.approx(c.null_within_layer[0, 1], abs=0.012)
     for row in (line for line in README.read_text().splitlines() if line.startswith("|") and f" {name} |" in line):
         assert row.split("|")[2:4] == [f" {cell} " for cell in said[2:4]]
+
+
+@pytest.mark.published
+def test_chair_table(data: Path) -> None:
+    """The rows of README.md on captions that were published with their scores."""
+    published = json.loads((data / "chair" / "captions" / "published_chair_output.json").read_text())
+    captions = [Caption(str(row["image_id"]), row["caption"]) for row in published["sentences"]]
+    overall = published["overall_metrics"]
+    found = {"as published": [overall["CHAIRs"], overall["CHAIRi"], overall["Recall"], 100 * overall["Len"]]}
+    for name, file in (("ours, official list", data / "chair" / "synonyms.txt"), ("ours, own table", None)):
+        names = read_synonyms(file)
+        objects = read_objects(data / "chair" / "coco2014_trainval_chair_objects.json.gz", names)
+        score = score_captions(captions, objects, names)
+        found[name] = [score.chair_s, score.chair_i or 0, score.recall or 0, score.length]
+    for name, figures in found.items():
+        assert [float(cell) for cell in cells(README, name)[1:]] == pytest.approx(figures, abs=0.00051)

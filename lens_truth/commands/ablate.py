@@ -26,9 +26,9 @@ from lens_truth.commands.common import (
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from lens_truth.ablate import Ablation, Row
+    from lens_truth.ablate import Ablation
     from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.side_effects import NeutralText
     from lens_truth.examples import Example
@@ -57,8 +57,8 @@ class Config(Compute):
     """Share of the groups in a file of examples that choose lambda and normalisation."""
     lam: float | None = None
     """A lambda that was chosen elsewhere, for scores of one kind, instead of the search on validation."""
-    norm: Literal["center", "minmax", "none"] = "center"
-    """The normalisation that goes with --lam; without it both center and minmax are tried."""
+    norm: Literal["center", "minmax", "none"] | None = None
+    """The normalisation that goes with --lam (center by default); without --lam both center and minmax are tried."""
     site: Literal["z", "block"] = "z"
     """Where gates act: on heads, or on the paper's blocks of the projected output."""
     random_gate: bool = False
@@ -84,7 +84,7 @@ class Config(Compute):
 def run(config: Config) -> None:
     """Scores, gates, controls, table."""
     from lens_truth.ablate import ablate
-    from lens_truth.datasets import describe
+    from lens_truth.datasets import describe, load_examples
     from lens_truth.evaluate.answer_log import AnswerLog
     from lens_truth.examples import examples_hash
     from lens_truth.files import hash_of, write_text
@@ -106,15 +106,19 @@ def run(config: Config) -> None:
     wanted_scores = config.scores or (KINDS if everything else KINDS[:2])
     if config.lam is not None and len(wanted_scores) > 1:
         raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
+    if config.norm is not None and config.lam is None:
+        raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
     kinds = [wanted for wanted in wanted_scores if wanted in KINDS]
-    examples, validation, test = _data(config, bool(kinds))
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    to_score, validation, test = _parts(config, examples, bool(kinds))
     neutral = _neutral_texts(config)
     source = config.scores_from or config.model[0]
     base = load_model(source, config)
-    print(f"scores from {source} on {config.data}: {describe(examples)}")
+    if kinds:
+        print(f"{', '.join(kinds)} scores from {source} on {config.data}: {describe(to_score)}")
     scores: dict[str, HeadScores] = {}
     for wanted in wanted_scores:
-        made = scores_by_kind(wanted, base, examples, config) if wanted in KINDS else HeadScores.load(wanted)
+        made = scores_by_kind(wanted, base, to_score, config) if wanted in KINDS else HeadScores.load(wanted)
         if made.kind in scores:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         scores[made.kind] = made
@@ -126,9 +130,9 @@ def run(config: Config) -> None:
         model = base if name == source else load_model(name, config)
         hashes[name] = weights_hash(model)
         own_kinds = kinds if everything and name != source else []
-        own = {f"own {kind}": scores_by_kind(kind, model, examples, config) for kind in own_kinds}
+        own = {f"own {kind}": scores_by_kind(kind, model, to_score, config) for kind in own_kinds}
         files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
-        with AnswerLog(config.out / LOG, f"{hashes[name]} {config.dtype}") as log:
+        with AnswerLog(config.out / LOG, model, name) as log:
             ablations[name] = ablate(
                 model,
                 {**scores, **own},
@@ -139,7 +143,7 @@ def run(config: Config) -> None:
                 controls=_CONTROLS[config.controls],
                 random_trials=3 if config.random_gate else 0,
                 trials=config.trials,
-                fixed=None if config.lam is None else (config.norm, config.lam),
+                fixed=None if config.lam is None else (config.norm or "center", config.lam),
                 site=config.site,
                 neutral=neutral,
                 seed=config.seed,
@@ -152,7 +156,7 @@ def run(config: Config) -> None:
     effects = [effect for ablation in ablations.values() for effect in ablation.side_effects]
     sentences = verdicts(rows, test[0].name)
     table = markdown_table(rows)
-    warnings = _warnings(rows, test[0].name)
+    warnings = _warnings(ablations, test[0].name)
     for file, made in files.items():
         made.save(config.out / file)
     text = (
@@ -185,17 +189,27 @@ def run(config: Config) -> None:
     result_files(config.out, "table.md", "ablation.png", "search.png", "result.json", LOG, *files)
 
 
-def _warnings(rows: Sequence[Row], benchmark: str) -> list[str]:
+def _warnings(ablations: Mapping[str, Ablation], benchmark: str) -> list[str]:
+    rows = [row for ablation in ablations.values() for row in ablation.rows]
     warnings = [
         f"{row.model}, {row.gate}: {row.negative_gates} gates are negative, so those heads are inverted"
         for row in rows
         if row.benchmark == benchmark and row.negative_gates and row.gate != "random" and not row.of
     ]
-    return warnings + [
+    warnings += [
         f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
         for row in rows
         if row.unparsed > 0.05 and row.gate != "random"
     ]
+    for model, ablation in ablations.items():
+        vanilla = sum(ablation.validation_vanilla.values()) / len(ablation.validation_vanilla)
+        best = {gate: max(c.objective for c in candidates) for gate, candidates in ablation.search.items()}
+        warnings += [
+            f"{model}, {gate}: on validation no lambda does better than no gate ({found:.3f} against {vanilla:.3f})"
+            for gate, found in best.items()
+            if found <= vanilla
+        ]
+    return warnings
 
 
 def _neutral_texts(config: Config) -> list[NeutralText]:
@@ -209,22 +223,23 @@ def _neutral_texts(config: Config) -> list[NeutralText]:
     return [zoo_text(config.seed), *([text_file(file)] if file else [])]
 
 
-def _data(config: Config, scored: bool) -> tuple[list[Example], list[Benchmark], list[Benchmark]]:
-    """Examples for scores (none are kept back if all scores come from files), validation benchmarks and test
-    benchmarks, no group in two of them."""
-    from lens_truth.datasets import load_examples
+def _parts(
+    config: Config, examples: list[Example], scored: bool
+) -> tuple[list[Example], list[Benchmark], list[Benchmark]]:
+    """Examples for scores (none if all scores come from files), validation benchmarks and test benchmarks, no group in
+    two of them."""
     from lens_truth.evaluate.benchmark import benchmark_of, zoo_benchmarks
     from lens_truth.examples import split_groups
 
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
     if config.data.startswith("zoo:"):
         validation = zoo_benchmarks("validation", config.questions // 2, config.seed)
-        return examples, validation, zoo_benchmarks("test", config.questions, config.seed)
+        chosen_on = [b for b in validation if b.name != "closed-book"]  # its few questions are all in the test
+        return examples, chosen_on, zoo_benchmarks("test", config.questions, config.seed)
     rest = 1 - config.validation_share
     shares = (config.validation_share, rest / 2, rest / 2) if scored else (config.validation_share, rest)
-    choose, *fit, judge = split_groups(examples, shares, config.seed)
+    choose, *to_score, judge = split_groups(examples, shares, config.seed)
 
     def benchmarks(rows: list[Example]) -> list[Benchmark]:
         return [benchmark_of("open", "answer", rows), benchmark_of("judgement", "judge", rows)]
 
-    return fit[0] if fit else choose, benchmarks(choose), benchmarks(judge)
+    return to_score[0] if to_score else [], benchmarks(choose), benchmarks(judge)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +11,8 @@ from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
 
+    from lens_truth.evaluate.answer_log import AnswerLog
     from lens_truth.evaluate.benchmark import Benchmark, Outcome
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.gate import HeadGate
@@ -57,11 +56,28 @@ class Answerer:
     template: Template
     weights: str
 
-    def gated(self) -> AbstractContextManager[Any]:
-        return self.gate.attach(self.model) if self.gate else nullcontext()
+    @property
+    def gate_name(self) -> str:
+        return "gate" if self.gate else "vanilla"
+
+    @property
+    def gates(self) -> dict[str, HeadGate | None]:
+        return {self.gate_name: self.gate}
+
+    def log(self, config: Answering) -> AnswerLog:
+        """Answers of earlier runs, to which new ones are added."""
+        from lens_truth.evaluate.answer_log import AnswerLog
+
+        return AnswerLog(config.out / LOG, self.model, config.model)
 
     def hashes(self, data: str) -> dict[str, str]:
         return {"weights": self.weights, "examples": data}
+
+
+def check_files_only(config: Answering) -> None:
+    """Raises an InputError if a flag asks for a model to be gated although only files are scored."""
+    if config.scores is not None or config.lam is not None:
+        raise InputError("--scores and --lam gate a model; what was written already cannot be gated")
 
 
 def load_answerer(config: Answering) -> Answerer:
@@ -88,23 +104,21 @@ def load_answerer(config: Answering) -> Answerer:
     return Answerer(model, gate, template, weights_hash(model))
 
 
-def ask(config: Answering, answerer: Answerer, benchmark: Benchmark, *, margins: bool) -> Outcome:
-    """The model's answers; what answers.jsonl holds from an earlier run is not asked again."""
-    from lens_truth.evaluate.answer_log import AnswerLog
+def ask(config: Answering, answerer: Answerer, benchmark: Benchmark) -> Outcome:
+    """The model's answers and margins; what answers.jsonl holds from an earlier run is not asked again."""
     from lens_truth.evaluate.benchmark import run_gates
 
-    name = "gate" if answerer.gate else "vanilla"
-    with AnswerLog(config.out / LOG, f"{answerer.weights} {config.dtype}") as log:
+    with answerer.log(config) as log:
         return run_gates(
             answerer.model,
             benchmark,
             answerer.template,
-            {name: answerer.gate},
+            answerer.gates,
             batch_size=config.batch_size,
-            margins=margins,
+            margins=True,
             log=log,
             progress=on_terminal(),
-        )[name]
+        )[answerer.gate_name]
 
 
 def headline(

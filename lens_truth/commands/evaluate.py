@@ -13,6 +13,7 @@ from lens_truth.commands.common import check_out
 from lens_truth.commands.evaluate_chair import Chair, run_chair
 from lens_truth.commands.evaluate_judge import Choose, HaluEval, Judge, run_choose, run_halueval, run_judge
 from lens_truth.commands.evaluate_pope import Pope, run_pope
+from lens_truth.errors import InputError
 
 Config = (
     Annotated[Judge, tyro.conf.subcommand("judge")]
@@ -28,6 +29,8 @@ DEFAULT_ARGUMENTS = ("judge",)
 def run(config: Judge | Choose | HaluEval | Pope | Chair) -> None:
     """Runs one benchmark."""
     check_out(config.out)
+    if config.limit is not None and config.limit < 1:
+        raise InputError(f"the limit is {config.limit}; it must be at least 1")
     if isinstance(config, Judge):
         run_judge(config)
     elif isinstance(config, Choose):

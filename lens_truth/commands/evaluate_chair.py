@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_truth.commands.answering import Answering, ask, finish, load_answerer
-from lens_truth.commands.common import LOG, number, print_table
+from lens_truth.commands.answering import Answering, check_files_only, finish, load_answerer
+from lens_truth.commands.common import LOG, number, on_terminal, print_table
 from lens_truth.errors import InputError
 from lens_truth.runs import Run
 
@@ -48,9 +48,12 @@ def run_chair(config: Chair) -> None:
         raise InputError("--captions and --objects belong together: what was said of each image, and what is in it")
     files: list[str] = ["captions.csv"]
     if config.captions is None or config.objects is None:
+        if config.synonyms is not None:
+            raise InputError("--synonyms goes with --captions and --objects")
         captions, objects, names, hashes = _zoo_summaries(config)
         files.append(LOG)
     else:
+        check_files_only(config)
         names = read_synonyms(config.synonyms)
         objects = read_objects(config.objects, names)
         captions = read_captions(config.captions)[: config.limit]
@@ -84,7 +87,8 @@ def _zoo_summaries(config: Chair) -> tuple[list[Caption], TrueObjects, ObjectNam
     """A model restates scenes that it was told; what is in them is known."""
     from lens_truth.datasets.world import THINGS
     from lens_truth.datasets.zoo import text_examples
-    from lens_truth.evaluate.benchmark import benchmark_of
+    from lens_truth.evaluate.answers import first_line
+    from lens_truth.evaluate.benchmark import ask_examples
     from lens_truth.evaluate.chair import Caption, TrueObjects, object_names
     from lens_truth.examples import examples_hash
     from lens_truth.models.prompts import Wording
@@ -95,11 +99,23 @@ def _zoo_summaries(config: Chair) -> tuple[list[Caption], TrueObjects, ObjectNam
     scenes = list(by_scene.values())[:n]
     answerer = load_answerer(config)
     print(f"{config.model} restates {len(scenes)} scenes of the zoo")
-    benchmark = benchmark_of("summary", "judge", scenes, summary, _SUMMARY_TOKENS)
-    outcome = ask(config, answerer, benchmark, margins=False)
+    with answerer.log(config) as log:
+        answers = ask_examples(
+            answerer.model,
+            "summary",
+            scenes,
+            summary,
+            _SUMMARY_TOKENS,
+            answerer.template,
+            answerer.gates,
+            batch_size=config.batch_size,
+            log=log,
+            progress=on_terminal(),
+        )[answerer.gate_name]
     names = object_names({thing: thing for thing in THINGS})
     objects = {e.id: frozenset(thing for thing in THINGS if f" {thing} " in e.context) for e in scenes}
-    captions = [Caption(e.id, text) for e, text in zip(scenes, outcome.answers, strict=True)]
+    # A model of the zoo goes on with questions about the scene after the line of its summary.
+    captions = [Caption(e.id, first_line(answer.text)) for e, answer in zip(scenes, answers, strict=True)]
     return captions, TrueObjects("the zoo", objects), names, answerer.hashes(examples_hash(scenes))
 
 

@@ -90,7 +90,7 @@ def _judge(config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: S
 
     answerer = load_answerer(config)
     print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
-    outcome = ask(config, answerer, benchmark, margins=True)
+    outcome = ask(config, answerer, benchmark)
     metrics = {parse: binary_metrics([PARSES[parse](t) for t in outcome.texts], benchmark.wanted) for parse in parses}
     results = headline(metrics, parses[0], outcome, benchmark.wanted, config.seed)
     results |= {"hallucinated_shown": benchmark.wanted.count("yes"), "template": answerer.template}
@@ -113,8 +113,8 @@ def run_choose(config: Choose) -> None:
     answerer = load_answerer(config)
     print(f"{config.model} chooses ({config.data}: {describe(examples)})")
     settings: dict[str, Any] = {"batch_size": config.batch_size, "progress": on_terminal()}
-    with answerer.gated():
-        choices = choose(answerer.model, examples, template=answerer.template, **settings)
+    with answerer.log(config) as log:
+        choices = choose(answerer.model, examples, gate=answerer.gate, template=answerer.template, log=log, **settings)
     measures = {
         "accuracy": ("more likely", [float(choice.margin > 0) for choice in choices]),
         "accuracy_per_token": ("more likely per token", [float(choice.margin_per_token > 0) for choice in choices]),
@@ -129,4 +129,4 @@ def run_choose(config: Choose) -> None:
         results |= {name: float(np.mean(values)), f"{name}_ci": (low, high)}
         rows.append([said, number(results[name]), f"{low:.3f} to {high:.3f}"])
     print_table(["supported against hallucinated answer", f"n = {len(choices)}", "95% interval"], rows)
-    finish(config, clock, results, answerer.hashes(examples_hash(examples)), [])
+    finish(config, clock, results, answerer.hashes(examples_hash(examples)), [], LOG)

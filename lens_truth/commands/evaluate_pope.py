@@ -12,6 +12,7 @@ from lens_truth.commands.answering import (
     ask,
     binary_rows,
     cells,
+    check_files_only,
     finish,
     headline,
     load_answerer,
@@ -22,6 +23,7 @@ from lens_truth.errors import InputError
 from lens_truth.runs import Run
 
 if TYPE_CHECKING:
+    from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.evaluate.pope import PopeQuestion
 
 _ZOO_QUESTIONS = 600
@@ -47,6 +49,9 @@ def run_pope(config: Pope) -> None:
     if config.images is not None:
         _ask_about_images(config, config.images)
     elif config.questions or config.answers:
+        check_files_only(config)
+        if config.limit is not None:
+            raise InputError("--limit is for questions that a model is asked; all answers in a file are scored")
         _score_files(config, clock)
     else:
         _ask_zoo(config, clock)
@@ -62,7 +67,7 @@ def _ask_zoo(config: Pope, clock: Run) -> None:
     benchmark = benchmark_of("presence", "yes-no", examples)
     answerer = load_answerer(config)
     print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, told in words")
-    outcome = ask(config, answerer, benchmark, margins=True)
+    outcome = ask(config, answerer, benchmark)
     metrics = pope_metrics(outcome.texts, benchmark.wanted)
     results = headline(metrics, "pope", outcome, benchmark.wanted, config.seed)
     print_table(COLUMNS, binary_rows(metrics, results["margin"]))
@@ -95,16 +100,17 @@ def _score_files(config: Pope, clock: Run) -> None:
             f"--questions names {len(config.questions)} files and --answers {len(config.answers)}; each split has one "
             "of both"
         )
-    splits, said = {}, []
+    splits: dict[str, dict[str, BinaryMetrics]] = {}
+    duplicates: dict[str, int] = {}
+    said: list[str] = []
     everything: list[PopeQuestion] = []
-    duplicates = 0
     for question_file, answer_file in zip(config.questions, config.answers, strict=True):
         questions = read_questions(question_file)
         answers = read_answers(answer_file, questions)
         if question_file.stem in splits:
             raise InputError(f"two splits are called '{question_file.stem}'; give their files different names")
         splits[question_file.stem] = pope_metrics(answers, [question.label for question in questions])
-        duplicates += count_duplicates(questions)
+        duplicates[question_file.stem] = count_duplicates(questions)
         said += answers
         everything += questions
     labels = [question.label for question in everything]
@@ -116,14 +122,21 @@ def _score_files(config: Pope, clock: Run) -> None:
         "accuracy_ci": group_interval(correct, [question.image for question in everything], config.seed),
         "parse": "pope",
         "parses": {parse: asdict(m) for parse, m in pooled.items()},
-        "duplicates": duplicates,
-        "splits": {name: {parse: asdict(m) for parse, m in by_parse.items()} for name, by_parse in splits.items()},
+        "duplicates": count_duplicates(everything),
+        "splits": {
+            name: {**{parse: asdict(m) for parse, m in by_parse.items()}, "duplicates": duplicates[name]}
+            for name, by_parse in splits.items()
+        },
     }
     shown = splits if len(splits) == 1 else {**splits, "pooled": pooled}
     rows = [[name, *cells(parse, m)] for name, by_parse in shown.items() for parse, m in by_parse.items()]
     print_table(["split", *COLUMNS], rows)
     warnings = unreadable(pooled["strict"].unparsed)
-    if duplicates:
-        warnings.append(f"{duplicates} of {len(everything)} questions repeat another one about the same image")
+    warnings += [
+        f"{name}: {n} questions repeat another one about the same image" for name, n in duplicates.items() if n
+    ]
+    if len(splits) > 1 and results["duplicates"]:
+        n = results["duplicates"]
+        print(f"\n{n} of {len(everything)} questions repeat another one about the same image, mostly in another split")
     hashes = {path.name: hash_of(path.read_bytes()) for path in (*config.questions, *config.answers)}
     finish(config, clock, results, hashes, warnings)

@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import Answer
 from lens_truth.files import hash_of
 from lens_truth.gate import HeadGate
+from lens_truth.models.batches import tokenizer_of
+from lens_truth.models.hooks import device_of
+from lens_truth.models.tower import weights_hash
 
 _PACKAGES = ("lens-truth", "torch", "transformers")
 
@@ -20,20 +23,21 @@ class AnswerLog:
     """Answers by what determines them: model, gate, prompt and length limit, not by the flags of a run.
 
     So a run with other flags takes from the file what is the same in both. One JSON object a line:
-    `{"key", "benchmark", "id", "gate", "answer", "margin"}`.
+    `{"key", "model", "benchmark", "id", "gate", "answer", "margin"}`.
     """
 
-    def __init__(self, path: Path, settings: str) -> None:
+    def __init__(self, path: Path, model: Any, name: str) -> None:
         """Opens the file, or makes it with its first answer.
 
         Args:
-            settings: what all answers of this run depend on: the model's weights, the kind of its numbers.
+            name: of the model, for the reader of the file.
 
         Raises:
             InputError: if a line is damaged; the last line may be cut off, as a killed run leaves it.
         """
         self._path = path
-        self._settings = hash_of(settings, *(f"{name} {version(name)}" for name in _PACKAGES))
+        self._model = name
+        self._settings = hash_of(_settings(model), *(f"{package} {version(package)}" for package in _PACKAGES))
         self._known: dict[str, Answer] = {}
         self._file: IO[str] | None = None
         whole = 0
@@ -79,7 +83,19 @@ class AnswerLog:
             self._file = self._path.open("a", encoding="utf-8", newline="")
             self._file.truncate(self._keep)  # half a line is no answer
         self._known[key] = answer
-        row = {"key": key, "benchmark": benchmark, "id": id, "gate": gate}
+        row = {"key": key, "model": self._model, "benchmark": benchmark, "id": id, "gate": gate}
         row |= {"answer": answer.text, "margin": answer.margin}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
+
+
+def _settings(model: Any) -> str:
+    """All of a model that its answers depend on: weights, configuration, how they are computed, tokenizer."""
+    hf, tokenizer = model.original_model, tokenizer_of(model)
+    config = {name: value for name, value in hf.config.to_dict().items() if name != "_name_or_path"}
+    return hash_of(
+        weights_hash(model),
+        json.dumps(config, sort_keys=True, default=str),
+        f"{hf.dtype} {device_of(model).type} {hf.config._attn_implementation} {hf.generation_config.eos_token_id}",
+        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer),
+    )

@@ -141,17 +141,43 @@ def run_gates(
     Raises:
         InputError: if a prompt does not fit the context limit, or a gate does not fit the model.
     """
-    tokenizer = tokenizer_of(model)
-    prompts = encode_prompts(
-        tokenizer, [prompt_of(tokenizer, e, template, benchmark.wording) for e in benchmark.examples]
-    )
     # One token more than the longest right answer shows whether the model stops there.
-    n_new = benchmark.n_new or 1 + max(
-        len(ids)
-        for ids in tokenizer([f" {answer}" for answer in benchmark.wanted], add_special_tokens=False)["input_ids"]
+    wanted = tokenizer_of(model)([f" {answer}" for answer in benchmark.wanted], add_special_tokens=False)["input_ids"]
+    n_new = benchmark.n_new or 1 + max(map(len, wanted))
+    answers = ask_examples(
+        model,
+        benchmark.name,
+        benchmark.examples,
+        benchmark.wording,
+        n_new,
+        template,
+        gates,
+        batch_size=batch_size,
+        margins=margins,
+        log=log,
+        progress=progress,
     )
-    check_lengths([len(ids) + n_new for ids in prompts], [e.id for e in benchmark.examples], model)
+    return {name: _mark(benchmark, answers[name]) for name in gates}
 
+
+def ask_examples(
+    model: Any,
+    benchmark: str,
+    examples: Sequence[Example],
+    wording: Wording,
+    n_new: int,
+    template: Template,
+    gates: Gates,
+    *,
+    batch_size: int,
+    margins: bool = False,
+    log: AnswerLog | None = None,
+    progress: bool = False,
+) -> dict[str, list[Answer]]:
+    """What the model writes to each example under each gate; arguments and errors as for `run_gates`."""
+    tokenizer = tokenizer_of(model)
+    prompts = encode_prompts(tokenizer, [prompt_of(tokenizer, e, template, wording) for e in examples])
+    check_lengths([len(ids) + n_new for ids in prompts], [e.id for e in examples], model)
     answers: dict[tuple[str, int], Answer] = {}
     keys: dict[tuple[str, int], str] = {}
     if log is not None:
@@ -166,13 +192,12 @@ def run_gates(
     asked = generate(
         model, [prompts[r] for r in rows], n_new, batch_size, {n: gates[n] for n in names}, margins=margins
     )
-    for name, i, answer in tqdm(
-        asked, desc=benchmark.name, total=len(names) * len(rows), disable=not progress, leave=False
-    ):
-        answers[name, rows[i]] = answer
+    for name, i, answer in tqdm(asked, desc=benchmark, total=len(names) * len(rows), disable=not progress, leave=False):
+        # The answer that was written down counts, also where rounding would have made another.
+        answers.setdefault((name, rows[i]), answer)
         if log is not None:
-            log.add(keys[name, rows[i]], benchmark.name, benchmark.examples[rows[i]].id, name, answer)
-    return {name: _mark(benchmark, [answers[name, row] for row in range(len(prompts))]) for name in gates}
+            log.add(keys[name, rows[i]], benchmark, examples[rows[i]].id, name, answer)
+    return {name: [answers[name, row] for row in range(len(prompts))] for name in gates}
 
 
 def _mark(benchmark: Benchmark, answers: Sequence[Answer]) -> Outcome:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.evaluate.row_gates import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import check_batch_size, length_batches, pad_id, pad_rows, tokenizer_of
-
-_GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
-"""Whatever a checkpoint's own generation config says: a penalty on repetition falls on the words of the context."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,17 @@ def generate(
     """
     check_batch_size(batch_size)
     runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
-    families = prompt_families(prompts)
+    if _exceeds_window(model, max(map(len, prompts), default=0) + n_new):
+        # A sliding window counts the padding between a shared beginning and what follows it as tokens.
+        families = [Family((row,), 0) for row in range(len(prompts))]
+    else:
+        families = prompt_families(prompts)
     names = list(gates)
     for start in range(0, len(names), batch_size):
         chunk = names[start : start + batch_size]
         at_once = max(1, batch_size // len(chunk))
         for some in ([f for f in families if f.length], [f for f in families if not f.length]):
-            for batch in length_batches([family.length for family in some], at_once):
+            for batch in length_batches([len(prompts[family.rows[0]]) for family in some], at_once):
                 yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
 
 
@@ -110,15 +111,13 @@ class _Runner:
         self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], cache: DynamicCache | None, names: Sequence[str]
     ) -> list[Answer]:
         first = _FirstMargin(*self._yes_no) if self._yes_no else None
-        with self._gated(names):
+        with self._gated(names), _greedy(self._model):
             output = self._hf.generate(
                 ids,
                 attention_mask=mask,
                 past_key_values=cache,
                 max_new_tokens=self._n_new,
-                pad_token_id=pad_id(self._model),
                 logits_processor=LogitsProcessorList([first] if first else []),
-                **_GREEDY,
             )
         texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
         margins = first.margins if first else [None] * len(texts)
@@ -132,6 +131,34 @@ def _rows_of(cache: DynamicCache, index: Int[Tensor, " B"]) -> DynamicCache:
     for number, layer in enumerate(layers):
         copy.update(layer.keys[index], layer.values[index], number)
     return copy
+
+
+@contextmanager
+def _greedy(model: Any) -> Iterator[None]:
+    """While open, nothing of a checkpoint's generation config counts but where an answer ends: penalties fall on the
+    words of the context, and a run without a cache, or with another kind of cache, cannot go on from a beginning."""
+    hf = model.original_model
+    own = hf.generation_config
+    hf.generation_config = GenerationConfig(
+        do_sample=False,
+        use_cache=True,
+        bos_token_id=own.bos_token_id,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=pad_id(model),
+    )
+    try:
+        yield
+    finally:
+        hf.generation_config = own
+
+
+def _exceeds_window(model: Any, n_tokens: int) -> bool:
+    """Whether some layer attends to fewer of the last tokens than there are."""
+    config = model.original_model.config.get_text_config()
+    layers = getattr(config, "layer_types", None)
+    slides = "sliding_attention" in layers if layers else getattr(config, "use_sliding_window", True)
+    window = getattr(config, "sliding_window", None)
+    return bool(slides and window and n_tokens > window)
 
 
 class _FirstMargin(LogitsProcessor):

@@ -11,7 +11,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 from lens_truth.examples import Example
 from lens_truth.models.prompts import Wording
-from lens_truth.readers import open_input
+from lens_truth.readers import read_text
 
 N_NEW = 7
 """Tokens of a judgement (TruthProbe)."""
@@ -41,7 +41,7 @@ def few_shot(instruction: Path) -> Wording:
     Raises:
         InputError: if the file cannot be read or is empty.
     """
-    text = "".join(open_input(instruction))
+    text = read_text(instruction)
     if not text.strip():
         raise InputError(f"{instruction}: the instruction is empty")
     return Wording(lambda example: f"{text}{_asked(example)}\n#Your Judgement#:")

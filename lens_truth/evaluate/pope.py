@@ -105,6 +105,8 @@ def _text(row: dict[str, Any], field: str, where: str) -> str:
     value = row.get(field)
     if value is None:
         raise InputError(f"{where}: has no field '{field}'")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as some libraries write whole numbers
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InputError(f"{where}: field '{field}' is not text")
     return str(value)

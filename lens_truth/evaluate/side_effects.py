@@ -17,10 +17,11 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.row_gates import Gates, attach_rows
 from lens_truth.gate import HeadGate
 from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
-from lens_truth.readers import open_input
+from lens_truth.readers import read_text
 
 _WINDOWS, _WINDOW = 16, 128
 _SCENES = 32
+_LOGITS_AT_ONCE = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def text_file(path: Path) -> NeutralText:
     Raises:
         InputError: if it cannot be read as UTF-8 text or is too short.
     """
-    text = "".join(open_input(path))
+    text = read_text(path)
     # Eight characters a token are more than any tokenizer makes of English prose.
     width = 8 * _WINDOW
     if len(text.strip()) < width:
@@ -74,6 +75,8 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     tokenizer = tokenizer_of(model)
     rows = [ids[: text.window] for ids in tokenizer(list(text.passages), verbose=False)["input_ids"]]
     names, count = list(gates), 0
+    # All logits of a batch are kept at once, in single precision: no more than a gigabyte of them.
+    batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
     totals = {name: np.zeros(2) for name in names}
     for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):
         ids, mask = pad_rows([rows[i] for i in batch], model)
