@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(VENV)/runtime
 	@$(BIN)/python -m lens_truth.ablate --random-gate --out runs/demo
 	@echo
-	@echo "Open runs/demo/table.md (the table and what it says in words) and runs/demo/ablation.png (the bar chart)."
+	@echo "Open runs/demo/table.md (the table, what it says in words, side effects), runs/demo/ablation.png (bars) and search.png."
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
@@ -30,6 +30,7 @@ types: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/probe_speed.py --threads 1
+	$(BIN)/python benchmarks/ablation_speed.py
 
 # torch first and alone: constraints.txt names its version, and nothing else may choose another build.
 $(VENV)/runtime: pyproject.toml constraints.txt

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
+from lens_truth.evaluate.prefix_cache import rows_of
 from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.evaluate.row_gates import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import check_batch_size, length_batches, pad_id, pad_rows, tokenizer_of
@@ -86,13 +87,12 @@ class _Runner:
             asked = [(number, row) for number, family in enumerate(families) for row in family.rows]
             rest = [prompts[row][families[number].length :] for number, row in asked]
             for batch in length_batches([len(tokens) for tokens in rest], at_once):
-                index = torch.tensor([asked[i][0] * len(names) + g for i in batch for g in range(len(names))])
-                index = index.to(ids.device)
+                begun_in = [asked[i][0] * len(names) + g for i in batch for g in range(len(names))]
                 tail, tail_mask = pad_rows([rest[i] for i in batch for _ in names], self._model, side="left")
                 said = self._continue(
-                    torch.cat([ids[index], tail], 1),
-                    torch.cat([mask[index], tail_mask], 1),
-                    None if cache is None else _rows_of(cache, index),
+                    torch.cat([ids[begun_in], tail], 1),
+                    torch.cat([mask[begun_in], tail_mask], 1),
+                    None if cache is None else rows_of(cache, begun_in, tail.shape[1] + self._n_new),
                     [*names] * len(batch),
                 )
                 for i, answer in enumerate(said):
@@ -122,15 +122,6 @@ class _Runner:
         texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
         margins = first.margins if first else [None] * len(texts)
         return [Answer(text, margin) for text, margin in zip(texts, margins, strict=True)]
-
-
-def _rows_of(cache: DynamicCache, index: Int[Tensor, " B"]) -> DynamicCache:
-    """A copy of some rows; `generate` writes into the cache that it is given."""
-    copy = DynamicCache()
-    layers: list[Any] = cache.layers
-    for number, layer in enumerate(layers):
-        copy.update(layer.keys[index], layer.values[index], number)
-    return copy
 
 
 @contextmanager
