@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import takewhile
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -16,40 +18,32 @@ class Family:
     """Tokens of the beginning; at least one token of every prompt lies behind it."""
 
 
-@dataclass
-class _Run:
-    """Neighbours in sorted order, with the best way to cut them into families."""
-
-    start: int
-    stop: int
-    saved: int
-    """Tokens that need not be computed again."""
-    cuts: list[tuple[int, int, int]]
-    """(start, stop, length) of each family."""
-
-
 def prompt_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
-    """Partition of the prompts into families, such that the most tokens are saved by computing each beginning once.
+    """Partition of the prompts into families, so that computing each beginning once saves many tokens.
 
-    Prompts that are alike stand together in sorted order, so families are runs of neighbours, and the common beginning
-    of a run is the smallest between neighbours. Joining neighbours from the longest common beginning down and keeping
-    at each join the better of "one family" and "as before" finds the best partition. A prompt alone is a family whose
-    beginning is all but its last token.
+    Prompts that are alike stand together in sorted order; of all ways to cut that order into families this is the one
+    that saves most. What a family shares is the least that neighbours in it share, and the best cut up to each prompt
+    follows from the best cuts before it. A prompt alone is a family whose beginning is all but its last token.
     """
     order = sorted(range(len(prompts)), key=lambda row: list(prompts[row]))
     ranked = [prompts[row] for row in order]
-    runs = {i: _Run(i, i + 1, 0, [(i, i + 1, len(prompt) - 1)]) for i, prompt in enumerate(ranked)}
-    ends = {run.stop: run for run in runs.values()}
-    shared = [_shared(one, other) for one, other in pairwise(ranked)]
-    for right in sorted(range(1, len(ranked)), key=lambda i: -shared[i - 1]):
-        before, after = ends[right], runs[right]
-        joined = _Run(before.start, after.stop, before.saved + after.saved, before.cuts + after.cuts)
-        together = (joined.stop - joined.start - 1) * shared[right - 1]
-        if together > joined.saved:
-            joined.saved, joined.cuts = together, [(joined.start, joined.stop, shared[right - 1])]
-        runs[joined.start] = ends[joined.stop] = joined
-    cuts = runs[0].cuts if ranked else []
-    return [Family(tuple(order[start:stop]), length) for start, stop, length in cuts]
+    n = len(ranked)
+    saved = np.zeros(n + 1, dtype=np.int64)  # by the best cut of the first so many prompts
+    start, length = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)  # of its last family
+    common = np.zeros(n, dtype=np.int64)  # what the prompts from each one up to the present one share
+    for stop in range(1, n + 1):
+        common[stop - 1] = len(ranked[stop - 1]) - 1
+        if stop > 1:
+            common[: stop - 1] = np.minimum(common[: stop - 1], _shared(ranked[stop - 2], ranked[stop - 1]))
+        gains = saved[:stop] + np.arange(stop - 1, -1, -1) * common[:stop]
+        first = stop - 1 - int(gains[::-1].argmax())  # of equals the smallest family
+        saved[stop], start[stop], length[stop] = gains[first], first, common[first]
+    families = []
+    stop = n
+    while stop:
+        families.append(Family(tuple(order[start[stop] : stop]), int(length[stop])))
+        stop = int(start[stop])
+    return families[::-1]
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
