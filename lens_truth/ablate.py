@@ -95,6 +95,11 @@ class Ablation:
     """Accuracy without a gate on each validation benchmark."""
     side_effects: tuple[SideEffectRow, ...] = ()
 
+    @property
+    def vanilla_objective(self) -> float:
+        """What candidates have to exceed on validation."""
+        return float(np.mean(list(self.validation_vanilla.values())))
+
 
 @dataclass(frozen=True)
 class _Arm:

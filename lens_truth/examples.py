@@ -44,20 +44,28 @@ def labels_of(examples: Sequence[Example]) -> list[int]:
     return [example.label for example in examples]
 
 
-def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
-    """Row numbers of the supported and of the hallucinated answers, for every question that has both.
+def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
+    """Row numbers of each question's answers.
 
     A question is identified by group, context and question text; the order is that of first appearance.
+    """
+    questions: dict[tuple[str, str, str], list[int]] = {}
+    for row, example in enumerate(examples):
+        questions.setdefault((example.group, example.context, example.question), []).append(row)
+    return list(questions.values())
+
+
+def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
+    """Row numbers of the supported and of the hallucinated answers, for every question that has both.
 
     Raises:
         InputError: if no question has answers of both labels.
     """
-    questions: dict[tuple[str, str, str], tuple[list[int], list[int]]] = {}
-    for row, example in enumerate(examples):
-        key = (example.group, example.context, example.question)
-        supported, hallucinated = questions.setdefault(key, ([], []))
-        (supported if example.label == SUPPORTED else hallucinated).append(row)
-    pairs = [pair for pair in questions.values() if pair[0] and pair[1]]
+    sides = [
+        tuple([row for row in rows if examples[row].label == label] for label in (SUPPORTED, HALLUCINATED))
+        for rows in rows_by_question(examples)
+    ]
+    pairs = [(supported, hallucinated) for supported, hallucinated in sides if supported and hallucinated]
     if not pairs:
         raise InputError(
             "no question has both a supported and a hallucinated answer, so an answer margin is not defined"

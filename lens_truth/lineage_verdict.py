@@ -8,6 +8,7 @@ from itertools import combinations
 
 from lens_truth.correlation import Relation
 from lens_truth.inherit import Heritability
+from lens_truth.markdown import table_of
 
 SIGNIFICANT = 0.05
 
@@ -49,15 +50,13 @@ def pair_rows(result: Heritability, reference: str | None = None) -> tuple[list[
 def markdown_table(result: Heritability) -> str:
     """All pairs, with a legend."""
     header, rows = pair_rows(result)
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
     legend = (
         "Correlation over heads; *inside layers*: each layer's mean removed from both maps; *null inside*: the middle "
         "95% when heads are shuffled inside layers; *p*: share of those shuffles that agree as well (one-sided), "
         "Holm-adjusted over all pairs; *ceiling*: what noise would leave of r = 1, inside layers (r from different "
         "runs only, where both models have as many)."
     )
-    return f"{legend}\n\n" + "\n".join(lines) + "\n"
+    return f"{legend}\n\n{table_of(header, rows)}\n"
 
 
 def verdicts(result: Heritability, root: Mapping[str, str] | None = None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lens_truth.ablate import Row, SideEffectRow
 from lens_truth.evaluate.compare import Comparison
+from lens_truth.markdown import table_of
 
 SIGNIFICANT = 0.05
 
@@ -22,12 +23,12 @@ def markdown_table(rows: Sequence[Row]) -> str:
         benchmarks = list(dict.fromkeys(row.benchmark for row in mine))
         counts = {row.benchmark: row.n for row in mine}
         header = ["gate", "λ", *(f"{b} (n={counts[b]})" for b in benchmarks)]
-        lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        lines = []
         for key in dict.fromkeys((row.gate, row.of) for row in mine):
             of_gate = {row.benchmark: row for row in mine if (row.gate, row.of) == key}
             cells = [_gate_cell(*key, next(iter(of_gate.values()))), _lambda_cell(next(iter(of_gate.values())))]
-            lines.append("| " + " | ".join([*cells, *(_cell(of_gate[b]) for b in benchmarks)]) + " |")
-        parts.append(f"## {model}\n\n" + "\n".join(lines))
+            lines.append([*cells, *(_cell(of_gate[b]) for b in benchmarks)])
+        parts.append(f"## {model}\n\n{table_of(header, lines)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,15 +41,15 @@ def side_effect_table(effects: Sequence[SideEffectRow], rows: Sequence[Row]) -> 
     ]
     header = ["gate", *(f"{what}, {text}" for text in texts for what in ("KL", "cross-entropy")), "words"]
     for model in dict.fromkeys(effect.model for effect in effects):
-        lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        lines = []
         for effect in (e for e in effects if e.model == model):
-            arm = [r for r in rows if (r.model, r.gate, r.of) == (model, effect.gate, effect.of)]
+            arm = [row for row in rows if _same_arm(row, effect)]
             words = sum(row.answer_words * row.n for row in arm) / sum(row.n for row in arm)
             found = [effect.texts[text] for text in texts]
             cells = [_gate_cell(effect.gate, effect.of, arm[0])]
             cells += [cell for e in found for cell in (f"{e.kl:.4f}", f"{e.cross_entropy:.3f}")]
-            lines.append("| " + " | ".join([*cells, f"{words:.2f}"]) + " |")
-        parts.append(f"### {model}\n\n" + "\n".join(lines))
+            lines.append([*cells, f"{words:.2f}"])
+        parts.append(f"### {model}\n\n{table_of(header, lines)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,7 +93,7 @@ def _as_good(comparison: Comparison) -> str:
     return f"; {comparison.as_good} of {comparison.trials} trials as good" if comparison.trials > 1 else ""
 
 
-def _same_arm(one: Row, other: Row) -> bool:
+def _same_arm(one: Row, other: Row | SideEffectRow) -> bool:
     return (one.model, one.gate, one.of) == (other.model, other.gate, other.of)
 
 

@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
             yield item
 
     monkeypatch.setattr(benchmarks, "generate", killed)
-    with pytest.raises(KeyboardInterrupt), AnswerLog(path, model, "m") as log:
+    with pytest.raises(KeyboardInterrupt), AnswerLog(path, model, "m", "w") as log:
         run_gates(model, benchmark, "plain", gates, batch_size=8, log=log)
     assert len(path.read_text().splitlines()) == 25
     with path.open("a") as file:
@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(benchmarks, "generate", counted)
     for rest in (60 - 25, 0):
-        with AnswerLog(path, model, "m") as log:
+        with AnswerLog(path, model, "m", "w") as log:
             resumed = run_gates(model, benchmark, "plain", gates, batch_size=8, log=log)
         assert all(resumed[name].texts == whole[name].texts for name in gates)
         assert rest <= asked[-1] <= 60 and (rest or not asked[-1])
@@ -215,7 +215,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
     other = copy.copy(model.original_model.config)
     other.rms_norm_eps = 0.5  # the same weights, another model
     monkeypatch.setattr(model.original_model, "config", other)
-    with AnswerLog(path, model, "m") as log:
+    with AnswerLog(path, model, "m", "w") as log:
         run_gates(model, benchmark, "plain", {"vanilla": None}, batch_size=8, log=log)
     assert asked[-1] == 20
 
@@ -224,7 +224,7 @@ def test_a_damaged_log_is_named(tiny: Any, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"key": "a", "answer": "x", "margin": null}\n{"answer": 3}\n')
     with pytest.raises(InputError, match=r"answers\.jsonl, line 2: is not an answer"):
-        AnswerLog(path, tiny, "m")
+        AnswerLog(path, tiny, "m", "w")
 
 
 def test_a_gate_attached_around_a_run_counts(zoo: Any) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from lens_truth.commands.common import (
     KINDS,
     LOG,
+    UNREADABLE,
     Compute,
     check_out,
     load_model,
@@ -132,7 +133,7 @@ def run(config: Config) -> None:
         own_kinds = kinds if everything and name != source else []
         own = {f"own {kind}": scores_by_kind(kind, model, to_score, config) for kind in own_kinds}
         files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
-        with AnswerLog(config.out / LOG, model, name) as log:
+        with AnswerLog(config.out / LOG, model, name, hashes[name]) as log:
             ablations[name] = ablate(
                 model,
                 {**scores, **own},
@@ -190,6 +191,8 @@ def run(config: Config) -> None:
 
 
 def _warnings(ablations: Mapping[str, Ablation], benchmark: str) -> list[str]:
+    from lens_truth.evaluate.search import best_of
+
     rows = [row for ablation in ablations.values() for row in ablation.rows]
     warnings = [
         f"{row.model}, {row.gate}: {row.negative_gates} gates are negative, so those heads are inverted"
@@ -199,11 +202,11 @@ def _warnings(ablations: Mapping[str, Ablation], benchmark: str) -> list[str]:
     warnings += [
         f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
         for row in rows
-        if row.unparsed > 0.05 and row.gate != "random"
+        if row.unparsed > UNREADABLE and row.gate != "random"
     ]
     for model, ablation in ablations.items():
-        vanilla = sum(ablation.validation_vanilla.values()) / len(ablation.validation_vanilla)
-        best = {gate: max(c.objective for c in candidates) for gate, candidates in ablation.search.items()}
+        vanilla = ablation.vanilla_objective
+        best = {gate: best_of(candidates).objective for gate, candidates in ablation.search.items()}
         warnings += [
             f"{model}, {gate}: on validation no lambda does better than no gate ({found:.3f} against {vanilla:.3f})"
             for gate, found in best.items()

@@ -6,21 +6,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.common import LOG, Compute, load_model, number, on_terminal, print_warnings, result_files
+from lens_truth.commands.common import (
+    LOG,
+    UNREADABLE,
+    Compute,
+    load_model,
+    number,
+    on_terminal,
+    print_table,
+    print_warnings,
+    result_files,
+)
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lens_truth.evaluate.answer_log import AnswerLog
-    from lens_truth.evaluate.benchmark import Benchmark, Outcome
+    from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.gate import HeadGate
     from lens_truth.models.prompts import Template
     from lens_truth.runs import Run
-
-_UNREADABLE = 0.05
-"""A larger share of answers that the strict parse cannot read is warned of."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Answerer:
         """Answers of earlier runs, to which new ones are added."""
         from lens_truth.evaluate.answer_log import AnswerLog
 
-        return AnswerLog(config.out / LOG, self.model, config.model)
+        return AnswerLog(config.out / LOG, self.model, config.model, self.weights)
 
     def hashes(self, data: str) -> dict[str, str]:
         return {"weights": self.weights, "examples": data}
@@ -104,12 +111,17 @@ def load_answerer(config: Answering) -> Answerer:
     return Answerer(model, gate, template, weights_hash(model))
 
 
-def ask(config: Answering, answerer: Answerer, benchmark: Benchmark) -> Outcome:
-    """The model's answers and margins; what answers.jsonl holds from an earlier run is not asked again."""
+def ask_yes_no(config: Answering, clock: Run, answerer: Answerer, benchmark: Benchmark, parses: Sequence[str]) -> None:
+    """Lets the model answer yes-or-no questions and tells the results; the first parse is the one that counts.
+
+    What answers.jsonl holds from an earlier run is not asked again.
+    """
     from lens_truth.evaluate.benchmark import run_gates
+    from lens_truth.evaluate.binary import margin_metrics, metrics_by_parse
+    from lens_truth.examples import examples_hash
 
     with answerer.log(config) as log:
-        return run_gates(
+        outcome = run_gates(
             answerer.model,
             benchmark,
             answerer.template,
@@ -119,28 +131,42 @@ def ask(config: Answering, answerer: Answerer, benchmark: Benchmark) -> Outcome:
             log=log,
             progress=on_terminal(),
         )[answerer.gate_name]
+    assert outcome.margins is not None  # they were asked for
+    wanted = benchmark.wanted
+    metrics = metrics_by_parse(outcome.texts, wanted, parses)
+    margin = asdict(margin_metrics(outcome.margins.tolist(), wanted))
+    results = headline(metrics, parses[0], outcome.texts, wanted, outcome.groups, config.seed)
+    results |= {"margin": margin, "answer_words": outcome.answer_words, "template": answerer.template}
+    if benchmark.mode == "judge":
+        results["hallucinated_shown"] = wanted.count("yes")
+    auroc = f"AUROC {number(margin['auroc'])}" if margin["auroc"] is not None else ""
+    of_margin = [number(margin[name], 4) for name in ("accuracy", "precision", "recall", "f1", "yes_ratio")]
+    print_table(COLUMNS, [*(cells(parse, m) for parse, m in metrics.items()), ["logit margin", *of_margin, auroc]])
+    hashes = answerer.hashes(examples_hash(benchmark.examples))
+    finish(config, clock, results, hashes, unreadable(metrics["strict"].unparsed), LOG)
 
 
 def headline(
-    metrics: Mapping[str, BinaryMetrics], parse: str, outcome: Outcome, wanted: Sequence[str], seed: int
+    metrics: Mapping[str, BinaryMetrics],
+    parse: str,
+    texts: Sequence[str],
+    wanted: Sequence[str],
+    groups: Sequence[str],
+    seed: int,
 ) -> dict[str, Any]:
     """Results of yes-or-no questions: those of one parse first, then those of all."""
     import numpy as np
 
     from lens_truth.evaluate.answers import PARSES
-    from lens_truth.evaluate.binary import margin_metrics
     from lens_truth.evaluate.compare import group_interval
 
-    correct = np.array([PARSES[parse](t) == w for t, w in zip(outcome.texts, wanted, strict=True)], dtype=float)
-    margins = margin_metrics(outcome.margins.tolist(), wanted) if outcome.margins is not None else None
+    correct = np.array([PARSES[parse](t) == w for t, w in zip(texts, wanted, strict=True)], dtype=float)
     return {
         **asdict(metrics[parse]),
         "unparsed": metrics["strict"].unparsed,
-        "accuracy_ci": group_interval(correct, outcome.groups, seed),
+        "accuracy_ci": group_interval(correct, groups, seed),
         "parse": parse,
         "parses": {name: asdict(m) for name, m in metrics.items()},
-        "margin": asdict(margins) if margins else None,
-        "answer_words": outcome.answer_words,
     }
 
 
@@ -153,19 +179,9 @@ def cells(parse: str, metrics: BinaryMetrics) -> list[str]:
     return [parse, *(number(v, 4) for v in (m.accuracy, m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed))]
 
 
-def binary_rows(metrics: Mapping[str, BinaryMetrics], margin: Mapping[str, Any] | None) -> list[list[str]]:
-    """A line for each parse, and one for the margin of the logits."""
-    rows = [cells(parse, m) for parse, m in metrics.items()]
-    if margin:
-        values = [margin[name] for name in ("accuracy", "precision", "recall", "f1", "yes_ratio")]
-        auroc = f"AUROC {number(margin['auroc'])}" if margin["auroc"] is not None else ""
-        rows.append(["logit margin", *(number(value, 4) for value in values), auroc])
-    return rows
-
-
 def unreadable(share: float) -> list[str]:
     """A warning where many answers are neither yes nor no."""
-    if share <= _UNREADABLE:
+    if share <= UNREADABLE:
         return []
     return [f"{share:.0%} of the answers begin with neither yes nor no; what a parse makes of them is its own choice"]
 

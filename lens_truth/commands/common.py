@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lens_truth.scores import HeadScores
 
 KINDS = ("truth", "causal", "learned")
+UNREADABLE = 0.05
+"""A larger share of answers that cannot be read is warned of."""
 LOG = "answers.jsonl"
 """Every answer of a run, written as it is given."""
 

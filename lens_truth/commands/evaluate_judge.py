@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_truth.commands.answering import (
-    COLUMNS,
-    Answering,
-    ask,
-    binary_rows,
-    finish,
-    headline,
-    load_answerer,
-    unreadable,
-)
+from lens_truth.commands.answering import Answering, ask_yes_no, finish, load_answerer
 from lens_truth.commands.common import LOG, number, on_terminal, print_table
 from lens_truth.runs import Run
 
@@ -82,21 +73,11 @@ def run_halueval(config: HaluEval) -> None:
 
 
 def _judge(config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: Sequence[str]) -> None:
-    """The first parse is the one that the protocol reports."""
     from lens_truth.datasets import describe
-    from lens_truth.evaluate.answers import PARSES
-    from lens_truth.evaluate.binary import binary_metrics
-    from lens_truth.examples import examples_hash
 
     answerer = load_answerer(config)
     print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
-    outcome = ask(config, answerer, benchmark)
-    metrics = {parse: binary_metrics([PARSES[parse](t) for t in outcome.texts], benchmark.wanted) for parse in parses}
-    results = headline(metrics, parses[0], outcome, benchmark.wanted, config.seed)
-    results |= {"hallucinated_shown": benchmark.wanted.count("yes"), "template": answerer.template}
-    print_table(COLUMNS, binary_rows(metrics, results["margin"]))
-    warnings = unreadable(metrics["strict"].unparsed)
-    finish(config, clock, results, answerer.hashes(examples_hash(benchmark.examples)), warnings, LOG)
+    ask_yes_no(config, clock, answerer, benchmark, parses)
 
 
 def run_choose(config: Choose) -> None:

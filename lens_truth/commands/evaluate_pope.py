@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from lens_truth.commands.answering import (
     COLUMNS,
     Answering,
-    ask,
-    binary_rows,
+    ask_yes_no,
     cells,
     check_files_only,
     finish,
@@ -18,7 +17,7 @@ from lens_truth.commands.answering import (
     load_answerer,
     unreadable,
 )
-from lens_truth.commands.common import LOG, print_table
+from lens_truth.commands.common import print_table
 from lens_truth.errors import InputError
 from lens_truth.runs import Run
 
@@ -60,19 +59,13 @@ def run_pope(config: Pope) -> None:
 def _ask_zoo(config: Pope, clock: Run) -> None:
     from lens_truth.datasets.zoo import presence_examples
     from lens_truth.evaluate.benchmark import benchmark_of
-    from lens_truth.evaluate.pope import pope_metrics
-    from lens_truth.examples import examples_hash
+    from lens_truth.evaluate.pope import POPE_PARSES
 
     examples = presence_examples("test", 2 * (config.limit or _ZOO_QUESTIONS), config.seed)
     benchmark = benchmark_of("presence", "yes-no", examples)
     answerer = load_answerer(config)
     print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, told in words")
-    outcome = ask(config, answerer, benchmark)
-    metrics = pope_metrics(outcome.texts, benchmark.wanted)
-    results = headline(metrics, "pope", outcome, benchmark.wanted, config.seed)
-    print_table(COLUMNS, binary_rows(metrics, results["margin"]))
-    warnings = unreadable(metrics["strict"].unparsed)
-    finish(config, clock, results, answerer.hashes(examples_hash(benchmark.examples)), warnings, LOG)
+    ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES)
 
 
 def _ask_about_images(config: Pope, folder: Path) -> None:
@@ -88,10 +81,6 @@ def _ask_about_images(config: Pope, folder: Path) -> None:
 
 
 def _score_files(config: Pope, clock: Run) -> None:
-    import numpy as np
-
-    from lens_truth.evaluate.answers import PARSES
-    from lens_truth.evaluate.compare import group_interval
     from lens_truth.evaluate.pope import count_duplicates, pope_metrics, read_answers, read_questions
     from lens_truth.files import hash_of
 
@@ -115,13 +104,8 @@ def _score_files(config: Pope, clock: Run) -> None:
         everything += questions
     labels = [question.label for question in everything]
     pooled = pope_metrics(said, labels)
-    correct = np.array([PARSES["pope"](a) == label for a, label in zip(said, labels, strict=True)], dtype=float)
     results = {
-        **asdict(pooled["pope"]),
-        "unparsed": pooled["strict"].unparsed,
-        "accuracy_ci": group_interval(correct, [question.image for question in everything], config.seed),
-        "parse": "pope",
-        "parses": {parse: asdict(m) for parse, m in pooled.items()},
+        **headline(pooled, "pope", said, labels, [question.image for question in everything], config.seed),
         "duplicates": count_duplicates(everything),
         "splits": {
             name: {**{parse: asdict(m) for parse, m in by_parse.items()}, "duplicates": duplicates[name]}
@@ -138,5 +122,5 @@ def _score_files(config: Pope, clock: Run) -> None:
     if len(splits) > 1 and results["duplicates"]:
         n = results["duplicates"]
         print(f"\n{n} of {len(everything)} questions repeat another one about the same image, mostly in another split")
-    hashes = {path.name: hash_of(path.read_bytes()) for path in (*config.questions, *config.answers)}
+    hashes = {str(path): hash_of(path.read_bytes()) for path in (*config.questions, *config.answers)}
     finish(config, clock, results, hashes, warnings)

@@ -14,7 +14,6 @@ from lens_truth.files import hash_of
 from lens_truth.gate import HeadGate
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import device_of
-from lens_truth.models.tower import weights_hash
 
 _PACKAGES = ("lens-truth", "torch", "transformers")
 
@@ -26,18 +25,19 @@ class AnswerLog:
     `{"key", "model", "benchmark", "id", "gate", "answer", "margin"}`.
     """
 
-    def __init__(self, path: Path, model: Any, name: str) -> None:
+    def __init__(self, path: Path, model: Any, name: str, weights: str) -> None:
         """Opens the file, or makes it with its first answer.
 
         Args:
             name: of the model, for the reader of the file.
+            weights: the hash of the model's weights, which takes a while to compute.
 
         Raises:
             InputError: if a line is damaged; the last line may be cut off, as a killed run leaves it.
         """
         self._path = path
         self._model = name
-        self._settings = hash_of(_settings(model), *(f"{package} {version(package)}" for package in _PACKAGES))
+        self._settings = hash_of(weights, _settings(model), *(f"{package} {version(package)}" for package in _PACKAGES))
         self._known: dict[str, Answer] = {}
         self._file: IO[str] | None = None
         whole = 0
@@ -53,9 +53,6 @@ class AnswerLog:
                         f"{path}, line {number}: is not an answer; delete the file to begin anew"
                     ) from error
         self._keep = whole
-
-    def __len__(self) -> int:
-        return len(self._known)
 
     def __enter__(self) -> AnswerLog:
         return self
@@ -90,11 +87,10 @@ class AnswerLog:
 
 
 def _settings(model: Any) -> str:
-    """All of a model that its answers depend on: weights, configuration, how they are computed, tokenizer."""
+    """What answers depend on beside the weights: configuration, how they are computed, tokenizer."""
     hf, tokenizer = model.original_model, tokenizer_of(model)
     config = {name: value for name, value in hf.config.to_dict().items() if name != "_name_or_path"}
     return hash_of(
-        weights_hash(model),
         json.dumps(config, sort_keys=True, default=str),
         f"{hf.dtype} {device_of(model).type} {hf.config._attn_implementation} {hf.generation_config.eos_token_id}",
         tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer),

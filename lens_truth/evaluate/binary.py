@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sklearn.metrics import roc_auc_score
 
+from lens_truth.evaluate.answers import PARSES
+
 
 @dataclass(frozen=True)
 class BinaryMetrics:
@@ -40,6 +42,11 @@ def binary_metrics(said: Sequence[str | None], wanted: Sequence[str]) -> BinaryM
         yes_ratio=n_said / n,
         unparsed=said.count(None) / n,
     )
+
+
+def metrics_by_parse(texts: Sequence[str], wanted: Sequence[str], parses: Sequence[str]) -> dict[str, BinaryMetrics]:
+    """The same answers read in several ways."""
+    return {parse: binary_metrics([PARSES[parse](text) for text in texts], wanted) for parse in parses}
 
 
 @dataclass(frozen=True)

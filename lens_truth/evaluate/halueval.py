@@ -9,7 +9,7 @@ import numpy as np
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
-from lens_truth.examples import Example
+from lens_truth.examples import Example, rows_by_question
 from lens_truth.models.prompts import Wording
 from lens_truth.readers import read_text
 
@@ -53,9 +53,6 @@ def judgement(examples: Sequence[Example], wording: Wording, seed: int) -> Bench
     Raises:
         InputError: if there is no example.
     """
-    questions: dict[tuple[str, str, str], list[Example]] = {}
-    for example in examples:
-        questions.setdefault((example.group, example.context, example.question), []).append(example)
     rng = np.random.default_rng([seed, 13])
-    shown = [answers[int(rng.integers(len(answers)))] for answers in questions.values()]
+    shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]
     return benchmark_of("halueval", "judge", shown, wording, N_NEW)

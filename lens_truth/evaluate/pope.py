@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lens_truth.errors import InputError
-from lens_truth.evaluate.answers import PARSES
-from lens_truth.evaluate.binary import BinaryMetrics, binary_metrics
+from lens_truth.evaluate.binary import BinaryMetrics, metrics_by_parse
 from lens_truth.readers import read_rows
+
+POPE_PARSES = ("pope", "strict")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
 
 def pope_metrics(answers: Sequence[str], labels: Sequence[str]) -> dict[str, BinaryMetrics]:
     """By POPE's own parser, which reads a yes or a no into every answer, and by the strict one."""
-    return {parse: binary_metrics([PARSES[parse](a) for a in answers], labels) for parse in ("pope", "strict")}
+    return metrics_by_parse(answers, labels, POPE_PARSES)
 
 
 def count_duplicates(questions: Sequence[PopeQuestion]) -> int:

@@ -128,7 +128,12 @@ def _best_of(
         Candidate(gate, lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in outcomes.items()})
         for name, (gate, lam, norm) in zip(named, gates, strict=True)
     ]
-    return max(candidates, key=lambda c: (c.objective, -c.strength)), candidates
+    return best_of(candidates), candidates
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """The one that is chosen: of equals the weakest gate, then the first."""
+    return max(candidates, key=lambda c: (c.objective, -c.strength))
 
 
 def strength_of(gate: HeadGate) -> float:

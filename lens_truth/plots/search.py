@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lens_truth.ablate import Ablation
+from lens_truth.evaluate.search import best_of
 from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, RED, save, wrapped
 
 _COLOURS = {"center": BLUE, "minmax": ORANGE, "none": GREEN, "uniform": GREY}
@@ -21,7 +21,7 @@ def save_search_curves(path: Path, ablations: Mapping[str, Ablation]) -> None:
     figure = Figure(figsize=(1 + 2.5 * columns, 1.1 + 2.3 * len(ablations)), layout="constrained")
     grid = figure.subplots(len(ablations), columns, squeeze=False, sharey="row")
     for line, (model, ablation) in zip(grid, ablations.items(), strict=True):
-        vanilla = float(np.mean(list(ablation.validation_vanilla.values())))
+        vanilla = ablation.vanilla_objective
         for axes in line[len(ablation.search) :]:
             axes.set_visible(False)
         for axes, (gate, candidates) in zip(line, ablation.search.items(), strict=False):
@@ -29,7 +29,7 @@ def save_search_curves(path: Path, ablations: Mapping[str, Ablation]) -> None:
                 curve = [c for c in candidates if c.norm == norm]
                 x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
                 axes.plot(x, y, color=_COLOURS[norm], marker="o", ms=3, lw=1.2)
-            best = max(candidates, key=lambda c: (c.objective, -c.strength))
+            best = best_of(candidates)
             axes.plot(best.strength, best.objective, marker="*", ms=11, color=RED, ls="")
             axes.axhline(vanilla, color=RED, lw=0.8, ls="--")
             norm = "" if best.norm == "uniform" else f", {best.norm}"
