@@ -12,6 +12,7 @@ import numpy as np
 
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
+from lens_truth.images import check_images, image_hash
 from lens_truth.readers import read_csv, read_jsonl
 
 SUPPORTED, HALLUCINATED = 1, 0
@@ -33,11 +34,23 @@ class Example:
     """What the answer must rest on; empty for a closed-book question."""
     evidence: tuple[tuple[int, int], ...] = ()
     """Character spans [start, stop) of `context` that hold the evidence."""
+    image: str = ""
+    """The image that the answer must rest on, as `lens_truth.images.open_image` knows it; empty for none."""
 
 
 def examples_hash(examples: Sequence[Example]) -> str:
-    """A hash of all fields of all rows, in order."""
-    return hash_of(*(json.dumps(asdict(example), sort_keys=True) for example in examples))
+    """A hash of all fields of all rows, in order; of an image what is in it counts, not where it lies.
+
+    Raises:
+        InputError: names an image that is missing.
+    """
+    return hash_of(*(json.dumps(_content(example), sort_keys=True) for example in examples))
+
+
+def _content(example: Example) -> dict[str, Any]:
+    fields = asdict(example)
+    image = fields.pop("image")
+    return {**fields, "image": image_hash(image)} if image else fields
 
 
 def labels_of(examples: Sequence[Example]) -> list[int]:
@@ -47,11 +60,11 @@ def labels_of(examples: Sequence[Example]) -> list[int]:
 def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
     """Row numbers of each question's answers.
 
-    A question is identified by group, context and question text; the order is that of first appearance.
+    A question is identified by group, image, context and question text; the order is that of first appearance.
     """
-    questions: dict[tuple[str, str, str], list[int]] = {}
+    questions: dict[tuple[str, str, str, str], list[int]] = {}
     for row, example in enumerate(examples):
-        questions.setdefault((example.group, example.context, example.question), []).append(row)
+        questions.setdefault((example.group, example.image, example.context, example.question), []).append(row)
     return list(questions.values())
 
 
@@ -73,16 +86,17 @@ def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[in
     return pairs
 
 
-def read_examples(path: str | Path) -> list[Example]:
+def read_examples(path: str | Path, images: Path | None = None) -> list[Example]:
     """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
 
     Required fields: question, answer, label (1 or 0; also gold / hallucinated, TruthProbe's words).
-    Optional, and as if absent where null or empty: id (default: the row's number), group (default: equal context and
-    question), context, evidence (JSON lines only: a list of [start, stop] character spans of the context).
+    Optional, and as if absent where null or empty: id (default: the row's number), group (default: equal image,
+    context and question), context, evidence (JSON lines only: a list of [start, stop] character spans of the context),
+    image (a file's name in the folder `images`, or else relative to the file of examples; `black`; `zoo:SCENE#N`).
 
     Raises:
-        InputError: names file, line and field of the first bad row; counts empty answers; also for a missing or empty
-            file.
+        InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
+            a missing or empty file.
     """
     path = Path(path)
     if path.suffix not in (".jsonl", ".csv"):
@@ -90,7 +104,8 @@ def read_examples(path: str | Path) -> list[Example]:
     rows = list(read_jsonl(path) if path.suffix == ".jsonl" else read_csv(path))
     if not rows:
         raise InputError(f"{path}: holds no examples")
-    examples = [_example(row, f"{path}, line {line}", number) for number, (line, row) in enumerate(rows)]
+    folder = images if images is not None else path.parent
+    examples = [_example(row, f"{path}, line {line}", number, folder) for number, (line, row) in enumerate(rows)]
     refuse_empty(
         path, [line for (line, _), example in zip(rows, examples, strict=True) if not example.answer.strip()], len(rows)
     )
@@ -99,6 +114,7 @@ def read_examples(path: str | Path) -> list[Example]:
         if example.id in seen:
             raise InputError(f"{path}, line {line}: id '{example.id}' stands already on line {seen[example.id]}")
         seen[example.id] = line
+    check_images(example.image for example in examples)
     return examples
 
 
@@ -113,7 +129,7 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
     write_text(Path(path), "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples))
 
 
-def _example(row: dict[str, Any], where: str, number: int) -> Example:
+def _example(row: dict[str, Any], where: str, number: int, images: Path) -> Example:
     def text(field: str, default: str | None = None) -> str:
         value = default if row.get(field) is None else row[field]
         if value is None:
@@ -122,17 +138,18 @@ def _example(row: dict[str, Any], where: str, number: int) -> Example:
             raise InputError(f"{where}: field '{field}' is not text")
         return value
 
-    context, question, answer = text("context", ""), text("question"), text("answer")
+    context, question, answer, image = text("context", ""), text("question"), text("answer"), text("image", "")
     if not question.strip():
         raise InputError(f"{where}: the question is empty")
     return Example(
         id=_name(row, "id", str(number)),
-        group=_name(row, "group", f"{context}\n{question}"),
+        group=_name(row, "group", "\n".join([*([image] if image else []), context, question])),
         question=question,
         answer=answer,
         label=_label(row, where),
         context=context,
         evidence=_evidence(row.get("evidence") or [], context, where),
+        image=image_in(images, image),
     )
 
 

@@ -1,0 +1,107 @@
+"""Images by name: a file, `black` (the paper's image without content), or `zoo:SCENE#N`, which the zoo draws."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lens_truth.datasets.drawing import draw_named
+from lens_truth.errors import InputError
+from lens_truth.files import hash_of
+
+BLACK = "black"
+_BLACK_SIZE = (336, 336)
+_ROTATED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+_ORIENTATION = 0x0112
+
+
+def open_image(name: str) -> Image.Image:
+    """The image in RGB, the right way up, as Hugging Face's `load_image` gives it: EXIF rotation applied, greyscale and
+    palettes expanded, transparency dropped; 16-bit greyscale is scaled down to 8 bits.
+
+    Raises:
+        InputError: names a file that is missing, truncated or no image.
+    """
+    if name == BLACK:
+        return Image.new("RGB", _BLACK_SIZE)
+    if name.startswith("zoo:"):
+        return draw_named(name.removeprefix("zoo:"))
+    with _opened(name) as image:
+        try:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                upright = upright.convert("I").point(lambda value: value / 257).convert("L")
+            if upright.mode == "P" and "transparency" in upright.info:
+                upright = upright.convert("RGBA")  # as Pillow asks for
+            return upright.convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{name}: is damaged and cannot be read as an image ({error})") from error
+
+
+def image_size(name: str) -> tuple[int, int]:
+    """Width and height of the image as `open_image` gives it, from the file's header alone.
+
+    Raises:
+        InputError: names a file that is missing or no image.
+    """
+    if is_made(name):
+        return open_image(name).size
+    with _opened(name) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(_ORIENTATION) in _ROTATED else (width, height)
+
+
+def image_in(folder: Path, name: str) -> str:
+    """The name of an image that a row of data gives as a file in a folder; other names stay as they are."""
+    return name if not name or is_made(name) else str(folder / name)
+
+
+def is_made(name: str) -> bool:
+    """Whether an image is no file but made on the spot."""
+    return name == BLACK or name.startswith("zoo:")
+
+
+def check_images(names: Iterable[str]) -> None:
+    """Raises an InputError that counts the files which are not there and names the first."""
+    files = {name for name in names if name and not is_made(name)}
+    missing = sorted(name for name in files if not Path(name).is_file())
+    if missing:
+        raise InputError(f"{len(missing)} of {len(files)} images are not there (first: {missing[0]})")
+
+
+def image_hash(name: str) -> str:
+    """A hash of what is in the image; the same wherever the file lies.
+
+    Raises:
+        InputError: names a file that is missing.
+    """
+    if is_made(name):
+        return hash_of(name)
+    try:
+        stat = Path(name).stat()
+    except OSError as error:
+        raise InputError(f"{name}: there is no such image") from error
+    return _file_hash(name, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1 << 16)
+def _file_hash(name: str, modified: int, size: int) -> str:  # a changed file is read again
+    return hash_of(Path(name).read_bytes())
+
+
+def _opened(name: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(name)
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: there is no such image") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"{name}: is not an image that can be read ({error})") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(f"{name}: is too large to be an image for a model ({error})") from error
