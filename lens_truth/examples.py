@@ -12,7 +12,7 @@ import numpy as np
 
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
-from lens_truth.images import check_images, image_hash
+from lens_truth.images import check_images, image_hash, image_in, is_made
 from lens_truth.readers import read_csv, read_jsonl
 
 SUPPORTED, HALLUCINATED = 1, 0
@@ -125,8 +125,13 @@ def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
-    """Examples as JSON lines that `read_examples` reads back unchanged."""
-    write_text(Path(path), "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples))
+    """Examples as JSON lines that `read_examples` reads back unchanged; image files are named by absolute paths."""
+    write_text(Path(path), "".join(json.dumps(_row(example), ensure_ascii=False) + "\n" for example in examples))
+
+
+def _row(example: Example) -> dict[str, Any]:
+    image = example.image
+    return {**asdict(example), "image": image if not image or is_made(image) else str(Path(image).absolute())}
 
 
 def _example(row: dict[str, Any], where: str, number: int, images: Path) -> Example:
