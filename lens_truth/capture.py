@@ -16,6 +16,7 @@ from lens_truth.errors import InputError
 from lens_truth.examples import Example, labels_of
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.hooks import Hooked, hook_names
+from lens_truth.models.images import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
 from lens_truth.store import ActivationWriter, HeadActivations, rows_record
@@ -44,15 +45,17 @@ def capture(
 
     Raises:
         InputError: if there are no examples, an answer is empty or would be cut off by the context limit (with the
-            number of such rows), or `out` holds another run.
+            number of such rows; an image is never cut), an image is missing, broken or cannot be shown to the model,
+            or `out` holds another run.
     """
     tokenizer = tokenizer_of(model)
     if not examples:
         raise InputError("there are no examples to capture")
+    images = images_for(model, examples)
 
     lengths: list[int] = []
     for start in range(0, len(examples), _CHUNK):
-        lengths += [len(e.ids) for e in encode(tokenizer, examples[start : start + _CHUNK], template)]
+        lengths += [len(e.ids) for e in encode(tokenizer, examples[start : start + _CHUNK], template, images)]
     check_lengths(lengths, [example.id for example in examples], model)
     batches = length_batches(lengths, batch_size)
 
@@ -63,7 +66,7 @@ def capture(
     def run(first: int) -> Iterator[tuple[int, list[int], Float[Tensor, "B L H D"]]]:
         for number in tqdm(range(first, len(batches)), desc="capture", disable=not progress, leave=False):
             rows = batches[number]
-            yield number, rows, _read(model, encode(tokenizer, [examples[row] for row in rows], template))
+            yield number, rows, _read(model, encode(tokenizer, [examples[row] for row in rows], template, images))
 
     if out is not None:
         writer = ActivationWriter(Path(out), shape, rows_record(labels, groups, ids, provenance))
@@ -90,7 +93,7 @@ def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]
 
     hooks: list[tuple[str, Callable[..., Any]]] = [(name, keep) for name in hook_names(model)]
     with torch.no_grad(), model.hooks(fwd_hooks=hooks):
-        run_body(model, ids, mask)
+        run_body(model, ids, mask, [row.image for row in encoded])
     return torch.stack(kept, dim=1)
 
 

@@ -15,6 +15,7 @@ from lens_truth.errors import InputError
 from lens_truth.examples import Example, question_pairs
 from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
 from lens_truth.models.hooks import Hooked, constant_weights, gate_z
+from lens_truth.models.images import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
 from lens_truth.scores import HeadScores
@@ -140,7 +141,7 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
     position = torch.tensor([p for span in spans for p in span], device=ids.device)
     kept, column = (position - 1).unique(return_inverse=True)
-    logits = logits_at(model, ids, mask, kept)[row, column]
+    logits = logits_at(model, ids, mask, kept, [e.image for e in encoded])[row, column]
     log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     token_log_probs = log_probs.gather(1, ids[row, position][:, None])[:, 0]
     return token_log_probs.new_zeros(len(encoded)).index_add(0, row, token_log_probs)
@@ -152,7 +153,7 @@ def encode_answers(model: Hooked, examples: Sequence[Example], template: Templat
     Raises:
         InputError: if an answer is empty or would be cut off, or nothing stands before it.
     """
-    encoded = encode(tokenizer_of(model), examples, template)
+    encoded = encode(tokenizer_of(model), examples, template, images_for(model, examples))
     check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
     first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)
     if first is not None:

@@ -6,3 +6,8 @@ class InputError(ValueError):
 
     The command line prints its message and exits with code 2; in Python it is an ordinary `ValueError`.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library's error says."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lens_truth.datasets.drawing import draw_named
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of
 
@@ -30,6 +29,8 @@ def open_image(name: str) -> Image.Image:
     if name == BLACK:
         return Image.new("RGB", _BLACK_SIZE)
     if name.startswith("zoo:"):
+        from lens_truth.datasets.drawing import draw_named  # files need none of it
+
         return draw_named(name.removeprefix("zoo:"))
     with _opened(name) as image:
         try:

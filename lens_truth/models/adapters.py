@@ -21,13 +21,14 @@ from transformer_lens.model_bridge.sources import build_bridge_config_from_hf, b
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError
-from lens_truth.models.tower import has_gated_mlp, tower_path
+from lens_truth.models.tower import has_gated_mlp, is_multimodal_config, tower_path
 
 
 class HookedModel(TransformerBridge):
     """A TransformerLens model that leaves every decision to the Hugging Face model inside.
 
-    Hook names and shapes are TransformerLens's: `blocks.{l}.attn.hook_z` is [batch, pos, n_heads, d_head].
+    Hook names and shapes are TransformerLens's: `blocks.{l}.attn.hook_z` is [batch, pos, n_heads, d_head], of a
+    multimodal model those of its language tower.
     """
 
     def _accepts_derived_position_ids(self) -> bool:
@@ -82,6 +83,7 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
     cfg = build_bridge_config_from_hf(config, type(hf).__name__, name, next(hf.parameters()).dtype)
     adapter = NativeAdapter(cfg, hf)
     adapter.cfg.device = str(next(hf.parameters()).device)
+    adapter.cfg.is_multimodal = is_multimodal_config(config)
     if tokenizer is not None:
         adapter.cfg.tokenizer_prepends_bos, adapter.cfg.tokenizer_appends_eos = _adds_bos_eos(tokenizer)
     with _unembedding_kept(hf):

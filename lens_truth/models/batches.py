@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, device_of
+from lens_truth.models.images import image_arguments
 
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -80,17 +82,31 @@ def check_lengths(lengths: Sequence[int], ids: Sequence[str], model: Hooked) -> 
 
 
 def logits_at(
-    model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], positions: Int[Tensor, " P"]
+    model: Hooked,
+    ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T"],
+    positions: Int[Tensor, " P"],
+    images: Sequence[str],
 ) -> Float[Tensor, "B P V"]:
-    """Logits at some positions; where the model lets us, no others are computed (they can fill a GPU)."""
-    if isinstance(model, TransformerBridge):
-        return model(ids, attention_mask=mask, logits_to_keep=positions)
-    return model(ids, attention_mask=mask)[:, positions]
+    """Logits at some positions; where the model lets us, no others are computed (they can fill a GPU). images[b] is
+    the image whose tokens row b holds (empty: none)."""
+    shown = image_arguments(model, ids, images)
+    if _keeps_logits(model):
+        return model(ids, attention_mask=mask, logits_to_keep=positions, **shown)
+    return model(ids, attention_mask=mask, **shown)[:, positions]
 
 
-def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"]) -> None:
+def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str]) -> None:
     """A forward pass for its hooks alone: without cache, and without logits where the model lets us."""
+    shown = image_arguments(model, ids, images)
     if isinstance(model, TransformerBridge):
-        model(ids, attention_mask=mask, return_type=None, use_cache=False, logits_to_keep=1)
+        shown |= {"logits_to_keep": 1} if _keeps_logits(model) else {}
+        model(ids, attention_mask=mask, return_type=None, use_cache=False, **shown)
     else:
         model(ids, attention_mask=mask, return_type=None)
+
+
+def _keeps_logits(model: Hooked) -> bool:
+    """Whether the model can be told at which positions logits are wanted (Qwen2.5-Omni cannot)."""
+    hf = model.original_model if isinstance(model, TransformerBridge) else None
+    return hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters

@@ -9,17 +9,33 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.utils.hub import cached_file
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, first_line
 from lens_truth.models.adapters import hook_native, hook_stock
+from lens_truth.models.images import with_images
 from lens_truth.models.selftest import verify_hooks
-from lens_truth.models.tower import plain_twin
+from lens_truth.models.tower import is_multimodal_config, plain_twin
+from lens_truth.readers import read_json
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # how their names begin
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_OLD_CHAT_TEMPLATE = "chat_template.json"
+"""Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
 _UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
@@ -31,13 +47,15 @@ def load(
     dtype: Dtype = "auto",
     device: str = "cpu",
     tokenizer: PreTrainedTokenizerBase | None = None,
+    image_processor: Any = None,
     stock: bool = False,
     trust_remote_code: bool = False,
 ) -> TransformerBridge:
     """A model with TransformerLens hooks, called as `model(input_ids, attention_mask=...)` for the logits.
 
     Its logits equal Hugging Face's bit for bit. A model in memory is not changed: the hooks stand around new modules
-    that share its weights. On loading, hooks are checked against the weights (`verify_hooks`).
+    that share its weights. On loading, hooks are checked against the weights (`verify_hooks`). Of a multimodal model
+    the language tower is hooked; Qwen2.5-Omni is its thinker.
 
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
@@ -45,6 +63,8 @@ def load(
             keeps its own, and others get `sdpa`.
         dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
+        image_processor: a multimodal model's Hugging Face image processor, instead of the one saved with the model
+            (which is run on Pillow).
         stock: wrap with TransformerLens's own adapter, which offers `hook_result` but is slower and equal to
             rounding only.
         trust_remote_code: let the checkpoint run code of its own.
@@ -54,6 +74,7 @@ def load(
             check.
     """
     if isinstance(model, nn.Module):
+        model = getattr(model, "thinker", model)
         hf: Any = plain_twin(model)
         if attn is not None:
             hf.set_attn_implementation(attn)
@@ -62,10 +83,13 @@ def load(
         name = str(model)
         hf = load_plain(name, attn=attn or "sdpa", dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
+        if is_multimodal_config(hf.config):
+            image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
     hf.eval()
     if stock:
-        return hook_stock(hf, tokenizer, name)
-    return verify_hooks(hf, hook_native(plain_twin(hf), tokenizer, name))
+        return with_images(hook_stock(hf, tokenizer, name), image_processor)
+    hooked = with_images(hook_native(plain_twin(hf), tokenizer, name), image_processor)
+    return verify_hooks(hf, hooked)
 
 
 def load_plain(
@@ -83,8 +107,14 @@ def load_plain(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
-        hf = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        auto: Any = AutoModelForCausalLM
+        if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            auto = AutoModelForImageTextToText
+        elif hasattr(config, "thinker_config"):
+            auto, config = Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
+        hf = auto.from_pretrained(
+            source, config=config, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
         )
     except _UNREADABLE as error:
         raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
@@ -102,9 +132,38 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        if tokenizer.chat_template is None and (old := _file_of(source, _OLD_CHAT_TEMPLATE)):
+            tokenizer.chat_template = read_json(Path(old))["chat_template"]
+        return tokenizer
     except _UNREADABLE as error:
         raise InputError(f"the tokenizer of '{name}' cannot be loaded: {first_line(error)}") from error
+
+
+def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
+    """The image processor saved with a model, on Pillow; None if there is none.
+
+    Raises:
+        InputError: if it cannot be read, or does not run without torchvision.
+    """
+    source = model_source(name)
+    try:
+        if not any(_file_of(source, file) for file in _PROCESSOR_FILES):
+            return None
+        return AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
+    except _UNREADABLE as error:
+        raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
+
+
+def _file_of(source: str, file: str) -> str | None:
+    """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
+    return cached_file(
+        source,
+        file,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
 
 
 def model_source(name: str) -> str:
@@ -123,7 +182,3 @@ def model_source(name: str) -> str:
     if looks_like_a_path and not Path(name).expanduser().is_dir():
         raise InputError(f"model '{name}': there is no such folder")
     return str(Path(name).expanduser()) if looks_like_a_path else name
-
-
-def first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,27 +1,36 @@
-"""From an `Example` to tokens: the paper's prompt or the model's chat template, and where the answer lies."""
+"""From an `Example` to tokens: the paper's prompt or the model's chat template, and where each part of it lies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError
 from lens_truth.examples import Example
+from lens_truth.models.images import ImageInput
 
 Template = Literal["plain", "chat"]
 """`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
 
+Span = tuple[int, int]
+"""First and one past the last position."""
+
 JUDGE_QUESTION = "Is this answer hallucinated?"
+IMAGE = "\ufffc"
+"""Where the image stands in a text; Unicode's object replacement character is meant for that."""
+_LABEL = "Context:\n"
 _STAND_IN = "STAND-IN-FOR-THE-ANSWER"
 
 
 def question_text(example: Example) -> str:
-    """The question behind its context (TruthProbe's wording); without the context if there is none."""
-    context = f"Context:\n{example.context}\n\n" if example.context else ""
-    return f"{context}Question: {example.question}"
+    """The question behind its context (TruthProbe's wording), without the context if there is none. An image stands
+    where the context would, before it if there are both."""
+    context = "\n".join(part for part in (IMAGE if example.image else "", example.context) if part)
+    return f"{_LABEL}{context}\n\nQuestion: {example.question}" if context else f"Question: {example.question}"
 
 
 def judge_text(example: Example) -> str:
@@ -34,7 +43,7 @@ class Wording:
     """How an example is put to a model."""
 
     content: Callable[[Example], str]
-    """What is said: under a chat template, the user's turn."""
+    """What is said, with `IMAGE` where the image stands: under a chat template, the user's turn."""
     plain: str = "{content}"
     """What goes around it under the plain template; the answer follows."""
 
@@ -52,16 +61,33 @@ class Prompt:
     text: str
     special_tokens: bool
     """Whether the tokenizer adds its own special tokens (a chat template has written them already)."""
+    image: str = ""
+    """The image that the text speaks of; empty for none."""
+    id: str = ""
+    """Of the example, for messages."""
 
 
-def prompt_of(
-    tokenizer: PreTrainedTokenizerBase, example: Example, template: Template, wording: Wording = QUESTION
-) -> Prompt:
-    """What a model continues with its answer."""
-    content = wording.content(example)
-    if template == "plain":
-        return Prompt(wording.plain.replace("{content}", content), special_tokens=True)
-    return Prompt(_chat_text(tokenizer, content), special_tokens=False)
+@dataclass(frozen=True)
+class PromptTokens:
+    """Tokens of a prompt."""
+
+    ids: list[int]
+    image: str = ""
+    """The image whose tokens are among them; empty for none."""
+    image_span: Span | None = None
+    """Where they lie."""
+
+
+@dataclass(frozen=True)
+class Encoded(PromptTokens):
+    """Tokens of a prompt with its answer."""
+
+    question: Span = (0, 0)
+    answer: Span = (0, 0)
+    """`answer[1] - 1` is where probes read."""
+    continuation: int = 0
+    """First token after the prompt: of the answer, or of what stands between (a space that is a token of its own, the
+    tags of a template). The probability of the answer given the prompt starts here."""
 
 
 def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -69,31 +95,60 @@ def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     return "chat" if tokenizer.chat_template else "plain"
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Tokens of a prompt with its answer."""
-
-    ids: list[int]
-    answer: tuple[int, int]
-    """Token span [start, stop) of the answer; `stop - 1` is where probes read."""
-    continuation: int
-    """First token after the prompt: of the answer, or of what stands between (a space that is a token of its own, the
-    tags of a template). The probability of the answer given the prompt starts here."""
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], template: Template) -> list[Encoded]:
-    """Tokens of every example, prompt and answer, with the span of the answer.
+def prompt_of(
+    tokenizer: PreTrainedTokenizerBase,
+    example: Example,
+    template: Template,
+    wording: Wording = QUESTION,
+    images: ImageInput | None = None,
+) -> Prompt:
+    """What a model continues with its answer; `images` says how it is shown the example's image.
 
     Raises:
-        InputError: if an answer is empty or yields no token, or the tokenizer cannot tell characters from tokens
-            or has no chat template although one is asked for.
+        InputError: if the chat template is missing, or does not show what it is given as it is.
+    """
+    text, _ = _rendered(tokenizer, example, template, wording, images)
+    return Prompt(text, template == "plain", example.image, example.id)
+
+
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], images: ImageInput | None = None
+) -> list[PromptTokens]:
+    """Tokens of prompts to be continued; all with or all without special tokens.
+
+    Raises:
+        InputError: if a text speaks of an image that is not there, or an image is missing.
+    """
+    (special,) = {prompt.special_tokens for prompt in prompts}
+    texts = [prompt.text for prompt in prompts]
+    encoded = tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+    return [
+        _with_image(PromptTokens(list(ids), prompt.image), prompt.id, images)
+        for ids, prompt in zip(encoded, prompts, strict=True)
+    ]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    template: Template,
+    images: ImageInput | None = None,
+) -> list[Encoded]:
+    """Tokens of every example, prompt and answer, with the spans of image, question and answer.
+
+    Args:
+        images: how the model is shown images (`lens_truth.models.images.images_for`).
+
+    Raises:
+        InputError: if an answer is empty or yields no token, an image is missing or the model can be shown none, or
+            the tokenizer cannot tell characters from tokens or has no chat template although one is asked for.
     """
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer {type(tokenizer).__name__} gives no character offsets; a fast tokenizer is needed")
     empty = [example.id for example in examples if not example.answer.strip()]
     if empty:
         raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")
-    rendered = [_with_answer(tokenizer, example, template) for example in examples]
+    rendered = [_with_answer(tokenizer, example, template, images) for example in examples]
     encodings = tokenizer(
         [text for text, _, _ in rendered],
         add_special_tokens=template == "plain",
@@ -101,53 +156,137 @@ def encode(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], temp
         verbose=False,  # too long rows are counted and refused by the caller, in one sentence
     )
     result = []
-    for example, (_, prompt_end, span), ids, offsets in zip(
+    for example, (text, prompt_end, span), ids, offsets in zip(
         examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
     ):
-        inside = [i for i, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and start < stop]
-        if not inside:
+        answer = _tokens_in(offsets, span)
+        asked = text.rfind(marked := f"Question: {example.question}", 0, span[0])
+        question = _tokens_in(offsets, (asked + len(marked) - len(example.question), asked + len(marked)))
+        if answer is None:
             raise InputError(f"the answer of example '{example.id}' yields no token")
+        if asked < 0 or question is None:
+            raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
         continuation = next(i for i, (start, stop) in enumerate(offsets) if start < stop and stop > prompt_end)
-        result.append(Encoded(list(ids), (inside[0], inside[-1] + 1), continuation))
+        row = Encoded(list(ids), example.image, question=question, answer=answer, continuation=continuation)
+        result.append(_with_image(row, example.id, images))
     return result
 
 
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Tokens of prompts to be continued; all with or all without special tokens."""
-    (special,) = {prompt.special_tokens for prompt in prompts}
-    texts = [prompt.text for prompt in prompts]
-    return tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+def _tokens_in(offsets: Sequence[Span], span: Span) -> Span | None:
+    """Tokens that hold characters of a span; None if there are none."""
+    inside = [i for i, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and start < stop]
+    return (inside[0], inside[-1] + 1) if inside else None
 
 
-def _chat_text(tokenizer: PreTrainedTokenizerBase, content: str, answer: str | None = None) -> str:
-    if not tokenizer.chat_template:
-        raise InputError("the tokenizer has no chat template; use the plain template")
-    messages = [{"role": "user", "content": content}]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": answer})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
-    assert isinstance(text, str)
-    return text
+Row = TypeVar("Row", bound=PromptTokens)
+
+
+def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
+    """The row with as many image tokens as the model makes features of its image; what lies behind moves."""
+    if images is None:
+        return row
+    places = [i for i, token in enumerate(row.ids) if token == images.token_id]
+    wanted = 1 if row.image else 0
+    if len(places) != wanted:
+        raise InputError(
+            f"example '{id}': its text holds {len(places)} tokens {images.token}, which stand for images, where "
+            f"{wanted} belong"
+        )
+    if not places:
+        return row
+    at, n = places[0], images.n_tokens(row.image)
+    made: dict[str, Any] = {"ids": [*row.ids[:at], *[images.token_id] * n, *row.ids[at + 1 :]]}
+    if isinstance(row, Encoded):
+        made["question"], made["answer"] = (_moved(span, at, n - 1) for span in (row.question, row.answer))
+        made["continuation"] = row.continuation + (n - 1 if row.continuation > at else 0)
+    return replace(row, **made, image_span=(at, at + n))
+
+
+def _moved(span: Span, at: int, by: int) -> Span:
+    return (span[0] + by, span[1] + by) if span[0] > at else span
 
 
 def _with_answer(
-    tokenizer: PreTrainedTokenizerBase, example: Example, template: Template
-) -> tuple[str, int, tuple[int, int]]:
+    tokenizer: PreTrainedTokenizerBase, example: Example, template: Template, images: ImageInput | None
+) -> tuple[str, int, Span]:
     """The prompt with its answer, where the prompt ends, and the answer's span, in characters."""
     answer = example.answer.strip()
+    before, as_list = _rendered(tokenizer, example, template, QUESTION, images)
     if template == "plain":
-        text = f"{question_text(example)}\nAnswer: {answer}"
-        start = len(text) - len(answer)
-        return text, start - 1, (start, len(text))
-    question = question_text(example)
-    before = _chat_text(tokenizer, question)
-    text = _chat_text(tokenizer, question, answer)
+        return f"{before} {answer}", len(before), (len(before) + 1, len(before) + 1 + len(answer))
+    shown_by = images if example.image else None
+    said = _said(question_text(example), shown_by, as_list)
+    text, marked = (_chat_text(tokenizer, said, shown_by, words) or "" for words in (answer, _STAND_IN))
     # A template may open the turn in another way for generation, so the prompt ends where they part.
     prompt_end = next(
         (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), min(len(before), len(text))
     )
     # The answer's own words may stand in the template too (in a tag, say), so a stand-in is sought that does not.
-    start = _chat_text(tokenizer, question, _STAND_IN).rfind(_STAND_IN)
+    start = marked.rfind(_STAND_IN)
     if start < 0 or text[start : start + len(answer)] != answer:
         raise InputError(f"the chat template does not show the answer of example '{example.id}' as it is")
     return text, min(prompt_end, start), (start, start + len(answer))
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    example: Example,
+    template: Template,
+    wording: Wording,
+    images: ImageInput | None,
+) -> tuple[str, bool]:
+    """The prompt, and whether the chat template wants lists of contents."""
+    content = wording.content(example)
+    if not example.image:
+        images = None
+    elif images is None:
+        raise InputError(f"example '{example.id}' holds an image, and the model can be shown none")
+    elif content.count(IMAGE) != 1:
+        raise InputError(f"example '{example.id}': its text holds the character U+FFFC, which stands for the image")
+    if template == "plain":
+        content = content.replace(IMAGE, images.placeholder) if images else content
+        return wording.plain.replace("{content}", content), False
+    if not tokenizer.chat_template:
+        raise InputError("the tokenizer has no chat template; use the plain template")
+    for as_list in (False, True):
+        said = _said(content, images, as_list)
+        if (text := _chat_text(tokenizer, said, images)) is not None:
+            return text, as_list
+    raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A user's turn as a chat template is given it."""
+
+    content: str | list[dict[str, str]]
+    shown: tuple[str, ...]
+    """What must be found in the chat."""
+
+
+def _said(content: str, images: ImageInput | None, as_list: bool) -> _Said:
+    """Most templates take a string, in which the image stands where the paper has its context. Some (LLaVA's) want a
+    list of contents and write the image first; then nothing is left to be labelled as context."""
+    before, image, after = content.partition(IMAGE) if images else (content, "", "")
+    if not as_list:
+        return _Said(f"{before}{images.placeholder if images else ''}{after}", (before, after))
+    text = before.removesuffix(_LABEL) + after.lstrip("\n") if image else content
+    return _Said([*[{"type": "image"}] * len(image), {"type": "text", "text": text}], (text,))
+
+
+def _chat_text(
+    tokenizer: PreTrainedTokenizerBase, said: _Said, images: ImageInput | None, answer: str | None = None
+) -> str | None:
+    """The chat so far; None if the template does not show what was said."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": said.content}]
+    if answer is not None:
+        as_list = isinstance(said.content, list)
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}] if as_list else answer})
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
+    except (TemplateError, TypeError, KeyError, AttributeError):  # a template that wants the other kind of content
+        return None
+    assert isinstance(text, str)
+    if any(part.strip() not in text for part in said.shown):
+        return None
+    return images.marked(text) if images else text

@@ -39,6 +39,11 @@ class Heads:
     d_head: int
 
 
+def is_multimodal_config(config: Any) -> bool:
+    """Whether a model of this config has a vision tower."""
+    return getattr(config, "vision_config", None) is not None
+
+
 def tower_path(hf: nn.Module) -> str:
     """Path of the language tower, whose modules have Llama's names.
 
