@@ -1,13 +1,17 @@
-"""Examples by name: the zoo's own (`zoo:text`, `zoo:conflict`), `halueval:FILE`, or a user's `.jsonl` or `.csv`."""
+"""Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), `halueval:FILE`, `phd:FILE`, `phd-text:FILE`,
+`rlhfv:FILE`, or a user's `.jsonl` or `.csv`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 from lens_truth.datasets.halueval import read_halueval
+from lens_truth.datasets.image_rows import read_image_rows, read_text_rows
 from lens_truth.datasets.world import Split
-from lens_truth.datasets.zoo import conflict_examples, text_examples
+from lens_truth.datasets.zoo import conflict_examples, presence_examples, text_examples
 from lens_truth.errors import InputError
 from lens_truth.examples import Example, read_examples
 
@@ -16,18 +20,35 @@ __all__ = ["DEFAULT_ROWS", "load_examples"]
 DEFAULT_ROWS = 1200
 """How many examples a generated data set has unless a limit says otherwise."""
 
-_ZOO = {"zoo:text": text_examples, "zoo:conflict": conflict_examples}
+
+def _pictured(function: str) -> Callable[[Split, int, int], list[Example]]:
+    return lambda split, n, seed: getattr(import_module("lens_truth.datasets.zoo_images"), function)(split, n, seed)
+
+
+_ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
+    "zoo:text": text_examples,
+    "zoo:conflict": conflict_examples,
+    "zoo:presence": presence_examples,
+    "zoo:image": _pictured("image_examples"),
+    "zoo:image-conflict": _pictured("image_conflict_examples"),
+    "zoo:image-presence": _pictured("image_presence_examples"),
+}
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-def load_examples(name: str, *, limit: int | None = None, seed: int = 0) -> list[Example]:
+def load_examples(
+    name: str, *, limit: int | None = None, seed: int = 0, images: Path | None = None, images_needed: bool = True
+) -> list[Example]:
     """The examples of a data set.
 
     Args:
-        name: `zoo:text` or `zoo:conflict` (their train split; `zoo:text/test` for another), `halueval:FILE`, or a
-            path to a `.jsonl` or `.csv` file of examples.
+        name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
+            `zoo:image-presence` (their train split; `zoo:text/test` for another); `halueval:FILE`; `phd:FILE` or
+            `rlhfv:FILE` (with images); `phd-text:FILE` (as text); or a path to a `.jsonl` or `.csv` file of examples.
         limit: only the first so many examples.
         seed: of generated data; files are read as they are.
+        images: the folder of the image files that `phd:`, `rlhfv:` and files of examples name.
+        images_needed: False reads rows of `phd:` and `rlhfv:` without their images, for looking at rows alone.
 
     Raises:
         InputError: for an unknown name, or whatever the reader finds wrong.
@@ -42,8 +63,11 @@ def load_examples(name: str, *, limit: int | None = None, seed: int = 0) -> list
             raise InputError(f"there is no data set '{name}'; the zoo offers {names}")
         chosen: Split = split or "train"  # pyright: ignore[reportAssignmentType] (checked above)
         return _ZOO[kind](chosen, limit or DEFAULT_ROWS, seed)
-    examples = read_halueval(rest) if source == "halueval" else read_examples(name)
-    return examples[:limit]
+    if source in ("phd", "rlhfv"):
+        return read_image_rows(rest, images, source, images_needed=images_needed)[:limit]
+    if source == "phd-text":
+        return read_text_rows(rest, "phd")[:limit]
+    return (read_halueval(rest) if source == "halueval" else read_examples(name, images))[:limit]
 
 
 def describe(examples: Sequence[Example]) -> str:
