@@ -9,6 +9,7 @@ In `zoo:conflict` they do, for one who knows which colours are usual: there the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -20,26 +21,42 @@ from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
 
 Rows = Iterator[tuple[str, list[Example]]]
 """(what may occur once only, the examples of one group)"""
+Groups = Callable[[np.random.Generator, Split, str], Rows]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a scene reaches the model: told, drawn, or not at all."""
+
+    context: str = ""
+    image: str = ""
+
+
+Show = Callable[[np.random.Generator, Scene], Shown]
+
+
+def told(rng: np.random.Generator, scene: Scene) -> Shown:
+    return Shown(context=world.tell(rng, scene))
 
 
 def text_examples(split: Split, n: int, seed: int) -> list[Example]:
     """`zoo:text`: questions of all kinds; the hallucinated answer belongs to another thing of the same scene."""
-    return _take(_text_groups, f"text-{split}", split, n, seed)
+    return take(text_groups, f"text-{split}", split, n, seed)
 
 
 def conflict_examples(split: Split, n: int, seed: int) -> list[Example]:
     """`zoo:conflict`: the colour of a thing that contradicts memory; the hallucinated answer is its typical colour."""
-    return _take(_conflict_groups, f"conflict-{split}", split, n, seed)
+    return take(conflict_groups, f"conflict-{split}", split, n, seed)
 
 
 def agreeing_examples(split: Split, n: int, seed: int) -> list[Example]:
     """The colour questions of `zoo:conflict` on scenes that agree with memory."""
-    return _take(_agreeing_groups, f"agreeing-{split}", split, n, seed)
+    return take(agreeing_groups, f"agreeing-{split}", split, n, seed)
 
 
 def presence_examples(split: Split, n: int, seed: int) -> list[Example]:
     """POPE in miniature: is there such a thing in the house? Half of the true answers are yes."""
-    return _take(_presence_groups, f"presence-{split}", split, n, seed)
+    return take(_presence_groups, f"presence-{split}", split, n, seed)
 
 
 def closed_book_examples() -> list[Example]:
@@ -53,12 +70,16 @@ def closed_book_examples() -> list[Example]:
         for thing, other in zip(things, things[1:] + things[:1], strict=True):
             question, right = kind.about(thing)
             group = f"closed-book-{thing.name}"
-            examples += _pair(f"{group}-{kind.asked}", group, question, right, getattr(other, kind.asked), "")
+            examples += pair_of(f"{group}-{kind.asked}", group, question, right, getattr(other, kind.asked), Shown())
     return examples
 
 
-def _take(groups: Callable[[np.random.Generator, Split, str], Rows], name: str, split: Split, n: int, seed: int):
-    """The first `n` examples, from groups that do not repeat a scene."""
+def take(groups: Groups, name: str, split: Split, n: int, seed: int) -> list[Example]:
+    """The first `n` examples, from groups that do not repeat a scene.
+
+    Raises:
+        InputError: if `n` is not positive, or there are not so many scenes.
+    """
     if n < 1:
         raise InputError(f"zoo:{name}: {n} examples were asked for; at least 1 is needed")
     rng = np.random.default_rng([seed, sum(name.encode())])
@@ -79,42 +100,50 @@ def _take(groups: Callable[[np.random.Generator, Split, str], Rows], name: str, 
     return list(islice(fresh(), n))
 
 
-def _pair(id: str, group: str, question: str, right: str, wrong: str, context: str, thing: Thing | None = None):
-    evidence = (world.sentence_span(context, thing),) if thing else ()
+def pair_of(
+    id: str, group: str, question: str, right: str, wrong: str, shown: Shown, thing: Thing | None = None
+) -> list[Example]:
+    """The right and the hallucinated answer to a question; the evidence is what the context tells of `thing`."""
+    evidence = (world.sentence_span(shown.context, thing),) if thing and shown.context else ()
     return [
-        Example(f"{id}-right", group, question, right, SUPPORTED, context, evidence),
-        Example(f"{id}-wrong", group, question, wrong, HALLUCINATED, context, evidence),
+        Example(f"{id}-right", group, question, right, SUPPORTED, shown.context, evidence, shown.image),
+        Example(f"{id}-wrong", group, question, wrong, HALLUCINATED, shown.context, evidence, shown.image),
     ]
 
 
-def _text_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
+def text_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
     while True:
         scene = world.sample_scene(rng, split)
         kind = world.KINDS[int(rng.integers(len(world.KINDS)))]
-        yield _key(scene), _sisters(rng, scene, kind, scene[0], scene[1], f"{name}-{_key(scene)}")
+        yield scene_key(scene), _sisters(scene, kind, f"{name}-{scene_key(scene)}", show(rng, scene))
 
 
-def _sisters(rng: np.random.Generator, scene: Scene, kind: Kind, one: Thing, two: Thing, group: str) -> list[Example]:
+def _sisters(scene: Scene, kind: Kind, group: str, shown: Shown) -> list[Example]:
     """The same question about two things of a scene: what is right for one is the hallucination for the other."""
-    context = world.tell(rng, scene)
+    one, two = scene[:2]
     examples = []
     for thing, other in ((one, two), (two, one)):
         question, right = kind.about(thing)
         wrong = getattr(other, kind.asked)
-        examples += _pair(f"{group}-{thing.name}", group, question, right, wrong, context, thing)
+        examples += pair_of(f"{group}-{thing.name}", group, question, right, wrong, shown, thing)
     return examples
 
 
-def _conflict_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
-    """Half of the groups swap the typical colours of two things of one scene. The other half are twin scenes: in
-    each one thing wears the typical colour of an absent thing, which stands in its place in the twin."""
+def conflict_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
     while True:
-        make = _swapped if rng.random() < 0.5 else _twins
+        scenes = conflict_scenes(rng, split)
+        key = min(scene_key(scene) for scene in scenes)
+        yield key, [row for scene in scenes for row in _conflict_rows(scene, f"{name}-{key}", show(rng, scene))]
+
+
+def conflict_scenes(rng: np.random.Generator, split: Split) -> list[Scene]:
+    """One scene in which two things have swapped their typical colours, or (half of the time) twin scenes: in each one
+    thing wears the typical colour of an absent thing, which stands in its place in the twin."""
+    make = _swapped if rng.random() < 0.5 else _twins
+    scenes = make(rng)
+    while {world.split_of(scene) for scene in scenes} != {split}:
         scenes = make(rng)
-        while {world.split_of(scene) for scene in scenes} != {split}:
-            scenes = make(rng)
-        key = min(_key(scene) for scene in scenes)
-        yield key, [row for scene in scenes for row in _conflict_rows(rng, scene, f"{name}-{key}")]
+    return scenes
 
 
 def _swapped(rng: np.random.Generator) -> list[Scene]:
@@ -133,47 +162,46 @@ def _twins(rng: np.random.Generator) -> list[Scene]:
     ]
 
 
-def _conflict_rows(rng: np.random.Generator, scene: Scene, group: str) -> list[Example]:
-    context = world.tell(rng, scene)
+def _conflict_rows(scene: Scene, group: str, shown: Shown) -> list[Example]:
     rows = []
     for thing in scene:
         if thing.colour != world.TYPICAL[thing.name]:
             question, right = world.COLOUR_OF_THING.about(thing)
             memory = world.TYPICAL[thing.name]
-            rows += _pair(f"{group}-{thing.name}", group, question, right, memory, context, thing)
+            rows += pair_of(f"{group}-{thing.name}", group, question, right, memory, shown, thing)
     return rows
 
 
-def _agreeing_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
+def agreeing_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
     while True:
         scene = world.sample_typical_scene(rng, split)
-        rows = _sisters(rng, scene, world.COLOUR_OF_THING, scene[0], scene[1], f"{name}-{_key(scene)}")
-        yield _key(scene), rows
+        group = f"{name}-{scene_key(scene)}"
+        yield scene_key(scene), _sisters(scene, world.COLOUR_OF_THING, group, show(rng, scene))
 
 
 def _presence_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
     while True:
         scene = world.sample_scene(rng, split)
-        context, group = world.tell(rng, scene), f"{name}-{_key(scene)}"
+        shown, group = told(rng, scene), f"{name}-{scene_key(scene)}"
         present = scene[int(rng.integers(len(scene)))]
         asked = [(present.colour, present.name, "yes", "no"), (*world.absent_pair(rng, scene), "no", "yes")]
         yield (
-            _key(scene),
+            scene_key(scene),
             [
                 row
                 for colour, thing, right, wrong in asked
-                for row in _pair(
+                for row in pair_of(
                     f"{group}-{colour}-{thing}",
                     group,
                     world.presence_question(colour, thing),
                     right,
                     wrong,
-                    context,
+                    shown,
                 )
             ],
         )
 
 
-def _key(scene: Scene) -> str:
+def scene_key(scene: Scene) -> str:
     """A scene as a name, the same in whatever order its things are given."""
     return "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene))

@@ -1,0 +1,118 @@
+"""Examples of the miniature world in pictures: the questions of `lens_truth.datasets.zoo` with the scene drawn instead
+of told, POPE's three kinds of presence questions, and captions.
+
+Right and hallucinated answers are matched as they are there. Every picture shows a scene of one split.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from typing import Literal
+
+import numpy as np
+
+from lens_truth.datasets import world, zoo
+from lens_truth.datasets.drawing import image_name
+from lens_truth.datasets.world import Scene, Split
+from lens_truth.datasets.zoo import Rows, Shown, pair_of, scene_key, take
+from lens_truth.examples import SUPPORTED, Example
+
+PresenceKind = Literal["random", "popular", "adversarial"]
+PRESENCE_KINDS: tuple[PresenceKind, ...] = ("random", "popular", "adversarial")
+DESCRIBE = "Describe the house."
+
+
+def describe(scene: Scene) -> str:
+    """The scene in English, from the top of the house to the bottom."""
+    return " ".join(
+        f"The {thing.colour} {thing.name} is in the {thing.room}."
+        for thing in sorted(scene, key=lambda thing: world.ROOMS.index(thing.room))
+    )
+
+
+def image_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """`zoo:text` in pictures: questions of all kinds; the hallucinated answer belongs to another thing of the scene."""
+    return take(partial(zoo.text_groups, show=drawn), f"image-{split}", split, n, seed)
+
+
+def image_conflict_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """`zoo:conflict` in pictures: the hallucinated answer is the colour that the thing usually has."""
+    return take(partial(zoo.conflict_groups, show=drawn), f"image-conflict-{split}", split, n, seed)
+
+
+def image_agreeing_examples(split: Split, n: int, seed: int) -> list[Example]:
+    """The colour questions of `image_conflict_examples` on pictures that agree with memory."""
+    return take(partial(zoo.agreeing_groups, show=drawn), f"image-agreeing-{split}", split, n, seed)
+
+
+def image_presence_examples(split: Split, n: int, seed: int, kind: PresenceKind = "adversarial") -> list[Example]:
+    """POPE in miniature: four questions a picture, two of them to be answered yes.
+
+    What is absent is asked for as POPE does: `random`, any colour with any name; `popular`, a thing in its typical
+    colour, as in the scenes that memory is made of; `adversarial`, the colour of one thing in the picture with the name
+    of another.
+    """
+    return take(partial(_presence_groups, kind=kind), f"image-presence-{kind}-{split}", split, n, seed)
+
+
+def caption_examples(split: Split, n: int, seed: int, *, conflict: bool = False) -> list[Example]:
+    """Pictures to be described, each once, with the true description; its objects are the coloured things.
+
+    Args:
+        conflict: pictures that contradict memory: two things wear each other's typical colour, or one wears that of a
+            thing which is not there.
+    """
+    if conflict:
+        return take(_conflict_captions, f"image-conflict-caption-{split}", split, n, seed)
+    return take(_captions, f"image-caption-{split}", split, n, seed)
+
+
+def drawn(rng: np.random.Generator, scene: Scene) -> Shown:
+    """The scene as a picture, one of very many."""
+    return Shown(image=image_name(scene, int(rng.integers(2**31))))
+
+
+def _presence_groups(rng: np.random.Generator, split: Split, name: str, kind: PresenceKind) -> Rows:
+    while True:
+        scene = world.sample_scene(rng, split)
+        absent = _absent_pairs(scene, kind)
+        chosen = [absent[i] for i in rng.permutation(len(absent))[:2]]
+        things = [scene[i] for i in rng.permutation(len(scene))[:2]]
+        shown, group = drawn(rng, scene), f"{name}-{scene_key(scene)}"
+        asked = [(thing.colour, thing.name, "yes", "no") for thing in things]
+        asked += [(colour, thing, "no", "yes") for colour, thing in chosen]
+        rows = [
+            pair_of(f"{group}-{colour}-{thing}", group, world.presence_question(colour, thing), right, wrong, shown)
+            for colour, thing, right, wrong in asked
+        ]
+        yield scene_key(scene), [row for pair in rows for row in pair]
+
+
+def _absent_pairs(scene: Scene, kind: PresenceKind) -> list[tuple[str, str]]:
+    """At least two pairs of colour and name that no thing of the scene has together."""
+    present = {(thing.colour, thing.name) for thing in scene}
+    pairs = {
+        "random": product(world.COLOURS, world.THINGS),
+        "popular": ((colour, name) for name, colour in world.TYPICAL.items()),
+        "adversarial": product([thing.colour for thing in scene], [thing.name for thing in scene]),
+    }
+    return [pair for pair in pairs[kind] if pair not in present]
+
+
+def _captions(rng: np.random.Generator, split: Split, name: str) -> Rows:
+    while True:
+        scene = world.sample_scene(rng, split)
+        yield scene_key(scene), [_caption(rng, scene, name)]
+
+
+def _conflict_captions(rng: np.random.Generator, split: Split, name: str) -> Rows:
+    while True:
+        for scene in zoo.conflict_scenes(rng, split):
+            yield scene_key(scene), [_caption(rng, scene, name)]
+
+
+def _caption(rng: np.random.Generator, scene: Scene, name: str) -> Example:
+    image = drawn(rng, scene).image
+    group = f"{name}-{scene_key(scene)}"
+    return Example(group, group, DESCRIBE, describe(scene), SUPPORTED, image=image)
