@@ -1,8 +1,17 @@
-"""Is a truth score an artefact? What can be told from the surface of the answers alone."""
+"""`audit`: are the labels fit to be probed? What the surface of the answers tells alone, and labels that contradict
+one another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+if __name__ == "__main__":  # the command line answers before the heavy imports below
+    from lens_truth.cli import run_module
+
+    run_module("audit")
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from sklearn.compose import make_column_transformer
@@ -11,7 +20,8 @@ from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from lens_truth.examples import Example, labels_of
+from lens_truth.examples import HALLUCINATED, SUPPORTED, Example, labels_of
+from lens_truth.images import is_made
 from lens_truth.probing.folds import grouped_folds
 
 CONFOUNDED = 0.1
@@ -42,12 +52,92 @@ def majority_share(examples: Sequence[Example]) -> float:
     return max(supported, 1 - supported)
 
 
-def surface_warning(accuracy: float, majority: float, best_head: float) -> str | None:
-    """A sentence for whoever might take the truth scores at face value, or None."""
+def surface_warning(accuracy: float, majority: float, best_head: float | None = None) -> str | None:
+    """A sentence for whoever might take truth scores (the best head's, where it is known) at face value, or None."""
     if accuracy <= majority + CONFOUNDED:
         return None
-    verdict = "no head does better" if best_head <= accuracy else f"the best head reaches {best_head:.3f}"
-    return (
+    separated = (
         f"SURFACE CONFOUND: the answer's length and last character alone separate the labels with accuracy "
-        f"{accuracy:.3f}; {verdict}. These truth scores need not be about truth."
+        f"{accuracy:.3f}"
     )
+    if best_head is None:
+        return f"{separated}. Truth scores on these answers need not be about truth."
+    verdict = "no head does better" if best_head <= accuracy else f"the best head reaches {best_head:.3f}"
+    return f"{separated}; {verdict}. These truth scores need not be about truth."
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often one set of rows gives the same answer again."""
+
+    repeated: int
+    """Rows beyond the first with the same context, question, answer and image."""
+    contradictory: int
+    """Answers (each counted once) that have both labels."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two sets of rows label the answers that both have; each answer counts once."""
+
+    shared: int
+    same: int
+    supported_first: int
+    """Supported in the first set, hallucinated in the second."""
+    hallucinated_first: int
+    """Hallucinated in the first set, supported in the second."""
+
+    @property
+    def opposite(self) -> int:
+        return self.supported_first + self.hallucinated_first
+
+    @property
+    def undecided(self) -> int:
+        """Answers that have both labels inside one of the sets."""
+        return self.shared - self.same - self.opposite
+
+
+def repeats(examples: Sequence[Example]) -> Repeats:
+    """Repeated rows, and answers that have both labels."""
+    labels = _labels_of_answers(examples)
+    return Repeats(len(examples) - len(labels), sum(len(found) == 2 for found in labels.values()))
+
+
+def label_agreement(one: Sequence[Example], other: Sequence[Example]) -> Agreement:
+    """Agreement on the answers with the same context, question, answer and image; image files count as the same if
+    they have the same name, in whatever folder."""
+    first, second = _labels_of_answers(one), _labels_of_answers(other)
+    shared = [(first[answer], second[answer]) for answer in first if answer in second]
+    supported, hallucinated = frozenset({SUPPORTED}), frozenset({HALLUCINATED})
+    return Agreement(
+        len(shared),
+        shared.count((supported, supported)) + shared.count((hallucinated, hallucinated)),
+        shared.count((supported, hallucinated)),
+        shared.count((hallucinated, supported)),
+    )
+
+
+def label_warnings(sets: Mapping[str, Sequence[Example]]) -> list[str]:
+    """A sentence for every set that labels an answer both ways, and for every two sets that contradict each other."""
+    warnings = []
+    for name, examples in sets.items():
+        if contradictory := repeats(examples).contradictory:
+            warnings.append(f"LABEL CONFLICT: {name} labels {contradictory} answers both supported and hallucinated")
+    for (one, its), (other, others) in combinations(sets.items(), 2):
+        agreement = label_agreement(its, others)
+        if agreement.opposite:
+            warnings.append(
+                f"LABEL CONFLICT: {one} and {other} label {agreement.opposite} of the {agreement.shared} answers that "
+                f"both have oppositely ({agreement.supported_first} are supported in {one} and hallucinated in "
+                f"{other}, {agreement.hallucinated_first} the other way round). One of them has the direction wrong"
+            )
+    return warnings
+
+
+def _labels_of_answers(examples: Sequence[Example]) -> dict[tuple[str, ...], frozenset[int]]:
+    labels: dict[tuple[str, ...], frozenset[int]] = {}
+    for example in examples:
+        image = example.image if is_made(example.image) else Path(example.image).name
+        answer = (image, example.context.strip(), example.question.strip(), example.answer.strip())
+        labels[answer] = labels.get(answer, frozenset()) | {example.label}
+    return labels

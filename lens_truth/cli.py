@@ -14,6 +14,7 @@ from typing import NoReturn
 from lens_truth.errors import InputError
 
 COMMANDS = {
+    "audit": "are labels fit to be probed? surface baseline, repeated rows, labels that contradict one another",
     "probe": "truth or causal scores of every head of a model",
     "inherit": "are head scores inherited? correlations between models, against null, ceiling and floor",
     "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",

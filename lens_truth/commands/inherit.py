@@ -16,6 +16,7 @@ import tyro
 
 from lens_truth.commands.common import number, print_table, print_warnings, result_files
 from lens_truth.commands.lineage_inputs import cropped, doubts, inputs_of, read_files, read_repeats, scores_of
+from lens_truth.commands.probing_data import SettingFlags
 from lens_truth.commands.sources import Scoring, Source
 from lens_truth.errors import InputError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config(Scoring):
+class Config(SettingFlags, Scoring):
     """Flags of `inherit`."""
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
@@ -37,8 +38,8 @@ class Config(Scoring):
     """NAME=FILE: a further estimate of an input's scores, from which its noise ceiling follows."""
     scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
     """Kinds of scores to compute for models; files are compared with the first."""
-    data: str = "zoo:text"
-    """Examples that models are scored on (see `probe`)."""
+    data: str | None = None
+    """Examples that all models are scored on (see `probe`); by default setting D on the zoo's data."""
     kv_heads: tuple[str, ...] = ()
     """N or NAME=N: KV heads a layer, for score files that do not say; heads that share one are shuffled together."""
     shared_grid: bool = False
@@ -93,6 +94,7 @@ def run(config: Config) -> None:
         print(f"\n{title}, against {against}:\n")
         print_table(*pair_rows(result, against))
         print("\n" + said, end="")
+    results["data"] = {name: its.provenance["data"] for name, its in scores.items() if "data" in its.provenance}
     results["weights"], results["weights_skipped"] = _weights(config, sources, reference, scores)
     files = ["weights.png"] if results["weights"] else []
     if both := [name for name in by_kind.get("causal", {}) if name in by_kind.get("truth", {})]:

@@ -7,10 +7,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lens_truth.commands.common import check_out
+from lens_truth.commands.probing_data import ProbingData, chosen_data
 from lens_truth.commands.sources import (
     Source,
     check_model_name,
-    has_pairs,
     parse_sources,
     probing_runs,
     read_scores,
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
 """The zoo's models that share an architecture and no ancestor."""
+
+DATA = ProbingData(setting="D")
+"""What models are scored on unless told otherwise: text models on the zoo's text, multimodal models on its pictures."""
 
 
 def _zoo() -> list[str]:
@@ -97,27 +100,29 @@ def scores_of(
     config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
 ) -> tuple[dict[str, dict[str, HeadScores]], list[str]]:
     """By kind and name, and warnings; files, whatever their kind, stand with the first kind."""
+    from lens_truth.datasets.notices import gathered_notices
+
+    data = chosen_data(config.data, config, DATA)
     kinds: list[str] = list(dict.fromkeys(config.scores))
-    warnings: list[str] = []
     models = [source for source in sources if not source.is_file]
     if not models:
-        return {kinds[0]: dict(read)}, warnings
+        return {kinds[0]: dict(read)}, []
     for source in models:
         check_model_name(source.where)
-    runs = probing_runs(config.data, config)
-    if "truth" in kinds and len(kinds) > 1 and not has_pairs(runs[config.seed]):
-        kinds = ["truth"]
-        warnings.append(f"{config.data}: no question has answers of both labels, so only truth scores are computed")
     by_kind: dict[str, dict[str, HeadScores]] = {kind: {} for kind in kinds}
-    for number, source in enumerate(sources, start=1):
-        if source.name in read:
-            by_kind[kinds[0]][source.name] = read[source.name]
-            continue
-        print(f"scoring {source.where} on {config.data} ({number} of {len(sources)})", flush=True)
-        made = score_model(source.where, kinds, runs, config, config.out / "scores")
-        for kind, scores in made.items():
-            by_kind[kind][source.name] = scores
-    return by_kind, warnings
+    with gathered_notices() as warnings:
+        runs = probing_runs(data, config)
+        for number, source in enumerate(models, start=1):
+            print(f"scoring {source.where} ({number} of {len(models)})", flush=True)
+            made = score_model(source.where, kinds, runs, config, config.out / "scores")
+            for kind, scores in made.items():
+                by_kind[kind][source.name] = scores
+                print(f"  {kind} scores on {scores.provenance['data']}", flush=True)
+    # the kind that every model has comes first, and files stand with it; the others may have been left out
+    kinds.sort(key=lambda kind: -len(by_kind[kind]))
+    names = [source.name for source in sources]
+    merged = {kind: by_kind[kind] | (dict(read) if kind == kinds[0] else {}) for kind in kinds}
+    return {kind: {n: its[n] for n in names if n in its} for kind, its in merged.items() if its}, warnings
 
 
 def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from lens_truth.commands.common import (
     result_files,
     scores_by_kind,
 )
+from lens_truth.commands.probing_data import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config(Compute):
+class Config(SettingFlags, Compute):
     """Flags of `probe`."""
 
     model: str = "zoo:llama-base"
     """A Hugging Face id, a folder, or zoo:NAME."""
-    data: str = "zoo:text"
-    """zoo:text, zoo:conflict (or zoo:text/test, ...), halueval:FILE, or a .jsonl or .csv file of examples."""
+    data: str | None = None
+    """zoo:text (the default), zoo:conflict, zoo:presence, zoo:image, ... (or zoo:text/test, ...), halueval:FILE,
+    phd:FILE, phd-text:FILE, rlhfv:FILE, or a .jsonl or .csv file of examples."""
     scores: Literal["truth", "causal", "learned"] = "truth"
     """What to score: what heads know (truth), how they act (causal), or a gate fitted to the answers (learned)."""
     estimator: Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"] = "ridge"
@@ -53,7 +55,8 @@ def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
     from lens_truth.audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.capture import capture
-    from lens_truth.datasets import describe, load_examples
+    from lens_truth.datasets import describe
+    from lens_truth.datasets.notices import gathered_notices
     from lens_truth.examples import examples_hash
     from lens_truth.files import hash_of
     from lens_truth.models.tower import weights_hash
@@ -64,14 +67,18 @@ def run(config: Config) -> None:
     clock = Run("probe", config)
     if (config.permutations or 0) < 0:
         raise InputError(f"{config.permutations} permutations were asked for")
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    data = chosen_data(config.data, config, ProbingData("zoo:text"))
+    # what is wrong with data is said before a model is loaded, unless it takes the model to know which data
+    model = None if data.setting is None else load_model(config.model, config)
+    multimodal = model is not None and data.asks_for_images(model)
+    with gathered_notices() as warnings:
+        examples = data.load(multimodal, config.limit, config.seed)
+    title = data.title(multimodal)
     truth = config.scores == "truth"
     surface = surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
     majority = majority_share(examples)
-    model = load_model(config.model, config)
-    print(
-        f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {config.data}: {describe(examples)}"
-    )
+    model = model or load_model(config.model, config)
+    print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {title}: {describe(examples)}")
 
     if truth:
         key = hash_of(weights_hash(model), examples_hash(examples), config.template, str(config.batch_size))
@@ -110,14 +117,13 @@ def run(config: Config) -> None:
     if "p_familywise" in scores.metrics:
         results["n_significant_heads"] = int((scores.metrics["p_familywise"] < 0.05).sum())
     warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
-    warnings = [warning] if warning else []
+    warnings += [warning] if warning else []
 
-    scores = replace(scores, provenance={**scores.provenance, "data": config.data, "surface_accuracy": surface})
+    scores = replace(scores, provenance={**scores.provenance, "data": title, "surface_accuracy": surface})
     for suffix in ("safetensors", "npy", "csv"):
         scores.save(config.out / f"scores.{suffix}")
-    data = config.data if config.data.startswith("zoo:") else Path(config.data).name
-    title = f"{scores.kind} scores of {config.model} on {data} (n = {len(examples)})"
-    save_heatmap(config.out / "heatmap.png", scores, title, warning)
+    caption = f"{scores.kind} scores of {config.model} on {title} (n = {len(examples)})"
+    save_heatmap(config.out / "heatmap.png", scores, caption, warning)
     hashes = {"weights": scores.provenance["weights"], "examples": scores.provenance["examples"]}
     clock.write(config.out, results, hashes, warnings)
 

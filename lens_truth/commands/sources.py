@@ -10,8 +10,9 @@ from lens_truth.commands.common import Compute, load_model, plain_name, scores_b
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from lens_truth.commands.probing_data import ProbingData
     from lens_truth.examples import Example
     from lens_truth.scores import HeadScores
 
@@ -106,34 +107,57 @@ def has_pairs(examples: Sequence[Example]) -> bool:
     return True
 
 
-def probing_runs(data: str, config: Scoring) -> dict[int, list[Example]]:
+class ProbingRuns:
     """The examples of each probing run, by its seed: a run on `zoo:` data draws its own; a file is read once."""
-    from lens_truth.datasets import load_examples
 
-    if config.probe_seeds < 1:
-        raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
-    generated = data.startswith("zoo:")
-    seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
-    limit = ROWS if config.limit is None and generated else config.limit
-    return {seed: load_examples(data, limit=limit, seed=seed) for seed in seeds}
+    def __init__(self, data: ProbingData, config: Scoring) -> None:
+        if config.probe_seeds < 1:
+            raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
+        self.data, self._config = data, config
+        self._loaded: dict[bool, dict[int, list[Example]]] = {}
+
+    def of(self, multimodal: bool) -> dict[int, list[Example]]:
+        """The runs of text models or of multimodal models."""
+        if multimodal not in self._loaded:
+            config, generated = self._config, self.data.is_generated(multimodal)
+            seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
+            limit = ROWS if config.limit is None and generated else config.limit
+            self._loaded[multimodal] = {seed: self.data.load(multimodal, limit, seed) for seed in seeds}
+        return self._loaded[multimodal]
+
+
+def probing_runs(data: str | ProbingData, config: Scoring) -> ProbingRuns:
+    """The probing runs of a data set, read at once, or of a setting, read when a model of its kind is scored."""
+    from lens_truth.commands.probing_data import ProbingData
+
+    runs = ProbingRuns(ProbingData(data) if isinstance(data, str) else data, config)
+    if runs.data.setting is None:
+        runs.of(multimodal=False)
+    return runs
 
 
 def score_model(
-    where: str, kinds: Sequence[str], runs: Mapping[int, list[Example]], config: Scoring, keep: Path
+    where: str, kinds: Sequence[str], runs: ProbingRuns, config: Scoring, keep: Path
 ) -> dict[str, HeadScores]:
     """Scores of each kind, the mean of several probing runs, which are then the scores' repeated estimates; of a single
-    run the folds are.
+    run the folds are. Where no question has answers of both labels, truth scores are the only ones (`DataWarning`).
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
+    from lens_truth.datasets.notices import notice
     from lens_truth.examples import examples_hash
     from lens_truth.models.tower import weights_hash
 
     model = load_model(where, config)
+    multimodal = runs.data.asks_for_images(model)
+    examples_of, title = runs.of(multimodal), runs.data.title(multimodal)
+    if "truth" in kinds and len(kinds) > 1 and not has_pairs(examples_of[config.seed]):
+        notice(f"{title}: no question has answers of both labels, so only truth scores are computed")
+        kinds = ["truth"]
     settings = {
         "weights": weights_hash(model),
-        "runs": [examples_hash(examples) for examples in runs.values()],
-        "seeds": list(runs),
+        "runs": [examples_hash(examples) for examples in examples_of.values()],
+        "seeds": list(examples_of),
         "template": config.template,
     }
     scores = {}
@@ -143,11 +167,11 @@ def score_model(
         if made is None:
             estimates = [
                 scores_by_kind(kind, model, examples, replace(config, seed=seed), config.template)
-                for seed, examples in runs.items()
+                for seed, examples in examples_of.items()
             ]
             made = _mean(estimates, settings)
             made.save(path)
-        scores[kind] = made
+        scores[kind] = replace(made, provenance={**made.provenance, "data": title})
     return scores
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +12,7 @@ from lens_truth.datasets.halueval import read_halueval
 from lens_truth.datasets.image_rows import read_image_rows, read_text_rows
 from lens_truth.datasets.world import Split
 from lens_truth.datasets.zoo import conflict_examples, presence_examples, text_examples
+from lens_truth.datasets.zoo_images import image_conflict_examples, image_examples, image_presence_examples
 from lens_truth.errors import InputError
 from lens_truth.examples import Example, read_examples
 
@@ -20,18 +21,13 @@ __all__ = ["DEFAULT_ROWS", "load_examples"]
 DEFAULT_ROWS = 1200
 """How many examples a generated data set has unless a limit says otherwise."""
 
-
-def _pictured(function: str) -> Callable[[Split, int, int], list[Example]]:
-    return lambda split, n, seed: getattr(import_module("lens_truth.datasets.zoo_images"), function)(split, n, seed)
-
-
 _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:text": text_examples,
     "zoo:conflict": conflict_examples,
     "zoo:presence": presence_examples,
-    "zoo:image": _pictured("image_examples"),
-    "zoo:image-conflict": _pictured("image_conflict_examples"),
-    "zoo:image-presence": _pictured("image_presence_examples"),
+    "zoo:image": image_examples,
+    "zoo:image-conflict": image_conflict_examples,
+    "zoo:image-presence": partial(image_presence_examples, kind="random"),
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
