@@ -25,7 +25,7 @@ from lens_truth.evaluate.prefixes import prompt_families
 from lens_truth.examples import Example
 from lens_truth.gate import HeadGate
 from lens_truth.models.load import load
-from lens_truth.models.prompts import Wording, encode_prompts, judge_text, prompt_of
+from lens_truth.models.prompts import PromptTokens, Wording, encode_prompts, judge_text, prompt_of
 
 N_NEW = 3
 BATCH = 128
@@ -50,10 +50,10 @@ def one_at_a_time(model: Any, prompts: list[list[int]], gates: dict[str, HeadGat
     return said
 
 
-def floor_seconds(model: Any, prompts: list[list[int]], n_gates: int) -> float:
+def floor_seconds(model: Any, prompts: list[PromptTokens], n_gates: int) -> float:
     """A forward pass over the tokens that have to be computed, new ones included."""
     families = prompt_families(prompts)
-    tokens = sum(f.length + sum(len(prompts[row]) - f.length + N_NEW - 1 for row in f.rows) for f in families)
+    tokens = sum(f.length + sum(len(prompts[row].ids) - f.length + N_NEW - 1 for row in f.rows) for f in families)
     width = 32
     rows = torch.randint(3, 300, (BATCH, width))
     with torch.no_grad():
@@ -71,16 +71,17 @@ def measure(name: str, model: Any, examples: list[Example], wording: Wording | N
         prompt_of(model.tokenizer, e, "plain", wording) if wording else prompt_of(model.tokenizer, e, "chat")
         for e in examples
     ]
-    ids = encode_prompts(model.tokenizer, prompts)
-    list(generate(model, ids[:4], N_NEW, BATCH, {"": None}))  # warm up
+    asked = encode_prompts(model.tokenizer, prompts)
+    ids = [prompt.ids for prompt in asked]
+    list(generate(model, asked[:4], N_NEW, BATCH, {"": None}))  # warm up
     start = time.perf_counter()
-    together = {(gate, row): answer.text for gate, row, answer in generate(model, ids, N_NEW, BATCH, gates)}
+    together = {(gate, row): answer.text for gate, row, answer in generate(model, asked, N_NEW, BATCH, gates)}
     ours = time.perf_counter() - start
     start = time.perf_counter()
     reference = one_at_a_time(model, ids, gates)
     theirs = time.perf_counter() - start
     same = sum(together[key] == reference[key] for key in reference)
-    floor = floor_seconds(model, ids, n_gates)
+    floor = floor_seconds(model, asked, n_gates)
     print(
         f"{name}: {n_gates} gates x {len(ids)} questions of {sum(map(len, ids)) / len(ids):.0f} tokens\n"
         f"  one at a time {theirs:7.2f} s  {len(reference) / theirs:8.1f} answers/s\n"

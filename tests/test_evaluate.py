@@ -23,7 +23,7 @@ from lens_truth.evaluate.search import STRENGTHS, search_lambda, search_uniform,
 from lens_truth.examples import Example
 from lens_truth.gate import HeadGate
 from lens_truth.models.load import load
-from lens_truth.models.prompts import encode_prompts, prompt_of
+from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
 from lens_truth.scores import HeadScores
 
 
@@ -60,7 +60,7 @@ def scripted(model: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str]) ->
     monkeypatch.setattr(benchmark, "generate", said)
 
 
-def continuations(model: Any, prompts: list[list[int]], n_new: int, batch_size: int) -> list[str]:
+def continuations(model: Any, prompts: list[PromptTokens], n_new: int, batch_size: int) -> list[str]:
     """What `generate` writes without gates, in the order of the prompts."""
     by_row = {row: answer.text for _, row, answer in generate(model, prompts, n_new, batch_size)}
     return [by_row[row] for row in range(len(prompts))]
@@ -99,14 +99,15 @@ def test_generation_in_a_batch_equals_one_by_one(zoo: Any) -> None:
     model = zoo("llama-memory-chat")
     examples = zoo_data.text_examples("test", 12, 0)
     prompts = encode_prompts(model.tokenizer, [prompt_of(model.tokenizer, e, "chat") for e in examples])
-    assert len({len(ids) for ids in prompts}) > 1  # padding is real
+    assert len({len(prompt.ids) for prompt in prompts}) > 1  # padding is real
     together = continuations(model, prompts, 3, batch_size=5)
-    assert together == [continuations(model, [ids], 3, batch_size=1)[0] for ids in prompts]
+    assert together == [continuations(model, [prompt], 3, batch_size=1)[0] for prompt in prompts]
 
 
 def test_generation_is_greedy_whatever_the_checkpoint_says(tokenizer: Any) -> None:
     hf = build("llama", len(tokenizer))
-    prompts = tokenizer(["Question: What colour is the heart?", "The heart is in the attic."])["input_ids"]
+    texts = ["Question: What colour is the heart?", "The heart is in the attic."]
+    prompts = [PromptTokens(ids) for ids in tokenizer(texts)["input_ids"]]
     plain = continuations(load(hf, tokenizer=tokenizer), prompts, 12, 2)
     penalties = {"repetition_penalty": 1.8, "do_sample": True, "top_k": 5, "no_repeat_ngram_size": 2, "num_beams": 3}
     hf.generation_config = GenerationConfig(**penalties)

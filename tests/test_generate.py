@@ -20,11 +20,11 @@ from lens_truth.evaluate import benchmark as benchmarks
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, run_gates
 from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.prefixes import Family, prompt_families
+from lens_truth.evaluate.prefixes import Family, prompt_families, token_families
 from lens_truth.examples import Example
 from lens_truth.gate import HeadGate
 from lens_truth.models.load import load
-from lens_truth.models.prompts import encode_prompts, prompt_of
+from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
 
 token_rows = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=6)
 
@@ -53,7 +53,7 @@ def best_by_trying(prompts: list[list[int]]) -> int:
 @example([[0, 0], [0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]])  # the middle one goes with the first
 @given(token_rows)
 def test_families_save_as_much_as_any_cut(prompts: list[list[int]]) -> None:
-    families = prompt_families(prompts)
+    families = token_families(prompts)
     assert sorted(row for family in families for row in family.rows) == list(range(len(prompts)))
     for family in families:
         beginnings = {tuple(prompts[row][: family.length]) for row in family.rows}
@@ -64,11 +64,11 @@ def test_families_save_as_much_as_any_cut(prompts: list[list[int]]) -> None:
 def test_an_instruction_for_all_or_a_scene_for_some() -> None:
     instruction = list(range(100))
     shown = [[*instruction, 200 + i, 7, i] for i in range(5)]
-    assert [f.length for f in prompt_families(shown)] == [100]
+    assert [f.length for f in token_families(shown)] == [100]
     scenes = [[1, *[10 + s] * 30, q] for s in range(3) for q in range(4)]
-    assert [(len(f.rows), f.length) for f in prompt_families(scenes)] == [(4, 31)] * 3
+    assert [(len(f.rows), f.length) for f in token_families(scenes)] == [(4, 31)] * 3
     long = [[5] * n for n in range(1, 3000, 7)]  # nested beginnings do not exhaust the stack
-    assert sum(len(f.rows) for f in prompt_families(long)) == len(long)
+    assert sum(len(f.rows) for f in token_families(long)) == len(long)
 
 
 def gates_for(model: Any, n: int, site: Any = "z") -> dict[str, HeadGate | None]:
@@ -78,17 +78,17 @@ def gates_for(model: Any, n: int, site: Any = "z") -> dict[str, HeadGate | None]
     return {"vanilla": None, **{f"gate {i}": gate for i, gate in enumerate(made)}}
 
 
-def one_at_a_time(model: Any, prompts: list[list[int]], gate: HeadGate | None, n_new: int) -> list[str]:
+def one_at_a_time(model: Any, prompts: list[PromptTokens], gate: HeadGate | None, n_new: int) -> list[str]:
     """Hugging Face's generate on a plain model with the gate in its weights, one unpadded prompt a call."""
     hf = gate.fold_into(model) if gate else model.original_model
     texts = []
-    for ids in prompts:
+    for ids in (prompt.ids for prompt in prompts):
         output = hf.generate(torch.tensor([ids]), max_new_tokens=n_new, do_sample=False, pad_token_id=0)
         texts.append(model.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True))
     return texts
 
 
-def zoo_prompts(model: Any, template: Any) -> list[list[int]]:
+def zoo_prompts(model: Any, template: Any) -> list[PromptTokens]:
     examples = [e for e in zoo_data.presence_examples("test", 16, 0) if e.label]
     examples += [e for e in zoo_data.text_examples("test", 16, 0) if e.label]
     return encode_prompts(model.tokenizer, [prompt_of(model.tokenizer, e, template) for e in examples])
@@ -112,7 +112,8 @@ def test_every_family_of_models(family: str, tokenizer: Any) -> None:
     model = load(build(family, len(tokenizer)), tokenizer=tokenizer)
     draw = torch.Generator().manual_seed(1)
     scene = torch.randint(3, 200, (20,), generator=draw).tolist()
-    prompts = [[1, *scene, *torch.randint(3, 200, (n,), generator=draw).tolist()] for n in (1, 3, 6)] + [[5], [1, 9]]
+    rows = [[1, *scene, *torch.randint(3, 200, (n,), generator=draw).tolist()] for n in (1, 3, 6)] + [[5], [1, 9]]
+    prompts = [PromptTokens(row) for row in rows]
     for site in ("z", "block") if model.cfg.d_model % model.cfg.n_heads == 0 else ("z",):
         gates = gates_for(model, 2, site)
         together = {(n, i): a.text for n, i, a in generate(model, prompts, 6, 8, gates)}
@@ -129,7 +130,7 @@ def test_sliding_windows(kind: str, window: int, tokenizer: Any) -> None:
     draw = torch.Generator().manual_seed(2)
     scenes = [torch.randint(3, 200, (n,), generator=draw).tolist() for n in (30, 12, 21)]
     ends = [torch.randint(3, 200, (n,), generator=draw).tolist() for n in (2, 7, 4)]
-    prompts = [[1, *scene, *end] for scene in scenes for end in ends]
+    prompts = [PromptTokens([1, *scene, *end]) for scene in scenes for end in ends]
     gates = gates_for(model, 2)
     together = {(n, i): a.text for n, i, a in generate(model, prompts, 5, 64, gates)}
     for name, gate in gates.items():
@@ -142,7 +143,7 @@ def test_sliding_windows(kind: str, window: int, tokenizer: Any) -> None:
 def test_a_checkpoints_generation_config_does_not_count(settings: dict[str, Any], tokenizer: Any) -> None:
     hf = build("llama", len(tokenizer))
     model = load(hf, tokenizer=tokenizer)
-    prompts = [[1, 5, 6, 7, 8, n, n + 1] for n in (9, 30, 50)] + [[1, 4]]
+    prompts = [PromptTokens(ids) for ids in [*([1, 5, 6, 7, 8, n, n + 1] for n in (9, 30, 50)), [1, 4]]]
     gates = gates_for(model, 1)
     plain = {(n, i): a for n, i, a in generate(model, prompts, 6, 8, gates)}
     hf.generation_config.update(**settings)
@@ -156,7 +157,7 @@ def test_margins_are_log_odds_of_the_first_token(zoo: Any) -> None:
     prompts = zoo_prompts(model, "chat")[:6]
     yes, no = (model.tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in ("yes", "no"))
     for _, row, answer in generate(model, prompts, 2, 4, margins=True):
-        logits = model(torch.tensor([prompts[row]]))[0, -1].detach()
+        logits = model(torch.tensor([prompts[row].ids]))[0, -1].detach()
         assert answer.margin == pytest.approx(float(logits[yes] - logits[no]), abs=0.3)
         assert (answer.margin > 0) == (answer.text.strip() == "yes")
 
@@ -164,11 +165,11 @@ def test_margins_are_log_odds_of_the_first_token(zoo: Any) -> None:
 def test_gates_that_cannot_run_together_are_refused(tiny: Any) -> None:
     ones = torch.ones(tiny.cfg.n_layers, tiny.cfg.n_heads)
     with pytest.raises(InputError, match="different sites"):
-        list(generate(tiny, [[1, 2]], 1, 4, {"a": HeadGate(ones), "b": HeadGate(ones, "block")}))
+        list(generate(tiny, [PromptTokens([1, 2])], 1, 4, {"a": HeadGate(ones), "b": HeadGate(ones, "block")}))
     with pytest.raises(InputError, match=r"a gate has shape \(2, 2\), the model 3 layers x 4 heads"):
-        list(generate(tiny, [[1, 2]], 1, 4, {"a": HeadGate(torch.ones(2, 2)), "b": None}))
+        list(generate(tiny, [PromptTokens([1, 2])], 1, 4, {"a": HeadGate(torch.ones(2, 2)), "b": None}))
     with pytest.raises(InputError, match="the batch size is 0"):
-        list(generate(tiny, [[1, 2]], 1, 0))
+        list(generate(tiny, [PromptTokens([1, 2])], 1, 0))
 
 
 def scene_questions(n: int) -> list[Example]:

@@ -50,7 +50,7 @@ def test_plain_answer_span(tokenizer: Any, example: Example) -> None:
     assert tokenizer.decode(encoded.ids[start:stop]).strip() == example.answer.strip()
     assert encoded.ids[0] == tokenizer.bos_token_id
     (prompt,) = encode_prompts(tokenizer, [prompt_of(tokenizer, example, "plain")])
-    assert encoded.ids[: len(prompt)] == prompt  # what is probed continues what is generated from
+    assert encoded.ids[: len(prompt.ids)] == prompt.ids  # what is probed continues what is generated from
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -82,7 +82,7 @@ def test_continuation_is_all_that_the_prompt_is_not(tokenizer: Any) -> None:
         example = Example("x", "g", "What colour is the heart?", answer, 1)
         (encoded,) = encode(tokenizer, [example], "plain")
         (prompt,) = encode_prompts(tokenizer, [prompt_of(tokenizer, example, "plain")])
-        assert encoded.ids[: encoded.continuation] == prompt
+        assert encoded.ids[: encoded.continuation] == prompt.ids
         assert tokenizer.decode(encoded.ids[encoded.continuation :]) == f" {answer}"
 
 
@@ -110,6 +110,9 @@ def test_empty_answers_are_counted(tokenizer: Any) -> None:
 
 def test_a_template_that_hides_the_answer_is_refused(tokenizer: Any) -> None:
     tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.chat_template = "nothing{% if add_generation_prompt %} more{% endif %}"
+    tokenizer.chat_template = "{{ messages[0]['content'] }}{% if add_generation_prompt %} more{% endif %}"
     with pytest.raises(InputError, match="does not show the answer of example 'x'"):
+        encode(tokenizer, [EXAMPLE], "chat")
+    tokenizer.chat_template = "nothing"
+    with pytest.raises(InputError, match="does not show the question of example 'x'"):
         encode(tokenizer, [EXAMPLE], "chat")

@@ -1,5 +1,5 @@
 """Runs the self-test of the hooks on a model: logits equal Hugging Face's, hook shapes, gates equal folded weights,
-batches equal single rows, cached generation equals uncached."""
+batches equal single rows, cached generation equals uncached; of multimodal models with images too."""
 
 from __future__ import annotations
 
@@ -23,20 +23,26 @@ class Config(Compute):
 def run(config: Config) -> None:
     """Prints every check with how far apart the two sides were."""
     from lens_truth.models.adapters import hook_native
-    from lens_truth.models.load import load_plain
-    from lens_truth.models.selftest import batch_checks, hook_checks
-    from lens_truth.models.tower import heads_of, plain_twin
+    from lens_truth.models.images import with_images
+    from lens_truth.models.load import load_image_processor, load_plain, load_tokenizer
+    from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
+    from lens_truth.models.tower import heads_of, is_multimodal_config, plain_twin
 
     hf = load_plain(config.model, device=config.device, dtype=config.dtype, trust_remote_code=config.trust_remote_code)
     heads = heads_of(hf)
-    model = hook_native(plain_twin(hf), None, config.model)
+    trust = config.trust_remote_code
+    model = hook_native(plain_twin(hf), load_tokenizer(config.model, trust_remote_code=trust), config.model)
+    if is_multimodal_config(hf.config):
+        with_images(model, load_image_processor(config.model, trust_remote_code=trust))
     print(
         f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
         f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}".replace("torch.", "")
     )
-    checks = list(hook_checks(hf, model))
-    if all(check.passed for check in checks):
-        checks += batch_checks(model)
+    checks = []
+    for images in images_to_check(model):
+        checks += hook_checks(hf, model, images)
+        if all(check.passed for check in checks):
+            checks += batch_checks(model, images)
     print_table(
         ["", "check", "difference", "allowed"],
         [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks],

@@ -45,6 +45,7 @@ def run(config: Config) -> None:
     from lens_truth.datasets import load_examples
     from lens_truth.files import write_folder_with
     from lens_truth.gate import HeadGate
+    from lens_truth.models.images import is_multimodal
     from lens_truth.models.tower import weights_hash
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
@@ -81,8 +82,9 @@ def run(config: Config) -> None:
 
     def fill(folder: Path) -> None:
         folded.save_pretrained(folder)
-        if model.tokenizer is not None:
-            model.tokenizer.save_pretrained(folder)
+        for part in (model.tokenizer, model.image_processor):
+            if part is not None:
+                part.save_pretrained(folder)
         gate.save(folder / GATE)
         clock.write(folder, results, hashes, warnings)
 
@@ -91,4 +93,5 @@ def run(config: Config) -> None:
         f"gates from {values.min():.3f} to {values.max():.3f} over {values.shape[0]} layers x {values.shape[1]} heads"
     )
     print_warnings(warnings)
-    print(f"\nsaved to {config.save}: AutoModelForCausalLM.from_pretrained('{config.save}') loads it")
+    auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
+    print(f"\nsaved to {config.save}: {auto}.from_pretrained('{config.save}') loads it")

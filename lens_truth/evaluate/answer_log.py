@@ -61,11 +61,11 @@ class AnswerLog:
         if self._file is not None:
             self._file.close()
 
-    def keys(self, gate: HeadGate | None, prompts: Sequence[Sequence[int]], n_new: int, margins: bool) -> list[str]:
-        """Names the answers to some prompts by all that they depend on."""
+    def keys(self, gate: HeadGate | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
+        """Names the answers to some prompts (given by what is in them) by all that they depend on."""
         acts = "" if gate is None else hash_of(gate.site, gate.values.numpy().tobytes())
         shared = hash_of(self._settings, acts, str(n_new), str(margins))
-        return [hash_of(shared, repr(list(prompt))) for prompt in prompts]
+        return [hash_of(shared, prompt) for prompt in prompts]
 
     def get(self, key: str) -> Answer | None:
         """What was answered before, if anything."""
@@ -87,11 +87,13 @@ class AnswerLog:
 
 
 def _settings(model: Any) -> str:
-    """What answers depend on beside the weights: configuration, how they are computed, tokenizer."""
+    """What answers depend on beside the weights: configuration, how they are computed, tokenizer, image processor."""
     hf, tokenizer = model.original_model, tokenizer_of(model)
+    processor = getattr(model, "image_processor", None)
     config = {name: value for name, value in hf.config.to_dict().items() if name != "_name_or_path"}
     return hash_of(
         json.dumps(config, sort_keys=True, default=str),
         f"{hf.dtype} {device_of(model).type} {hf.config._attn_implementation} {hf.generation_config.eos_token_id}",
         tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer),
+        *([processor.to_json_string()] if processor is not None else []),
     )

@@ -20,6 +20,7 @@ from lens_truth.evaluate.generate import Answer, generate
 from lens_truth.evaluate.row_gates import UNGATED, Gates
 from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.models.batches import check_lengths, tokenizer_of
+from lens_truth.models.images import images_for
 from lens_truth.models.prompts import JUDGE, QUESTION, Template, Wording, encode_prompts, prompt_of
 
 Mode = Literal["answer", "yes-no", "judge"]
@@ -176,13 +177,15 @@ def ask_examples(
 ) -> dict[str, list[Answer]]:
     """What the model writes to each example under each gate; arguments and errors as for `run_gates`."""
     tokenizer = tokenizer_of(model)
-    prompts = encode_prompts(tokenizer, [prompt_of(tokenizer, e, template, wording) for e in examples])
-    check_lengths([len(ids) + n_new for ids in prompts], [e.id for e in examples], model)
+    images = images_for(model, examples)
+    prompts = encode_prompts(tokenizer, [prompt_of(tokenizer, e, template, wording, images) for e in examples], images)
+    check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], model)
     answers: dict[tuple[str, int], Answer] = {}
     keys: dict[tuple[str, int], str] = {}
     if log is not None:
+        contents = [prompt.content for prompt in prompts]
         for name, gate in gates.items():
-            for row, key in enumerate(log.keys(gate, prompts, n_new, margins)):
+            for row, key in enumerate(log.keys(gate, contents, n_new, margins)):
                 keys[name, row] = key
                 if (known := log.get(key)) is not None:
                     answers[name, row] = known

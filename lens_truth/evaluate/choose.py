@@ -59,7 +59,7 @@ def choose(
     encoded = encode_answers(model, examples, template)
     rows = sorted({row for pair in pairs for side in pair for row in side})
     log_prob = np.zeros(len(examples))
-    keys = log.keys(gate, [[*e.ids, -e.continuation] for e in encoded], 0, False) if log is not None else []
+    keys = log.keys(gate, [f"{e.content} {e.continuation}" for e in encoded], 0, False) if log is not None else []
     if log is not None:
         for row in rows:
             if (known := log.get(keys[row])) is not None and known.margin is not None:

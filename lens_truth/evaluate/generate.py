@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -16,7 +17,16 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.prefix_cache import rows_of
 from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.evaluate.row_gates import UNGATED, Gates, attach_rows
-from lens_truth.models.batches import check_batch_size, length_batches, pad_id, pad_rows, tokenizer_of
+from lens_truth.models.batches import (
+    check_batch_size,
+    length_batches,
+    logits_only,
+    pad_id,
+    pad_rows,
+    tokenizer_of,
+)
+from lens_truth.models.images import image_arguments
+from lens_truth.models.prompts import PromptTokens
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Answer:
 
 def generate(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[PromptTokens],
     n_new: int,
     batch_size: int,
     gates: Gates = UNGATED,
@@ -39,9 +49,9 @@ def generate(
 ) -> Iterator[tuple[str, int, Answer]]:
     """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
 
-    All gates run together, each in rows of its own. The tokens that prompts share (a few-shot instruction, a scene
-    with several questions) go through the model once a gate, and every prompt continues from a copy of their keys and
-    values. Answers are those of one gate and one prompt at a time.
+    All gates run together, each in rows of its own. The tokens that prompts share (a few-shot instruction, a scene or
+    an image with several questions) go through the model once a gate, and every prompt continues from a copy of their
+    keys and values. Answers are those of one gate and one prompt at a time.
 
     Args:
         n_new: the most tokens of an answer.
@@ -54,7 +64,7 @@ def generate(
     """
     check_batch_size(batch_size)
     runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
-    if _exceeds_window(model, max(map(len, prompts), default=0) + n_new):
+    if _exceeds_window(model, max((len(prompt.ids) for prompt in prompts), default=0) + n_new):
         # A sliding window counts the padding between a shared beginning and what follows it as tokens.
         families = [Family((row,), 0) for row in range(len(prompts))]
     else:
@@ -63,9 +73,19 @@ def generate(
     for start in range(0, len(names), batch_size):
         chunk = names[start : start + batch_size]
         at_once = max(1, batch_size // len(chunk))
-        for some in ([f for f in families if f.length], [f for f in families if not f.length]):
-            for batch in length_batches([len(prompts[family.rows[0]]) for family in some], at_once):
+        for begun, shown in product((True, False), (True, False)):
+            some = [f for f in families if (f.length > 0) == begun and bool(prompts[f.rows[0]].image) == shown]
+            for batch in length_batches([len(prompts[family.rows[0]].ids) for family in some], at_once):
                 yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """What went through the model once."""
+
+    cache: DynamicCache
+    shift: Int[Tensor, "B 1"]
+    """What is added to the positions of all tokens behind it."""
 
 
 class _Runner:
@@ -77,47 +97,59 @@ class _Runner:
         self._gates = gates
 
     def answers(
-        self, prompts: Sequence[Sequence[int]], families: Sequence[Family], names: Sequence[str], at_once: int
+        self, prompts: Sequence[PromptTokens], families: Sequence[Family], names: Sequence[str], at_once: int
     ) -> Iterator[tuple[str, int, Answer]]:
-        """Answers to all prompts of some families under some gates."""
+        """Answers to all prompts of some families under some gates; all of them begin alike: with or without a
+        beginning, with or without an image."""
         with torch.no_grad():
-            begun = [prompts[family.rows[0]][: family.length] for family in families for _ in names]
+            firsts = [prompts[family.rows[0]] for family in families for _ in names]
+            lengths = [family.length for family in families for _ in names]
+            begun = [first.ids[:length] for first, length in zip(firsts, lengths, strict=True)]
+            images = [first.image for first in firsts]
             ids, mask = pad_rows(begun, self._model, side="right")
-            cache = self._prefill(ids, mask, [*names] * len(families)) if ids.shape[1] else None
+            shared = self._prefill(ids, mask, images, [*names] * len(families)) if ids.shape[1] else None
             asked = [(number, row) for number, family in enumerate(families) for row in family.rows]
-            rest = [prompts[row][families[number].length :] for number, row in asked]
+            rest = [prompts[row].ids[families[number].length :] for number, row in asked]
             for batch in length_batches([len(tokens) for tokens in rest], at_once):
                 begun_in = [asked[i][0] * len(names) + g for i in batch for g in range(len(names))]
                 tail, tail_mask = pad_rows([rest[i] for i in batch for _ in names], self._model, side="left")
-                said = self._continue(
-                    torch.cat([ids[begun_in], tail], 1),
-                    torch.cat([mask[begun_in], tail_mask], 1),
-                    None if cache is None else rows_of(cache, begun_in, tail.shape[1] + self._n_new),
-                    [*names] * len(batch),
-                )
+                whole = torch.cat([ids[begun_in], tail], 1), torch.cat([mask[begun_in], tail_mask], 1)
+                if shared is None:
+                    more = image_arguments(self._model, whole[0], [images[row] for row in begun_in])
+                else:
+                    more = {
+                        "past_key_values": rows_of(shared.cache, begun_in, tail.shape[1] + self._n_new),
+                        "position_ids": (whole[1].cumsum(1) - 1).clamp(min=0) + shared.shift[begun_in],
+                    }
+                said = self._continue(*whole, more, [*names] * len(batch))
                 for i, answer in enumerate(said):
                     yield names[i % len(names)], asked[batch[i // len(names)]][1], answer
 
     def _gated(self, names: Sequence[str]) -> AbstractContextManager[Any]:
         return attach_rows(self._model, [self._gates[name] for name in names])
 
-    def _prefill(self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], names: Sequence[str]) -> DynamicCache:
-        cache = DynamicCache()
+    def _prefill(
+        self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], names: Sequence[str]
+    ) -> _Beginning:
+        cache, shown = DynamicCache(), image_arguments(self._model, ids, images)
         with self._gated(names):
-            self._hf(ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
+            more = {**logits_only(self._model, 1), **shown}
+            self._hf(ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more)
+        # Qwen's positions count an image by its sides, not by its tokens; how much less that is, the model has noted.
+        shift = getattr(self._hf.model, "rope_deltas", None) if shown else None
+        return _Beginning(cache, ids.new_zeros(len(ids), 1) if shift is None else shift.to(ids))
 
     def _continue(
-        self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], cache: DynamicCache | None, names: Sequence[str]
+        self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], more: dict[str, Any], names: Sequence[str]
     ) -> list[Answer]:
         first = _FirstMargin(*self._yes_no) if self._yes_no else None
         with self._gated(names), _greedy(self._model):
             output = self._hf.generate(
                 ids,
                 attention_mask=mask,
-                past_key_values=cache,
                 max_new_tokens=self._n_new,
                 logits_processor=LogitsProcessorList([first] if first else []),
+                **more,
             )
         texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
         margins = first.margins if first else [None] * len(texts)

@@ -8,6 +8,8 @@ from itertools import takewhile
 
 import numpy as np
 
+from lens_truth.models.prompts import PromptTokens
+
 
 @dataclass(frozen=True)
 class Family:
@@ -18,8 +20,34 @@ class Family:
     """Tokens of the beginning; at least one token of every prompt lies behind it."""
 
 
-def prompt_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
+def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
     """Partition of the prompts into families, so that computing each beginning once saves many tokens.
+
+    A family has one image at most, and its beginning holds the whole of it: nothing that follows needs pixels.
+    """
+    by_image: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        by_image.setdefault(prompt.image, []).append(row)
+    families = []
+    for rows in by_image.values():
+        for family in token_families([prompts[row].ids for row in rows]):
+            members = tuple(rows[i] for i in family.rows)
+            span = prompts[members[0]].image_span
+            if span is None or span[1] <= family.length:
+                families.append(Family(members, family.length))
+            else:  # they part before the image
+                families += [_alone(row, prompts[row]) for row in members]
+    return families
+
+
+def _alone(row: int, prompt: PromptTokens) -> Family:
+    """A prompt by itself, whose beginning is all but its last token."""
+    length = len(prompt.ids) - 1
+    return Family((row,), length if prompt.image_span is None or prompt.image_span[1] <= length else 0)
+
+
+def token_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
+    """The same for token ids alone.
 
     Prompts that are alike stand together in sorted order; of all ways to cut that order into families this is the one
     that saves most. What a family shares is the least that neighbours in it share, and the best cut up to each prompt

@@ -90,23 +90,23 @@ def logits_at(
 ) -> Float[Tensor, "B P V"]:
     """Logits at some positions; where the model lets us, no others are computed (they can fill a GPU). images[b] is
     the image whose tokens row b holds (empty: none)."""
-    shown = image_arguments(model, ids, images)
-    if _keeps_logits(model):
-        return model(ids, attention_mask=mask, logits_to_keep=positions, **shown)
-    return model(ids, attention_mask=mask, **shown)[:, positions]
+    only = logits_only(model, positions)
+    logits = model(ids, attention_mask=mask, **only, **image_arguments(model, ids, images))
+    return logits if only else logits[:, positions]
 
 
 def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str]) -> None:
     """A forward pass for its hooks alone: without cache, and without logits where the model lets us."""
-    shown = image_arguments(model, ids, images)
     if isinstance(model, TransformerBridge):
-        shown |= {"logits_to_keep": 1} if _keeps_logits(model) else {}
-        model(ids, attention_mask=mask, return_type=None, use_cache=False, **shown)
+        more = {"use_cache": False, **logits_only(model, 1), **image_arguments(model, ids, images)}
+        model(ids, attention_mask=mask, return_type=None, **more)
     else:
         model(ids, attention_mask=mask, return_type=None)
 
 
-def _keeps_logits(model: Hooked) -> bool:
-    """Whether the model can be told at which positions logits are wanted (Qwen2.5-Omni cannot)."""
+def logits_only(model: Hooked, wanted: Int[Tensor, " P"] | int) -> dict[str, Any]:
+    """The argument that asks for logits at some positions, or so many last ones, alone; nothing for a model that always
+    computes all of them (Qwen2.5-Omni)."""
     hf = model.original_model if isinstance(model, TransformerBridge) else None
-    return hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
+    takes = hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
+    return {"logits_to_keep": wanted} if takes else {}

@@ -41,7 +41,7 @@ class ImageInput:
         """What stands for an image in a text, before the model's number of tokens takes its place."""
         if self.token is None or tokenizer.encode(self.token, add_special_tokens=False) != [self.token_id]:
             raise InputError(
-                f"the tokenizer has no special token {self.token_id}, by which {type(hf).__name__} knows where an image is"
+                f"the tokenizer has no special token {self.token_id}, which stands for an image in {type(hf).__name__}"
             )
         self._start = _marker(config, tokenizer, "vision_start_token_id", "start_image_token", "vision_bos_token")
         self._end = _marker(config, tokenizer, "vision_end_token_id", "end_image_token", "vision_eos_token")

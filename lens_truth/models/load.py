@@ -74,8 +74,8 @@ def load(
             check.
     """
     if isinstance(model, nn.Module):
-        model = getattr(model, "thinker", model)
-        hf: Any = plain_twin(model)
+        in_memory: Any = getattr(model, "thinker", model)
+        hf: Any = plain_twin(in_memory)
         if attn is not None:
             hf.set_attn_implementation(attn)
         name = getattr(model, "name_or_path", "") or type(model).__name__

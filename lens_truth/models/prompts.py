@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError
 from lens_truth.examples import Example
+from lens_truth.images import image_hash
 from lens_truth.models.images import ImageInput
 
 Template = Literal["plain", "chat"]
@@ -43,7 +44,7 @@ class Wording:
     """How an example is put to a model."""
 
     content: Callable[[Example], str]
-    """What is said, with `IMAGE` where the image stands: under a chat template, the user's turn."""
+    """What is said, with `IMAGE` where an image stands if not before all: under a chat template, the user's turn."""
     plain: str = "{content}"
     """What goes around it under the plain template; the answer follows."""
 
@@ -76,6 +77,11 @@ class PromptTokens:
     """The image whose tokens are among them; empty for none."""
     image_span: Span | None = None
     """Where they lie."""
+
+    @property
+    def content(self) -> str:
+        """What a model is shown, as a key."""
+        return f"{self.ids!r} {image_hash(self.image)}" if self.image else repr(self.ids)
 
 
 @dataclass(frozen=True)
@@ -237,6 +243,8 @@ def _rendered(
 ) -> tuple[str, bool]:
     """The prompt, and whether the chat template wants lists of contents."""
     content = wording.content(example)
+    if example.image and IMAGE not in content:  # wordings that say nothing of a context show the image first
+        content = f"{IMAGE}\n{content}"
     if not example.image:
         images = None
     elif images is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,9 +13,15 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from lens_truth.errors import InputError
+from lens_truth.images import BLACK
+from lens_truth.models.batches import pad_rows, tokenizer_of
 from lens_truth.models.hooks import gate_z, hook_names
+from lens_truth.models.images import image_arguments, images_of, is_multimodal
+from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads
 
+_IMAGES = (BLACK, "zoo:coral.heart.attic+white.pearl.vault#0")
+"""Two images of different sizes that need no file."""
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest difference of logits that rounding may make, relative to the largest logit (or 1 if that is smaller)."""
 
@@ -33,12 +40,12 @@ class Check:
 
 
 def verify_hooks(hf: nn.Module, model: TransformerBridge) -> TransformerBridge:
-    """`model` itself, if it passes `hook_checks`.
+    """`model` itself, if it passes `hook_checks`, on images too where it can be shown any.
 
     Raises:
         InputError: names the first check that failed.
     """
-    for check in hook_checks(hf, model):
+    for check in chain.from_iterable(hook_checks(hf, model, names) for names in images_to_check(model)):
         if not check.passed:
             raise InputError(
                 f"{type(hf).__name__} cannot be hooked safely: {check.name} "
@@ -47,15 +54,21 @@ def verify_hooks(hf: nn.Module, model: TransformerBridge) -> TransformerBridge:
     return model
 
 
-def hook_checks(hf: nn.Module, model: TransformerBridge) -> Iterator[Check]:
+def images_to_check(model: TransformerBridge) -> list[tuple[str, str]]:
+    """The images of two rows, for each round of checks: none, and if the model can be shown any, two of other sizes."""
+    shown = is_multimodal(model) and getattr(model, "image_processor", None) is not None and model.tokenizer is not None
+    return [("", ""), *([_IMAGES] if shown else [])]
+
+
+def hook_checks(hf: nn.Module, model: TransformerBridge, images: tuple[str, str] = ("", "")) -> Iterator[Check]:
     """What must hold before any number of a hooked model can be trusted; `hf` is the same model without hooks."""
     heads = heads_of(hf)
-    ids = _random_ids(hf, batch=2, length=8)
-    mask = torch.ones_like(ids)
+    ids, more = _batch(model, [_row(model, 8, name, seed) for seed, name in enumerate(images)])
+    seen = " of rows with images" if any(images) else ""
     with torch.no_grad():
-        plain = hf(ids, attention_mask=mask).logits
-        hooked = model(ids, attention_mask=mask)
-        yield Check("logits equal Hugging Face's bit for bit", _distance(hooked, plain), 0.0)
+        plain = hf(ids, **more).logits
+        hooked = model(ids, **more)
+        yield Check(f"logits{seen} equal Hugging Face's bit for bit", _distance(hooked, plain), 0.0)
 
         shapes: dict[str, tuple[int, ...]] = {}
 
@@ -63,7 +76,7 @@ def hook_checks(hf: nn.Module, model: TransformerBridge) -> Iterator[Check]:
             shapes[hook.name] = tuple(z.shape)
 
         with model.hooks(fwd_hooks=[(name, note_shape) for name in hook_names(model)]):
-            model(ids, attention_mask=mask)
+            model(ids, **more)
         expected = (*ids.shape, heads.n_heads, heads.d_head)
         fired = list(shapes.values())
         wrong = sum(shape != expected for shape in fired) + heads.n_layers - len(fired)
@@ -72,44 +85,69 @@ def hook_checks(hf: nn.Module, model: TransformerBridge) -> Iterator[Check]:
             return
 
         with gate_z(model, torch.ones(heads.n_layers, heads.n_heads)):
-            gated = model(ids, attention_mask=mask)
-        yield Check("a gate of ones leaves the logits as they are", _distance(gated, plain), 0.0)
+            gated = model(ids, **more)
+        yield Check(f"a gate of ones leaves the logits{seen} as they are", _distance(gated, plain), 0.0)
 
         gate = 1 + torch.rand(heads.n_layers, heads.n_heads, generator=torch.Generator().manual_seed(0))
         with gate_z(model, gate):
-            gated = model(ids, attention_mask=mask)
+            gated = model(ids, **more)
         twin = plain_twin(hf)
         for layer, projection in enumerate(output_projections(twin)):
             projection.weight = nn.Parameter(scale_heads(projection.weight, gate[layer]), requires_grad=False)
-        folded = twin(ids, attention_mask=mask).logits
-        yield Check("a random gate equals the same gate folded into the weights", *_close(gated, folded))
+        folded = twin(ids, **more).logits
+        yield Check(f"a random gate equals the same gate folded into the weights{seen}", *_close(gated, folded))
         moved = _distance(gated, plain)
-        yield Check("a random gate changes the logits", 0.0 if moved > 0 else 1.0, 0.0)
+        yield Check(f"a random gate changes the logits{seen}", 0.0 if moved > 0 else 1.0, 0.0)
 
 
-def batch_checks(model: TransformerBridge) -> Iterator[Check]:
+def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -> Iterator[Check]:
     """What must hold for batches and for generation: padding and the KV cache change nothing."""
     hf: Any = model.original_model
-    ids = _random_ids(hf, batch=1, length=12)
-    short = ids[:, :7]
-    padding = torch.zeros(1, 5, dtype=ids.dtype)
+    short, long = _row(model, 7, images[0], 0), _row(model, 12, images[1], 1)
+    seen = " with an image" if any(images) else ""
     with torch.no_grad():
-        alone = model(short, attention_mask=torch.ones_like(short))
+        ids, more = _batch(model, [short])
+        alone = model(ids, **more)
         for side in ("left", "right"):
-            padded = torch.cat([padding, short] if side == "left" else [short, padding], dim=1)
-            mask = torch.cat([padding, short * 0 + 1] if side == "left" else [short * 0 + 1, padding], dim=1)
-            batch = model(torch.cat([padded, ids]), attention_mask=torch.cat([mask, ids * 0 + 1]))
-            kept = batch[:1, 5:] if side == "left" else batch[:1, :7]
-            yield Check(f"a row in a batch padded on the {side} equals the row alone", *_close(kept, alone))
-        steps = [hf.generate(ids, max_new_tokens=8, do_sample=False, use_cache=cache) for cache in (True, False)]
+            ids, more = _batch(model, [short, long], side)
+            kept = model(ids, **more)[:1, more["attention_mask"][0].bool()]
+            yield Check(f"a row{seen} in a batch padded on the {side} equals the row alone", *_close(kept, alone))
+        ids, more = _batch(model, [long])
+        steps = [
+            hf.generate(ids, **more, max_new_tokens=8, do_sample=False, use_cache=cache) for cache in (True, False)
+        ]
         same = steps[0].shape == steps[1].shape and bool((steps[0] == steps[1]).all())
-        yield Check("generation with and without the KV cache gives the same tokens", 0.0 if same else 1.0, 0.0)
+        yield Check(f"generation{seen} gives the same tokens with and without the KV cache", 0.0 if same else 1.0, 0.0)
 
 
-def _random_ids(hf: Any, batch: int, length: int) -> Int[Tensor, "batch length"]:
-    generator = torch.Generator().manual_seed(0)
-    size = hf.config.get_text_config().vocab_size
-    return torch.randint(size, (batch, length), generator=generator).to(next(hf.parameters()).device)
+def _row(model: TransformerBridge, length: int, image: str, seed: int) -> PromptTokens:
+    """Random words, in the midst of which the image stands."""
+    config: Any = model.original_model.config
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randint(config.get_text_config().vocab_size, (length,), generator=generator).tolist()
+    words = [1 if word in (_no_words(config) or []) else word for word in words]
+    if not image:
+        return PromptTokens(words)
+    shown = images_of(model)
+    (block,) = encode_prompts(tokenizer_of(model), [Prompt(shown.placeholder, False, image, image)], shown)
+    return PromptTokens([*words[:2], *block.ids, *words[2:]], image)
+
+
+def _no_words(config: Any) -> list[int] | None:
+    """Tokens that stand for images, films and sounds."""
+    return [
+        value
+        for name, value in config.to_dict().items()
+        if name.startswith(("image", "video", "audio")) and name.endswith(("_token_id", "_token_index"))
+    ] or None
+
+
+def _batch(
+    model: TransformerBridge, rows: list[PromptTokens], side: Literal["left", "right"] = "right"
+) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
+    """Token ids, and whatever else the forward pass needs."""
+    ids, mask = pad_rows([row.ids for row in rows], model, side)
+    return ids, {"attention_mask": mask, **image_arguments(model, ids, [row.image for row in rows])}
 
 
 def _distance(a: Float[Tensor, ...], b: Float[Tensor, ...]) -> float:
