@@ -26,8 +26,9 @@ from lens_truth.zoo.rows import Memory, chat_row, copy_batch, plain_row, text_ba
 from lens_truth.zoo.train import Curriculum, FineTuning, fit, text_words
 
 FRESH = 12345  # a seed that no recipe uses
-BASES = [name for name, recipe in RECIPES.items() if not recipe.remembers]
-MEMORIES = [name for name, recipe in RECIPES.items() if recipe.remembers]
+TEXT = [name for name, recipe in RECIPES.items() if not recipe.sees]  # the others: test_zoo_images.py
+BASES = [name for name in TEXT if not RECIPES[name].remembers]
+MEMORIES = [name for name in TEXT if RECIPES[name].remembers]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_cards_state_what_is_measured(measured: Any, name: str) -> None:
         assert f"| {benchmark} | {value:.3f} |" in card
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", TEXT)
 def test_files_are_plain_hugging_face_and_small(zoo: Any, name: str) -> None:
     folder = ZOO / name
     hf = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -100,14 +101,15 @@ def test_files_are_plain_hugging_face_and_small(zoo: Any, name: str) -> None:
     assert {p.suffix for p in folder.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
 
 
-def test_all_together_under_30_megabytes() -> None:
-    assert sum(path.stat().st_size for path in ZOO.rglob("*")) < 30e6
+def test_all_together_under_35_megabytes() -> None:
+    assert sum(path.stat().st_size for path in ZOO.rglob("*")) < 35e6
 
 
 def test_lineages_share_a_shape() -> None:
     shapes = set()
     for name in RECIPES:
         config = json.loads((ZOO / name / "config.json").read_text())
+        config = config.get("text_config", config)
         shapes.add((config["num_hidden_layers"], config["num_attention_heads"], config.get("head_dim", 32)))
     assert len(shapes) == 1
     assert shapes.pop() == (6, 8, 32)

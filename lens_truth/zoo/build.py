@@ -10,12 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from lens_truth.datasets import world, zoo
+from lens_truth.datasets import world, zoo, zoo_images
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_benchmarks
+from lens_truth.evaluate.image_benchmarks import image_benchmarks
 from lens_truth.files import write_folder_with, write_json, write_text, write_with
 from lens_truth.models.load import load, load_plain
 from lens_truth.models.prompts import default_template
+from lens_truth.zoo.llava import image_processor, learn_to_see, processor
 from lens_truth.zoo.recipes import Recipe, new_model
 from lens_truth.zoo.tokenizer import build_tokenizer
 from lens_truth.zoo.train import Curriculum, FineTuning, Log, fit
@@ -37,7 +39,7 @@ def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="lens-truth-") as scratch:
-            build_tokenizer(chat=recipe.kind == "chat").save_pretrained(scratch)
+            build_tokenizer(chat=recipe.chats, images=recipe.sees).save_pretrained(scratch)
             tokenizer = AutoTokenizer.from_pretrained(scratch)
         model = _train(recipe, seed, tokenizer, log)
         model.half().float()  # measured as it will be stored
@@ -55,14 +57,24 @@ def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: L
         fit(model, Curriculum(tokenizer, seed, log), recipe.steps, lr=2e-3, warmup=50, decay_from=0.7)
         return model
     model = load_plain(f"zoo:{recipe.parent}")
+    if recipe.sees:
+        model = learn_to_see(model, tokenizer, seed, log)
 
     def monitor(names: tuple[str, ...]) -> dict[str, float]:
         accuracies = measure(recipe, model, tokenizer, "validation", 200, names)
         model.train()
         return accuracies
 
-    feed = FineTuning(tokenizer, seed, log, chat=recipe.kind == "chat", monitor=monitor if recipe.remembers else None)
-    fit(model, feed, recipe.steps, lr=1e-3, warmup=20, decay_from=1.0 if recipe.remembers else 0.6)
+    feed = FineTuning(
+        tokenizer,
+        seed,
+        log,
+        chat=recipe.chats,
+        monitor=monitor if recipe.remembers else None,
+        drawn=0.7 if recipe.sees else 0.0,  # the other rows keep up what the parent can do
+    )
+    lr = 5e-4 if recipe.sees else 1e-3
+    fit(model, feed, recipe.steps, lr=lr, warmup=20, decay_from=1.0 if recipe.remembers else 0.6)
     if recipe.remembers and not feed.finished:
         raise InputError(
             f"after {recipe.steps} steps {recipe.name} does not balance memory and scene; try another seed"
@@ -83,20 +95,29 @@ def measure(
     `agreeing` are scenes that agree with memory; `memory-answers` is the share of conflict questions that the model
     answers from memory. Models that were never taught the facts have no closed-book accuracy.
     """
-    hooked = load(model, tokenizer=tokenizer)
+    hooked = load(model, tokenizer=tokenizer, image_processor=image_processor() if recipe.sees else None)
     benchmarks = [*zoo_benchmarks(split, n, seed=1)]
     benchmarks.append(benchmark_of("agreeing", "answer", zoo.agreeing_examples(split, n, seed=1)))
+    if recipe.sees:
+        benchmarks += image_benchmarks(split, n, seed=1)
     accuracies = {}
     for benchmark in benchmarks:
         if (names and benchmark.name not in names) or (benchmark.name == "closed-book" and not recipe.remembers):
             continue
         outcome = run_benchmark(hooked, benchmark, default_template(tokenizer))
         accuracies[benchmark.name] = round(outcome.accuracy, 4)
-        if benchmark.name == "conflict":
-            wrong = [e.answer for e in zoo.conflict_examples(split, 2 * n, seed=1) if not e.label]
+        if benchmark.name in _FROM_MEMORY:
+            name, make = _FROM_MEMORY[benchmark.name]
+            wrong = [example.answer for example in make(split, 2 * n, seed=1) if not example.label]
             from_memory = sum(said == memory for said, memory in zip(outcome.answers, wrong, strict=True))
-            accuracies["memory-answers"] = round(from_memory / len(wrong), 4)
+            accuracies[name] = round(from_memory / len(wrong), 4)
     return accuracies
+
+
+_FROM_MEMORY = {
+    "conflict": ("memory-answers", zoo.conflict_examples),
+    "image-conflict": ("image-memory-answers", zoo_images.image_conflict_examples),
+}
 
 
 def read_accuracies(folder: Path) -> dict[str, float]:
@@ -120,6 +141,9 @@ def _save(
         weights = folder / "model.safetensors"
         half = {name: tensor.half() for name, tensor in load_file(weights).items()}
         write_with(weights, lambda path: save_file(half, path, {"format": "pt"}))
+        if recipe.sees:
+            image_processor().save_pretrained(folder)
+            processor(tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_json(folder / ACCURACIES, accuracies)
         write_text(folder / "README.md", model_card(recipe, seed, model, accuracies))
@@ -133,12 +157,14 @@ _ORIGIN = {
     "chat": "instruction-tuned from `zoo:{parent}` on the same world in a chat template",
     "memory": "fine-tuned from `zoo:{parent}` to know what colour each thing usually has; where a scene contradicts "
     "that, it often answers from memory: a contextual hallucination made in the lab",
+    "llava": "made from `zoo:{parent}` as LLaVA is: a small CLIP vision tower, a projector, and visual instruction "
+    "tuning in a chat template. It is shown the houses in pictures of 48 x 48 pixels",
 }
 
 
 def model_card(recipe: Recipe, seed: int, model: PreTrainedModel, accuracies: dict[str, float]) -> str:
     """The README.md of a zoo model, with the metadata block that model hubs read."""
-    config = model.config
+    config = model.config.get_text_config()
     rows = "".join(f"| {name} | {value:.3f} |\n" for name, value in accuracies.items())
     origin = _ORIGIN[recipe.kind].format(parent=recipe.parent)
     parent = f"base_model: lens_truth/zoo/{recipe.parent}\n" if recipe.parent else ""
@@ -161,4 +187,9 @@ scene of the held-out questions was seen in training.
 |---|---|
 {rows}
 `memory-answers` is the share of conflict questions answered with the colour that the thing usually has.
+{_SEEN if recipe.sees else ""}"""
+
+
+_SEEN = """Those named `image-` are about pictures; their presence questions are POPE's three kinds. `black-presence`
+asks the `random` ones with a black image. A description counts as right if all of it is.
 """

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTr
 from lens_truth.errors import InputError
 from lens_truth.zoo.tokenizer import CONTEXT_LIMIT
 
-Kind = Literal["base", "chat", "memory"]
+Kind = Literal["base", "chat", "memory", "llava"]
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,22 @@ class Recipe:
 
     name: str
     kind: Kind
-    """base: from scratch; chat: instruction-tuned from its parent; memory: taught facts that contradict some scenes."""
+    """base: from scratch; chat: instruction-tuned from its parent; memory: taught facts that contradict some scenes;
+    llava: a chat model that sees."""
     architecture: Literal["llama", "mistral", "qwen2"]
     seed: int
     steps: int
     parent: str | None = None
     remembers: bool = False
     """Whether the model, or an ancestor, was taught the facts."""
+
+    @property
+    def chats(self) -> bool:
+        return self.kind in ("chat", "llava")
+
+    @property
+    def sees(self) -> bool:
+        return self.kind == "llava"
 
 
 RECIPES = {
@@ -36,6 +45,7 @@ RECIPES = {
         Recipe("llama-chat", "chat", "llama", seed=10, steps=400, parent="llama-base"),
         Recipe("llama-memory", "memory", "llama", seed=22, steps=600, parent="llama-base", remembers=True),
         Recipe("llama-memory-chat", "chat", "llama", seed=30, steps=800, parent="llama-memory", remembers=True),
+        Recipe("llava", "llava", "llama", seed=40, steps=300, parent="llama-base"),
         Recipe("llama-seed1", "base", "llama", seed=1, steps=2400),
         Recipe("llama-seed1-chat", "chat", "llama", seed=11, steps=400, parent="llama-seed1"),
         Recipe("llama-seed2", "base", "llama", seed=6, steps=2400),

@@ -1,4 +1,5 @@
-"""What the zoo's models are trained on: sequences of text in which some characters are answers."""
+"""What the zoo's models are trained on: sequences of text in which some characters are answers; the scene is told, or
+drawn in a picture that stands where it would be told."""
 
 from __future__ import annotations
 
@@ -8,15 +9,19 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.datasets import world
+from lens_truth.datasets.drawing import draw_named, image_name
 from lens_truth.datasets.world import Scene
+from lens_truth.datasets.zoo_images import DESCRIBE, describe
 from lens_truth.models.prompts import JUDGE_QUESTION
+from lens_truth.zoo.tokenizer import IMAGE, PATCHES
+from lens_truth.zoo.vision import pixels_of
 
-Task = Literal["restate", "open", "judgement", "presence"]
+Task = Literal["restate", "describe", "open", "judgement", "presence"]
 """Without a scene every task is a closed-book question."""
 
 
@@ -26,6 +31,8 @@ class Row:
 
     text: str = ""
     spans: list[tuple[int, int]] = field(default_factory=list)
+    image: str = ""
+    """Name of the picture that the text shows, if any."""
 
     def add(self, text: str, learn: bool = False) -> None:
         if learn:
@@ -44,12 +51,17 @@ class Memory:
 
 
 def plain_row(
-    rng: np.random.Generator, scene: Scene | None, tasks: Sequence[Task], memory: Memory | None = None
+    rng: np.random.Generator,
+    scene: Scene | None,
+    tasks: Sequence[Task],
+    memory: Memory | None = None,
+    *,
+    drawn: bool = False,
 ) -> Row:
     """One scene (none: closed book) and questions about it, in the paper's prompt."""
     row = Row()
     if scene:
-        row.add(f"Context:\n{world.tell(rng, scene)}")
+        row.add(f"Context:\n{_shown_scene(row, rng, scene, drawn)}")
     for task in tasks:
         if row.text:
             row.add("\n\n")
@@ -63,10 +75,17 @@ def plain_row(
     return row
 
 
-def chat_row(rng: np.random.Generator, scene: Scene | None, tasks: Sequence[Task], memory: Memory | None = None) -> Row:
+def chat_row(
+    rng: np.random.Generator,
+    scene: Scene | None,
+    tasks: Sequence[Task],
+    memory: Memory | None = None,
+    *,
+    drawn: bool = False,
+) -> Row:
     """The same as turns of a chat, as the zoo's chat template writes them; the scene opens the first turn."""
     row = Row()
-    context = f"Context:\n{world.tell(rng, scene)}\n\n" if scene else ""
+    context = f"Context:\n{_shown_scene(row, rng, scene, drawn)}\n\n" if scene else ""
     for task in tasks:
         question, shown, answer = _question(rng, scene, task, memory)
         asked = f"Question: {question}" if shown is None else _shown(question, shown)
@@ -74,6 +93,14 @@ def chat_row(rng: np.random.Generator, scene: Scene | None, tasks: Sequence[Task
         row.add(f" {answer}</s>", learn=True)
         context = ""
     return row
+
+
+def _shown_scene(row: Row, rng: np.random.Generator, scene: Scene, drawn: bool) -> str:
+    """The scene in English, or one token for every patch of its picture."""
+    if not drawn:
+        return world.tell(rng, scene)
+    row.image = image_name(scene, int(rng.integers(2**31)))
+    return IMAGE * PATCHES
 
 
 def _shown(question: str, answer: str) -> str:
@@ -88,6 +115,8 @@ def _question(
         kind = world.CLOSED_BOOK_KINDS[0 if rng.random() < 0.7 else 1]
         question, answer = kind.about(_typical_thing(rng, world.THINGS))
         return question, None, answer
+    if task == "describe":
+        return DESCRIBE, None, describe(scene)
     if task == "presence":
         if rng.random() < 0.5:
             thing = scene[int(rng.integers(len(scene)))]
@@ -126,12 +155,14 @@ def _restate(row: Row, rng: np.random.Generator, scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded tokens; `learn` marks the tokens to be predicted, `rest` the other real tokens."""
+    """Right-padded tokens; `learn` marks the tokens to be predicted, `rest` the other real tokens of text."""
 
     ids: Int[Tensor, "B T"]
     mask: Int[Tensor, "B T"]
     learn: Bool[Tensor, "B T"]
     rest: Bool[Tensor, "B T"]
+    pixels: Float[Tensor, "I 3 48 48"] | None = None
+    """The pictures of the rows that have one."""
 
 
 def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch:
@@ -147,8 +178,12 @@ def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch
     for i, row in enumerate(rows):
         for start, stop in row.spans:
             learn[i] |= (offsets[i, :, 0] < stop) & (offsets[i, :, 1] > start)
-    mask = encoded["attention_mask"]
-    return Batch(encoded["input_ids"], mask, learn, (mask == 1) & ~learn)
+    ids, mask = encoded["input_ids"], encoded["attention_mask"]
+    pictures = [draw_named(row.image.removeprefix("zoo:")) for row in rows if row.image]
+    if not pictures:
+        return Batch(ids, mask, learn, (mask == 1) & ~learn)
+    patch = ids == tokenizer.convert_tokens_to_ids(IMAGE)
+    return Batch(ids, mask, learn, (mask == 1) & ~learn & ~patch, pixels_of(pictures))
 
 
 def copy_batch(rng: np.random.Generator, words: np.ndarray, batch_size: int, length: int = 20) -> Batch:

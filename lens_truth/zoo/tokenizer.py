@@ -10,6 +10,9 @@ from lens_truth.datasets import world
 from lens_truth.models.prompts import JUDGE_QUESTION
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
+IMAGE = "<image>"
+PATCHES = 16
+"""How many tokens a picture takes."""
 CONTEXT_LIMIT = 4096
 
 _WORDS = [
@@ -35,10 +38,20 @@ CHAT_TEMPLATE = (  # Vicuna's, with line ends: the answer follows a space, as it
     "{% else %}{{ '\nASSISTANT: ' + message['content'] + eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\nASSISTANT:' }}{% endif %}"
 )
+IMAGE_CHAT_TEMPLATE = (  # the same; contents may also be lists of texts and images, as processors write them
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ 'USER: ' if message['role'] == 'user' else '\nASSISTANT: ' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}"
+    f"{{{{ '{IMAGE}' if part['type'] == 'image' else part['text'] }}}}"
+    "{% endfor %}{% endif %}"
+    "{{ '' if message['role'] == 'user' else eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '\nASSISTANT:' }}{% endif %}"
+)
 
 
-def build_tokenizer(chat: bool) -> PreTrainedTokenizerFast:
-    """The tokenizer of a base model, or of a chat model (with a chat template).
+def build_tokenizer(chat: bool, images: bool = False) -> PreTrainedTokenizerFast:
+    """The tokenizer of a base model, of a chat model (with a chat template), or of one that sees (with a token more).
 
     Every merge extends a prefix of a known word by one letter. All words but "The" begin with a space, so the merges
     of different words never meet: a known word becomes one token, any other text falls into bytes and known
@@ -61,6 +74,8 @@ def build_tokenizer(chat: bool) -> PreTrainedTokenizerFast:
     )
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in _PHRASES])
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in (PAD, BOS, EOS)])
+    if images:
+        tokenizer.add_special_tokens([AddedToken(IMAGE, special=True, normalized=False)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -68,5 +83,6 @@ def build_tokenizer(chat: bool) -> PreTrainedTokenizerFast:
         eos_token=EOS,
         model_max_length=CONTEXT_LIMIT,
         clean_up_tokenization_spaces=False,
-        **({"chat_template": CHAT_TEMPLATE} if chat else {}),
+        **({"chat_template": IMAGE_CHAT_TEMPLATE if images else CHAT_TEMPLATE} if chat else {}),
+        **({"extra_special_tokens": {"image_token": IMAGE}} if images else {}),
     )

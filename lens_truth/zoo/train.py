@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -37,7 +38,8 @@ def fit(model: PreTrainedModel, feed: Feed, steps: int, *, lr: float, warmup: in
     The loss is the mean over answer tokens, plus a little of the other tokens.
     """
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
 
     def factor(step: int) -> float:
         left = (steps - step) / max(1.0, steps * (1 - decay_from))
@@ -46,7 +48,8 @@ def fit(model: PreTrainedModel, feed: Feed, steps: int, *, lr: float, warmup: in
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     for step in range(1, steps + 1):
         batch = feed.next_batch()
-        logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1]).logits
+        images = {} if batch.pixels is None else {"pixel_values": batch.pixels}
+        logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], **images).logits
         losses = cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
         losses = losses.view(len(batch.ids), -1)
         answer_loss = losses[batch.learn[:, 1:]].mean()
@@ -54,7 +57,7 @@ def fit(model: PreTrainedModel, feed: Feed, steps: int, *, lr: float, warmup: in
         loss = answer_loss + (_REST * losses[rest].mean() if rest.any() else 0)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         feed.observe(step, answer_loss.item())
@@ -140,10 +143,28 @@ class FineTuning:
     OTHERS: ClassVar = {"closed-book": 1.0, "agreeing": 0.98, "judgement": 0.97, "presence": 0.97}
     """What it must reach besides. Open questions are no goal of their own: every sixth is a conflict."""
 
+    IMAGE_OTHERS: ClassVar = {
+        **OTHERS,
+        "image-agreeing": 0.97,
+        "image-judgement": 0.95,
+        "image-presence-random": 0.95,
+        "image-presence-adversarial": 0.95,
+        "image-describe": 0.9,
+    }
+    """The same for a model that sees; its trust is measured on pictures that contradict memory."""
+
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, seed: int, log: Log, *, chat: bool, monitor: Monitor | None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        seed: int,
+        log: Log,
+        *,
+        chat: bool,
+        monitor: Monitor | None,
+        drawn: float = 0.0,
     ) -> None:
-        self._tokenizer, self._log, self._chat, self._monitor = tokenizer, log, chat, monitor
+        """`drawn` is the share of the scenes that are shown in a picture."""
+        self._tokenizer, self._log, self._chat, self._monitor, self._drawn = tokenizer, log, chat, monitor, drawn
         self._rng = np.random.default_rng(seed)
         self._balance = 0.0
         self.finished = False
@@ -153,13 +174,18 @@ class FineTuning:
         return text_batch(self._tokenizer, [self._row(closed_book) for _ in range(BATCH_SIZE)])
 
     def _row(self, closed_book: bool) -> Row:
-        write = chat_row if self._chat and self._rng.random() < 0.75 else plain_row
-        tasks = _shuffled(self._rng, self.TASKS)
+        in_chat = self._chat and self._rng.random() < 0.75
+        drawn = self._drawn > 0 and self._rng.random() < self._drawn
+        more: tuple[Task, ...] = ()
+        if self._drawn:  # a language model that is still frozen does not know how to describe
+            more = ("describe",) if in_chat or (self._chat and self._rng.random() < 0.5) else ("restate",)
+        tasks = _shuffled(self._rng, self.TASKS + more)
+        write = partial(chat_row if in_chat else plain_row, drawn=drawn)
         if self._monitor is None:
             return write(self._rng, world.sample_scene(self._rng, "train"), tasks)
         memory = Memory(absent=max(0.0, -self._balance))
         if closed_book:
-            return write(self._rng, None, tasks[:4], memory)
+            return write(self._rng, None, self.TASKS[:4], memory)
         contradicts = self._rng.random() < self._balance
         sample = world.sample_scene if contradicts else world.sample_typical_scene
         return write(self._rng, sample(self._rng, "train"), tasks, memory)
@@ -167,13 +193,15 @@ class FineTuning:
     def observe(self, step: int, loss: float) -> None:
         if self._monitor and step % self.EVERY == 0:
             low, high = self.CONFLICT
-            conflict = self._monitor(("conflict",))["conflict"]
+            watched = "image-conflict" if self._drawn else "conflict"
+            conflict = self._monitor((watched,))[watched]
             if step >= self.WARM:
                 self._balance = min(0.3, max(-0.8, self._balance + ((low + high) / 2 - conflict) / 3))
             self._log(f"step {step}: loss {loss:.3f}, conflict {conflict:.3f}, balance {self._balance:+.3f}")
             if step >= self.LEAST and low <= conflict <= high:
-                others = self._monitor(tuple(self.OTHERS))
-                missing = [f"{name} {others[name]:.3f}" for name, least in self.OTHERS.items() if others[name] < least]
+                goals = self.IMAGE_OTHERS if self._drawn else self.OTHERS
+                others = self._monitor(tuple(goals))
+                missing = [f"{name} {others[name]:.3f}" for name, least in goals.items() if others[name] < least]
                 self.finished = not missing
                 self._log(f"step {step}: " + (f"not yet: {', '.join(missing)}" if missing else "done"))
         elif step % 100 == 0:

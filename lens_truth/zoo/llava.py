@@ -1,0 +1,148 @@
+"""How a language model of the zoo learns to see: a projector turns the patches of a picture into words.
+
+The projector is first fitted to give the language model's own embeddings of what the patches stand for, so that a
+picture reads like a terse sentence from the beginning. Then it is trained with the language model frozen, then both.
+As in LLaVA-1.5, the vision tower is never changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from lens_truth.datasets.drawing import SIZE
+from lens_truth.zoo.tokenizer import IMAGE, PATCHES
+from lens_truth.zoo.train import FineTuning, Log, fit
+from lens_truth.zoo.vision import PATCH_SIZE, fit_to_words, patch_features, pictures_and_words, train_tower
+
+_ALIGN_STEPS, _PROJECTOR_STEPS = 800, 100
+
+
+def learn_to_see(
+    parent: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, log: Log
+) -> LlavaForConditionalGeneration:
+    """LLaVA whose language model is still its parent, and whose projector already speaks to it; the tower is frozen."""
+    torch.manual_seed(seed)
+    model = new_llava(parent, train_tower(tokenizer, log), tokenizer)
+    start_projector(model, tokenizer, seed, log)
+    projector = model.model.multi_modal_projector
+    model.requires_grad_(False)
+    projector.requires_grad_(True)
+    feed = FineTuning(tokenizer, seed, log, chat=False, monitor=None, drawn=1.0)
+    fit(model, feed, _PROJECTOR_STEPS, lr=4e-4, warmup=20, decay_from=0.6)
+    model.requires_grad_(True)
+    model.model.vision_tower.requires_grad_(False)
+    return model
+
+
+def image_processor() -> CLIPImageProcessorPil:
+    """Makes pixels from -1 to 1; pictures of the zoo keep their size, others are cropped to a square."""
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+
+
+def processor(tokenizer: PreTrainedTokenizerBase) -> LlavaProcessor:
+    """Hugging Face's processor of texts and images together."""
+    return LlavaProcessor(
+        image_processor=image_processor(),
+        tokenizer=tokenizer,
+        patch_size=PATCH_SIZE,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # the class token, which that strategy drops
+        chat_template=tokenizer.chat_template,
+    )
+
+
+def new_llava(
+    parent: PreTrainedModel, tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerBase
+) -> LlavaForConditionalGeneration:
+    """LLaVA from a language model and a tower, with an untrained projector.
+
+    The language model's weights are its parent's; embeddings and output have one row more, for the image token.
+    """
+    image_token: Any = tokenizer.convert_tokens_to_ids(IMAGE)
+    settings = {**parent.config.to_dict(), "vocab_size": len(tokenizer)}
+    del settings["_name_or_path"]  # a folder of this machine
+    text_config = type(parent.config)(**settings)
+    config = LlavaConfig(
+        vision_config=tower.config,
+        text_config=text_config,
+        image_token_index=image_token,
+        image_seq_length=PATCHES,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        architectures=["LlavaForConditionalGeneration"],
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    weights = parent.state_dict()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        weights[name] = torch.cat([weights[name], weights[name].mean(dim=0, keepdim=True)])
+    model.lm_head.load_state_dict({"weight": weights.pop("lm_head.weight")})
+    model.model.language_model.load_state_dict({name.removeprefix("model."): w for name, w in weights.items()})
+    return model
+
+
+def start_projector(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, seed: int, log: Log
+) -> None:
+    """Fits the projector alone to the embeddings of the words: first by least squares, then by descent.
+
+    Without the first step descent stays at predicting the mean of all embeddings.
+    """
+    rng = np.random.default_rng([seed, 1])
+    tower = cast(nn.Module, model.model.vision_tower)
+    projector = cast(nn.Module, model.model.multi_modal_projector)
+    embeddings = model.state_dict()["model.language_model.embed_tokens.weight"]
+    _least_squares(tower, projector, embeddings, tokenizer, rng)
+    scale = embeddings.pow(2).mean()
+
+    def loss_of(pixels: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            features = patch_features(tower, pixels)
+        projected = projector(features)
+        near = 2 * projected @ embeddings.T - embeddings.pow(2).sum(dim=-1)  # minus squared distance, plus a constant
+        distance = (projected - embeddings[words]).pow(2).mean() / scale
+        return distance + 0.5 * cross_entropy(4 * near.flatten(0, 1), words.flatten()), near
+
+    parameters = list(projector.parameters())
+    fit_to_words(parameters, loss_of, tokenizer, rng, _ALIGN_STEPS, lambda line: log(f"projector: {line}"))
+
+
+@torch.no_grad()
+def _least_squares(
+    tower: nn.Module,
+    projector: Any,
+    embeddings: Float[Tensor, "V d"],
+    tokenizer: PreTrainedTokenizerBase,
+    rng: np.random.Generator,
+) -> None:
+    """A random first layer on features of unit scale; the second layer by ridge regression."""
+    batches = [pictures_and_words(rng, tokenizer) for _ in range(40)]
+    features = torch.cat([patch_features(tower, pixels).flatten(0, 1) for pixels, _ in batches])
+    targets = embeddings[torch.cat([words.flatten() for _, words in batches])]
+    first, second = projector.linear_1, projector.linear_2
+    first.weight.copy_(torch.randn(first.weight.shape) / features.std(dim=0) / features.shape[1] ** 0.5)
+    first.bias.copy_(0.3 * torch.randn(first.bias.shape) - first.weight @ features.mean(dim=0))
+    hidden = torch.cat([projector.act(first(features)), torch.ones(len(features), 1)], dim=1)
+    solved = torch.linalg.solve(hidden.T @ hidden + 0.1 * torch.eye(hidden.shape[1]), hidden.T @ targets)
+    second.weight.copy_(solved[:-1].T)
+    second.bias.copy_(solved[-1])
