@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,11 +18,13 @@ _BLACK_SIZE = (336, 336)
 _ROTATED = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 _ORIENTATION = 0x0112
+_DAMAGED = (OSError, ValueError, SyntaxError)
+"""What Pillow raises where a file ends too early or holds nonsense."""
 
 
 def open_image(name: str) -> Image.Image:
     """The image in RGB, the right way up, as Hugging Face's `load_image` gives it: EXIF rotation applied, greyscale and
-    palettes expanded, transparency dropped; 16-bit greyscale is scaled down to 8 bits.
+    palettes expanded, transparency dropped; 16-bit greyscale, which would turn white, is scaled down to 8 bits.
 
     Raises:
         InputError: names a file that is missing, truncated or no image.
@@ -33,15 +36,12 @@ def open_image(name: str) -> Image.Image:
 
         return draw_named(name.removeprefix("zoo:"))
     with _opened(name) as image:
-        try:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                upright = upright.convert("I").point(lambda value: value / 257).convert("L")
-            if upright.mode == "P" and "transparency" in upright.info:
-                upright = upright.convert("RGBA")  # as Pillow asks for
-            return upright.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{name}: is damaged and cannot be read as an image ({error})") from error
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):
+            upright = upright.convert("I").point(lambda value: value / 257).convert("L")
+        if upright.mode == "P" and "transparency" in upright.info:
+            upright = upright.convert("RGBA")  # as Pillow asks for
+        return upright.convert("RGB")
 
 
 def image_size(name: str) -> tuple[int, int]:
@@ -95,14 +95,20 @@ def _file_hash(name: str, modified: int, size: int) -> str:  # a changed file is
     return hash_of(Path(name).read_bytes())
 
 
-def _opened(name: str) -> Image.Image:
+@contextmanager
+def _opened(name: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(name)
+            image = Image.open(name)
     except FileNotFoundError as error:
         raise InputError(f"{name}: there is no such image") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, *_DAMAGED) as error:
         raise InputError(f"{name}: is not an image that can be read ({error})") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: is too large to be an image for a model ({error})") from error
+    with image:
+        try:
+            yield image
+        except _DAMAGED as error:
+            raise InputError(f"{name}: is damaged and cannot be read as an image ({error})") from error

@@ -23,7 +23,8 @@ class Family:
 def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
     """Partition of the prompts into families, so that computing each beginning once saves many tokens.
 
-    A family has one image at most, and its beginning holds the whole of it: nothing that follows needs pixels.
+    A family has one image at most, and its beginning holds the whole of it with the token that closes it (from which
+    Qwen2.5-Omni counts on): nothing that follows needs pixels.
     """
     by_image: dict[str, list[int]] = {}
     for row, prompt in enumerate(prompts):
@@ -32,8 +33,7 @@ def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
     for rows in by_image.values():
         for family in token_families([prompts[row].ids for row in rows]):
             members = tuple(rows[i] for i in family.rows)
-            span = prompts[members[0]].image_span
-            if span is None or span[1] <= family.length:
+            if _holds_image(prompts[members[0]], family.length):
                 families.append(Family(members, family.length))
             else:  # they part before the image
                 families += [_alone(row, prompts[row]) for row in members]
@@ -43,7 +43,11 @@ def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
 def _alone(row: int, prompt: PromptTokens) -> Family:
     """A prompt by itself, whose beginning is all but its last token."""
     length = len(prompt.ids) - 1
-    return Family((row,), length if prompt.image_span is None or prompt.image_span[1] <= length else 0)
+    return Family((row,), length if _holds_image(prompt, length) else 0)
+
+
+def _holds_image(prompt: PromptTokens, length: int) -> bool:
+    return prompt.image_span is None or prompt.image_span[1] < length
 
 
 def token_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
