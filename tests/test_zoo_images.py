@@ -23,11 +23,13 @@ from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
 from lens_truth.evaluate.image_benchmarks import image_benchmarks
 from lens_truth.examples import Example
 from lens_truth.images import open_image
-from lens_truth.models.load import ZOO
+from lens_truth.models.load import ZOO, load_plain
+from lens_truth.zoo import llava
 from lens_truth.zoo.build import read_accuracies
 from lens_truth.zoo.recipes import RECIPES
 from lens_truth.zoo.rows import Row, chat_row, plain_row, text_batch
-from lens_truth.zoo.vision import patch_words, pixels_of
+from lens_truth.zoo.train import FineTuning
+from lens_truth.zoo.vision import patch_words, pictures_and_words, pixels_of
 
 FRESH = 12345  # a seed that no recipe uses
 SEEING = [name for name, recipe in RECIPES.items() if recipe.sees]
@@ -196,6 +198,33 @@ def test_chat_template_writes_what_was_trained(name: str) -> None:
         batch = text_batch(processor.tokenizer, [row])
         assert torch.equal(made["input_ids"], batch.ids)
         assert torch.equal(made["pixel_values"], batch.pixels)
+
+
+def test_feed_shows_pictures_and_closed_books(seeing_tokenizer: Any) -> None:
+    feed = FineTuning(seeing_tokenizer, 0, print, chat=True, monitor=lambda _: {}, drawn=0.7)
+    shown = [0 if (pixels := feed.next_batch().pixels) is None else len(pixels) for _ in range(30)]
+    assert 0 < shown.count(0) < 20  # a third of the batches are closed-book questions
+    assert np.mean([n for n in shown if n]) == pytest.approx(0.7 * 16, abs=2)
+
+
+def test_a_new_llava_speaks_as_its_parent_and_its_projector_speaks_to_it(
+    seeing_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent: Any = load_plain("zoo:llama-base")
+    tower: Any = load_plain("zoo:llava").model.vision_tower  # pyright: ignore[reportAttributeAccessIssue]
+    torch.manual_seed(0)
+    model: Any = llava.new_llava(parent, tower, seeing_tokenizer).eval()
+    ids = seeing_tokenizer("Context:\nThe coral heart is in the attic.\n\nQuestion:", return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits[..., :-1], parent(ids).logits)
+    monkeypatch.setattr(llava, "_ALIGN_STEPS", 20)
+    llava.start_projector(model, seeing_tokenizer, 0, print)
+    pixels, words = pictures_and_words(np.random.default_rng(0), seeing_tokenizer)
+    embeddings = parent.get_input_embeddings().weight
+    with torch.no_grad():
+        projected = model.get_image_features(pixels).pooler_output
+        nearest = torch.cdist(torch.stack(list(projected)), embeddings[None]).argmin(dim=-1)
+    assert (nearest == words).float().mean() > 0.9
 
 
 # -- the shipped models ---------------------------------------------------------------------------------------------

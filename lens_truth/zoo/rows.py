@@ -61,7 +61,7 @@ def plain_row(
     """One scene (none: closed book) and questions about it, in the paper's prompt."""
     row = Row()
     if scene:
-        row.add(f"Context:\n{_shown_scene(row, rng, scene, drawn)}")
+        row.add(f"Context:\n{_scene_text(row, rng, scene, drawn)}")
     for task in tasks:
         if row.text:
             row.add("\n\n")
@@ -85,7 +85,7 @@ def chat_row(
 ) -> Row:
     """The same as turns of a chat, as the zoo's chat template writes them; the scene opens the first turn."""
     row = Row()
-    context = f"Context:\n{_shown_scene(row, rng, scene, drawn)}\n\n" if scene else ""
+    context = f"Context:\n{_scene_text(row, rng, scene, drawn)}\n\n" if scene else ""
     for task in tasks:
         question, shown, answer = _question(rng, scene, task, memory)
         asked = f"Question: {question}" if shown is None else _shown(question, shown)
@@ -95,7 +95,7 @@ def chat_row(
     return row
 
 
-def _shown_scene(row: Row, rng: np.random.Generator, scene: Scene, drawn: bool) -> str:
+def _scene_text(row: Row, rng: np.random.Generator, scene: Scene, drawn: bool) -> str:
     """The scene in English, or one token for every patch of its picture."""
     if not drawn:
         return world.tell(rng, scene)

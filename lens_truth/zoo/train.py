@@ -149,9 +149,9 @@ class FineTuning:
         "image-judgement": 0.95,
         "image-presence-random": 0.95,
         "image-presence-adversarial": 0.95,
-        "image-describe": 0.9,
     }
-    """The same for a model that sees; its trust is measured on pictures that contradict memory."""
+    """The same for a model that sees; its trust is measured on pictures that contradict memory. Descriptions are no
+    goal: memory speaks in them too."""
 
     def __init__(
         self,

@@ -26,8 +26,6 @@ TOWER_SEED = 0
 """All models of the zoo see through the same tower, as many large ones see through the same CLIP."""
 _STEPS, _BATCH = 1200, 64
 
-Log = Callable[[str], None]
-
 
 def pixels_of(pictures: Sequence[Image.Image]) -> Float[Tensor, "I 3 48 48"]:
     """Pictures of the zoo as its image processor makes them, bit for bit, but quicker."""
@@ -35,7 +33,7 @@ def pixels_of(pictures: Sequence[Image.Image]) -> Float[Tensor, "I 3 48 48"]:
     return (stacked.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
-def train_tower(tokenizer: PreTrainedTokenizerBase, log: Log) -> CLIPVisionModel:
+def train_tower(tokenizer: PreTrainedTokenizerBase, log: Callable[[str], None]) -> CLIPVisionModel:
     """A small CLIP vision tower that knows what stands in every room."""
     torch.manual_seed(TOWER_SEED)
     rng = np.random.default_rng(TOWER_SEED)
@@ -71,7 +69,7 @@ def fit_to_words(
     tokenizer: PreTrainedTokenizerBase,
     rng: np.random.Generator,
     steps: int,
-    log: Log,
+    log: Callable[[str], None],
 ) -> None:
     """Descent on pictures of fresh scenes; `loss_of` gives loss and scores of all words, for every patch."""
     parameters = list(parameters)
