@@ -29,6 +29,8 @@ from lens_truth.scores import HeadScores
 GATE_NAMES = {"truth": "probe"}
 """What a gate by scores of a kind is called in a table; other kinds keep their name."""
 
+CAPTION_MEASURES = ("chair_s", "chair_i", "recall", "length")
+
 TUNED = "tuned"
 """In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
 
@@ -63,6 +65,8 @@ class Row:
     norm: str | None = None
     strength: float | None = None
     """Root mean square of gate - 1 over heads."""
+    captions: Mapping[str, float] = field(default_factory=dict)
+    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined, means over trials."""
     negative_gates: int = 0
     """Heads whose output is inverted (most over trials)."""
     against: Mapping[str, Comparison] = field(default_factory=dict)
@@ -244,12 +248,19 @@ def _row(
         f1=float(np.mean([outcome.f1 for outcome in mine])),
         unparsed=float(np.mean([outcome.unparsed for outcome in mine])),
         answer_words=float(np.mean([outcome.answer_words for outcome in mine])),
+        captions=_captions(mine),
         lam=arm.candidate.lam if arm.candidate else None,
         norm=arm.candidate.norm if arm.candidate else None,
         strength=float(np.mean([strength_of(gate) for gate in gates])) if gates else None,
         negative_gates=max((gate.n_negative for gate in gates), default=0),
         against=against,
     )
+
+
+def _captions(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    scores = [outcome.chair for outcome in outcomes if outcome.chair is not None]
+    measured = {name: [getattr(score, name) for score in scores] for name in CAPTION_MEASURES}
+    return {name: float(np.mean(values)) for name, values in measured.items() if values and None not in values}
 
 
 def _marks(outcomes: Sequence[Outcome]) -> Float[np.ndarray, "R N"]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lens_truth.ablate import Row, SideEffectRow
+from lens_truth.ablate import CAPTION_MEASURES, Row, SideEffectRow
 from lens_truth.evaluate.compare import Comparison
 from lens_truth.markdown import table_of
 
@@ -53,10 +53,32 @@ def side_effect_table(effects: Sequence[SideEffectRow], rows: Sequence[Row]) -> 
     return "\n\n".join(parts) + "\n"
 
 
-def verdicts(rows: Sequence[Row], benchmark: str) -> list[str]:
-    """One sentence for every gate by scores: its effect on `benchmark`, and every control that did as well."""
+def chair_table(rows: Sequence[Row]) -> str:
+    """One table a model and benchmark of captions; empty if there are none."""
+    parts = []
+    for model, benchmark in dict.fromkeys((row.model, row.benchmark) for row in rows if row.captions):
+        mine = [row for row in rows if (row.model, row.benchmark) == (model, benchmark)]
+        lines = [
+            [_gate_cell(row.gate, row.of, row), *(_measure(row.captions.get(name)) for name in CAPTION_MEASURES)]
+            for row in mine
+        ]
+        header = ["gate", "CHAIR_s", "CHAIR_i", "recall", "length"]
+        parts.append(f"### {model}, {benchmark} (n={mine[0].n})\n\n{table_of(header, lines)}")
+    legend = "Captions: share of those that mention what is not there (CHAIR_s), share of all mentions (CHAIR_i); how "
+    legend += "much of what is there is mentioned; words. A model that mentions less hallucinates less."
+    return "\n\n".join([legend, *parts]) + "\n" if parts else ""
+
+
+def _measure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def verdicts(rows: Sequence[Row], benchmarks: Mapping[str, str]) -> list[str]:
+    """One sentence for every gate by scores: its effect on the model's own of the `benchmarks`, and every control that
+    did as well."""
     sentences = []
     for row in rows:
+        benchmark = benchmarks[row.model]
         if row.benchmark != benchmark or row.gate == "vanilla" or row.of or "vanilla" not in row.against:
             continue
         if row.gate == "random":

@@ -130,7 +130,7 @@ def test_same_seed_same_rows(zoo: Any) -> None:
 
 
 def test_words_name_every_control_that_is_not_beaten(ablation: Ablation) -> None:
-    causal, noise = verdicts(ablation.rows, "conflict")
+    causal, noise = verdicts(ablation.rows, {row.model: "conflict" for row in ablation.rows})
     assert causal.startswith("zoo:llama-memory, causal gate on conflict: +")
     assert "against vanilla" in causal
     assert noise.startswith("zoo:llama-memory, probe gate on conflict:")
@@ -139,17 +139,17 @@ def test_words_name_every_control_that_is_not_beaten(ablation: Ablation) -> None
     row = row_of(ablation, "causal")
     tied = replace(row.against["permuted"], difference=-0.01, p_value=0.8, as_good=2)
     weak = [replace(r, against={**r.against, "permuted": tied}) if r is row else r for r in ablation.rows]
-    assert "does NOT beat: permuted (-0.010 " in verdicts(weak, "conflict")[0]
-    assert "2 of 3 trials as good" in verdicts(weak, "conflict")[0]
+    assert "does NOT beat: permuted (-0.010 " in verdicts(weak, {row.model: "conflict" for row in weak})[0]
+    assert "2 of 3 trials as good" in verdicts(weak, {row.model: "conflict" for row in weak})[0]
 
     lucky = replace(row.against["permuted"], as_good=1)  # a mean difference is not enough if one shuffle does as well
     weak = [replace(r, against={**r.against, "permuted": lucky}) if r is row else r for r in ablation.rows]
-    assert "does NOT beat: permuted" in verdicts(weak, "conflict")[0]
+    assert "does NOT beat: permuted" in verdicts(weak, {row.model: "conflict" for row in weak})[0]
 
     other = row_of(ablation, "causal", benchmark="closed-book")
     lost = replace(other.against["vanilla"], difference=-0.2, p_value=0.001)
     harmed = [replace(r, against={**r.against, "vanilla": lost}) if r is other else r for r in ablation.rows]
-    assert verdicts(harmed, "conflict")[0].endswith("Side effects: closed-book -0.200.")
+    assert verdicts(harmed, {row.model: "conflict" for row in harmed})[0].endswith("Side effects: closed-book -0.200.")
 
 
 def test_table_shows_every_row(ablation: Ablation) -> None:

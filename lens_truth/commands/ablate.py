@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lens_truth.commands.common import (
     KINDS,
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lens_truth.ablate import Ablation
-    from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.commands.ablate_data import Parts
     from lens_truth.evaluate.side_effects import NeutralText
-    from lens_truth.examples import Example
 
 _CONTROLS = {
     "default": ("permuted", "uniform"),
@@ -52,8 +51,11 @@ class Config(Compute):
     """Kinds of scores (truth, causal, learned), or score files; by default truth and causal, with --controls all
     learned too."""
     data: str = "zoo:conflict"
-    """Examples that the scores are computed on. The zoo's benchmarks judge zoo data; a file of examples is split by
-    groups into rows for choosing lambda (--validation-share), and equal parts for the scores and for the test."""
+    """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
+    in pictures; a file of examples is split by groups into rows for choosing lambda (--validation-share), and equal
+    parts for the scores and for the test."""
+    images: Path | None = None
+    """Folder with the images that a file of examples names."""
     validation_share: float = 0.2
     """Share of the groups in a file of examples that choose lambda and normalisation."""
     lam: float | None = None
@@ -64,9 +66,9 @@ class Config(Compute):
     """Where gates act: on heads, or on the paper's blocks of the projected output."""
     random_gate: bool = False
     """Add the paper's control: three trials of 1 + U(-1, 1)."""
-    controls: Literal["default", "all"] = "default"
-    """default: permuted inside layers, and uniform; all: inverse and norm-matched too, and a model that is not the
-    source of the scores is gated by its own as well."""
+    controls: Literal["default", "all"] | None = None
+    """default: permuted inside layers, and uniform; all (the rule with --scores-from): inverse and norm-matched and
+    learned gates too, and a model that is not the source of the scores is gated by its own as well."""
     trials: int = 5
     """Draws of each control that draws (permuted, norm-matched)."""
     limit: int | None = None
@@ -85,7 +87,8 @@ class Config(Compute):
 def run(config: Config) -> None:
     """Scores, gates, controls, table."""
     from lens_truth.ablate import ablate
-    from lens_truth.datasets import describe, load_examples
+    from lens_truth.commands.ablate_data import parts_of
+    from lens_truth.datasets import describe
     from lens_truth.evaluate.answer_log import AnswerLog
     from lens_truth.examples import examples_hash
     from lens_truth.files import hash_of, write_text
@@ -95,7 +98,7 @@ def run(config: Config) -> None:
     from lens_truth.plots.search import save_search_curves
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
-    from lens_truth.verdict import markdown_table, side_effect_table, verdicts
+    from lens_truth.verdict import chair_table, markdown_table, side_effect_table, verdicts
 
     clock = Run("ablate", config)
     if config.questions < 2 or config.trials < 1:
@@ -103,18 +106,20 @@ def run(config: Config) -> None:
     if not 0 < config.validation_share < 1:
         raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
     check_out(config.out)
-    everything = config.controls == "all"
+    controls = config.controls or ("all" if config.scores_from else "default")
+    everything = controls == "all"
     wanted_scores = config.scores or (KINDS if everything else KINDS[:2])
     if config.lam is not None and len(wanted_scores) > 1:
         raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
     if config.norm is not None and config.lam is None:
         raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
     kinds = [wanted for wanted in wanted_scores if wanted in KINDS]
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
-    to_score, validation, test = _parts(config, examples, bool(kinds))
+    scored = bool(kinds)
+    parts = {False: parts_of(config, sees=False, scored=scored)}  # what is wrong with the data is said at once
     neutral = _neutral_texts(config)
     source = config.scores_from or config.model[0]
     base = load_model(source, config)
+    to_score = _parts_for(base, parts, config, scored).to_score
     if kinds:
         print(f"{', '.join(kinds)} scores from {source} on {config.data}: {describe(to_score)}")
     scores: dict[str, HeadScores] = {}
@@ -126,22 +131,25 @@ def run(config: Config) -> None:
     files = {f"{kind}.safetensors": made for kind, made in scores.items()}
 
     ablations: dict[str, Ablation] = {}
-    hashes = {"examples": examples_hash(examples)}
+    headlines: dict[str, str] = {}
+    hashes = {"examples": examples_hash(to_score)}
     for name in config.model:
         model = base if name == source else load_model(name, config)
+        asked = _parts_for(model, parts, config, scored)
+        headlines[name] = asked.test[0].name
         hashes[name] = weights_hash(model)
         own_kinds = kinds if everything and name != source else []
-        own = {f"own {kind}": scores_by_kind(kind, model, to_score, config) for kind in own_kinds}
+        own = {f"own {kind}": scores_by_kind(kind, model, asked.to_score, config) for kind in own_kinds}
         files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
         with AnswerLog(config.out / LOG, model, name, hashes[name]) as log:
             ablations[name] = ablate(
                 model,
                 {**scores, **own},
-                test=test,
-                validation=validation,
+                test=asked.test,
+                validation=asked.validation,
                 template=default_template(model.tokenizer),
                 name=name,
-                controls=_CONTROLS[config.controls],
+                controls=_CONTROLS[controls],
                 random_trials=3 if config.random_gate else 0,
                 trials=config.trials,
                 fixed=None if config.lam is None else (config.norm or "center", config.lam),
@@ -155,14 +163,16 @@ def run(config: Config) -> None:
 
     rows = [row for ablation in ablations.values() for row in ablation.rows]
     effects = [effect for ablation in ablations.values() for effect in ablation.side_effects]
-    sentences = verdicts(rows, test[0].name)
+    sentences = verdicts(rows, headlines)
     table = markdown_table(rows)
-    warnings = _warnings(ablations, test[0].name)
+    captions = chair_table(rows)
+    warnings = _warnings(ablations)
     for file, made in files.items():
         made.save(config.out / file)
     text = (
         f"# Ablation: scores from {source}\n\n{table}\n## In words\n\n"
         + "".join(f"- {sentence}\n" for sentence in sentences)
+        + (f"\n## Captions\n\n{captions}" if captions else "")
         + f"\n## Side effects\n\n{side_effect_table(effects, rows)}"
     )
     write_text(config.out / "table.md", text)
@@ -185,19 +195,32 @@ def run(config: Config) -> None:
     clock.write(config.out, results, hashes, warnings)
 
     print("\n" + table)
+    if captions:
+        print(captions)
     print("In words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     print_warnings(warnings)
     result_files(config.out, "table.md", "ablation.png", "search.png", "result.json", LOG, *files)
 
 
-def _warnings(ablations: Mapping[str, Ablation], benchmark: str) -> list[str]:
+def _parts_for(model: Any, parts: dict[bool, Parts], config: Config, scored: bool) -> Parts:
+    """What a model is scored on and asked; made once for all that see, and once for the others."""
+    from lens_truth.commands.ablate_data import parts_of
+    from lens_truth.models.images import is_multimodal
+
+    sees = is_multimodal(model)
+    if sees not in parts:
+        parts[sees] = parts_of(config, sees=sees, scored=scored)
+    return parts[sees]
+
+
+def _warnings(ablations: Mapping[str, Ablation]) -> list[str]:
     from lens_truth.evaluate.search import best_of
 
     rows = [row for ablation in ablations.values() for row in ablation.rows]
+    gated = [row for row in rows if row.negative_gates and row.gate != "random" and not row.of]
+    inverted = {(row.model, row.gate): row.negative_gates for row in gated}
     warnings = [
-        f"{row.model}, {row.gate}: {row.negative_gates} gates are negative, so those heads are inverted"
-        for row in rows
-        if row.benchmark == benchmark and row.negative_gates and row.gate != "random" and not row.of
+        f"{model}, {gate}: {n} gates are negative, so those heads are inverted" for (model, gate), n in inverted.items()
     ]
     warnings += [
         f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
@@ -224,25 +247,3 @@ def _neutral_texts(config: Config) -> list[NeutralText]:
         there = Path(folder) / "text" / "wikitext2_test.txt"
         file = there if there.is_file() else None
     return [zoo_text(config.seed), *([text_file(file)] if file else [])]
-
-
-def _parts(
-    config: Config, examples: list[Example], scored: bool
-) -> tuple[list[Example], list[Benchmark], list[Benchmark]]:
-    """Examples for scores (none if all scores come from files), validation benchmarks and test benchmarks, no group in
-    two of them."""
-    from lens_truth.evaluate.benchmark import benchmark_of, zoo_benchmarks
-    from lens_truth.examples import split_groups
-
-    if config.data.startswith("zoo:"):
-        validation = zoo_benchmarks("validation", config.questions // 2, config.seed)
-        chosen_on = [b for b in validation if b.name != "closed-book"]  # its few questions are all in the test
-        return examples, chosen_on, zoo_benchmarks("test", config.questions, config.seed)
-    rest = 1 - config.validation_share
-    shares = (config.validation_share, rest / 2, rest / 2) if scored else (config.validation_share, rest)
-    choose, *to_score, judge = split_groups(examples, shares, config.seed)
-
-    def benchmarks(rows: list[Example]) -> list[Benchmark]:
-        return [benchmark_of("open", "answer", rows), benchmark_of("judgement", "judge", rows)]
-
-    return to_score[0] if to_score else [], benchmarks(choose), benchmarks(judge)

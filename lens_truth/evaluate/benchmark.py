@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
 from lens_truth.evaluate.binary import binary_metrics
+from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects, objects_in, score_captions
 from lens_truth.evaluate.generate import Answer, generate
 from lens_truth.evaluate.row_gates import UNGATED, Gates
 from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
@@ -23,7 +24,7 @@ from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.images import images_for
 from lens_truth.models.prompts import JUDGE, QUESTION, Template, Wording, encode_prompts, prompt_of
 
-Mode = Literal["answer", "yes-no", "judge"]
+Mode = Literal["answer", "yes-no", "judge", "caption"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,15 @@ class Benchmark:
     name: str
     mode: Mode
     """`answer`: the answer must equal the supported one; `yes-no`: the same, and the answer is yes or no; `judge`:
-    the model is shown an answer and says whether it is hallucinated (yes) or not (no)."""
+    the model is shown an answer and says whether it is hallucinated (yes) or not (no); `caption`: what the supported
+    answer mentions is there, and a caption is right if it mentions nothing else (CHAIR)."""
     examples: tuple[Example, ...]
     """Supported examples only, except for `judge`, which shows answers of both labels."""
     wording: Wording = QUESTION
     n_new: int | None = None
     """The most tokens of an answer; by default one more than the longest right answer has."""
+    objects: ObjectNames | None = None
+    """What captions can mention."""
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -56,15 +60,17 @@ class Outcome:
     """1 where the answer is right (an answer that cannot be parsed is wrong)."""
     groups: tuple[str, ...]
     f1: float
-    """Of the answer yes; for open answers SQuAD's mean F1 of words."""
+    """Of the answer yes; for open answers SQuAD's mean F1 of words, for captions that of the objects."""
     yes_ratio: float | None
     """Share of yes among all answers; None for open answers."""
     unparsed: float
-    """Share of answers that are neither yes nor no (open answers: that are empty)."""
+    """Share of answers that are neither yes nor no (open answers and captions: that are empty)."""
     texts: tuple[str, ...]
     """As the model wrote them."""
     margins: Float[np.ndarray, " N"] | None = None
     """log p(yes) - log p(no), where it was asked for."""
+    chair: ChairScore | None = None
+    """Of captions."""
 
     @property
     def accuracy(self) -> float:
@@ -100,6 +106,17 @@ def benchmark_of(
                 f"(first: example '{other[0].id}' with '{other[0].answer}')"
             )
     return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new)
+
+
+def caption_benchmark(
+    name: str, examples: Sequence[Example], objects: ObjectNames, wording: Wording | None = None
+) -> Benchmark:
+    """Captions of images (or summaries of scenes); an example's answer mentions all that is there.
+
+    Raises:
+        InputError: if no supported example is left.
+    """
+    return replace(benchmark_of(name, "caption", examples, wording), objects=objects)
 
 
 def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
@@ -206,6 +223,8 @@ def ask_examples(
 def _mark(benchmark: Benchmark, answers: Sequence[Answer]) -> Outcome:
     texts, gold = tuple(answer.text for answer in answers), benchmark.wanted
     groups = tuple(example.group for example in benchmark.examples)
+    if benchmark.mode == "caption":
+        return _mark_captions(benchmark, texts, groups)
     if benchmark.mode == "answer":
         lines = [first_line(text) for text in texts]
         correct = np.array([normalized(s) == normalized(g) for s, g in zip(lines, gold, strict=True)], dtype=float)
@@ -221,4 +240,23 @@ def _mark(benchmark: Benchmark, answers: Sequence[Answer]) -> Outcome:
         unparsed=metrics.unparsed,
         texts=texts,
         margins=np.array([answer.margin for answer in answers], dtype=float) if answers[0].margin is not None else None,
+    )
+
+
+def _mark_captions(benchmark: Benchmark, texts: tuple[str, ...], groups: tuple[str, ...]) -> Outcome:
+    names = benchmark.objects
+    assert names is not None  # `caption_benchmark` has seen to it
+    lines = [first_line(text) for text in texts]
+    there = {e.id: frozenset(mention.name for mention in objects_in(e.answer, names)) for e in benchmark.examples}
+    captions = [Caption(e.id, line) for e, line in zip(benchmark.examples, lines, strict=True)]
+    score = score_captions(captions, TrueObjects(benchmark.name, there), names)
+    precision, recall = score.precision or 0.0, score.recall or 0.0
+    return Outcome(
+        correct=np.array([not caption.hallucinated for caption in score.captions], dtype=float),
+        groups=groups,
+        f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        yes_ratio=None,
+        unparsed=float(np.mean([not line for line in lines])),
+        texts=texts,
+        chair=score,
     )

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from itertools import product
 
-from lens_truth.datasets import zoo_images
+from lens_truth.datasets import world, zoo_images
 from lens_truth.datasets.world import Split
-from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
+from lens_truth.evaluate.benchmark import Benchmark, benchmark_of, caption_benchmark
+from lens_truth.evaluate.chair import ObjectNames, object_names
 from lens_truth.images import BLACK
+
+_QUESTIONS_A_CAPTION = 4  # of which one takes as long as so many answers
 
 
 def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
-    """`n` questions each about pictures of scenes of `split`.
+    """`n` questions each about pictures of scenes of `split`, and a quarter as many descriptions.
 
-    Presence is asked in POPE's three ways, and once more (`black-presence`) with a black image instead of the picture:
-    what the model then gets right owes nothing to sight. A description is right if all of it is.
+    Presence is asked in POPE's three ways. A description is right if it mentions no thing in a colour that it does not
+    have (CHAIR, with the coloured things as objects).
     """
-    presence = {
-        kind: zoo_images.image_presence_examples(split, 2 * n, seed, kind) for kind in zoo_images.PRESENCE_KINDS
-    }
-    unseen = [replace(example, image=BLACK) for example in presence["random"]]
-    questions, captions = zoo_images.image_examples, zoo_images.caption_examples
+    questions, captions, few = zoo_images.image_examples, zoo_images.caption_examples, max(1, n // _QUESTIONS_A_CAPTION)
     return [
         benchmark_of("image-conflict", "answer", zoo_images.image_conflict_examples(split, 2 * n, seed)),
         benchmark_of("image-open", "answer", questions(split, 2 * n, seed)),
         benchmark_of("image-judgement", "judge", questions(split, n, seed)),
-        *(benchmark_of(f"image-presence-{kind}", "yes-no", examples) for kind, examples in presence.items()),
-        benchmark_of("black-presence", "yes-no", unseen),
-        benchmark_of("image-agreeing", "answer", zoo_images.image_agreeing_examples(split, 2 * n, seed)),
-        benchmark_of("image-describe", "answer", captions(split, n, seed)),
-        benchmark_of("image-conflict-describe", "answer", captions(split, n, seed, conflict=True)),
+        *(_presence(split, n, seed, kind) for kind in zoo_images.PRESENCE_KINDS),
+        caption_benchmark("image-describe", captions(split, few, seed), coloured_things()),
+        caption_benchmark("image-conflict-describe", captions(split, few, seed, conflict=True), coloured_things()),
     ]
+
+
+def reference_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
+    """What the others are held against: presence asked of a black image (what is right then owes nothing to sight), and
+    colours in pictures that agree with memory."""
+    random = _presence(split, n, seed, "random")
+    unseen = tuple(replace(example, image=BLACK) for example in random.examples)
+    return [
+        replace(random, name="black-presence", examples=unseen),
+        benchmark_of("image-agreeing", "answer", zoo_images.image_agreeing_examples(split, 2 * n, seed)),
+    ]
+
+
+def _presence(split: Split, n: int, seed: int, kind: zoo_images.PresenceKind) -> Benchmark:
+    examples = zoo_images.image_presence_examples(split, 2 * n, seed, kind)
+    return benchmark_of(f"image-presence-{kind}", "yes-no", examples)
+
+
+@lru_cache
+def coloured_things() -> ObjectNames:
+    """What can be mentioned in a description: every thing in every colour."""
+    pairs = [f"{colour} {name}" for colour, name in product(world.COLOURS, world.THINGS)]
+    return object_names({pair: pair for pair in pairs})

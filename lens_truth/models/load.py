@@ -107,7 +107,7 @@ def load_plain(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        config: Any = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
         auto: Any = AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = AutoModelForImageTextToText

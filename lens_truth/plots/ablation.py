@@ -16,15 +16,18 @@ from lens_truth.plots.style import BLUE, GREY, ORANGE, RED, save
 
 def save_ablation_bars(path: Path, rows: Sequence[Row]) -> None:
     """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
-    models = list(dict.fromkeys(row.model for row in rows))
-    benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
-    heights = [0.6 + 0.27 * len({(r.gate, r.of) for r in rows if r.model == model}) for model in models]
-    figure = Figure(figsize=(2.4 + 2.3 * len(benchmarks), 0.7 + sum(heights)), layout="constrained")
-    panels = figure.subplots(
-        len(models), len(benchmarks), sharex=True, sharey="row", squeeze=False, height_ratios=heights
-    )
-    for line, model in zip(panels, models, strict=True):
-        for axes, benchmark in zip(line, benchmarks, strict=True):
+    benchmarks: dict[str, list[str]] = {}
+    for row in rows:
+        own = benchmarks.setdefault(row.model, [])
+        own += [row.benchmark] * (row.benchmark not in own)
+    columns = max(map(len, benchmarks.values()))
+    heights = [0.6 + 0.27 * len({(r.gate, r.of) for r in rows if r.model == model}) for model in benchmarks]
+    figure = Figure(figsize=(2.4 + 2.3 * columns, 0.7 + sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
+    for line, (model, own) in zip(panels, benchmarks.items(), strict=True):
+        for axes in line[len(own) :]:
+            axes.set_axis_off()
+        for axes, benchmark in zip(line, own, strict=False):
             mine = [row for row in rows if row.model == model and row.benchmark == benchmark]
             _bars(axes, mine)
             axes.set_title(f"{benchmark} (n = {mine[0].n})", fontsize=9)
