@@ -20,7 +20,7 @@ from lens_truth.datasets import world, zoo, zoo_images
 from lens_truth.datasets.drawing import scene_of_image
 from lens_truth.datasets.world import Scene
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
-from lens_truth.evaluate.image_benchmarks import image_benchmarks
+from lens_truth.evaluate.image_benchmarks import image_benchmarks, reference_benchmarks
 from lens_truth.examples import Example
 from lens_truth.images import open_image
 from lens_truth.models.load import ZOO, load_plain
@@ -238,9 +238,10 @@ def measured(zoo: Any) -> Callable[[str], dict[str, float]]:
 
 def accuracies(model: Any) -> dict[str, float]:
     benchmarks = [
-        *image_benchmarks("test", 100, FRESH),
+        *image_benchmarks("test", 200, FRESH),
+        *reference_benchmarks("test", 200, FRESH),
         benchmark_of("open", "answer", zoo.text_examples("test", 200, FRESH)),
-        benchmark_of("judgement", "judge", zoo.text_examples("test", 100, FRESH)),
+        benchmark_of("judgement", "judge", zoo.text_examples("test", 200, FRESH)),
         benchmark_of("presence", "yes-no", zoo.presence_examples("test", 200, FRESH)),
         benchmark_of("agreeing", "answer", zoo.agreeing_examples("test", 200, FRESH)),
         benchmark_of("closed-book", "answer", zoo.closed_book_examples()),

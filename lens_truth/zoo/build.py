@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lens_truth.datasets import world, zoo, zoo_images
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_benchmarks
-from lens_truth.evaluate.image_benchmarks import image_benchmarks
+from lens_truth.evaluate.image_benchmarks import image_benchmarks, reference_benchmarks
 from lens_truth.files import write_folder_with, write_json, write_text, write_with
 from lens_truth.models.load import load, load_plain
 from lens_truth.models.prompts import default_template
@@ -99,7 +99,7 @@ def measure(
     benchmarks = [*zoo_benchmarks(split, n, seed=1)]
     benchmarks.append(benchmark_of("agreeing", "answer", zoo.agreeing_examples(split, n, seed=1)))
     if recipe.sees:
-        benchmarks += image_benchmarks(split, n, seed=1)
+        benchmarks += [*image_benchmarks(split, n, seed=1), *reference_benchmarks(split, n, seed=1)]
     accuracies = {}
     for benchmark in benchmarks:
         if (names and benchmark.name not in names) or (benchmark.name == "closed-book" and not recipe.remembers):
@@ -191,5 +191,5 @@ scene of the held-out questions was seen in training.
 
 
 _SEEN = """Those named `image-` are about pictures; their presence questions are POPE's three kinds. `black-presence`
-asks the `random` ones with a black image. A description counts as right if all of it is.
+asks the `random` ones with a black image. A description is right if it mentions no thing that is not there.
 """

@@ -46,6 +46,7 @@ RECIPES = {
         Recipe("llama-memory", "memory", "llama", seed=22, steps=600, parent="llama-base", remembers=True),
         Recipe("llama-memory-chat", "chat", "llama", seed=30, steps=800, parent="llama-memory", remembers=True),
         Recipe("llava", "llava", "llama", seed=40, steps=300, parent="llama-base"),
+        Recipe("llava-memory", "llava", "llama", seed=50, steps=600, parent="llama-memory", remembers=True),
         Recipe("llama-seed1", "base", "llama", seed=1, steps=2400),
         Recipe("llama-seed1-chat", "chat", "llama", seed=11, steps=400, parent="llama-seed1"),
         Recipe("llama-seed2", "base", "llama", seed=6, steps=2400),
