@@ -190,7 +190,10 @@ BAD = [
     (("pope", "--questions", "q.json", "q.json", "--answers", "a.jsonl", "a.jsonl"), "two splits are called 'q'"),
     (("pope", "--questions", "q.json", "--images", "."), "3 of 3 images are not there (first: 0.jpg)"),
     (("pope", "--images", "."), "--images needs --questions"),
-    (("chair", "--captions", "c.jsonl"), "--captions and --objects belong together"),
+    (("chair", "--captions", "c.jsonl"), "--captions and --images need --objects"),
+    (("chair", "--objects", "objects.json"), "--objects goes with --captions, or with the --images"),
+    (("chair", "--objects", "objects.json", "--images", "no"), "no: there is no such folder of images"),
+    (("chair", "--objects", "objects.json", "--images", "."), "names no image whose objects objects.json knows"),
     (
         ("chair", "--captions", "c.jsonl", "--objects", "few.json"),
         "1 of 2 captions are of images that few.json",
@@ -206,7 +209,7 @@ BAD = [
     (("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--limit", "0"), "the limit is 0"),
     (("chair", "--captions", "c.jsonl", "--objects", "twice.json"), "twice.json: '1' stands there twice"),
     (("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--lam", "1"), "--scores and --lam gate a model"),
-    (("chair", "--synonyms", "no.txt"), "--synonyms goes with --captions and --objects"),
+    (("chair", "--synonyms", "no.txt"), "--synonyms and --image-list go with --objects"),
     (("chair", "--captions", "half.json", "--objects", "objects.json"), "half of a surrogate pair"),
     (("pope", "--questions", "q.json", "--answers", "a.jsonl", "--limit", "1"), "--limit is for questions"),
 ]

@@ -20,7 +20,7 @@ from lens_truth.evaluate.answers import PARSES
 from lens_truth.evaluate.binary import binary_metrics, margin_metrics
 from lens_truth.evaluate.choose import choose
 from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
-from lens_truth.evaluate.pope import count_duplicates, find_images, pope_metrics, read_answers, read_questions
+from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_metrics, read_answers, read_questions
 from lens_truth.evaluate.side_effects import side_effects, text_file, zoo_text
 from lens_truth.examples import Example, question_pairs
 from lens_truth.gate import HeadGate
@@ -161,15 +161,17 @@ def test_bad_pope_files(tmp_path: Path, questions: Any, answers: Any, complaint:
 
 def test_missing_images_are_counted(tmp_path: Path) -> None:
     questions = read_questions(lines(tmp_path / "q.json", QUESTIONS))
-    with pytest.raises(InputError, match=r"2 of 2 images are not there \(first: 0\.jpg\)"):
-        find_images(tmp_path, questions)
+    with pytest.raises(InputError, match=r"2 of 2 images are not there \(first: .*0\.jpg\)"):
+        pope_examples("random", questions, tmp_path)
     (tmp_path / "0.jpg").touch()
-    with pytest.raises(InputError, match=r"1 of 2 images are not there \(first: 1\.jpg\)"):
-        find_images(tmp_path, questions)
+    with pytest.raises(InputError, match=r"1 of 2 images are not there \(first: .*1\.jpg\)"):
+        pope_examples("random", questions, tmp_path)
     (tmp_path / "1.jpg").touch()
-    assert set(find_images(tmp_path, questions)) == {"0.jpg", "1.jpg"}
+    made = pope_examples("random", questions, tmp_path)
+    assert [e.answer for e in made] == [q.label for q in questions]
+    assert {Path(e.image).name for e in made} == {"0.jpg", "1.jpg"} and made[0].id == "random/0"
     with pytest.raises(InputError, match="there is no such folder of images"):
-        find_images(tmp_path / "none", questions)
+        pope_examples("random", questions, tmp_path / "none")
 
 
 @pytest.mark.published

@@ -111,10 +111,22 @@ def load_answerer(config: Answering) -> Answerer:
     return Answerer(model, gate, template, weights_hash(model))
 
 
-def ask_yes_no(config: Answering, clock: Run, answerer: Answerer, benchmark: Benchmark, parses: Sequence[str]) -> None:
+def ask_yes_no(
+    config: Answering,
+    clock: Run,
+    answerer: Answerer,
+    benchmark: Benchmark,
+    parses: Sequence[str],
+    splits: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> None:
     """Lets the model answer yes-or-no questions and tells the results; the first parse is the one that counts.
 
     What answers.jsonl holds from an earlier run is not asked again.
+
+    Args:
+        splits: the part of the benchmark that each question belongs to, if results are wanted for each part too.
+        warnings: what was found wrong before.
     """
     from lens_truth.evaluate.benchmark import run_gates
     from lens_truth.evaluate.binary import margin_metrics, metrics_by_parse
@@ -139,11 +151,25 @@ def ask_yes_no(config: Answering, clock: Run, answerer: Answerer, benchmark: Ben
     results |= {"margin": margin, "answer_words": outcome.answer_words, "template": answerer.template}
     if benchmark.mode == "judge":
         results["hallucinated_shown"] = wanted.count("yes")
+    by_split: dict[str, dict[str, BinaryMetrics]] = {}
+    for split in dict.fromkeys(splits):
+        rows = [row for row, of in enumerate(splits) if of == split]
+        by_split[split] = metrics_by_parse([outcome.texts[r] for r in rows], [wanted[r] for r in rows], parses)
+    if by_split:
+        results["splits"] = {s: {parse: asdict(m) for parse, m in of.items()} for s, of in by_split.items()}
+        print_splits({**by_split, "pooled": metrics})
+        print()
     auroc = f"AUROC {number(margin['auroc'])}" if margin["auroc"] is not None else ""
     of_margin = [number(margin[name], 4) for name in ("accuracy", "precision", "recall", "f1", "yes_ratio")]
     print_table(COLUMNS, [*(cells(parse, m) for parse, m in metrics.items()), ["logit margin", *of_margin, auroc]])
     hashes = answerer.hashes(examples_hash(benchmark.examples))
-    finish(config, clock, results, hashes, unreadable(metrics["strict"].unparsed), LOG)
+    finish(config, clock, results, hashes, [*warnings, *unreadable(metrics["strict"].unparsed)], LOG)
+
+
+def print_splits(splits: Mapping[str, Mapping[str, BinaryMetrics]]) -> None:
+    """One line for every split and parse."""
+    rows = [[name, *cells(parse, m)] for name, by_parse in splits.items() for parse, m in by_parse.items()]
+    print_table(["split", *COLUMNS], rows)
 
 
 def headline(

@@ -1,4 +1,4 @@
-"""`evaluate chair`: captions that exist already, or a model's summaries of the scenes of the zoo."""
+"""`evaluate chair`: captions that exist already, or a model's descriptions of images or of the scenes of the zoo."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from lens_truth.runs import Run
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects
+    from lens_truth.examples import Example
+    from lens_truth.models.prompts import Wording
 
 _SCENES = 200
 _SUMMARY_TOKENS = 48
+_DESCRIBE, _N_NEW = "Please describe this image in detail.", 64  # TruthProbe's
+_CAPTIONS = "captions.jsonl"
 _MEASURES = ("chair_s", "chair_i", "recall", "precision", "length")
 
 
 @dataclass(frozen=True)
 class Chair(Answering):
-    """CHAIR: captions that exist already (--captions with --objects), or a model's summaries of the zoo's scenes."""
+    """CHAIR: captions that exist already (--captions with --objects), or a model's descriptions of images (--images
+    with --objects) or of the zoo's scenes, which a multimodal model is shown."""
 
     model: str = "zoo:llama-base"
     """A Hugging Face id, a folder, or zoo:NAME."""
@@ -31,34 +36,50 @@ class Chair(Answering):
     """JSON lines with image_id, caption."""
     objects: Path | None = None
     """What is in each image: .json or .json.gz, image id -> names."""
+    images: Path | None = None
+    """Instead of --captions: the folder of the images that --model is to describe."""
+    image_list: Path | None = None
+    """Which of them: JSON lines with file_name (or image); by default all whose objects are known."""
     synonyms: Path | None = None
     """The official list of synonyms (a class a line, names separated by commas) instead of our own."""
     out: Path = Path("runs/evaluate-chair")
     """Folder for the results."""
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What a model is to describe."""
+
+    what: str
+    examples: list[Example]
+    wording: Wording
+    n_new: int
+    names: ObjectNames
+    objects: TrueObjects
+    one_line: bool
+    """Models of the zoo go on with questions about the scene after the line of their description."""
+
+
 def run_chair(config: Chair) -> None:
     """Scores captions and writes what each of them mentions."""
     from lens_truth.evaluate.chair import chair_intervals, read_synonyms, score_captions
-    from lens_truth.evaluate.chair_files import read_captions, read_objects
+    from lens_truth.evaluate.chair_files import read_captions, read_objects, write_captions
     from lens_truth.files import hash_of, write_text
 
     clock = Run("evaluate chair", config)
-    if (config.captions is None) != (config.objects is None):
-        raise InputError("--captions and --objects belong together: what was said of each image, and what is in it")
+    _check_flags(config)
     files: list[str] = ["captions.csv"]
-    if config.captions is None or config.objects is None:
-        if config.synonyms is not None:
-            raise InputError("--synonyms goes with --captions and --objects")
-        captions, objects, names, hashes = _zoo_summaries(config)
-        files.append(LOG)
-    else:
-        check_files_only(config)
+    used = [path for path in (config.captions, config.objects, config.synonyms, config.image_list) if path]
+    hashes = {path.name: hash_of(path.read_bytes()) for path in used if path.is_file()}
+    if config.captions is not None and config.objects is not None:
         names = read_synonyms(config.synonyms)
         objects = read_objects(config.objects, names)
         captions = read_captions(config.captions)[: config.limit]
-        used = [path for path in (config.captions, config.objects, config.synonyms) if path is not None]
-        hashes = {path.name: hash_of(path.read_bytes()) for path in used}
+    else:
+        captions, task, more = _described(config)
+        objects, names, hashes = task.objects, task.names, {**hashes, **more}
+        write_captions(config.out / _CAPTIONS, captions)
+        files += [_CAPTIONS, LOG]
     score = score_captions(captions, objects, names)
     intervals = chair_intervals(score, config.seed)
     n_images = len({caption.image for caption in captions})
@@ -83,40 +104,97 @@ def run_chair(config: Chair) -> None:
     finish(config, clock, results, hashes, warnings, *files)
 
 
-def _zoo_summaries(config: Chair) -> tuple[list[Caption], TrueObjects, ObjectNames, dict[str, str]]:
-    """A model restates scenes that it was told; what is in them is known."""
-    from lens_truth.datasets.world import THINGS
-    from lens_truth.datasets.zoo import text_examples
+def _check_flags(config: Chair) -> None:
+    if config.objects is None:
+        if config.captions is not None or config.images is not None:
+            raise InputError("--captions and --images need --objects: what is in each image")
+        if config.synonyms is not None or config.image_list is not None:
+            raise InputError("--synonyms and --image-list go with --objects")
+    elif (config.captions is None) == (config.images is None):
+        raise InputError("--objects goes with --captions, or with the --images that the model is to describe")
+    if config.captions is not None:
+        check_files_only(config)
+        if config.image_list is not None:
+            raise InputError("--image-list goes with --images; all captions in a file are scored")
+
+
+def _described(config: Chair) -> tuple[list[Caption], _Task, dict[str, str]]:
+    """A model describes images, or the zoo's scenes."""
     from lens_truth.evaluate.answers import first_line
     from lens_truth.evaluate.benchmark import ask_examples
-    from lens_truth.evaluate.chair import Caption, TrueObjects, object_names
+    from lens_truth.evaluate.chair import Caption
+    from lens_truth.evaluate.chair_files import image_key
     from lens_truth.examples import examples_hash
-    from lens_truth.models.prompts import Wording
+    from lens_truth.models.images import images_of, is_multimodal
 
-    summary = Wording(lambda example: f"Context:\n{example.context}\n\nSummary:")
-    n = config.limit or _SCENES
-    by_scene = {example.context: example for example in text_examples("test", 6 * n, config.seed)}
-    scenes = list(by_scene.values())[:n]
+    task = None
+    if config.images is not None and config.objects is not None:  # what is wrong is said before a model is loaded
+        task = _photographs(config, config.images, config.objects)
     answerer = load_answerer(config)
-    print(f"{config.model} restates {len(scenes)} scenes of the zoo")
+    if task is None:
+        scenes = _pictures if is_multimodal(answerer.model) else _stories
+        task = scenes(config.limit or _SCENES, config.seed)
+    else:
+        images_of(answerer.model)  # says so if it can be shown none
+    print(f"{config.model} describes {len(task.examples)} {task.what}")
     with answerer.log(config) as log:
         answers = ask_examples(
             answerer.model,
-            "summary",
-            scenes,
-            summary,
-            _SUMMARY_TOKENS,
+            "description",
+            task.examples,
+            task.wording,
+            task.n_new,
             answerer.template,
             answerer.gates,
             batch_size=config.batch_size,
             log=log,
             progress=on_terminal(),
         )[answerer.gate_name]
-    names = object_names({thing: thing for thing in THINGS})
+    texts = [first_line(answer.text) if task.one_line else answer.text for answer in answers]
+    captions = [Caption(image_key(e.id), text) for e, text in zip(task.examples, texts, strict=True)]
+    return captions, task, answerer.hashes(examples_hash(task.examples))
+
+
+def _stories(n: int, seed: int) -> _Task:
+    """Scenes told in words, to be restated."""
+    from lens_truth.datasets.world import THINGS
+    from lens_truth.datasets.zoo import text_examples
+    from lens_truth.evaluate.chair import TrueObjects, object_names
+    from lens_truth.models.prompts import Wording
+
+    by_scene = {example.context: example for example in text_examples("test", 6 * n, seed)}
+    scenes = list(by_scene.values())[:n]
     objects = {e.id: frozenset(thing for thing in THINGS if f" {thing} " in e.context) for e in scenes}
-    # A model of the zoo goes on with questions about the scene after the line of its summary.
-    captions = [Caption(e.id, first_line(answer.text)) for e, answer in zip(scenes, answers, strict=True)]
-    return captions, TrueObjects("the zoo", objects), names, answerer.hashes(examples_hash(scenes))
+    summary = Wording(lambda example: f"Context:\n{example.context}\n\nSummary:")
+    names = object_names({thing: thing for thing in THINGS})
+    return _Task("scenes", scenes, summary, _SUMMARY_TOKENS, names, TrueObjects("the zoo", objects), one_line=True)
+
+
+def _pictures(n: int, seed: int) -> _Task:
+    """Scenes drawn; a thing in another colour than its own is an object that is not there."""
+    from lens_truth.datasets.zoo_images import caption_examples
+    from lens_truth.evaluate.chair import TrueObjects, objects_in
+    from lens_truth.evaluate.image_benchmarks import coloured_things
+    from lens_truth.models.prompts import QUESTION
+
+    names, pictures = coloured_things(), caption_examples("test", n, seed)
+    objects = {e.id: frozenset(mention.name for mention in objects_in(e.answer, names)) for e in pictures}
+    return _Task("pictures", pictures, QUESTION, _SUMMARY_TOKENS, names, TrueObjects("the zoo", objects), one_line=True)
+
+
+def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
+    """Images from a folder, in TruthProbe's protocol."""
+    from lens_truth.evaluate.chair import read_synonyms
+    from lens_truth.evaluate.chair_files import find_images, read_objects
+    from lens_truth.examples import SUPPORTED, Example
+    from lens_truth.models.prompts import Wording
+
+    names = read_synonyms(config.synonyms)
+    objects = read_objects(known, names)
+    paths = find_images(folder, config.image_list, objects)[: config.limit]
+    examples = [Example(path.name, path.name, _DESCRIBE, "", SUPPORTED, image=str(path)) for path in paths]
+    wording = Wording(lambda example: example.question, "USER: {content} ASSISTANT:")
+    return _Task("images", examples, wording, _N_NEW, names, objects, one_line=False)
 
 
 def _mentions_csv(score: ChairScore) -> str:

@@ -1,4 +1,4 @@
-"""`evaluate pope`: answers that exist already, or a model asked about the scenes of the zoo, told in words."""
+"""`evaluate pope`: answers that exist already, or a model asked about images or about the scenes of the zoo."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_truth.commands.answering import (
-    COLUMNS,
     Answering,
     ask_yes_no,
-    cells,
     check_files_only,
     finish,
     headline,
     load_answerer,
+    print_splits,
     unreadable,
 )
-from lens_truth.commands.common import print_table
 from lens_truth.errors import InputError
 from lens_truth.runs import Run
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.evaluate.pope import PopeQuestion
+    from lens_truth.examples import Example
 
 _ZOO_QUESTIONS = 600
 
 
 @dataclass(frozen=True)
 class Pope(Answering):
-    """POPE: answers that exist already (--questions with --answers), or a model asked about the zoo's scenes."""
+    """POPE: answers that exist already (--questions with --answers), or a model asked about images (--questions with
+    --images) or about the zoo's scenes, which a multimodal model is shown."""
 
     questions: tuple[Path, ...] = ()
     """Questions of one or more splits: JSON lines with question_id, image, text, label."""
@@ -46,7 +46,7 @@ def run_pope(config: Pope) -> None:
     """Scores files of answers if there are any, otherwise asks."""
     clock = Run("evaluate pope", config)
     if config.images is not None:
-        _ask_about_images(config, config.images)
+        _ask_about_images(config, config.images, clock)
     elif config.questions or config.answers:
         check_files_only(config)
         if config.limit is not None:
@@ -57,27 +57,58 @@ def run_pope(config: Pope) -> None:
 
 
 def _ask_zoo(config: Pope, clock: Run) -> None:
+    """A text model is told the scenes, a multimodal one is shown them, in POPE's three splits."""
     from lens_truth.datasets.zoo import presence_examples
+    from lens_truth.datasets.zoo_images import PRESENCE_KINDS, image_presence_examples
     from lens_truth.evaluate.benchmark import benchmark_of
     from lens_truth.evaluate.pope import POPE_PARSES
+    from lens_truth.models.images import is_multimodal
 
-    examples = presence_examples("test", 2 * (config.limit or _ZOO_QUESTIONS), config.seed)
+    answerer, n = load_answerer(config), 2 * (config.limit or _ZOO_QUESTIONS)
+    splits: list[str] = []
+    examples: list[Example] = []
+    if is_multimodal(answerer.model):
+        for kind in PRESENCE_KINDS:
+            some = [e for e in image_presence_examples("test", n, config.seed, kind) if e.label]
+            examples += some
+            splits += [kind] * len(some)
+    else:
+        examples = presence_examples("test", n, config.seed)
     benchmark = benchmark_of("presence", "yes-no", examples)
-    answerer = load_answerer(config)
-    print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, told in words")
-    ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES)
+    how = "shown in pictures" if splits else "told in words"
+    print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
+    ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES, splits)
 
 
-def _ask_about_images(config: Pope, folder: Path) -> None:
-    """Refuses: models are loaded with their language tower only, and no image reaches them."""
-    from lens_truth.evaluate.pope import find_images, read_questions
+def _ask_about_images(config: Pope, folder: Path, clock: Run) -> None:
+    """TruthProbe's protocol: POPE's question, one word or phrase, at most five tokens."""
+    from lens_truth.evaluate.benchmark import benchmark_of
+    from lens_truth.evaluate.pope import N_NEW, POPE_PARSES, WORDING, count_duplicates, pope_examples, read_questions
+    from lens_truth.models.images import images_of
 
     if not config.questions or config.answers:
         raise InputError("--images needs --questions about them, and no --answers")
+    splits: list[str] = []
+    examples: list[Example] = []
+    warnings: list[str] = []
     for file in config.questions:
-        find_images(folder, read_questions(file))
-    load_answerer(config)
-    raise InputError(f"{config.model} is a text model, which cannot be shown images; score its answers with --answers")
+        if file.stem in splits:
+            raise InputError(f"two splits are called '{file.stem}'; give their files different names")
+        questions = read_questions(file)[: config.limit]
+        warnings += _repeats(file.stem, count_duplicates(questions))
+        examples += pope_examples(file.stem, questions, folder)
+        splits += [file.stem] * len(questions)
+    answerer = load_answerer(config)
+    images_of(answerer.model)  # says so if it can be shown none
+    benchmark = benchmark_of("pope", "yes-no", examples, WORDING, N_NEW)
+    n_images = len({example.image for example in examples})
+    print(f"{config.model} answers {len(examples)} questions about {n_images} images")
+    ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES, splits, warnings)
+
+
+def _repeats(split: str, n: int) -> list[str]:
+    """A warning where a split asks the same twice."""
+    return [f"{split}: {n} questions repeat another one about the same image"] if n else []
 
 
 def _score_files(config: Pope, clock: Run) -> None:
@@ -113,12 +144,9 @@ def _score_files(config: Pope, clock: Run) -> None:
         },
     }
     shown = splits if len(splits) == 1 else {**splits, "pooled": pooled}
-    rows = [[name, *cells(parse, m)] for name, by_parse in shown.items() for parse, m in by_parse.items()]
-    print_table(["split", *COLUMNS], rows)
+    print_splits(shown)
     warnings = unreadable(pooled["strict"].unparsed)
-    warnings += [
-        f"{name}: {n} questions repeat another one about the same image" for name, n in duplicates.items() if n
-    ]
+    warnings += [sentence for name, n in duplicates.items() for sentence in _repeats(name, n)]
     if len(splits) > 1 and results["duplicates"]:
         n = results["duplicates"]
         print(f"\n{n} of {len(everything)} questions repeat another one about the same image, mostly in another split")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
+from lens_truth.files import write_text
+from lens_truth.images import check_images
 from lens_truth.readers import read_json, read_rows
 
 _IMAGE_FILE = re.compile(r"(?:COCO_[a-z]+[0-9]{4}_)?0*([0-9]+)(?:\.(?:jpe?g|png))?", re.IGNORECASE)
@@ -48,6 +52,42 @@ def _caption(row: dict[str, Any], at: str, where: str) -> Caption:
     if not isinstance(text, str):
         raise InputError(f"{at}: field 'caption' is not text")
     return Caption(image_key(image), text, where)
+
+
+def write_captions(path: Path, captions: Sequence[Caption]) -> None:
+    """JSON lines that `read_captions` reads, empty captions apart."""
+    rows = [{"image_id": caption.image, "caption": caption.text} for caption in captions]
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def find_images(folder: Path, listed: Path | None, objects: TrueObjects) -> list[Path]:
+    """Image files of a folder: those that a list names (JSON lines with `file_name` or `image`, which may name a folder
+    too), by default all whose objects are known.
+
+    Raises:
+        InputError: if the folder or the list cannot be read, or images are missing, unknown to `objects` (both
+            counted) or none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder of images")
+    if listed is None:
+        paths = sorted(path for path in folder.iterdir() if image_key(path.name) in objects.of_image)
+    else:
+        paths = [_listed(row, folder, f"{listed}, {where}") for where, row in read_rows(listed)]
+    if not paths:
+        raise InputError(f"{listed or folder}: names no image whose objects {objects.source} knows")
+    check_images(str(path) for path in paths)
+    unknown = [path.name for path in paths if image_key(path.name) not in objects.of_image]
+    if unknown:
+        raise InputError(f"{len(unknown)} of {len(paths)} images are not in {objects.source} (first: {unknown[0]})")
+    return paths
+
+
+def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
+    name = row.get("file_name") or row.get("image")
+    if not isinstance(name, str):
+        raise InputError(f"{where}: has no field 'file_name' or 'image'")
+    return folder / name if (folder / name).is_file() else folder / Path(name).name
 
 
 def read_objects(path: Path, names: ObjectNames) -> TrueObjects:

@@ -9,9 +9,19 @@ from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.binary import BinaryMetrics, metrics_by_parse
+from lens_truth.examples import SUPPORTED, Example
+from lens_truth.images import check_images
+from lens_truth.models.prompts import Wording
 from lens_truth.readers import read_rows
 
 POPE_PARSES = ("pope", "strict")
+N_NEW = 5
+"""Tokens of an answer (TruthProbe)."""
+WORDING = Wording(
+    lambda example: f"{example.question}\nAnswer the question using a single word or phrase.",
+    "USER: {content} ASSISTANT:",
+)
+"""TruthProbe's protocol; the image comes first."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +97,18 @@ def count_duplicates(questions: Sequence[PopeQuestion]) -> int:
     return len(questions) - len({(question.image, question.text) for question in questions})
 
 
-def find_images(folder: Path, questions: Sequence[PopeQuestion]) -> dict[str, Path]:
-    """The file of each image that a question is about.
+def pope_examples(split: str, questions: Sequence[PopeQuestion], images: Path) -> list[Example]:
+    """The questions as examples about image files in a folder, with the label as the supported answer.
 
     Raises:
         InputError: if the folder is missing, or lacks images (named and counted).
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder of images")
-    images = {question.image: folder / question.image for question in questions}
-    missing = [image for image, path in images.items() if not path.is_file()]
-    if missing:
-        raise InputError(f"{folder}: {len(missing)} of {len(images)} images are not there (first: {missing[0]})")
-    return images
+    if not images.is_dir():
+        raise InputError(f"{images}: there is no such folder of images")
+    check_images(str(images / question.image) for question in questions)
+    return [
+        Example(f"{split}/{q.id}", q.image, q.text, q.label, SUPPORTED, image=str(images / q.image)) for q in questions
+    ]
 
 
 def _text(row: dict[str, Any], field: str, where: str) -> str:
