@@ -46,17 +46,13 @@ def photographs(tmp_path: Path) -> Path:
 @pytest.fixture
 def questions(tmp_path: Path) -> list[Path]:
     def rows(words: list[str]) -> list[dict[str, Any]]:
+        labels = zip(words, ("yes", "no", "yes", "no"), strict=True)
         return [
-            {
-                "question_id": n,
-                "image": f"00{n % 3 + 1}.jpg",
-                "text": f"Is there a {word}?",
-                "label": ["yes", "no"][n % 2],
-            }
-            for n, word in enumerate(words)
+            {"question_id": n, "image": f"00{n % 3 + 1}.jpg", "text": f"Is there a {word}?", "label": label}
+            for n, (word, label) in enumerate(labels)
         ]
 
-    return [lines(tmp_path / f"{name}.json", rows(ANIMALS + [name])) for name in ("random", "popular")]
+    return [lines(tmp_path / f"{name}.json", rows([*ANIMALS, name])) for name in ("random", "popular")]
 
 
 def test_pope_asks_about_images(
@@ -68,13 +64,13 @@ def test_pope_asks_about_images(
     assert code == 0 and "answers 8 questions about 3 images" in said and results["n"] == 8
     assert list(results["splits"]) == ["random", "popular"] and results["splits"]["random"]["pope"]["n"] == 4
     answers = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
-    assert {answer["id"] for answer in answers} == {f"{s}/{n}" for s in ("random", "popular") for n in range(4)}
+    assert [answer["id"] for answer in answers].count("popular/3") == 1 and len(answers) == 5  # three stand in both
     before = (tmp_path / "out" / "answers.jsonl").read_bytes()
     run(capsys, "evaluate", "pope", *flags)  # nothing is asked twice,
     assert (tmp_path / "out" / "answers.jsonl").read_bytes() == before
     Image.new("RGB", (30, 30)).save(photographs / "001.jpg")
     run(capsys, "evaluate", "pope", *flags)  # unless an image has changed
-    assert len((tmp_path / "out" / "answers.jsonl").read_text().splitlines()) == 11
+    assert len((tmp_path / "out" / "answers.jsonl").read_text().splitlines()) == 8
     flags = (*flags, "--scores", flat_scores(tmp_path), "--lam", "2", "--norm", "minmax")
     code, _, _ = run(capsys, "evaluate", "pope", *flags)
     assert code == 0
@@ -154,7 +150,10 @@ def test_check_looks_at_images(capsys: pytest.CaptureFixture[str], llava: Path) 
 BAD = [
     (("evaluate", "pope", "--model", "zoo:llama-chat"), "zoo:llama-chat is a text model, which cannot be shown images"),
     (("evaluate", "pope", "--model", "bare"), "bare has no image processor (preprocessor_config.json)"),
-    (("probe", "--model", "zoo:llama-base", "--data", "zoo:image", "--limit", "8"), "is a text model, which cannot be"),
+    (
+        ("probe", "--model", "zoo:llama-base", "--data", "zoo:image", "--limit", "80"),
+        "is a text model, which cannot be",
+    ),
     (("ablate", "--images", "photographs"), "--images is a folder for data from files; the zoo draws its own"),
 ]
 
