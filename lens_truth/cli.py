@@ -49,6 +49,8 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
     """Parses flags, runs the command and exits: 0, or 2 with one line for a user's mistake."""
     import tyro
 
+    from lens_truth.commands.common import print_warnings
+
     command = import_module(f"lens_truth.commands.{name}")
     arguments = arguments or getattr(command, "DEFAULT_ARGUMENTS", ())
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -58,7 +60,11 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
         config = tyro.cli(command.Config, prog=f"lens-truth {name}", description=command.__doc__, args=arguments)
         if (getattr(config, "seed", None) or 0) < 0:
             raise InputError(f"the seed is {config.seed}; it must not be negative")
-        command.run(config)
+        from lens_truth.datasets.notices import gathered_notices
+
+        with gathered_notices() as notices:  # those that the command does not tell itself
+            command.run(config)
+        print_warnings(notices)
     except InputError as error:
         _fail(str(error))
     except OSError as error:  # a folder that cannot be written, a full disk

@@ -18,18 +18,21 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def open_input(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file.
+    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`.
 
     Raises:
-        InputError: if it is missing, not a file, or not UTF-8.
+        InputError: if it is missing, not a file, damaged, or not UTF-8.
     """
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
             yield from file
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -104,21 +107,11 @@ def read_json(path: Path) -> Any:
             raise InputError(f"{path}: '{twice}' stands there twice")
         return found
 
+    text = "".join(open_input(path))
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig") as file:
-                text = file.read()
-        else:
-            text = "".join(open_input(path))
         value = json.loads(text, object_pairs_hook=once)
         if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
             raise InputError(f"{path}: holds half of a surrogate pair, which is no character")
         return value
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

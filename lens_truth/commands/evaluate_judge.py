@@ -21,7 +21,9 @@ class Judge(Answering):
     """Is this answer hallucinated? Asked of a model for every row of a data set."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, halueval:FILE, or a .jsonl or .csv file of examples."""
+    """zoo:text, zoo:conflict, zoo:image, halueval:FILE, rlhfv:FILE, phd:FILE, or a .jsonl or .csv file of examples."""
+    images: Path | None = None
+    """Folder with the images that data from a file names."""
     out: Path = Path("runs/evaluate-judge")
     """Folder for the results."""
 
@@ -31,7 +33,9 @@ class Choose(Answering):
     """Is the supported answer more likely than the hallucinated one? By log-likelihood, without generation."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, halueval:FILE, or a .jsonl or .csv file of examples."""
+    """zoo:text, zoo:conflict, zoo:image, halueval:FILE, or a .jsonl or .csv file of examples."""
+    images: Path | None = None
+    """Folder with the images that data from a file names."""
     batch_size: int = 32
     """Rows a forward pass."""
     out: Path = Path("runs/evaluate-choose")
@@ -56,7 +60,7 @@ def run_judge(config: Judge) -> None:
     from lens_truth.evaluate.benchmark import benchmark_of
 
     clock = Run("evaluate judge", config)
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
     _judge(config, clock, benchmark_of("judge", "judge", examples), ("strict", "truthprobe", "halueval"))
 
 
@@ -90,7 +94,7 @@ def run_choose(config: Choose) -> None:
     from lens_truth.examples import examples_hash
 
     clock = Run("evaluate choose", config)
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+    examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
     answerer = load_answerer(config)
     print(f"{config.model} chooses ({config.data}: {describe(examples)})")
     settings: dict[str, Any] = {"batch_size": config.batch_size, "progress": on_terminal()}

@@ -34,6 +34,8 @@ class Config(Compute):
     """Heads (z and result, the same numbers), or the paper's blocks of the projected output."""
     data: str = "zoo:conflict"
     """Examples to compute scores on, if --scores names a kind."""
+    images: Path | None = None
+    """Folder with the images that data from a file names."""
     limit: int | None = None
     """Only the first so many of them."""
     save: Path = Path("runs/gate")
@@ -62,7 +64,7 @@ def run(config: Config) -> None:
     norm = config.norm or ("none" if kind == "learned" else "center")
     model = load_model(config.model, config)
     if scores is None:
-        examples = load_examples(config.data, limit=config.limit, seed=config.seed)
+        examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
         scores = scores_by_kind(config.scores, model, examples, config)
     gate = HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
     folded = gate.fold_into(model)

@@ -6,11 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from lens_truth.commands.common import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lens_truth.zoo.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,17 @@ def run(config: List | Train) -> None:
         print_table(["held-out questions", "accuracy"], [[name, f"{a:.3f}"] for name, a in accuracies.items()])
         print(f"\nsaved to {out}: use it as a model name")
         return
-    columns = ("open", "judgement", "presence", "conflict", "agreeing", "closed-book", "memory-answers")
-    rows = []
-    for name, recipe in RECIPES.items():
-        accuracies = read_accuracies(ZOO / name)
-        cells = [f"{accuracies[c]:.3f}" if c in accuracies else "" for c in columns]
-        rows.append([f"zoo:{name}", f"zoo:{recipe.parent}" if recipe.parent else "", *cells])
-    print_table(["model", "parent", *columns], rows)
+    accuracies = {name: read_accuracies(ZOO / name) for name in RECIPES}
+    print("questions about scenes that are told:\n")
+    told = ("open", "judgement", "presence", "conflict", "agreeing", "closed-book", "memory-answers")
+    print_table(["model", "parent", *told], [_line(recipe, accuracies[name], told) for name, recipe in RECIPES.items()])
+    print("\nabout scenes that are drawn, and about a black image; descriptions without a thing that is not there:\n")
+    seeing = {name: recipe for name, recipe in RECIPES.items() if recipe.sees}
+    shown = [name for name in accuracies[next(iter(seeing))] if name.startswith(("image-", "black-"))]
+    header = ["model", "parent", *(name.removeprefix("image-") for name in shown)]
+    print_table(header, [_line(recipe, accuracies[name], shown) for name, recipe in seeing.items()])
+
+
+def _line(recipe: Recipe, accuracies: dict[str, float], columns: Sequence[str]) -> list[str]:
+    cells = [f"{accuracies[c]:.3f}" if c in accuracies else "" for c in columns]
+    return [f"zoo:{recipe.name}", f"zoo:{recipe.parent}" if recipe.parent else "", *cells]

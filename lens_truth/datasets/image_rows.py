@@ -14,9 +14,6 @@ and so does any pooling with PhD, whose labels agree in sets C and E.
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -90,7 +87,7 @@ def _rows(path: Path, source: Source) -> Iterator[tuple[str, dict[str, Any], str
     """(id, row, where it stands, (question, answer, label)) of all rows that have an answer."""
     if path.name.removesuffix(".gz").rpartition(".")[2] != "jsonl":
         raise InputError(f"{path}: such rows are read from .jsonl or .jsonl.gz files")
-    rows = list(_packed(path) if path.suffix == ".gz" else read_jsonl(path))
+    rows = list(read_jsonl(path))
     if not rows:
         raise InputError(f"{path}: holds no rows")
     ids: set[str] = set()
@@ -141,26 +138,3 @@ def _text(
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InputError(f"{where}: field '{field}' holds half of a surrogate pair, which is no character")
     return value
-
-
-def _packed(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`read_jsonl` of a file packed with gzip."""
-    try:
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = list(file)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    for line, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: is not a JSON object")
-        yield line, row

@@ -12,11 +12,11 @@ from lens_truth.evaluate.benchmark import Benchmark, benchmark_of, caption_bench
 from lens_truth.evaluate.chair import ObjectNames, object_names
 from lens_truth.images import BLACK
 
-_QUESTIONS_A_CAPTION = 4  # of which one takes as long as so many answers
+_QUESTIONS_A_CAPTION = 2  # a caption takes as long as several answers
 
 
 def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
-    """`n` questions each about pictures of scenes of `split`, and a quarter as many descriptions.
+    """`n` questions each about pictures of scenes of `split`, and half as many descriptions.
 
     Presence is asked in POPE's three ways. A description is right if it mentions no thing in a colour that it does not
     have (CHAIR, with the coloured things as objects).
