@@ -104,6 +104,8 @@ def test_benchmarks_on_the_zoos_pictures(capsys: pytest.CaptureFixture[str], tmp
     assert code == 0 and results["chair_s"] < 0.6 and results["recall"] > 0.7
     code, _, _ = run(capsys, "evaluate", "judge", *flags, "--data", "zoo:image/test", "--out", tmp_path / "judge")
     assert code == 0 and results_of(tmp_path / "judge")["accuracy"] > 0.8
+    code, _, _ = run(capsys, "evaluate", "choose", *flags, "--data", "zoo:image/test", "--out", tmp_path / "choose")
+    assert code == 0 and results_of(tmp_path / "choose")["accuracy"] > 0.8
 
 
 def test_scores_of_the_base_gate_its_multimodal_child(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_check_looks_at_images(capsys: pytest.CaptureFixture[str], llava: Path) 
 
 BAD = [
     (("evaluate", "pope", "--model", "zoo:llama-chat"), "zoo:llama-chat is a text model, which cannot be shown images"),
-    (("evaluate", "pope", "--model", "bare"), "bare has no image processor (preprocessor_config.json)"),
+    (("evaluate", "pope", "--model", "./bare"), "bare has no image processor (preprocessor_config.json)"),
     (
         ("probe", "--model", "zoo:llama-base", "--data", "zoo:image", "--limit", "80"),
         "is a text model, which cannot be",

@@ -139,6 +139,8 @@ def run(config: Config) -> None:
         headlines[name] = asked.test[0].name
         hashes[name] = weights_hash(model)
         own_kinds = kinds if everything and name != source else []
+        if own_kinds and asked.to_score != to_score:
+            hashes[f"examples of {name}"] = examples_hash(asked.to_score)
         own = {f"own {kind}": scores_by_kind(kind, model, asked.to_score, config) for kind in own_kinds}
         files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
         with AnswerLog(config.out / LOG, model, name, hashes[name]) as log:

@@ -30,7 +30,7 @@ def save_ablation_bars(path: Path, rows: Sequence[Row]) -> None:
         for axes, benchmark in zip(line, own, strict=False):
             mine = [row for row in rows if row.model == model and row.benchmark == benchmark]
             _bars(axes, mine)
-            axes.set_title(f"{benchmark} (n = {mine[0].n})", fontsize=9)
+            axes.set_title(f"{benchmark}\n(n = {mine[0].n})", fontsize=9)
         line[0].invert_yaxis()
         line[0].set_ylabel(model, fontsize=10, fontweight="bold")
     figure.supxlabel(
