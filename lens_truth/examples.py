@@ -86,13 +86,14 @@ def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[in
     return pairs
 
 
-def read_examples(path: str | Path, images: Path | None = None) -> list[Example]:
+def read_examples(path: str | Path, images: Path | None = None, limit: int | None = None) -> list[Example]:
     """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
 
     Required fields: question, answer, label (1 or 0; also gold / hallucinated, TruthProbe's words).
-    Optional, and as if absent where null or empty: id (default: the row's number), group (default: equal image,
-    context and question), context, evidence (JSON lines only: a list of [start, stop] character spans of the context),
-    image (a file's name in the folder `images`, or else relative to the file of examples; `black`; `zoo:SCENE#N`).
+    Optional, and as if absent where null or empty: id (default: the row's number), group (default: the image, or else
+    equal context and question), context, evidence (JSON lines only: a list of [start, stop] character spans of the
+    context), image (a file's name in the folder `images`, or else relative to the file of examples; `black`;
+    `zoo:SCENE#N`). With a limit only the first so many are given, and the images of the others need not be there.
 
     Raises:
         InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
@@ -114,8 +115,8 @@ def read_examples(path: str | Path, images: Path | None = None) -> list[Example]
         if example.id in seen:
             raise InputError(f"{path}, line {line}: id '{example.id}' stands already on line {seen[example.id]}")
         seen[example.id] = line
-    check_images(example.image for example in examples)
-    return examples
+    check_images(example.image for example in examples[:limit])
+    return examples[:limit]
 
 
 def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
@@ -148,7 +149,7 @@ def _example(row: dict[str, Any], where: str, number: int, images: Path) -> Exam
         raise InputError(f"{where}: the question is empty")
     return Example(
         id=_name(row, "id", str(number)),
-        group=_name(row, "group", "\n".join([*([image] if image else []), context, question])),
+        group=_name(row, "group", image or f"{context}\n{question}"),
         question=question,
         answer=answer,
         label=_label(row, where),

@@ -37,7 +37,7 @@ def open_image(name: str) -> Image.Image:
         return draw_named(name.removeprefix("zoo:"))
     with _opened(name) as image:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
+        if upright.mode.startswith("I;16"):
             upright = upright.convert("I").point(lambda value: value / 257).convert("L")
         if upright.mode == "P" and "transparency" in upright.info:
             upright = upright.convert("RGBA")  # as Pillow asks for
@@ -54,7 +54,8 @@ def image_size(name: str) -> tuple[int, int]:
         return open_image(name).size
     with _opened(name) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION) in _ROTATED else (width, height)
+        swapped = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ROTATED  # Pillow turns TIFFs itself
+        return (height, width) if swapped else (width, height)
 
 
 def image_in(folder: Path, name: str) -> str:
@@ -70,9 +71,17 @@ def is_made(name: str) -> bool:
 def check_images(names: Iterable[str]) -> None:
     """Raises an InputError that counts the files which are not there and names the first."""
     files = {name for name in names if name and not is_made(name)}
-    missing = sorted(name for name in files if not Path(name).is_file())
+    missing = sorted(name for name in files if not _is_file(name))
     if missing:
-        raise InputError(f"{len(missing)} of {len(files)} images are not there (first: {missing[0]})")
+        first = missing[0] if len(missing[0]) < 300 else f"{missing[0][:100]}..."
+        raise InputError(f"{len(missing)} of {len(files)} images are not there (first: {first})")
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # what is no file's name, such as a picture written out in letters
+        return False
 
 
 def image_hash(name: str) -> str:
@@ -83,10 +92,9 @@ def image_hash(name: str) -> str:
     """
     if is_made(name):
         return hash_of(name)
-    try:
-        stat = Path(name).stat()
-    except OSError as error:
-        raise InputError(f"{name}: there is no such image") from error
+    if not _is_file(name):
+        raise InputError(f"{name}: there is no such image")
+    stat = Path(name).stat()
     return _file_hash(name, stat.st_mtime_ns, stat.st_size)
 
 

@@ -101,6 +101,10 @@ def test_what_other_programs_write(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(f"\ufeff{json.dumps(line)}\n{json.dumps(other)}\n"), "utf-8")
     first, second = read_examples(tmp_path / "rows.jsonl")
     assert first.group != second.group and (first.id, second.id) == ("0", "1") and first.context == ""
+    shown = [{**row, "image": "black"} for row in (line, other)]
+    (tmp_path / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shown))
+    first, second = read_examples(tmp_path / "shown.jsonl")
+    assert first.group == second.group == first.image == "black"  # questions about one image stay together
 
 
 def test_csv_row_of_another_length(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import flat_scores, run
 from multimodal import build_multimodal
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, LlavaProcessor
 
 from lens_truth.models.load import load
 
@@ -142,6 +142,19 @@ def test_a_gated_multimodal_model_is_a_plain_checkpoint(
     assert code == 0 and "AutoModelForImageTextToText.from_pretrained" in said
     AutoModelForImageTextToText.from_pretrained(tmp_path / "gated")
     assert load(str(tmp_path / "gated")).image_processor is not None
+
+
+def test_a_gated_model_keeps_its_processor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    np.save(tmp_path / "scores.npy", np.full((6, 8), 0.5))
+    flags = ("--scores", tmp_path / "scores.npy", "--lam", "1", "--norm", "minmax", "--save", tmp_path / "gated")
+    code, said, _ = run(capsys, "gate", "--model", "zoo:llava", *flags)
+    assert code == 0 and "a LlavaForConditionalGeneration: " in said
+    processor = LlavaProcessor.from_pretrained(tmp_path / "gated", backend="pil")
+    image = Image.new("RGB", (48, 48))
+    made = processor(images=image, text="<image>\nWhat?", return_tensors="pt")
+    assert int((made["input_ids"] == 378).sum()) == 16
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "gated")
+    assert model(**made).logits.shape[1] == made["input_ids"].shape[1]
 
 
 def test_check_looks_at_images(capsys: pytest.CaptureFixture[str], llava: Path) -> None:

@@ -15,7 +15,7 @@ from lens_truth.datasets.notices import gathered_notices
 from lens_truth.errors import InputError
 from lens_truth.examples import Example, examples_hash
 
-ROW = {"question_id": 1, "question": "Is there a cat?", "answer": "yes", "label": "gold", "image_id": "7"}
+ROW = {"question_id": 1, "question": "Is there a cat?", "answer": "yes", "label": "gold"}
 ROW |= {"image": "7.png"}
 
 
@@ -23,7 +23,7 @@ def write(path: Path, *changes: dict[str, Any]) -> Path:
     """A file with a row a change; None removes a field."""
     rows = [{k: v for k, v in (ROW | change).items() if v is not None} for change in changes]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    path.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
     return path
 
 
@@ -58,9 +58,31 @@ def test_rows_with_images(tmp_path: Path, suffix: str) -> None:
     assert examples_hash(load_examples(f"rlhfv:{path}", images=moved)) == before  # wherever images lie
 
 
+def test_one_photograph_under_two_names_is_one_group(tmp_path: Path) -> None:
+    """As in set E, where PhD and RLHF-V name the files of COCO's photographs in two ways."""
+    images = pictures(tmp_path / "images", "jpg_7.jpg", "000007.jpg")
+    rows = [{"image": "jpg_7.jpg", "image_id": "000007"}, {"image": "000007.jpg", "image_id": "000007"}]
+    path = write(tmp_path / "rows.jsonl", *rows)
+    assert {row.group for row in load_examples(f"rlhfv:{path}", images=images)} == {"000007"}
+    with gathered_notices():
+        assert {row.group for row in load_examples(f"phd-text:{path}")} == {"000007"}
+
+
+def test_images_beyond_a_limit_need_not_be_there(tmp_path: Path) -> None:
+    images = pictures(tmp_path / "images", "7.png")
+    path = write(tmp_path / "rows.jsonl", {}, {"image": "8.png"})
+    assert len(load_examples(f"phd:{path}", images=images, limit=1)) == 1
+    with pytest.raises(InputError, match="1 of 2 images are not there"):
+        load_examples(f"phd:{path}", images=images, limit=2)
+    line = {"question": "q", "answer": "a", "label": 1}
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("".join(json.dumps({**line, "image": name}) + "\n" for name in ("7.png", "8.png")))
+    assert len(load_examples(str(mine), images=images, limit=1)) == 1
+
+
 def test_rows_as_text(tmp_path: Path) -> None:
     """The text counterpart of PhD has a context for the image; rows without one are closed-book, which is said."""
-    with_context = {"image": None, "image_id": None, "context": "A cat sits there."}
+    with_context = {"image": None, "context": "A cat sits there."}
     path = write(tmp_path / "text.jsonl", with_context, with_context | {"question": "Is there a dog?", "answer": "no"})
     with gathered_notices() as said:
         rows = load_examples(f"phd-text:{path}")
@@ -123,12 +145,12 @@ def test_bad_row_is_named(tmp_path: Path, suffix: str, change: dict[str, Any], c
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("rows.jsonl.gz", gzip.compress(b"{}\n" * 99)[:-9], "rows.jsonl.gz: the gzip file is damaged"),
+        ("rows.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-9], "rows.jsonl.gz: the gzip file is damaged"),
         ("rows.jsonl.gz", b"{}\n", "rows.jsonl.gz: the gzip file is damaged"),
-        ("rows.jsonl.gz", gzip.compress(b"\xff"), "is not UTF-8"),
-        ("rows.jsonl.gz", gzip.compress(b"\n{]"), "line 2: is not JSON"),
-        ("rows.jsonl.gz", gzip.compress(b"[]"), "line 1: is not a JSON object"),
-        ("rows.jsonl.gz", gzip.compress(b""), "holds no rows"),
+        ("rows.jsonl.gz", gzip.compress(b"\xff", mtime=0), "is not UTF-8"),
+        ("rows.jsonl.gz", gzip.compress(b"\n{]", mtime=0), "line 2: is not JSON"),
+        ("rows.jsonl.gz", gzip.compress(b"[]", mtime=0), "line 1: is not a JSON object"),
+        ("rows.jsonl.gz", gzip.compress(b"", mtime=0), "holds no rows"),
         ("rows.jsonl", b"", "holds no rows"),
         ("rows.csv", b"", "are read from .jsonl or .jsonl.gz files"),
     ],
@@ -160,3 +182,15 @@ def test_released_rows(data: Path, name: str, read: int, empty: int) -> None:
         rows = load_examples(f"{source}:{data / 'rlhfv_phd' / file}.jsonl.gz", images_needed=False)
     assert len(rows) == len({row.id for row in rows}) == read
     assert len(said) == empty and all("1 of" in sentence for sentence in said)
+
+
+@pytest.mark.published
+def test_photographs_of_the_released_rows_stay_together(data: Path) -> None:
+    files = {"phd": "setC_images_phd10k", "rlhfv": "setD_images_rlhfv"}
+    with gathered_notices():
+        groups = {
+            source: {row.group for row in load_examples(f"{source}:{path}", images_needed=False)}
+            for source, name in files.items()
+            for path in [data / "rlhfv_phd" / f"{name}.jsonl.gz"]
+        }
+    assert len(groups["phd"] & groups["rlhfv"]) == 206  # under other file names

@@ -263,6 +263,18 @@ def test_tokens_and_pixels_are_those_of_hugging_faces_processor(
                 assert torch.equal(more[key], theirs[key])
 
 
+def test_the_vision_tower_is_asked_once_for_each_shape_of_pixels(
+    pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_multimodal("llava", tmp_path)
+    images = images_of(load(str(tmp_path)))
+    passes, hf = [], images._hf
+    ask = hf.get_image_features
+    monkeypatch.setattr(hf, "get_image_features", lambda **made: passes.append(1) or ask(**made))
+    assert {images.n_tokens(name) for name in pictures} == {16}
+    assert len(passes) <= 1  # CLIP's crops are all alike
+
+
 def test_a_model_in_memory_is_shown_images_through_a_given_processor(model: Any, pictures: list[str]) -> None:
     hf = model.original_model
     seen = [Example("x", "g", "What?", "this", 1, image=pictures[0])]

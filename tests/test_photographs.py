@@ -24,12 +24,16 @@ from lens_truth.models.prompts import encode
 ROTATED = 6  # EXIF: to be turned by 90 degrees clockwise
 
 
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def stored(photo: Image.Image, folder: Path) -> dict[str, Path]:
     """One photograph in every way that images come in."""
     small = photo.resize((97, 61))
     half = Image.new("L", small.size, 128)
-    exif = Image.Exif()
-    exif[0x0112] = ROTATED
     variants: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "grey.png": (small.convert("L"), {}),
         "grey-alpha.png": (small.convert("LA"), {}),
@@ -39,7 +43,9 @@ def stored(photo: Image.Image, folder: Path) -> dict[str, Path]:
         "cmyk.jpg": (small.convert("CMYK"), {}),
         "one-bit.png": (small.convert("1"), {}),
         "sixteen-bit.png": (Image.fromarray(np.asarray(small.convert("L"), dtype=np.uint16) * 257), {}),
-        "rotated.jpg": (small, {"exif": exif, "quality": 95}),
+        "rotated.jpg": (small, {"exif": _turned(ROTATED), "quality": 95}),
+        **{f"turned-{n}.tiff": (small, {"exif": _turned(n)}) for n in (3, 6, 8)},
+        **{f"turned-{n}.webp": (small, {"exif": _turned(n)}) for n in (2, 5, 7)},
         "odd.png": (photo.resize((331, 47)), {}),
         "thin.png": (photo.resize((3, 200)), {}),
         "pixel.png": (photo.resize((1, 1)), {}),
@@ -93,6 +99,8 @@ def test_missing_images_are_counted(variants: dict[str, Path], tmp_path: Path) -
     gone = [str(tmp_path / f"{n}.jpg") for n in (1, 2)]
     with pytest.raises(InputError, match=r"2 of 3 images are not there \(first: .*1\.jpg\)"):
         check_images([*gone, str(variants["odd.png"]), "", "black"])
+    with pytest.raises(InputError, match=r"1 of 1 images are not there \(first: iVBORiVBOR.*\.\.\.\)"):
+        check_images(["iVBOR" * 2000])  # a picture written out in letters is no file's name
 
 
 def looked_at(model: Any, names: list[str]) -> None:

@@ -24,6 +24,7 @@ ODD = [
     Example("s", "g", "Is it s?", "s", 1, "An s, or </s>."),  # the answer occurs in what a template adds
     Example("u", "g", "Was?", "héllo 漢字", 0, "ctx"),
     Example("w", "g", "Spaces?", "  two words \n", 0, ""),
+    Example("t", "g", "Is the shape oval? ", "yes", 1, "Question: Is the shape oval? "),  # as a row of PhD has it
 ]
 TEMPLATES = {
     "zoo": None,
@@ -31,6 +32,8 @@ TEMPLATES = {
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
     "tags": "{% for m in messages %}<|{{ m['role'] }}|>\n{% if m['role'] == 'assistant' %}<think>\n\n</think>\n\n"
     "{% endif %}{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+    "trimming": "{% for m in messages %}<|{{ m['role'] }}|>\n\n{{ m['content'] | trim }}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n\n{% endif %}",
     "thinking": "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}"
     "{% if add_generation_prompt %}[assistant] <think></think> {% endif %}",
 }
@@ -62,8 +65,11 @@ def test_chat_answer_span(tokenizer: Any, example: Example, template: str) -> No
     start, stop = encoded.answer
     assert tokenizer.decode(encoded.ids[start:stop]).strip() == example.answer.strip()
     before, after = tokenizer.decode(encoded.ids[:start]), tokenizer.decode(encoded.ids[stop:])
-    assert example.question in before
-    assert example.question not in after
+    assert example.question.strip() in before
+    assert example.question.strip() not in after
+    assert tokenizer.decode(encoded.ids[slice(*encoded.question)]).strip() == example.question.strip()
+    asked = example.question.strip()  # after the context, which may say the same
+    assert tokenizer.decode(encoded.ids[: encoded.question[0]]).count(asked) == example.context.count(asked)
 
 
 @pytest.mark.parametrize("answer", ["think", "th", "n", "assistant"])

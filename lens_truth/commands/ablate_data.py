@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.examples import Example
 
-_DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict"}
+_DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict", "zoo:presence": "zoo:image-presence"}
 """The zoo's data sets of scenes that are told, and those of the same scenes drawn."""
 
 

@@ -48,6 +48,7 @@ def run(config: Config) -> None:
     from lens_truth.files import write_folder_with
     from lens_truth.gate import HeadGate
     from lens_truth.models.images import is_multimodal
+    from lens_truth.models.load import copy_processor
     from lens_truth.models.tower import weights_hash
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
@@ -84,9 +85,9 @@ def run(config: Config) -> None:
 
     def fill(folder: Path) -> None:
         folded.save_pretrained(folder)
-        for part in (model.tokenizer, model.image_processor):
-            if part is not None:
-                part.save_pretrained(folder)
+        if model.tokenizer is not None:
+            model.tokenizer.save_pretrained(folder)
+        copy_processor(config.model, folder)
         gate.save(folder / GATE)
         clock.write(folder, results, hashes, warnings)
 
@@ -96,4 +97,4 @@ def run(config: Config) -> None:
     )
     print_warnings(warnings)
     auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
-    print(f"\nsaved to {config.save}: {auto}.from_pretrained('{config.save}') loads it")
+    print(f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}') loads it")

@@ -60,10 +60,10 @@ def load_examples(
         chosen: Split = split or "train"  # pyright: ignore[reportAssignmentType] (checked above)
         return _ZOO[kind](chosen, limit or DEFAULT_ROWS, seed)
     if source in ("phd", "rlhfv"):
-        return read_image_rows(rest, images, source, images_needed=images_needed)[:limit]
+        return read_image_rows(rest, images, source, images_needed=images_needed, limit=limit)
     if source == "phd-text":
         return read_text_rows(rest, "phd")[:limit]
-    return (read_halueval(rest) if source == "halueval" else read_examples(name, images))[:limit]
+    return read_halueval(rest)[:limit] if source == "halueval" else read_examples(name, images, limit)
 
 
 def describe(examples: Sequence[Example]) -> str:

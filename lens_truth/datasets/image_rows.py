@@ -31,14 +31,15 @@ _LABELS = {"gold": SUPPORTED, "hallucinated": HALLUCINATED}
 
 
 def read_image_rows(
-    path: str | Path, images: Path | None, source: Source, *, images_needed: bool = True
+    path: str | Path, images: Path | None, source: Source, *, images_needed: bool = True, limit: int | None = None
 ) -> list[Example]:
     """The rows of a `.jsonl` or `.jsonl.gz` file with the images in the folder `images`; a text context that a row has
-    besides is left out. Rows of one image share a group.
+    besides is left out. Rows of one image (by `image_id`, or its file's name) share a group.
 
     Empty answers, of which the released sets D and E have one, are left out with a `DataWarning` that counts them.
 
     Args:
+        limit: only the first so many; the images of the others need not be there.
         images_needed: False reads rows whose images need not be there, for looking at rows alone.
 
     Raises:
@@ -51,10 +52,10 @@ def read_image_rows(
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: there is no such folder of images")
     examples = [
-        Example(id, image, question, answer, label, image=image_in(images, image) if images else image)
+        Example(id, _group(row, image), question, answer, label, image=image_in(images, image) if images else image)
         for id, row, where, (question, answer, label) in _rows(path, source)
         for image in [_text(row, "image", where, "; rows without images are read as phd-text:FILE")]
-    ]
+    ][:limit]
     if images_needed:
         check_images(example.image for example in examples)
     return examples
@@ -73,7 +74,7 @@ def read_text_rows(path: str | Path, source: Source) -> list[Example]:
     examples: list[Example] = []
     for id, row, where, (question, answer, label) in _rows(path, source):
         context, image = _text(row, "context", where, default=""), _text(row, "image", where, default="")
-        examples.append(Example(id, image or context or question, question, answer, label, context))
+        examples.append(Example(id, _group(row, image or context or question), question, answer, label, context))
     closed = sum(not example.context.strip() for example in examples)
     if closed:
         notice(
@@ -104,6 +105,12 @@ def _rows(path: Path, source: Source) -> Iterator[tuple[str, dict[str, Any], str
         raise InputError(f"{path}: all {len(rows)} answers are empty")
     if empty:
         notice(f"{len(empty)} of {len(rows)} answers of {path} are empty and left out (first: line {empty[0]})")
+
+
+def _group(row: dict[str, Any], otherwise: str) -> str:
+    """The photograph: its number among COCO's, since PhD and RLHF-V name the file of one photograph in two ways."""
+    number = row.get("image_id")
+    return otherwise if number in (None, "") else str(number)
 
 
 def _id(row: dict[str, Any], source: Source, line: int, ids: set[str]) -> str:

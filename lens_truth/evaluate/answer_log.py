@@ -95,5 +95,5 @@ def _settings(model: Any) -> str:
         json.dumps(config, sort_keys=True, default=str),
         f"{hf.dtype} {device_of(model).type} {hf.config._attn_implementation} {hf.generation_config.eos_token_id}",
         tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer),
-        *([processor.to_json_string()] if processor is not None else []),
+        *([] if processor is None else [getattr(processor, "to_json_string", processor.__repr__)()]),
     )

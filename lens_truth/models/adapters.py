@@ -20,7 +20,7 @@ from transformer_lens.model_bridge.generalized_components import RMSNormalizatio
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf, build_bridge_from_module
 from transformers import PreTrainedTokenizerBase
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, first_line
 from lens_truth.models.tower import has_gated_mlp, is_multimodal_config, tower_path
 
 
@@ -104,9 +104,9 @@ def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: s
                 hf, type(hf).__name__, hf_config=config, tokenizer=tokenizer, model_name=name
             )
         bridge.set_use_attn_result(True)
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, NotImplementedError, ImportError) as error:  # some of its adapters want torchvision
         raise InputError(
-            f"{type(hf).__name__} has no hook_result in TransformerLens ({error}); gate z instead"
+            f"{type(hf).__name__} has no hook_result in TransformerLens ({first_line(error)}); gate z instead"
         ) from error
     return bridge
 

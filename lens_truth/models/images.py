@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -45,7 +46,8 @@ class ImageInput:
             )
         self._start = _marker(config, tokenizer, "vision_start_token_id", "start_image_token", "vision_bos_token")
         self._end = _marker(config, tokenizer, "vision_end_token_id", "end_image_token", "vision_eos_token")
-        self._counts: dict[tuple[int, int], int] = {}
+        self._counts: dict[str, int] = {}
+        self._count = lru_cache(maxsize=None)(self._counted)
         self._accepted = inspect.signature(type(hf).forward).parameters
         # InternVL's processor sets this itself; its image processor, used alone, does not.
         self._tiling = {"crop_to_patches": True} if config.model_type == "internvl" else {}
@@ -72,20 +74,25 @@ class ImageInput:
             InputError: if the image is missing or broken, or its size or the processor does not fit the model.
         """
         size = image_size(name)
-        if size not in self._counts:
-            try:
-                with torch.no_grad():
-                    features = self._hf.get_image_features(**self._pixels(Image.new("RGB", size)))
-            except _PROCESSING as error:
-                raise InputError(
-                    f"{name}: the image processor and the vision tower of {type(self._hf).__name__} do not fit for an "
-                    f"image of {size[0]} x {size[1]} pixels ({first_line(error)})"
-                ) from error
+        try:
+            return self._count(*size)
+        except _PROCESSING as error:
+            raise InputError(
+                f"{name}: the image processor and the vision tower of {type(self._hf).__name__} do not fit for an "
+                f"image of {size[0]} x {size[1]} pixels ({first_line(error)})"
+            ) from error
+
+    def _counted(self, width: int, height: int) -> int:
+        made = self._pixels(Image.new("RGB", (width, height)))
+        # Images of many sizes become pixels of few shapes; grids of patches and original sizes are small whole numbers.
+        seen = repr([(k, tuple(v.shape), None if v.is_floating_point() else v.tolist()) for k, v in made.items()])
+        if seen not in self._counts:
+            with torch.no_grad():
+                features = self._hf.get_image_features(**made)
             features = getattr(features, "pooler_output", features)
             parts = [features] if isinstance(features, Tensor) else features
-            width = self._hf.config.get_text_config().hidden_size
-            self._counts[size] = sum(part.numel() for part in parts) // width
-        return self._counts[size]
+            self._counts[seen] = sum(part.numel() for part in parts) // self._hf.config.get_text_config().hidden_size
+        return self._counts[seen]
 
     def arguments(self, ids: Int[Tensor, "B T"], names: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward pass needs beside ids and mask for a batch whose row b holds the image names[b]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +37,8 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
-_UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
+_OTHER_PROCESSOR_FILES = ("video_preprocessor_config.json", _OLD_CHAT_TEMPLATE)
+_UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, LookupError, TypeError, AttributeError, SafetensorError)
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
 
@@ -148,11 +150,19 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
     """
     source = model_source(name)
     try:
-        if not any(_file_of(source, file) for file in _PROCESSOR_FILES):
+        apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
+        if not apart and not (whole and "image_processor" in read_json(Path(whole))):
             return None
         return AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
     except _UNREADABLE as error:
         raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
+
+
+def copy_processor(name: str, folder: Path) -> None:
+    """Copies what a model's processor is made from, if it has one, so that a checkpoint saved to `folder` keeps it."""
+    for file in (*_PROCESSOR_FILES, *_OTHER_PROCESSOR_FILES):
+        if found := _file_of(model_source(name), file):
+            shutil.copyfile(found, folder / file)
 
 
 def _file_of(source: str, file: str) -> str | None:

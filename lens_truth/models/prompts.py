@@ -166,8 +166,8 @@ def encode(
         examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
     ):
         answer = _tokens_in(offsets, span)
-        asked = text.rfind(marked := f"Question: {example.question}", 0, span[0])
-        question = _tokens_in(offsets, (asked + len(marked) - len(example.question), asked + len(marked)))
+        asked = text.rfind(marked := f"Question: {example.question.rstrip()}", 0, span[0])  # templates may trim
+        question = _tokens_in(offsets, (asked + len("Question: "), asked + len(marked)))
         if answer is None:
             raise InputError(f"the answer of example '{example.id}' yields no token")
         if asked < 0 or question is None:
