@@ -240,7 +240,7 @@ def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path, mo
     monkeypatch.delenv("LENS_TRUTH_DATA", raising=False)
     out = tmp_path / "out"
     models = ("--model", "zoo:llama-memory-chat", "--scores-from", "zoo:llama-memory")
-    flags = (*models, "--limit", "40", "--questions", "6", "--trials", "1", "--out", out)
+    flags = (*models, "--limit", "20", "--questions", "4", "--trials", "1", "--out", out)
     code, said, _ = run(capsys, "ablate", "--random-gate", "--controls", "all", *flags)
     assert code == 0
     record = results_of(out)["results"]

@@ -94,11 +94,11 @@ def test_chair_lets_a_model_describe_images(
 
 
 def test_benchmarks_on_the_zoos_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    flags = ("--model", "zoo:llava-memory", "--limit", "60")
+    flags = ("--model", "zoo:llava-memory", "--limit", "40")
     code, said, _ = run(capsys, "evaluate", "pope", *flags, "--out", tmp_path / "pope")
     results = results_of(tmp_path / "pope")
     assert code == 0 and "shown in pictures" in said and results["accuracy"] > 0.85
-    assert list(results["splits"]) == ["random", "popular", "adversarial"] and results["n"] == 180
+    assert list(results["splits"]) == ["random", "popular", "adversarial"] and results["n"] == 120
     code, _, _ = run(capsys, "evaluate", "chair", *flags, "--out", tmp_path / "chair")
     results = results_of(tmp_path / "chair")
     assert code == 0 and results["chair_s"] < 0.6 and results["recall"] > 0.7
@@ -110,7 +110,7 @@ def test_benchmarks_on_the_zoos_pictures(capsys: pytest.CaptureFixture[str], tmp
 
 def test_scores_of_the_base_gate_its_multimodal_child(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     models = ("--model", "zoo:llava-memory", "--scores-from", "zoo:llama-memory", "--scores", "causal")
-    small = ("--questions", "12", "--limit", "60", "--trials", "2", "--random-gate")
+    small = ("--questions", "6", "--limit", "40", "--trials", "2", "--random-gate", "--lam", "0.1")
     code, said, _ = run(capsys, "ablate", *models, *small, "--out", tmp_path)
     results = results_of(tmp_path)
     rows = [row for row in results["rows"] if row["gate"] == "causal"]

@@ -170,11 +170,8 @@ def one_at_a_time(model: Any, prompts: list[PromptTokens], gate: HeadGate | None
     return texts
 
 
-@pytest.mark.parametrize("batch_size", [3, 64])
-def test_generation_equals_the_folded_model_prompt_by_prompt(
-    model: Any, examples: list[Example], batch_size: int
-) -> None:
-    """Several questions share an image, texts stand beside images, gates run together."""
+def test_generation_equals_the_folded_model_prompt_by_prompt(model: Any, examples: list[Example]) -> None:
+    """Several questions share an image, texts stand beside images, gates run together, in batches large and small."""
     images = images_of(model)
     late = Wording(lambda example: f"{example.question} {IMAGE}")  # the image ends the prompt, after what differs
     prompts = [prompt_of(model.tokenizer, e, "plain", images=images) for e in examples]
@@ -185,10 +182,11 @@ def test_generation_equals_the_folded_model_prompt_by_prompt(
     assert shared and all((tokens[f.rows[0]].image_span or (0, 0))[1] <= f.length for f in shared)
     draw = torch.Generator().manual_seed(0)
     gates = {"vanilla": None, "gate": HeadGate(1 + 0.6 * torch.randn(3, 4, generator=draw))}
-    together = {(n, i): a.text for n, i, a in generate(model, tokens, 5, batch_size, gates)}
-    for name, gate in gates.items():
-        assert [together[name, i] for i in range(len(tokens))] == one_at_a_time(model, tokens, gate, 5)
-    assert len(set(together.values())) > 4
+    alone = {name: one_at_a_time(model, tokens, gate, 5) for name, gate in gates.items()}
+    for batch_size in (3, 64):
+        together = {(n, i): a.text for n, i, a in generate(model, tokens, 5, batch_size, gates)}
+        assert {name: [together[name, i] for i in range(len(tokens))] for name in gates} == alone
+    assert len({text for texts in alone.values() for text in texts}) > 4
     # A run on texts alone comes after one on images: nothing of it may be left in the model.
     texts = [PromptTokens([1, *range(30, 40), n]) for n in (50, 60)]
     again = {i: a.text for _, i, a in generate(model, texts, 5, 8)}
