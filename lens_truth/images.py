@@ -34,7 +34,7 @@ def open_image(name: str) -> Image.Image:
     if name.startswith("zoo:"):
         from lens_truth.datasets.drawing import draw_named  # files need none of it
 
-        return draw_named(name.removeprefix("zoo:"))
+        return draw_named(name)
     with _opened(name) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16"):
@@ -50,8 +50,12 @@ def image_size(name: str) -> tuple[int, int]:
     Raises:
         InputError: names a file that is missing or no image.
     """
-    if is_made(name):
-        return open_image(name).size
+    if name == BLACK:
+        return _BLACK_SIZE
+    if name.startswith("zoo:"):
+        from lens_truth.datasets.drawing import named_size  # as above
+
+        return named_size(name)
     with _opened(name) as image:
         width, height = image.size
         swapped = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ROTATED  # Pillow turns TIFFs itself

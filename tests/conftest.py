@@ -130,3 +130,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
     code = stop.value.code
     assert isinstance(code, int)
     return code, printed.out, printed.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: str | Path) -> None:
+    """Exit code 2 and one sentence, which holds the complaint."""
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err

@@ -11,18 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import flat_scores, run
+from conftest import flat_scores, refused, run
 
 from lens_truth.cli import main
 from lens_truth.scores import HeadScores
-
-
-def refused(capsys: pytest.CaptureFixture[str], complaint: str, *arguments: str | Path) -> None:
-    """Exit code 2 and one sentence, which holds the complaint."""
-    code, _, err = run(capsys, *arguments)
-    assert code == 2
-    assert err.startswith("error: ") and err.count("\n") == 1 and complaint in err
-
 
 EXAMPLE = {"question": "What?", "answer": "this", "label": 1, "context": "All of it.", "group": "a"}
 

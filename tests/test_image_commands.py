@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import flat_scores, run
+from conftest import flat_scores, refused, run
 from multimodal import build_multimodal
 from PIL import Image
 from transformers import AutoModelForImageTextToText, LlavaProcessor
@@ -191,6 +191,5 @@ def test_bad_input(
             (Path("bare") / path.name).write_bytes(path.read_bytes())
     if arguments[1] == "pope":
         arguments = (*arguments, "--images", str(photographs), "--questions", *map(str, questions))
-    code, _, err = run(capsys, *arguments, "--out", "out")
-    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1 and complaint in err
+    refused(capsys, complaint, *arguments, "--out", "out")
     assert not Path("out").exists()

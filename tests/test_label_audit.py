@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run
-from test_bad_input import refused
+from conftest import refused, run
 
 from lens_truth.audit import Agreement, Repeats, label_agreement, label_warnings, repeats
 from lens_truth.datasets import load_examples

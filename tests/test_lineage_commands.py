@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run
-from test_bad_input import refused
+from conftest import refused, run
 
 from lens_truth.commands.sources import parse_sources
 from lens_truth.datasets import load_examples

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import refused, run
 from multimodal import build_multimodal
 from PIL import Image
-from test_bad_input import refused
 
 import lens_truth.models.images as model_images
 from lens_truth.commands.probing_data import ProbingData, short_name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lens_truth.ablate import Ablation
-    from lens_truth.commands.ablate_data import Parts
     from lens_truth.evaluate.side_effects import NeutralText
 
 _CONTROLS = {
@@ -114,12 +114,12 @@ def run(config: Config) -> None:
     if config.norm is not None and config.lam is None:
         raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
     kinds = [wanted for wanted in wanted_scores if wanted in KINDS]
-    scored = bool(kinds)
-    parts = {False: parts_of(config, sees=False, scored=scored)}  # what is wrong with the data is said at once
+    parts = cache(lambda sees: parts_of(config, sees=sees, scored=bool(kinds)))
+    parts(False)  # what is wrong with the data is said at once
     neutral = _neutral_texts(config)
     source = config.scores_from or config.model[0]
     base = load_model(source, config)
-    to_score = _parts_for(base, parts, config, scored).to_score
+    to_score = parts(_is_shown(base, config)).to_score
     if kinds:
         print(f"{', '.join(kinds)} scores from {source} on {config.data}: {describe(to_score)}")
     scores: dict[str, HeadScores] = {}
@@ -135,7 +135,7 @@ def run(config: Config) -> None:
     hashes = {"examples": examples_hash(to_score)}
     for name in config.model:
         model = base if name == source else load_model(name, config)
-        asked = _parts_for(model, parts, config, scored)
+        asked = parts(_is_shown(model, config))
         headlines[name] = asked.test[0].name
         hashes[name] = weights_hash(model)
         own_kinds = kinds if everything and name != source else []
@@ -204,15 +204,11 @@ def run(config: Config) -> None:
     result_files(config.out, "table.md", "ablation.png", "search.png", "result.json", LOG, *files)
 
 
-def _parts_for(model: Any, parts: dict[bool, Parts], config: Config, scored: bool) -> Parts:
-    """What a model is scored on and asked; made once for all that see, and once for the others."""
-    from lens_truth.commands.ablate_data import parts_of
+def _is_shown(model: Any, config: Config) -> bool:
+    """Whether a model sees the zoo's scenes; what a file holds is the same for all."""
     from lens_truth.models.images import is_multimodal
 
-    sees = is_multimodal(model)
-    if sees not in parts:
-        parts[sees] = parts_of(config, sees=sees, scored=scored)
-    return parts[sees]
+    return is_multimodal(model) and config.data.startswith("zoo:")
 
 
 def _warnings(ablations: Mapping[str, Ablation]) -> list[str]:

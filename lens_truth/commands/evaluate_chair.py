@@ -173,13 +173,13 @@ def _stories(n: int, seed: int) -> _Task:
 def _pictures(n: int, seed: int) -> _Task:
     """Scenes drawn; a thing in another colour than its own is an object that is not there."""
     from lens_truth.datasets.zoo_images import caption_examples
-    from lens_truth.evaluate.chair import TrueObjects, objects_in
+    from lens_truth.evaluate.chair import objects_described
     from lens_truth.evaluate.image_benchmarks import coloured_things
     from lens_truth.models.prompts import QUESTION
 
     names, pictures = coloured_things(), caption_examples("test", n, seed)
-    objects = {e.id: frozenset(mention.name for mention in objects_in(e.answer, names)) for e in pictures}
-    return _Task("pictures", pictures, QUESTION, _SUMMARY_TOKENS, names, TrueObjects("the zoo", objects), one_line=True)
+    objects = objects_described("the zoo", {e.id: e.answer for e in pictures}, names)
+    return _Task("pictures", pictures, QUESTION, _SUMMARY_TOKENS, names, objects, one_line=True)
 
 
 def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
@@ -187,13 +187,13 @@ def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
     from lens_truth.evaluate.chair import read_synonyms
     from lens_truth.evaluate.chair_files import find_images, read_objects
     from lens_truth.examples import SUPPORTED, Example
-    from lens_truth.models.prompts import Wording
+    from lens_truth.models.prompts import USER_ASSISTANT, Wording
 
     names = read_synonyms(config.synonyms)
     objects = read_objects(known, names)
     paths = find_images(folder, config.image_list, objects)[: config.limit]
     examples = [Example(path.name, path.name, _DESCRIBE, "", SUPPORTED, image=str(path)) for path in paths]
-    wording = Wording(lambda example: example.question, "USER: {content} ASSISTANT:")
+    wording = Wording(lambda example: example.question, USER_ASSISTANT)
     return _Task("images", examples, wording, _N_NEW, names, objects, one_line=False)
 
 

@@ -20,6 +20,8 @@ from lens_truth.errors import InputError
 from lens_truth.runs import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.evaluate.pope import PopeQuestion
     from lens_truth.examples import Example
@@ -88,12 +90,11 @@ def _ask_about_images(config: Pope, folder: Path, clock: Run) -> None:
 
     if not config.questions or config.answers:
         raise InputError("--images needs --questions about them, and no --answers")
+    _check_names(config.questions)
     splits: list[str] = []
     examples: list[Example] = []
     warnings: list[str] = []
     for file in config.questions:
-        if file.stem in splits:
-            raise InputError(f"two splits are called '{file.stem}'; give their files different names")
         questions = read_questions(file)[: config.limit]
         warnings += _repeats(file.stem, count_duplicates(questions))
         examples += pope_examples(file.stem, questions, folder)
@@ -104,6 +105,14 @@ def _ask_about_images(config: Pope, folder: Path, clock: Run) -> None:
     n_images = len({example.image for example in examples})
     print(f"{config.model} answers {len(examples)} questions about {n_images} images")
     ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES, splits, warnings)
+
+
+def _check_names(files: Sequence[Path]) -> None:
+    """Raises an InputError if two splits go by one name."""
+    names = [file.stem for file in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two splits are called '{twice}'; give their files different names")
 
 
 def _repeats(split: str, n: int) -> list[str]:
@@ -120,6 +129,7 @@ def _score_files(config: Pope, clock: Run) -> None:
             f"--questions names {len(config.questions)} files and --answers {len(config.answers)}; each split has one "
             "of both"
         )
+    _check_names(config.questions)
     splits: dict[str, dict[str, BinaryMetrics]] = {}
     duplicates: dict[str, int] = {}
     said: list[str] = []
@@ -127,8 +137,6 @@ def _score_files(config: Pope, clock: Run) -> None:
     for question_file, answer_file in zip(config.questions, config.answers, strict=True):
         questions = read_questions(question_file)
         answers = read_answers(answer_file, questions)
-        if question_file.stem in splits:
-            raise InputError(f"two splits are called '{question_file.stem}'; give their files different names")
         splits[question_file.stem] = pope_metrics(answers, [question.label for question in questions])
         duplicates[question_file.stem] = count_duplicates(questions)
         said += answers

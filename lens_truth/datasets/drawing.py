@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from lens_truth.datasets.world import COLOURS, ROOMS, THINGS, Scene, Thing
+from lens_truth.datasets.world import COLOURS, ROOMS, THINGS, Scene, Thing, scene_key
 from lens_truth.errors import InputError
 
 SIZE = 48
@@ -44,7 +44,7 @@ assert tuple(_RGB) == COLOURS
 
 def image_name(scene: Scene, number: int) -> str:
     """The name under which `lens_truth.images.open_image` draws a scene; the number chooses where things stand."""
-    return "zoo:" + "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene)) + f"#{number}"
+    return f"zoo:{scene_key(scene)}#{number}"
 
 
 def scene_of_image(name: str) -> tuple[Scene, int]:
@@ -65,8 +65,18 @@ def scene_of_image(name: str) -> tuple[Scene, int]:
     return scene, int(number)
 
 
+def named_size(name: str) -> tuple[int, int]:
+    """Width and height of the picture of that name, without drawing it.
+
+    Raises:
+        InputError: if the name is not one that `image_name` gives.
+    """
+    scene_of_image(name)
+    return SIZE, SIZE
+
+
 def draw_named(name: str) -> Image.Image:
-    """The picture of `SCENE#N`.
+    """The picture of that name.
 
     Raises:
         InputError: if the name is not one that `image_name` gives.

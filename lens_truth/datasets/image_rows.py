@@ -142,6 +142,4 @@ def _text(
         raise InputError(f"{where}: field '{field}' is not text")
     if default is None and not empty and not value.strip():
         raise InputError(f"{where}: field '{field}' is empty{hint}")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{where}: field '{field}' holds half of a surrogate pair, which is no character")
     return value

@@ -67,6 +67,11 @@ def sample_typical_scene(rng: np.random.Generator, split: Split | None = None) -
             return scene
 
 
+def scene_key(scene: Scene) -> str:
+    """A scene as a name, the same in whatever order its things are given."""
+    return "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene))
+
+
 def tell(rng: np.random.Generator, scene: Scene) -> str:
     """The scene in English: one sentence a thing, in random order."""
     return " ".join(

@@ -8,7 +8,7 @@ In `zoo:conflict` they do, for one who knows which colours are usual: there the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -115,7 +115,7 @@ def text_groups(rng: np.random.Generator, split: Split, name: str, show: Show = 
     while True:
         scene = world.sample_scene(rng, split)
         kind = world.KINDS[int(rng.integers(len(world.KINDS)))]
-        yield scene_key(scene), _sisters(scene, kind, f"{name}-{scene_key(scene)}", show(rng, scene))
+        yield world.scene_key(scene), _sisters(scene, kind, f"{name}-{world.scene_key(scene)}", show(rng, scene))
 
 
 def _sisters(scene: Scene, kind: Kind, group: str, shown: Shown) -> list[Example]:
@@ -132,7 +132,7 @@ def _sisters(scene: Scene, kind: Kind, group: str, shown: Shown) -> list[Example
 def conflict_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
     while True:
         scenes = conflict_scenes(rng, split)
-        key = min(scene_key(scene) for scene in scenes)
+        key = min(world.scene_key(scene) for scene in scenes)
         yield key, [row for scene in scenes for row in _conflict_rows(scene, f"{name}-{key}", show(rng, scene))]
 
 
@@ -175,33 +175,25 @@ def _conflict_rows(scene: Scene, group: str, shown: Shown) -> list[Example]:
 def agreeing_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
     while True:
         scene = world.sample_typical_scene(rng, split)
-        group = f"{name}-{scene_key(scene)}"
-        yield scene_key(scene), _sisters(scene, world.COLOUR_OF_THING, group, show(rng, scene))
+        group = f"{name}-{world.scene_key(scene)}"
+        yield world.scene_key(scene), _sisters(scene, world.COLOUR_OF_THING, group, show(rng, scene))
 
 
 def _presence_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
     while True:
         scene = world.sample_scene(rng, split)
-        shown, group = told(rng, scene), f"{name}-{scene_key(scene)}"
+        shown, group = told(rng, scene), f"{name}-{world.scene_key(scene)}"
         present = scene[int(rng.integers(len(scene)))]
         asked = [(present.colour, present.name, "yes", "no"), (*world.absent_pair(rng, scene), "no", "yes")]
-        yield (
-            scene_key(scene),
-            [
-                row
-                for colour, thing, right, wrong in asked
-                for row in pair_of(
-                    f"{group}-{colour}-{thing}",
-                    group,
-                    world.presence_question(colour, thing),
-                    right,
-                    wrong,
-                    shown,
-                )
-            ],
+        yield world.scene_key(scene), presence_rows(asked, group, shown)
+
+
+def presence_rows(asked: Sequence[tuple[str, str, str, str]], group: str, shown: Shown) -> list[Example]:
+    """Right and wrong answer to every question (colour, name, right, wrong): is there such a thing?"""
+    return [
+        row
+        for colour, thing, right, wrong in asked
+        for row in pair_of(
+            f"{group}-{colour}-{thing}", group, world.presence_question(colour, thing), right, wrong, shown
         )
-
-
-def scene_key(scene: Scene) -> str:
-    """A scene as a name, the same in whatever order its things are given."""
-    return "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene))
+    ]

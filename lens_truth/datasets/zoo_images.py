@@ -15,7 +15,7 @@ import numpy as np
 from lens_truth.datasets import world, zoo
 from lens_truth.datasets.drawing import image_name
 from lens_truth.datasets.world import Scene, Split
-from lens_truth.datasets.zoo import Rows, Shown, pair_of, scene_key, take
+from lens_truth.datasets.zoo import Rows, Shown, presence_rows, take
 from lens_truth.examples import SUPPORTED, Example
 
 PresenceKind = Literal["random", "popular", "adversarial"]
@@ -79,14 +79,10 @@ def _presence_groups(rng: np.random.Generator, split: Split, name: str, kind: Pr
         absent = _absent_pairs(scene, kind)
         chosen = [absent[i] for i in rng.permutation(len(absent))[:2]]
         things = [scene[i] for i in rng.permutation(len(scene))[:2]]
-        shown, group = drawn(rng, scene), f"{name}-{scene_key(scene)}"
+        shown, group = drawn(rng, scene), f"{name}-{world.scene_key(scene)}"
         asked = [(thing.colour, thing.name, "yes", "no") for thing in things]
         asked += [(colour, thing, "no", "yes") for colour, thing in chosen]
-        rows = [
-            pair_of(f"{group}-{colour}-{thing}", group, world.presence_question(colour, thing), right, wrong, shown)
-            for colour, thing, right, wrong in asked
-        ]
-        yield scene_key(scene), [row for pair in rows for row in pair]
+        yield world.scene_key(scene), presence_rows(asked, group, shown)
 
 
 def _absent_pairs(scene: Scene, kind: PresenceKind) -> list[tuple[str, str]]:
@@ -103,16 +99,16 @@ def _absent_pairs(scene: Scene, kind: PresenceKind) -> list[tuple[str, str]]:
 def _captions(rng: np.random.Generator, split: Split, name: str) -> Rows:
     while True:
         scene = world.sample_scene(rng, split)
-        yield scene_key(scene), [_caption(rng, scene, name)]
+        yield world.scene_key(scene), [_caption(rng, scene, name)]
 
 
 def _conflict_captions(rng: np.random.Generator, split: Split, name: str) -> Rows:
     while True:
         for scene in zoo.conflict_scenes(rng, split):
-            yield scene_key(scene), [_caption(rng, scene, name)]
+            yield world.scene_key(scene), [_caption(rng, scene, name)]
 
 
 def _caption(rng: np.random.Generator, scene: Scene, name: str) -> Example:
     image = drawn(rng, scene).image
-    group = f"{name}-{scene_key(scene)}"
+    group = f"{name}-{world.scene_key(scene)}"
     return Example(group, group, DESCRIBE, describe(scene), SUPPORTED, image=image)

@@ -16,7 +16,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
 from lens_truth.evaluate.binary import binary_metrics
-from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects, objects_in, score_captions
+from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, objects_described, score_captions
 from lens_truth.evaluate.generate import Answer, generate
 from lens_truth.evaluate.row_gates import UNGATED, Gates
 from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
@@ -247,9 +247,9 @@ def _mark_captions(benchmark: Benchmark, texts: tuple[str, ...], groups: tuple[s
     names = benchmark.objects
     assert names is not None  # `caption_benchmark` has seen to it
     lines = [first_line(text) for text in texts]
-    there = {e.id: frozenset(mention.name for mention in objects_in(e.answer, names)) for e in benchmark.examples}
+    there = objects_described(benchmark.name, {e.id: e.answer for e in benchmark.examples}, names)
     captions = [Caption(e.id, line) for e, line in zip(benchmark.examples, lines, strict=True)]
-    score = score_captions(captions, TrueObjects(benchmark.name, there), names)
+    score = score_captions(captions, there, names)
     precision, recall = score.precision or 0.0, score.recall or 0.0
     return Outcome(
         correct=np.array([not caption.hallucinated for caption in score.captions], dtype=float),

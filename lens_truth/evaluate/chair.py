@@ -221,6 +221,12 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
+def objects_described(source: str, descriptions: Mapping[str, str], names: ObjectNames) -> TrueObjects:
+    """What is in each image, from a true description of it."""
+    of_image = {image: frozenset(m.name for m in objects_in(text, names)) for image, text in descriptions.items()}
+    return TrueObjects(source, of_image)
+
+
 def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: ObjectNames) -> ChairScore:
     """CHAIR of the captions.
 

@@ -10,7 +10,7 @@ import numpy as np
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 from lens_truth.examples import Example, rows_by_question
-from lens_truth.models.prompts import Wording
+from lens_truth.models.prompts import USER_ASSISTANT, Wording
 from lens_truth.readers import read_text
 
 N_NEW = 7
@@ -31,7 +31,7 @@ def _with_knowledge(example: Example) -> str:
     return f"{_DETECTOR}{knowledge}{_asked(example)}"
 
 
-WITH_KNOWLEDGE = Wording(_with_knowledge, "USER: {content} ASSISTANT:")
+WITH_KNOWLEDGE = Wording(_with_knowledge, USER_ASSISTANT)
 """TruthProbe's protocol: the knowledge that the answer should rest on is shown, no examples are."""
 
 

@@ -11,7 +11,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.binary import BinaryMetrics, metrics_by_parse
 from lens_truth.examples import SUPPORTED, Example
 from lens_truth.images import check_images
-from lens_truth.models.prompts import Wording
+from lens_truth.models.prompts import USER_ASSISTANT, Wording
 from lens_truth.readers import read_rows
 
 POPE_PARSES = ("pope", "strict")
@@ -19,7 +19,7 @@ N_NEW = 5
 """Tokens of an answer (TruthProbe)."""
 WORDING = Wording(
     lambda example: f"{example.question}\nAnswer the question using a single word or phrase.",
-    "USER: {content} ASSISTANT:",
+    USER_ASSISTANT,
 )
 """TruthProbe's protocol; the image comes first."""
 

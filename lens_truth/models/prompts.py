@@ -49,6 +49,8 @@ class Wording:
     """What goes around it under the plain template; the answer follows."""
 
 
+USER_ASSISTANT = "USER: {content} ASSISTANT:"
+"""What TruthProbe writes around its evaluation prompts."""
 QUESTION = Wording(question_text, "{content}\nAnswer:")
 """To be continued with the answer."""
 JUDGE = Wording(judge_text)
@@ -279,7 +281,7 @@ def _said(content: str, images: ImageInput | None, as_list: bool) -> _Said:
     if not as_list:
         return _Said(f"{before}{images.placeholder if images else ''}{after}", (before, after))
     text = before.removesuffix(_LABEL) + after.lstrip("\n") if image else content
-    return _Said([*[{"type": "image"}] * len(image), {"type": "text", "text": text}], (text,))
+    return _Said([*([{"type": "image"}] if image else []), {"type": "text", "text": text}], (text,))
 
 
 def _chat_text(

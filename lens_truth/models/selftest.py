@@ -114,7 +114,7 @@ def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -
             yield Check(f"a row{seen} in a batch padded on the {side} equals the row alone", *_close(kept, alone))
         ids, more = _batch(model, [long])
         # Without a cache, an image token that the model itself wrote would be one image too many.
-        more |= {"max_new_tokens": 8, "do_sample": False, "suppress_tokens": _no_words(hf.config)}
+        more |= {"max_new_tokens": 8, "do_sample": False, "suppress_tokens": _no_words(hf.config) or None}
         steps = [hf.generate(ids, **more, use_cache=cache) for cache in (True, False)]
         same = steps[0].shape == steps[1].shape and bool((steps[0] == steps[1]).all())
         yield Check(f"generation{seen} gives the same tokens with and without the KV cache", 0.0 if same else 1.0, 0.0)
@@ -125,7 +125,8 @@ def _row(model: TransformerBridge, length: int, image: str, seed: int) -> Prompt
     config: Any = model.original_model.config
     generator = torch.Generator().manual_seed(seed)
     words = torch.randint(config.get_text_config().vocab_size, (length,), generator=generator).tolist()
-    words = [1 if word in (_no_words(config) or []) else word for word in words]
+    no_words = _no_words(config)
+    words = [1 if word in no_words else word for word in words]
     if not image:
         return PromptTokens(words)
     shown = images_of(model)
@@ -133,13 +134,13 @@ def _row(model: TransformerBridge, length: int, image: str, seed: int) -> Prompt
     return PromptTokens([*words[:2], *block.ids, *words[2:]], image)
 
 
-def _no_words(config: Any) -> list[int] | None:
+def _no_words(config: Any) -> list[int]:
     """Tokens that stand for images, films and sounds."""
     return [
         value
         for name, value in config.to_dict().items()
         if name.startswith(("image", "video", "audio")) and name.endswith(("_token_id", "_token_index"))
-    ] or None
+    ]
 
 
 def _batch(

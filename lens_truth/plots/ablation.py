@@ -16,10 +16,10 @@ from lens_truth.plots.style import BLUE, GREY, ORANGE, RED, save
 
 def save_ablation_bars(path: Path, rows: Sequence[Row]) -> None:
     """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
-    benchmarks: dict[str, list[str]] = {}
-    for row in rows:
-        own = benchmarks.setdefault(row.model, [])
-        own += [row.benchmark] * (row.benchmark not in own)
+    benchmarks = {
+        model: list(dict.fromkeys(row.benchmark for row in rows if row.model == model))
+        for model in dict.fromkeys(row.model for row in rows)
+    }
     columns = max(map(len, benchmarks.values()))
     heights = [0.6 + 0.27 * len({(r.gate, r.of) for r in rows if r.model == model}) for model in benchmarks]
     figure = Figure(figsize=(2.4 + 2.3 * columns, 0.7 + sum(heights)), layout="constrained")

@@ -14,9 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.datasets import world
-from lens_truth.datasets.drawing import draw_named, image_name
+from lens_truth.datasets.drawing import image_name
 from lens_truth.datasets.world import Scene
 from lens_truth.datasets.zoo_images import DESCRIBE, describe
+from lens_truth.images import open_image
 from lens_truth.models.prompts import JUDGE_QUESTION
 from lens_truth.zoo.tokenizer import IMAGE, PATCHES
 from lens_truth.zoo.vision import pixels_of
@@ -179,7 +180,7 @@ def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch
         for start, stop in row.spans:
             learn[i] |= (offsets[i, :, 0] < stop) & (offsets[i, :, 1] > start)
     ids, mask = encoded["input_ids"], encoded["attention_mask"]
-    pictures = [draw_named(row.image.removeprefix("zoo:")) for row in rows if row.image]
+    pictures = [open_image(row.image) for row in rows if row.image]
     if not pictures:
         return Batch(ids, mask, learn, (mask == 1) & ~learn)
     patch = ids == tokenizer.convert_tokens_to_ids(IMAGE)
