@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # there is no other way to read it
 _MODE = 0o666 & ~_UMASK
@@ -55,6 +58,13 @@ def _write_exactly(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Indented JSON; NaN and infinity are refused, since JSON has no word for them."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:
+    """Nested lists, with None for NaN, which JSON cannot say."""
+    nested = array.astype(object)
+    nested[np.isnan(array)] = None
+    return nested.tolist()
 
 
 def hash_of(*parts: bytes | str) -> str:

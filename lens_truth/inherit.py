@@ -19,6 +19,7 @@ from jaxtyping import Float
 from lens_truth.callable_module import make_callable
 from lens_truth.correlation import Correlations, correlate, holm, remove_layer_means
 from lens_truth.errors import InputError
+from lens_truth.files import none_for_nan
 from lens_truth.scores import HeadScores
 
 
@@ -250,13 +251,6 @@ def _floor(correlations: Correlations, names: tuple[str, ...], unrelated: tuple[
         return min(values), sum(values) / len(values), max(values)
 
     return Floor(unrelated, summary(correlations.pearson), summary(correlations.pearson_within_layer))
-
-
-def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:
-    """Nested lists, with None for NaN, which JSON cannot say."""
-    nested = array.astype(object)
-    nested[np.isnan(array)] = None
-    return nested.tolist()
 
 
 make_callable(__name__, inherit)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lens_truth.errors import InputError
-from lens_truth.files import write_text, write_with
+from lens_truth.files import none_for_nan, write_text, write_with
 from lens_truth.readers import read_csv, read_json
 
 Map = Float[np.ndarray, "L H"]
@@ -87,6 +87,15 @@ class HeadScores:
         """Layer and head of the highest score (the first of equals)."""
         layer, head = np.unravel_index(int(self.values.argmax()), self.values.shape)
         return int(layer), int(head)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For result.json, whose readers need no other file to draw the heads: everything but the folds."""
+        return {
+            "kind": self.kind,
+            "values": none_for_nan(self.values),
+            "metrics": {name: none_for_nan(values) for name, values in self.metrics.items()},
+            "provenance": dict(self.provenance),
+        }
 
     def save(self, path: str | Path) -> None:
         """Writes `.safetensors` (everything), `.npy` (the (layers, heads) array) or `.csv` (a row a head), the last

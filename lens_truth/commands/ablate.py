@@ -129,6 +129,7 @@ def run(config: Config) -> None:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         scores[made.kind] = made
     files = {f"{kind}.safetensors": made for kind, made in scores.items()}
+    shown = {f"{kind} scores of {source}": made for kind, made in scores.items()}
 
     ablations: dict[str, Ablation] = {}
     headlines: dict[str, str] = {}
@@ -142,6 +143,7 @@ def run(config: Config) -> None:
         if own_kinds and asked.to_score != to_score:
             hashes[f"examples of {name}"] = examples_hash(asked.to_score)
         own = {f"own {kind}": scores_by_kind(kind, model, asked.to_score, config) for kind in own_kinds}
+        shown |= {f"{kind} scores of {name}": made for kind, made in own.items()}
         files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
         with AnswerLog(config.out / LOG, model, name, hashes[name]) as log:
             ablations[name] = ablate(
@@ -193,6 +195,7 @@ def run(config: Config) -> None:
             for name, ablation in ablations.items()
         },
         "verdicts": sentences,
+        "head_scores": {title: made.as_dict() for title, made in shown.items()},
     }
     clock.write(config.out, results, hashes, warnings)
 

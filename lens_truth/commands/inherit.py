@@ -95,6 +95,9 @@ def run(config: Config) -> None:
         print_table(*pair_rows(result, against))
         print("\n" + said, end="")
     results["data"] = {name: its.provenance["data"] for name, its in scores.items() if "data" in its.provenance}
+    results["head_scores"] = {
+        f"{one.kind} scores of {name}": one.as_dict() for its in by_kind.values() for name, one in its.items()
+    }
     results["weights"], results["weights_skipped"] = _weights(config, sources, reference, scores)
     files = ["weights.png"] if results["weights"] else []
     if both := [name for name in by_kind.get("causal", {}) if name in by_kind.get("truth", {})]:

@@ -124,6 +124,7 @@ def run(config: Config) -> None:
         scores.save(config.out / f"scores.{suffix}")
     caption = f"{scores.kind} scores of {config.model} on {title} (n = {len(examples)})"
     save_heatmap(config.out / "heatmap.png", scores, caption, warning)
+    results["head_scores"] = {f"{scores.kind} scores of {config.model} on {title}": scores.as_dict()}
     hashes = {"weights": scores.provenance["weights"], "examples": scores.provenance["examples"]}
     clock.write(config.out, results, hashes, warnings)
 

@@ -55,8 +55,7 @@ def run(config: Config) -> None:
     """Compares, relates to scores, writes."""
     import numpy as np
 
-    from lens_truth.files import write_text
-    from lens_truth.inherit import none_for_nan
+    from lens_truth.files import none_for_nan, write_text
     from lens_truth.models.checkpoint import open_checkpoint
     from lens_truth.plots.heads import save_heatmaps
     from lens_truth.plots.preserved import save_preservation
@@ -116,6 +115,7 @@ def run(config: Config) -> None:
             for role, its in kept.items()
         },
         "notes": notes,
+        "head_scores": {f"{its.kind} scores of {opened[role].name}": its.as_dict() for role, its in scores.items()},
     }
     hashes = {"base": kept["child"].hashes[0], **{role: its.hashes[1] for role, its in kept.items()}}
     hashes |= {f"{role}_scores": its.provenance.get("file_hash") for role, its in scores.items()}
