@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from lens_truth.correlation import Relation, holm_by_name, relate
+from lens_truth.correlation import Relation, relate
 from lens_truth.errors import InputError
+from lens_truth.relations import Relations, relate_measures
 from lens_truth.scores import HeadScores, Map
-from lens_truth.top_heads import TopDifference, compare_top, top_heads
 from lens_truth.weights import MEASURES, WeightSimilarity
 
 
 @dataclass(frozen=True)
-class Preservation:
-    """Scores of the base against what its child kept of each head; None where no correlation is defined."""
-
-    score: Mapping[str, Relation | None]
+class Preservation(Relations):
     """The base's score against the cosine of q, k, v, o, qk and ov, and against the relative change of weights."""
-    score_change: Relation | None
-    """|child's score - base's score| against the relative change of weights."""
-    top: Mapping[str, TopDifference | None]
-    """Each measure over the heads with the highest base scores, against the rest."""
-    p_holm: Mapping[str, tuple[float | None, float | None]]
-    """p-values of `score` and `top`, Holm-adjusted over the measures."""
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    score_change: Relation | None = None
+    """|child's score - base's score| against the relative change of weights."""
 
 
 def preservation(
@@ -50,22 +39,13 @@ def preservation(
             raise InputError(
                 f"the {name}'s scores are {_size(scores.values)}, the weights {_size(weights.change)} heads"
             )
-    top = top_heads(base.values, share)
     kv = weights.n_kv_heads
-    score, differences = {}, {}
-    for measure in MEASURES:
-        kept: Map = getattr(weights, measure)
-        score[measure] = relate(base.values, kept, n_kv_heads=kv, seed=seed)
-        differences[measure] = compare_top(kept, top, n_kv_heads=kv, seed=seed) if np.isfinite(kept).all() else None
-    score_p, top_p = holm_by_name(score), holm_by_name(differences)
-    return Preservation(
-        score=score,
-        score_change=None
-        if child is None
-        else relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed),
-        top=differences,
-        p_holm={measure: (score_p[measure], top_p[measure]) for measure in MEASURES},
-    )
+    kept: dict[str, Map] = {measure: getattr(weights, measure) for measure in MEASURES}
+    related = relate_measures(base.values, kept, share=share, n_kv_heads=kv, seed=seed)
+    change = None
+    if child is not None:
+        change = relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed)
+    return Preservation(related.score, related.top, related.p_holm, change)
 
 
 def _size(values: Map) -> str:

@@ -96,6 +96,12 @@ class Encoded(PromptTokens):
     continuation: int = 0
     """First token after the prompt: of the answer, or of what stands between (a space that is a token of its own, the
     tags of a template). The probability of the answer given the prompt starts here."""
+    context: Span | None = None
+    """None where there is no context, or the chat template does not show it as it is."""
+    evidence: tuple[Span, ...] = ()
+    """Tokens that hold characters of the example's evidence."""
+    n_cut: int = 0
+    """Spans of evidence that begin or end inside a token, which counts as evidence whole."""
 
 
 def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -175,7 +181,21 @@ def encode(
         if asked < 0 or question is None:
             raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
         continuation = next(i for i, (start, stop) in enumerate(offsets) if start < stop and stop > prompt_end)
-        row = Encoded(list(ids), example.image, question=question, answer=answer, continuation=continuation)
+        start = max(0, asked - len(f"{example.context}\n\n"))
+        context = None
+        if example.context and text.startswith(example.context, start):
+            context = _tokens_in(offsets, (start, start + len(example.context)))
+        evidence = [(start + first, start + stop) for first, stop in example.evidence]
+        row = Encoded(
+            list(ids),
+            example.image,
+            question=question,
+            answer=answer,
+            continuation=continuation,
+            context=context,
+            evidence=_evidence_tokens(offsets, evidence, context, example.id),
+            n_cut=sum(_is_cut(text, offsets, span) for span in evidence),
+        )
         result.append(_with_image(row, example.id, images))
     return result
 
@@ -184,6 +204,24 @@ def _tokens_in(offsets: Sequence[Span], span: Span) -> Span | None:
     """Tokens that hold characters of a span; None if there are none."""
     inside = [i for i, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and start < stop]
     return (inside[0], inside[-1] + 1) if inside else None
+
+
+def _evidence_tokens(offsets: Sequence[Span], spans: Sequence[Span], context: Span | None, id: str) -> tuple[Span, ...]:
+    if spans and context is None:
+        raise InputError(f"the chat template does not show the context of example '{id}' as it is")
+    found = [_tokens_in(offsets, span) for span in spans]
+    if None in found:
+        raise InputError(f"evidence {found.index(None)} of example '{id}' yields no token")
+    return tuple(span for span in found if span)
+
+
+def _is_cut(text: str, offsets: Sequence[Span], span: Span) -> bool:
+    """Whether a token holds characters on both sides of an end of the span; white space does not count."""
+    return any(
+        bool(text[start : min(stop, span[0])].strip()) or bool(text[max(start, span[1]) : stop].strip())
+        for start, stop in offsets
+        if start < span[1] and stop > span[0]
+    )
 
 
 Row = TypeVar("Row", bound=PromptTokens)
@@ -207,6 +245,8 @@ def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
     if isinstance(row, Encoded):
         made["question"], made["answer"] = (_moved(span, at, n - 1) for span in (row.question, row.answer))
         made["continuation"] = row.continuation + (n - 1 if row.continuation > at else 0)
+        made["context"] = row.context and _moved(row.context, at, n - 1)
+        made["evidence"] = tuple(_moved(span, at, n - 1) for span in row.evidence)
     return replace(row, **made, image_span=(at, at + n))
 
 
