@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check lint format types bench clean
+.PHONY: demo test browser check lint format types bench clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/python -m lens_truth.ablate --random-gate --out runs/demo
@@ -14,6 +14,12 @@ demo: $(VENV)/runtime
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
+
+# Debian's Chromium, in which the tests of reports and other pages open them; without it they are skipped.
+browser:
+	@command -v chromium >/dev/null || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends chromium fonts-liberation; }
 
 check: lint types test
 
