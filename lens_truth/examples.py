@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +14,13 @@ import numpy as np
 
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
-from lens_truth.images import check_images, image_hash, image_in, is_made
+from lens_truth.images import check_images, image_hash, image_in, image_size, is_made
 from lens_truth.readers import read_csv, read_jsonl
 
 SUPPORTED, HALLUCINATED = 1, 0
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels; right and bottom are not part of it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Example:
     """Character spans [start, stop) of `context` that hold the evidence."""
     image: str = ""
     """The image that the answer must rest on, as `lens_truth.images.open_image` knows it; empty for none."""
+    boxes: tuple[Box, ...] = ()
+    """Boxes of `image`, in pixels as `open_image` gives it, that show the evidence."""
 
 
 def examples_hash(examples: Sequence[Example]) -> str:
@@ -48,9 +55,16 @@ def examples_hash(examples: Sequence[Example]) -> str:
 
 
 def _content(example: Example) -> dict[str, Any]:
-    fields = asdict(example)
+    fields = _fields(example)
     image = fields.pop("image")
     return {**fields, "image": image_hash(image)} if image else fields
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """What an example holds, for JSON; boxes only if there are any, and as floats, so that 1 and 1.0 are the same."""
+    fields = asdict(example)
+    boxes = fields.pop("boxes")
+    return {**fields, "boxes": [[float(edge) for edge in box] for box in boxes]} if boxes else fields
 
 
 def labels_of(examples: Sequence[Example]) -> list[int]:
@@ -92,8 +106,9 @@ def read_examples(path: str | Path, images: Path | None = None, limit: int | Non
     Required fields: question, answer, label (1 or 0; also gold / hallucinated, TruthProbe's words).
     Optional, and as if absent where null or empty: id (default: the row's number), group (default: the image, or else
     equal context and question), context, evidence (JSON lines only: a list of [start, stop] character spans of the
-    context), image (a file's name in the folder `images`, or else relative to the file of examples; `black`;
-    `zoo:SCENE#N`). With a limit only the first so many are given, and the images of the others need not be there.
+    context, or of texts that occur in it once), image (a file's name in the folder `images`, or else relative to the
+    file of examples; `black`; `zoo:SCENE#N`), boxes (JSON lines only: a list of [left, top, right, bottom] in pixels of
+    the image). With a limit only the first so many are given, and the images of the others need not be there.
 
     Raises:
         InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
@@ -116,6 +131,8 @@ def read_examples(path: str | Path, images: Path | None = None, limit: int | Non
             raise InputError(f"{path}, line {line}: id '{example.id}' stands already on line {seen[example.id]}")
         seen[example.id] = line
     check_images(example.image for example in examples[:limit])
+    for (line, _), example in zip(rows, examples[:limit], strict=False):
+        _refuse_outside(example, f"{path}, line {line}")
     return examples[:limit]
 
 
@@ -132,7 +149,7 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
 
 def _row(example: Example) -> dict[str, Any]:
     image = example.image
-    return {**asdict(example), "image": image if not image or is_made(image) else str(Path(image).absolute())}
+    return {**_fields(example), "image": image if not image or is_made(image) else str(Path(image).absolute())}
 
 
 def _example(row: dict[str, Any], where: str, number: int, images: Path) -> Example:
@@ -156,6 +173,7 @@ def _example(row: dict[str, Any], where: str, number: int, images: Path) -> Exam
         context=context,
         evidence=_evidence(row.get("evidence") or [], context, where),
         image=image_in(images, image),
+        boxes=_boxes(row.get("boxes") or [], image, where),
     )
 
 
@@ -174,15 +192,69 @@ def _label(row: dict[str, Any], where: str) -> int:
     return label
 
 
-def _evidence(spans: Any, context: str, where: str) -> tuple[tuple[int, int], ...]:
-    try:
-        evidence = tuple((int(start), int(stop)) for start, stop in spans)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: field 'evidence' is not a list of [start, stop] pairs") from error
-    for start, stop in evidence:
-        if not 0 <= start < stop <= len(context):
-            raise InputError(f"{where}: evidence span [{start}, {stop}] does not lie in the context")
-    return evidence
+def _evidence(items: Any, context: str, where: str) -> tuple[tuple[int, int], ...]:
+    if not isinstance(items, list):
+        raise InputError(f"{where}: field 'evidence' is not a list of [start, stop] pairs or texts")
+    return tuple(_span(item, context, where) for item in items)
+
+
+def _span(item: Any, context: str, where: str) -> tuple[int, int]:
+    """The characters of the context that an item of `evidence` means, by where they are or by what they say."""
+    if isinstance(item, str):
+        return _only_place(item, context, where)
+    if not (isinstance(item, list) and len(item) == 2 and all(type(end) is int for end in item)):
+        raise InputError(f"{where}: field 'evidence' is not a list of [start, stop] pairs or texts")
+    start, stop = item
+    if not 0 <= start < stop <= len(context):
+        raise InputError(f"{where}: evidence span [{start}, {stop}] does not lie in the context")
+    return start, stop
+
+
+def _only_place(quote: str, context: str, where: str) -> tuple[int, int]:
+    if not quote.strip():
+        raise InputError(f"{where}: a text in field 'evidence' is empty")
+    starts = [found.start() for found in re.finditer(f"(?={re.escape(quote)})", context)]  # also where they overlap
+    if not starts:
+        raise InputError(f"{where}: evidence '{shortened(quote)}' does not occur in the context")
+    if len(starts) > 1:
+        raise InputError(
+            f"{where}: evidence '{shortened(quote)}' occurs {len(starts)} times in the context; [start, stop] in place "
+            "of the text says which one is meant"
+        )
+    return starts[0], starts[0] + len(quote)
+
+
+def shortened(text: str) -> str:
+    """A text for a message: on one line, of 60 characters at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def _boxes(boxes: Any, image: str, where: str) -> tuple[Box, ...]:
+    def is_number(value: Any) -> bool:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # neither NaN nor infinity
+
+    if not isinstance(boxes, list) or not all(
+        isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) for box in boxes
+    ):
+        raise InputError(f"{where}: field 'boxes' is not a list of [left, top, right, bottom], each 4 finite numbers")
+    if boxes and not image:
+        raise InputError(f"{where}: has boxes but no image")
+    for left, top, right, bottom in boxes:
+        if left >= right or top >= bottom:
+            raise InputError(f"{where}: box {[left, top, right, bottom]} is empty or inverted")
+    return tuple((float(left), float(top), float(right), float(bottom)) for left, top, right, bottom in boxes)
+
+
+def _refuse_outside(example: Example, where: str) -> None:
+    """Raises an InputError if a box does not lie in the image."""
+    if not example.boxes:
+        return
+    width, height = image_size(example.image)
+    for box in example.boxes:
+        left, top, right, bottom = box
+        if left < 0 or top < 0 or right > width or bottom > height:
+            raise InputError(f"{where}: box {list(box)} does not lie in the image, which has {width} x {height} pixels")
 
 
 def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int) -> list[list[Example]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
 
 from lens_truth.datasets import world
-from lens_truth.datasets.drawing import FLOOR, SIZE, draw_scene, image_name, scene_of_image, thing_boxes
+from lens_truth.datasets.drawing import FLOOR, SIZE, draw_scene, floor_box, image_name, scene_of_image, thing_boxes
 from lens_truth.datasets.world import COLOURS, ROOMS, THINGS, Scene, Thing
 from lens_truth.errors import InputError
 from lens_truth.images import image_size, open_image
@@ -41,11 +41,17 @@ def test_things_stand_in_their_rooms_and_nowhere_else() -> None:
     for number, scene in enumerate(scenes(50)):
         changed = np.abs(pixels(scene, number) - empty).max(axis=2) > 20
         for thing, (left, top, right, bottom) in thing_boxes(scene, number).items():
-            floor = ROOMS.index(thing.room) * FLOOR
-            assert floor <= top < bottom <= floor + FLOOR and 0 <= left < right <= SIZE
+            floor = floor_box(thing.room)
+            assert floor[0] <= left < right <= floor[2] and floor[1] <= top < bottom <= floor[3]
             assert changed[top:bottom, left:right].sum() > 20
             changed[top:bottom, left:right] = False
         assert not changed.any()
+
+
+def test_floors_are_the_house() -> None:
+    floors = [floor_box(room) for room in ROOMS]
+    assert floors[0] == (0, 0, SIZE, FLOOR) and floors[-1] == (0, SIZE - FLOOR, SIZE, SIZE)
+    assert all(above[3] == below[1] for above, below in pairwise(floors))
 
 
 def test_things_move_and_noise_differs() -> None:

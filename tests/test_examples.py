@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from lens_truth.datasets import load_examples
 from lens_truth.errors import InputError
-from lens_truth.examples import Example, question_pairs, read_examples, split_groups, write_examples
+from lens_truth.examples import Example, examples_hash, question_pairs, read_examples, split_groups, write_examples
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 
@@ -52,12 +54,70 @@ GOOD = {"question": "q", "answer": "a", "label": 1}
         ({"answer": "a", "label": 1}, "has no field 'question'"),
         ({**GOOD, "context": "abc", "evidence": [[0, 9]]}, "does not lie in the context"),
         ({**GOOD, "evidence": 5}, "field 'evidence'"),
+        ({**GOOD, "context": "abc", "evidence": "abc"}, "field 'evidence' is not a list"),
+        ({**GOOD, "context": "abc", "evidence": [[0, 1.5]]}, "field 'evidence' is not a list"),
+        ({**GOOD, "context": "abc", "evidence": [" "]}, "a text in field 'evidence' is empty"),
+        ({**GOOD, "context": "abc", "evidence": ["abd"]}, "evidence 'abd' does not occur in the context"),
+        ({**GOOD, "evidence": ["word\n" * 99]}, r"evidence 'word word( word)* wo\.\.\.' does not occur"),
+        ({**GOOD, "context": "abcabc", "evidence": ["bc"]}, r"'bc' occurs 2 times .*; \[start, stop\] in place of"),
+        ({**GOOD, "context": "aaa", "evidence": ["aa"]}, "'aa' occurs 2 times"),
+        ({**GOOD, "boxes": [[0, 0, 9, 9]]}, "has boxes but no image"),
+        ({**GOOD, "image": "black", "boxes": 5}, "field 'boxes' is not a list of"),
+        ({**GOOD, "image": "black", "boxes": [0, 0, 9, 9]}, "field 'boxes' is not a list of"),
+        ({**GOOD, "image": "black", "boxes": ["0999"]}, "field 'boxes' is not a list of"),
+        ({**GOOD, "image": "black", "boxes": [[0, 0, 9]]}, "each 4 finite numbers"),
+        ({**GOOD, "image": "black", "boxes": [[0, 0, 9, True]]}, "each 4 finite numbers"),
+        ({**GOOD, "image": "black", "boxes": [[0, 0, 9, float("nan")]]}, "each 4 finite numbers"),
+        ({**GOOD, "image": "black", "boxes": [[0, 0, 9, 10**400]]}, "each 4 finite numbers"),
+        ({**GOOD, "image": "black", "boxes": [[0, 0, 9, 9], [4, 0, 4, 9]]}, r"box \[4, 0, 4, 9\] is empty or inverted"),
+        ({**GOOD, "image": "black", "boxes": [[0, 9, 4, 2]]}, r"box \[0, 9, 4, 2\] is empty or inverted"),
+        ({**GOOD, "image": "black", "boxes": [[0, 0, 336.5, 9]]}, r"336.5, 9.0\] does not lie .* 336 x 336 pixels"),
+        ({**GOOD, "image": "black", "boxes": [[0, -1, 9, 9]]}, "does not lie in the image"),
     ],
 )
 def test_bad_row_is_named(tmp_path: Path, row: dict[str, object], complaint: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(row) + "\n")
     with pytest.raises(InputError, match=f"rows.jsonl, line 3: .*{complaint}"):
+        read_examples(path)
+
+
+def test_evidence_as_a_text(tmp_path: Path) -> None:
+    row = {**GOOD, "context": "One heart (coral). One crown.", "evidence": ["heart (coral).", [19, 22], "One crown"]}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    (example,) = read_examples(path)
+    assert [example.context[start:stop] for start, stop in example.evidence] == ["heart (coral).", "One", "One crown"]
+    write_examples(tmp_path / "again.jsonl", [example])
+    assert read_examples(tmp_path / "again.jsonl") == [example]
+
+
+def test_boxes_round_trip_and_count_in_the_hash(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    shown = Example("x", "g", "q", "a", 1, image=str(tmp_path / "a.png"), boxes=((0, 0, 8, 6), (1, 1.5, 2, 3)))
+    plain = Example("y", "g", "q", "a", 1, image="black")
+    write_examples(tmp_path / "rows.jsonl", [shown, plain])
+    assert "boxes" not in (tmp_path / "rows.jsonl").read_text().splitlines()[1]
+    again = read_examples(tmp_path / "rows.jsonl")
+    assert again == [shown, plain]
+    assert examples_hash(again) == examples_hash([shown, plain]) != examples_hash([replace(shown, boxes=()), plain])
+    assert examples_hash([plain]) == "737cc12bcf078596"  # as before there were boxes
+    Image.new("RGB", (8, 5)).save(tmp_path / "a.png")
+    with pytest.raises(
+        InputError, match=r"line 1: box \[0.0, 0.0, 8.0, 6.0\] does not lie in the image.* 8 x 5 pixels"
+    ):
+        read_examples(tmp_path / "rows.jsonl")
+
+
+def test_boxes_beyond_a_limit_are_not_measured(tmp_path: Path) -> None:
+    boxes = [[0, 0, 999, 9]]
+    lines = [GOOD, {**GOOD, "image": "black", "boxes": boxes}, {**GOOD, "image": "missing.png", "boxes": boxes}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(read_examples(path, limit=1)) == 1
+    with pytest.raises(InputError, match="line 2: box"):
+        read_examples(path, limit=2)
+    with pytest.raises(InputError, match=r"1 of 1 images are not there \(first: .*missing.png\)"):
         read_examples(path)
 
 

@@ -83,6 +83,8 @@ def test_labels_are_true(name: str) -> None:
             words = e.question.split()
             present = any((t.colour, t.name) == (words[3], words[4]) for t in scene)
             assert (e.answer == ("yes" if present else "no")) == bool(e.label)
+            told = [e.context[start:stop] for start, stop in e.evidence]
+            assert told == [s for s in e.context.replace(". ", ".\n").split("\n") if present and words[4] in s]
             continue
         answers = {kind.about(t)[1] for kind in world.KINDS for t in scene if kind.about(t)[0] == e.question}
         assert len(answers) == 1

@@ -17,11 +17,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 
 from lens_truth.audit import surface_accuracy
 from lens_truth.datasets import world, zoo, zoo_images
-from lens_truth.datasets.drawing import scene_of_image
+from lens_truth.datasets.drawing import SIZE, floor_box, scene_of_image
 from lens_truth.datasets.world import Scene
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
 from lens_truth.evaluate.image_benchmarks import image_benchmarks, reference_benchmarks
-from lens_truth.examples import Example
+from lens_truth.examples import Box, Example
 from lens_truth.images import open_image
 from lens_truth.models.load import ZOO, load_plain
 from lens_truth.zoo import llava
@@ -29,7 +29,7 @@ from lens_truth.zoo.build import read_accuracies
 from lens_truth.zoo.recipes import RECIPES
 from lens_truth.zoo.rows import Row, chat_row, plain_row, text_batch
 from lens_truth.zoo.train import FineTuning
-from lens_truth.zoo.vision import patch_words, pictures_and_words, pixels_of
+from lens_truth.zoo.vision import PATCH_SIZE, patch_words, pictures_and_words, pixels_of
 
 FRESH = 12345  # a seed that no recipe uses
 SEEING = [name for name, recipe in RECIPES.items() if recipe.sees]
@@ -95,6 +95,37 @@ def test_labels_are_true(name: str) -> None:
         else:
             answers = {kind.about(t)[1] for kind in world.KINDS for t in scene if kind.about(t)[0] == e.question}
             assert len(answers) == 1 and (e.answer in answers) == bool(e.label)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_boxes_show_what_is_asked_for(name: str) -> None:
+    """The one thing on the floor is that of question and right answer; what is absent is shown nowhere."""
+    for e in QUESTIONS[name]("train", 100, 2):
+        things: dict[Box, world.Thing] = {floor_box(t.room): t for t in scene_of_image(e.image)[0]}
+        if not name.startswith("presence"):
+            (box,) = e.boxes
+            right = {kind.about(things[box]) for kind in world.KINDS}
+            assert e.question in dict(right) and ((e.question, e.answer) in right) == bool(e.label)
+        elif (e.answer == "yes") == bool(e.label):
+            (box,) = e.boxes
+            thing = things[box]
+            assert (thing.colour, thing.name) == asked_pair(e)
+        else:
+            assert e.boxes == ()
+
+
+def test_boxes_are_rows_of_patches() -> None:
+    """A box is the four patches that the tower is taught to say thing and room in."""
+    for e in zoo_images.image_examples("train", 20, 2):
+        ((left, top, right, bottom),) = e.boxes
+        assert (left, right, top % PATCH_SIZE, bottom - top) == (0, SIZE, 0, PATCH_SIZE)
+        row = patch_words(scene_of_image(e.image)[0])[int(top) // PATCH_SIZE * 4 :][:4]
+        assert (f"Ġ{e.answer}" in row) == bool(e.label)
+
+
+def test_a_black_image_shows_no_evidence() -> None:
+    (unseen,) = (b for b in reference_benchmarks("test", 4, 0) if b.name == "black-presence")
+    assert not any(e.boxes for e in unseen.examples)
 
 
 def test_sisters_share_a_picture() -> None:

@@ -101,6 +101,12 @@ def thing_boxes(scene: Scene, number: int) -> dict[Thing, Box]:
     return _places(_generator(scene, number), scene)
 
 
+def floor_box(room: str) -> Box:
+    """The floor of a house that is a room: all that is seen of the thing in it, since a room holds one at most."""
+    top = FLOOR * ROOMS.index(room)
+    return 0, top, SIZE, top + FLOOR
+
+
 def _generator(scene: Scene, number: int) -> np.random.Generator:
     digest = hashlib.blake2b(image_name(scene, number).encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))

@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 
 from lens_truth.datasets import world
+from lens_truth.datasets.drawing import floor_box
 from lens_truth.datasets.world import Kind, Scene, Split, Thing
 from lens_truth.errors import InputError
 from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
@@ -103,11 +104,13 @@ def take(groups: Groups, name: str, split: Split, n: int, seed: int) -> list[Exa
 def pair_of(
     id: str, group: str, question: str, right: str, wrong: str, shown: Shown, thing: Thing | None = None
 ) -> list[Example]:
-    """The right and the hallucinated answer to a question; the evidence is what the context tells of `thing`."""
+    """The right and the hallucinated answer to a question; the evidence is the sentence that tells of `thing`, or the
+    floor of the picture that it stands on."""
     evidence = (world.sentence_span(shown.context, thing),) if thing and shown.context else ()
+    boxes = (floor_box(thing.room),) if thing and shown.image else ()
     return [
-        Example(f"{id}-right", group, question, right, SUPPORTED, shown.context, evidence, shown.image),
-        Example(f"{id}-wrong", group, question, wrong, HALLUCINATED, shown.context, evidence, shown.image),
+        Example(f"{id}-right", group, question, right, SUPPORTED, shown.context, evidence, shown.image, boxes),
+        Example(f"{id}-wrong", group, question, wrong, HALLUCINATED, shown.context, evidence, shown.image, boxes),
     ]
 
 
@@ -184,16 +187,19 @@ def _presence_groups(rng: np.random.Generator, split: Split, name: str) -> Rows:
         scene = world.sample_scene(rng, split)
         shown, group = told(rng, scene), f"{name}-{world.scene_key(scene)}"
         present = scene[int(rng.integers(len(scene)))]
-        asked = [(present.colour, present.name, "yes", "no"), (*world.absent_pair(rng, scene), "no", "yes")]
-        yield world.scene_key(scene), presence_rows(asked, group, shown)
+        absent = world.absent_pair(rng, scene)
+        yield world.scene_key(scene), presence_rows([present], [absent], group, shown)
 
 
-def presence_rows(asked: Sequence[tuple[str, str, str, str]], group: str, shown: Shown) -> list[Example]:
-    """Right and wrong answer to every question (colour, name, right, wrong): is there such a thing?"""
-    return [
-        row
-        for colour, thing, right, wrong in asked
-        for row in pair_of(
-            f"{group}-{colour}-{thing}", group, world.presence_question(colour, thing), right, wrong, shown
-        )
-    ]
+def presence_rows(
+    present: Sequence[Thing], absent: Sequence[tuple[str, str]], group: str, shown: Shown
+) -> list[Example]:
+    """Right and wrong answer to the question whether there is such a thing, for things that are there and for pairs of
+    colour and name that no thing has. What is absent has no evidence."""
+    asked = [(thing.colour, thing.name, thing) for thing in present] + [(*pair, None) for pair in absent]
+    rows = []
+    for colour, name, thing in asked:
+        right, wrong = ("yes", "no") if thing else ("no", "yes")
+        question = world.presence_question(colour, name)
+        rows += pair_of(f"{group}-{colour}-{name}", group, question, right, wrong, shown, thing)
+    return rows

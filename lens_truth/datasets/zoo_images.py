@@ -80,9 +80,7 @@ def _presence_groups(rng: np.random.Generator, split: Split, name: str, kind: Pr
         chosen = [absent[i] for i in rng.permutation(len(absent))[:2]]
         things = [scene[i] for i in rng.permutation(len(scene))[:2]]
         shown, group = drawn(rng, scene), f"{name}-{world.scene_key(scene)}"
-        asked = [(thing.colour, thing.name, "yes", "no") for thing in things]
-        asked += [(colour, thing, "no", "yes") for colour, thing in chosen]
-        yield world.scene_key(scene), presence_rows(asked, group, shown)
+        yield world.scene_key(scene), presence_rows(things, chosen, group, shown)
 
 
 def _absent_pairs(scene: Scene, kind: PresenceKind) -> list[tuple[str, str]]:

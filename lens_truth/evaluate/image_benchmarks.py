@@ -36,7 +36,7 @@ def reference_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
     """What the others are held against: presence asked of a black image (what is right then owes nothing to sight), and
     colours in pictures that agree with memory."""
     random = _presence(split, n, seed, "random")
-    unseen = tuple(replace(example, image=BLACK) for example in random.examples)
+    unseen = tuple(replace(example, image=BLACK, boxes=()) for example in random.examples)
     return [
         replace(random, name="black-presence", examples=unseen),
         benchmark_of("image-agreeing", "answer", zoo_images.image_agreeing_examples(split, 2 * n, seed)),
