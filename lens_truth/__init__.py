@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lens_truth.controls import control_gate as control_gate
     from lens_truth.datasets import load_examples as load_examples
     from lens_truth.errors import InputError as InputError
+    from lens_truth.evidence import Evidence as Evidence
+    from lens_truth.evidence import evidence as evidence
     from lens_truth.examples import Example as Example
     from lens_truth.examples import read_examples as read_examples
     from lens_truth.examples import write_examples as write_examples
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Ablation": "ablate",
+    "Evidence": "evidence",
     "Example": "examples",
     "HeadActivations": "store",
     "HeadGate": "gate",
@@ -45,6 +48,7 @@ _HOME = {
     "causal_scores": "causal",
     "compare_weights": "weights",
     "control_gate": "controls",
+    "evidence": "evidence",
     "inherit": "inherit",
     "learned_gate": "causal",
     "load": "models.load",

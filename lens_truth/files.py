@@ -55,9 +55,10 @@ def _write_exactly(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Indented JSON; NaN and infinity are refused, since JSON has no word for them."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any, *, compact: bool = False) -> None:
+    """JSON, indented unless nobody is to read it; NaN and infinity are refused, since JSON has no word for them."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+    write_text(path, json.dumps(value, **layout, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:

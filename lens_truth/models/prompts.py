@@ -206,6 +206,19 @@ def _tokens_in(offsets: Sequence[Span], span: Span) -> Span | None:
     return (inside[0], inside[-1] + 1) if inside else None
 
 
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Each token as it reads in the text behind the one before it; a part of a character reads as U+FFFD."""
+    pairs = [list(ids[max(0, i - 1) : i + 1]) for i in range(len(ids))]
+    alone, both = (
+        tokenizer.batch_decode(some, clean_up_tokenization_spaces=False) for some in ([[i] for i in ids], pairs)
+    )
+    before = ["", *alone]
+    return [
+        pair[len(previous) :] if pair.startswith(previous) else single
+        for pair, previous, single in zip(both, before, alone, strict=False)
+    ]
+
+
 def _evidence_tokens(offsets: Sequence[Span], spans: Sequence[Span], context: Span | None, id: str) -> tuple[Span, ...]:
     if spans and context is None:
         raise InputError(f"the chat template does not show the context of example '{id}' as it is")

@@ -14,9 +14,14 @@ from lens_truth.models.tower import weights_hash
 def provenance_of(model: Hooked, examples: Sequence[Example], template: Template) -> dict[str, Any]:
     """Name, weights and KV heads of the model, the examples and the prompt they were put in."""
     return {
-        "model": getattr(model.cfg, "model_name", ""),
+        "model": name_of(model),
         "weights": weights_hash(model),
         "n_kv_heads": getattr(model.cfg, "n_key_value_heads", None) or model.cfg.n_heads,
         "examples": examples_hash(examples),
         "template": template,
     }
+
+
+def name_of(model: Hooked) -> str:
+    """What the model was loaded as."""
+    return getattr(model.cfg, "model_name", "")

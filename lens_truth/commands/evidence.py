@@ -1,0 +1,170 @@
+"""What do truthful heads look at? Attention of every head to the evidence, in the context or in the picture, with its
+retrieval-head score and lookback ratio over the same rows; against head scores, with each layer's mean removed, shuffled
+heads, and the heads with the highest scores against the rest.
+
+Writes a score file for each measure, evidence.csv, heatmaps.png, scatter.png, attention.json (example rows for the
+report) and result.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lens_truth.commands.common import (
+    KINDS,
+    Compute,
+    check_out,
+    load_model,
+    on_terminal,
+    print_table,
+    print_warnings,
+    result_files,
+    scores_by_kind,
+)
+from lens_truth.errors import InputError
+
+if TYPE_CHECKING:
+    from lens_truth.examples import Example
+    from lens_truth.scores import HeadScores
+
+_SHOWN = 4
+"""Examples whose attention is kept for the report."""
+
+
+@dataclass(frozen=True)
+class Config(Compute):
+    """Flags of `evidence`."""
+
+    model: str = "zoo:llama-base"
+    """A Hugging Face id, a folder, or zoo:NAME."""
+    data: str | None = None
+    """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, squad:FILE (SQuAD,
+    XQuAD), hotpot:FILE, or a .jsonl file with `evidence` (spans of the context) or `boxes` (in the image)."""
+    images: Path | None = None
+    """Folder with the images that a file of examples names."""
+    scores: tuple[str, ...] = ("truth", "causal")
+    """Kinds of scores (truth, causal, learned), computed on the same examples, which then need answers of both labels;
+    or score files."""
+    top: float = 0.25
+    """Share of heads that count as those with high scores."""
+    template: Literal["plain", "chat"] = "plain"
+    """The paper's prompt, or the model's chat template."""
+    limit: int | None = None
+    """Only the first so many examples."""
+    out: Path = Path("runs/evidence")
+    """Folder for the results."""
+
+
+def run(config: Config) -> None:
+    """Measures, relates to scores, writes."""
+    from lens_truth.attention_rows import attention_record
+    from lens_truth.datasets import describe, load_examples
+    from lens_truth.datasets.notices import gathered_notices
+    from lens_truth.evidence import evidence
+    from lens_truth.evidence_verdict import relation_rows, verdicts
+    from lens_truth.examples import HALLUCINATED, SUPPORTED
+    from lens_truth.files import write_json, write_text
+    from lens_truth.models.images import is_multimodal
+    from lens_truth.plots.evidence import evidence_scatter
+    from lens_truth.plots.heads import heatmaps
+    from lens_truth.plots.style import save
+    from lens_truth.relations import relate_measures
+    from lens_truth.runs import Run
+    from lens_truth.scores import heads_csv
+
+    clock = Run("evidence", config)
+    check_out(config.out)
+    model = load_model(config.model, config)
+    data = config.data or ("zoo:image" if is_multimodal(model) else "zoo:text")
+    settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size}
+    with gathered_notices() as warnings:
+        examples = load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
+        print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
+        right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
+        if not right:
+            raise InputError(f"{data}: no answer is supported, so there is none that a head could find in the evidence")
+        scores = _scores(config, model, examples, both_labels=bool(wrong))
+        looked = evidence(model, right, **settings, progress=on_terminal())
+        contrast = [e for e in wrong if e.evidence or e.boxes]
+        when_wrong = evidence(model, contrast, **settings, progress=on_terminal()) if contrast else None
+    measures = looked.scores(seed=config.seed)
+    maps = {name: measured.values for name, measured in measures.items()}
+    kv = looked.provenance["n_kv_heads"]
+    relations = {
+        kind: relate_measures(its.values, maps, share=config.top, n_kv_heads=kv, seed=config.seed)
+        for kind, its in scores.items()
+    }
+    wrong_mean = None if when_wrong is None else float(when_wrong.measures["evidence"].mean())
+    sentences = verdicts(measures, relations, wrong_mean)
+
+    for name, measured in measures.items():
+        measured.save(config.out / f"{name.replace(' ', '-')}.safetensors")
+    write_text(config.out / "evidence.csv", heads_csv({**{k: its.values for k, its in scores.items()}, **maps}))
+    title = f"{config.model} on {data} (n = {len(looked.ids)}), each map in its own range of colours"
+    save(
+        heatmaps({**maps, **{f"{k} scores": its.values for k, its in scores.items()}}, title),
+        config.out / "heatmaps.png",
+    )
+    save(evidence_scatter(scores, measures, relations), config.out / "scatter.png")
+    shown = {example.group: example for example in reversed(right) if example.id in set(looked.ids)}
+    record = attention_record(model, list(reversed(shown.values()))[:_SHOWN], config.template)
+    write_json(config.out / "attention.json", record, compact=True)
+    results = {
+        "model": config.model,
+        "data": data,
+        "n": len(looked.ids),
+        "n_groups": len(set(looked.groups)),
+        "n_examples": {name: looked.n_examples(name) for name in measures},
+        "mean": {name: float(values.mean()) for name, values in maps.items()},
+        "mean_evidence_hallucinated": wrong_mean,
+        "relations": {kind: related.as_dict() for kind, related in relations.items()},
+        "verdicts": sentences,
+        "head_scores": {
+            **{f"{name} of {config.model} on {data}": its.as_dict() for name, its in measures.items()},
+            **{f"{kind} scores of {config.model} on {data}": its.as_dict() for kind, its in scores.items()},
+        },
+    }
+    hashes = {
+        "weights": looked.provenance["weights"],
+        "examples": looked.provenance["examples"],
+        **{f"{kind} scores": hash for kind, its in scores.items() if (hash := its.provenance.get("file_hash"))},
+    }
+    clock.write(config.out, results, hashes, warnings)
+
+    for kind, related in relations.items():
+        print(f"\n{kind} scores against what each head looks at:\n")
+        print_table(*relation_rows(related))
+    print("\nIn words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+    print_warnings(warnings)
+    files = [f"{name.replace(' ', '-')}.safetensors" for name in measures]
+    result_files(config.out, "result.json", *files, "evidence.csv", "heatmaps.png", "scatter.png", "attention.json")
+
+
+def _scores(config: Config, model: Any, examples: list[Example], *, both_labels: bool) -> dict[str, HeadScores]:
+    """By kind: computed on the examples, or from files."""
+    from lens_truth.commands.sources import read_scores
+
+    scores: dict[str, HeadScores] = {}
+    for wanted in config.scores:
+        if wanted in KINDS:
+            if not both_labels:
+                raise InputError(
+                    f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
+                    "--scores a file of head scores"
+                )
+            made = scores_by_kind(wanted, model, examples, config, config.template)
+        else:
+            made = read_scores(wanted)
+            if made.values.shape != (model.cfg.n_layers, model.cfg.n_heads):
+                L, H = made.values.shape
+                raise InputError(
+                    f"{wanted}: holds scores of {L} x {H} heads, {config.model} has {model.cfg.n_layers} x "
+                    f"{model.cfg.n_heads}"
+                )
+        if made.kind in scores:
+            raise InputError(f"--scores names two sets of {made.kind} scores")
+        scores[made.kind] = made
+    if not scores:
+        raise InputError("--scores names no scores to compare attention with")
+    return scores
