@@ -37,7 +37,8 @@ def attention_record(model: Hooked, examples: Sequence[Example], template: Templ
     tokenizer, images = tokenizer_of(model), images_for(model, examples)
     rows = []
     for example, row in zip(examples, encode(tokenizer, examples, template, images), strict=True):
-        weights = query_row(model, row, row.answer[1] - 1).numpy()
+        query = row.answer[1] - 1
+        weights = query_row(model, row, query).numpy()
         rows.append(
             {
                 "id": example.id,
@@ -45,14 +46,12 @@ def attention_record(model: Hooked, examples: Sequence[Example], template: Templ
                 "answer": example.answer,
                 "label": example.label,
                 "tokens": token_texts(tokenizer, row.ids),
-                "query": row.answer[1] - 1,
+                "query": query,
                 "evidence": row.evidence,
                 "context": row.context,
                 "answer_span": row.answer,
                 "image": _image(model, example, row),
-                "heads": {
-                    f"{layer}.{head}": _kept(weights[layer, head]) for layer, head in np.ndindex(weights.shape[:2])
-                },
+                "heads": {f"{at[0]}.{at[1]}": _kept(weights[at]) for at in np.ndindex(weights.shape[:2])},
             }
         )
     return {"model": name_of(model), "weights": weights_hash(model), "threshold": THRESHOLD, "rows": rows}

@@ -47,8 +47,8 @@ def verdicts(
     layer, head = looked.best()
     low, high = (looked.metrics[end][layer, head] for end in ("ci_low", "ci_high"))
     sentence = (
-        f"At the answer's last token heads give the evidence {looked.values.mean():.2f} times what its length alone would "
-        f"(mean over heads); most, head {layer}.{head}: {looked.values.max():.2f} [{low:.2f}, {high:.2f}]"
+        f"At the answer's last token heads give the evidence {looked.values.mean():.2f} times what its length alone "
+        f"would (mean over heads); most, head {layer}.{head}: {looked.values.max():.2f} [{low:.2f}, {high:.2f}]"
     )
     if wrong_mean is not None:
         sentence += f". Where the answer is hallucinated the mean is {wrong_mean:.2f}"
@@ -67,7 +67,7 @@ def _verdict(kind: str, related: Relations) -> str:
         if name != _MAIN and other is not None and (p := related.p_holm[name][0]) is not None and p < SIGNIFICANT
     ]
     return (
-        f"{kind} scores and attention to the evidence: {relation_text(relation)}; {shows}. The {top.n_top} heads with the "
-        f"highest {kind} scores give it {top.difference:+.2f} more than the rest, {top.difference_within_layer:+.2f} "
+        f"{kind} scores and attention to the evidence: {relation_text(relation)}; {shows}. The {top.n_top} heads with "
+        f"the highest {kind} scores give it {top.difference:+.2f} more than the rest, {top.difference_within_layer:+.2f} "
         f"inside layers (p = {top.p_value:.2g})." + (f" Related: {', '.join(others)}." if others else "")
     )

@@ -1,6 +1,6 @@
 """What do truthful heads look at? Attention of every head to the evidence, in the context or in the picture, with its
-retrieval-head score and lookback ratio over the same rows; against head scores, with each layer's mean removed, shuffled
-heads, and the heads with the highest scores against the rest.
+retrieval-head score and lookback ratio over the same rows; against head scores, with depth removed and heads shuffled,
+and the heads with the highest scores against the rest.
 
 Writes a score file for each measure, evidence.csv, heatmaps.png, scatter.png, attention.json (example rows for the
 report) and result.json."""
@@ -102,10 +102,8 @@ def run(config: Config) -> None:
         measured.save(config.out / f"{name.replace(' ', '-')}.safetensors")
     write_text(config.out / "evidence.csv", heads_csv({**{k: its.values for k, its in scores.items()}, **maps}))
     title = f"{config.model} on {data} (n = {len(looked.ids)}), each map in its own range of colours"
-    save(
-        heatmaps({**maps, **{f"{k} scores": its.values for k, its in scores.items()}}, title),
-        config.out / "heatmaps.png",
-    )
+    drawn = {**maps, **{f"{kind} scores": its.values for kind, its in scores.items()}}
+    save(heatmaps(drawn, title), config.out / "heatmaps.png")
     save(evidence_scatter(scores, measures, relations), config.out / "scatter.png")
     shown = {example.group: example for example in reversed(right) if example.id in set(looked.ids)}
     record = attention_record(model, list(reversed(shown.values()))[:_SHOWN], config.template)
