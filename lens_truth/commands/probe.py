@@ -60,7 +60,8 @@ def run(config: Config) -> None:
     from lens_truth.examples import examples_hash
     from lens_truth.files import hash_of
     from lens_truth.models.tower import weights_hash
-    from lens_truth.plots.heads import save_heatmap
+    from lens_truth.plots.heads import heatmap
+    from lens_truth.plots.style import save
     from lens_truth.probe import probe
     from lens_truth.runs import Run
 
@@ -123,7 +124,7 @@ def run(config: Config) -> None:
     for suffix in ("safetensors", "npy", "csv"):
         scores.save(config.out / f"scores.{suffix}")
     caption = f"{scores.kind} scores of {config.model} on {title} (n = {len(examples)})"
-    save_heatmap(config.out / "heatmap.png", scores, caption, warning)
+    save(heatmap(scores, caption, warning), config.out / "heatmap.png")
     results["head_scores"] = {f"{scores.kind} scores of {config.model} on {title}": scores.as_dict()}
     hashes = {"weights": scores.provenance["weights"], "examples": scores.provenance["examples"]}
     clock.write(config.out, results, hashes, warnings)

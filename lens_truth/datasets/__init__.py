@@ -1,5 +1,5 @@
 """Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), `halueval:FILE`, `phd:FILE`, `phd-text:FILE`,
-`rlhfv:FILE`, or a user's `.jsonl` or `.csv`."""
+`rlhfv:FILE`, `squad:FILE`, `hotpot:FILE`, or a user's `.jsonl` or `.csv`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import get_args
 
 from lens_truth.datasets.halueval import read_halueval
 from lens_truth.datasets.image_rows import read_image_rows, read_text_rows
+from lens_truth.datasets.passages import read_hotpot, read_squad
 from lens_truth.datasets.world import Split
 from lens_truth.datasets.zoo import conflict_examples, presence_examples, text_examples
 from lens_truth.datasets.zoo_images import image_conflict_examples, image_examples, image_presence_examples
@@ -29,6 +30,12 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image-conflict": image_conflict_examples,
     "zoo:image-presence": partial(image_presence_examples, kind="random"),
 }
+_FILES: dict[str, Callable[[str, int | None], list[Example]]] = {
+    "halueval": lambda file, limit: read_halueval(file)[:limit],
+    "phd-text": lambda file, limit: read_text_rows(file, "phd")[:limit],
+    "squad": read_squad,
+    "hotpot": read_hotpot,
+}
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -40,7 +47,9 @@ def load_examples(
     Args:
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
             `zoo:image-presence` (their train split; `zoo:text/test` for another); `halueval:FILE`; `phd:FILE` or
-            `rlhfv:FILE` (with images); `phd-text:FILE` (as text); or a path to a `.jsonl` or `.csv` file of examples.
+            `rlhfv:FILE` (with images); `phd-text:FILE` (as text); `squad:FILE` (SQuAD's format, so also XQuAD) or
+            `hotpot:FILE` (HotpotQA's), in which all answers are supported and the evidence is known; or a path to a
+            `.jsonl` or `.csv` file of examples.
         limit: only the first so many examples.
         seed: of generated data; files are read as they are.
         images: the folder of the image files that `phd:`, `rlhfv:` and files of examples name.
@@ -61,9 +70,15 @@ def load_examples(
         return _ZOO[kind](chosen, limit or DEFAULT_ROWS, seed)
     if source in ("phd", "rlhfv"):
         return read_image_rows(rest, images, source, images_needed=images_needed, limit=limit)
-    if source == "phd-text":
-        return read_text_rows(rest, "phd")[:limit]
-    return read_halueval(rest)[:limit] if source == "halueval" else read_examples(name, images, limit)
+    if source in _FILES and rest:
+        return _FILES[source](rest, limit)
+    if not name.endswith((".jsonl", ".csv")):
+        formats = ", ".join(f"{source}:FILE" for source in ("phd", "rlhfv", *_FILES))
+        raise InputError(
+            f"there is no data set '{name}'; a file of examples ends in .jsonl or .csv, and others are named by their "
+            f"format ({formats})"
+        )
+    return read_examples(name, images, limit)
 
 
 def describe(examples: Sequence[Example]) -> str:
