@@ -44,7 +44,8 @@ def locate_evidence(example: Example, row: Encoded, images: ImageInput | None) -
         regions.append((_range(*row.context), sorted({at for span in row.evidence for at in _range(*span)})))
     if example.boxes and row.image_span is not None and images is not None:
         boxes = token_boxes(images, example.image)
-        shown = tokens_showing(boxes, example.boxes)
+        wanted = [(float(left), float(top), float(right), float(bottom)) for left, top, right, bottom in example.boxes]
+        shown = tokens_showing(boxes, wanted)
         if not shown:
             raise InputError(f"the evidence of example '{example.id}' lies outside what the model sees of its image")
         first = row.image_span[0]

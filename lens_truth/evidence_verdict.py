@@ -68,6 +68,7 @@ def _verdict(kind: str, related: Relations) -> str:
     ]
     return (
         f"{kind} scores and attention to the evidence: {relation_text(relation)}; {shows}. The {top.n_top} heads with "
-        f"the highest {kind} scores give it {top.difference:+.2f} more than the rest, {top.difference_within_layer:+.2f} "
-        f"inside layers (p = {top.p_value:.2g})." + (f" Related: {', '.join(others)}." if others else "")
+        f"the highest {kind} scores give it {top.difference:+.2f} more than the rest, "
+        f"{top.difference_within_layer:+.2f} inside layers (p = {top.p_value:.2g})."
+        + (f" Related: {', '.join(others)}." if others else "")
     )

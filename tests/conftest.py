@@ -13,8 +13,9 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
 
 CHECKED = (
-    *("bootstrap", "capture", "causal", "controls", "correlation", "evaluate", "gate", "inherit", "models", "plots"),
-    *("preservation", "probe", "probing", "store", "top_heads", "weights"),
+    *("attention", "attention_measures", "attention_rows", "bootstrap", "capture", "causal", "controls", "correlation"),
+    *("evaluate", "evidence", "evidence_tokens", "gate", "inherit", "models", "plots", "preservation", "probe"),
+    *("probing", "relations", "store", "top_heads", "weights"),
 )
 install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
 
