@@ -1,8 +1,9 @@
 """Does gating by head scores help, and is it the scores that help? Gates a model and its descendants by truth and
 causal scores taken once from the base, against vanilla and control gates, on held-out questions.
 
-Writes table.md, ablation.png, search.png, the scores and result.json, and says in words which controls a gate does not
-beat. Every answer is appended to answers.jsonl as it is given, so an interrupted run goes on where it stopped."""
+Writes table.md, ablation.png, search.png, with --random-gate random_gate.png, the scores and result.json, and says in
+words which controls a gate does not beat. Every answer is appended to answers.jsonl as it is given, so an interrupted
+run goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -94,8 +95,9 @@ def run(config: Config) -> None:
     from lens_truth.files import hash_of, write_text
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
-    from lens_truth.plots.ablation import save_ablation_bars
-    from lens_truth.plots.search import save_search_curves
+    from lens_truth.plots.ablation import ablation_bars, random_gate_bars
+    from lens_truth.plots.search import lambda_curves
+    from lens_truth.plots.style import save
     from lens_truth.runs import Run
     from lens_truth.scores import HeadScores
     from lens_truth.verdict import chair_table, markdown_table, side_effect_table, verdicts
@@ -180,8 +182,11 @@ def run(config: Config) -> None:
         + f"\n## Side effects\n\n{side_effect_table(effects, rows)}"
     )
     write_text(config.out / "table.md", text)
-    save_ablation_bars(config.out / "ablation.png", rows)
-    save_search_curves(config.out / "search.png", ablations)
+    figures = {"ablation.png": ablation_bars(rows), "search.png": lambda_curves(ablations)}
+    if config.random_gate:
+        figures["random_gate.png"] = random_gate_bars(rows)
+    for file, figure in figures.items():
+        save(figure, config.out / file)
     results = {
         "scores_from": source,
         "rows": [{**row.as_dict(), "scores_from": source} for row in rows],
@@ -204,7 +209,7 @@ def run(config: Config) -> None:
         print(captions)
     print("In words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     print_warnings(warnings)
-    result_files(config.out, "table.md", "ablation.png", "search.png", "result.json", LOG, *files)
+    result_files(config.out, "table.md", *figures, "result.json", LOG, *files)
 
 
 def _is_shown(model: Any, config: Config) -> bool:

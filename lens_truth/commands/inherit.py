@@ -57,8 +57,9 @@ def run(config: Config) -> None:
     from lens_truth.files import write_text
     from lens_truth.inherit import inherit
     from lens_truth.lineage_verdict import markdown_table, pair_rows, verdicts
-    from lens_truth.plots.heads import save_heatmaps
-    from lens_truth.plots.lineage import save_matrix, save_reference_bars
+    from lens_truth.plots.heads import heatmaps
+    from lens_truth.plots.lineage import correlation_matrix, reference_bars
+    from lens_truth.plots.style import save
     from lens_truth.runs import Run
 
     clock = Run("inherit", config)
@@ -109,11 +110,11 @@ def run(config: Config) -> None:
     for index, (kind, result) in enumerate(compared.items()):
         suffix, its = f"_{kind}" if index else "", by_kind[kind]
         against = reference if reference in its else result.names[0]
-        save_matrix(config.out / f"matrix{suffix}.png", result)
-        save_reference_bars(config.out / f"bars{suffix}.png", result, against)
+        save(correlation_matrix(result), config.out / f"matrix{suffix}.png")
+        save(reference_bars(result, against), config.out / f"bars{suffix}.png")
         maps = {name: one.values for name, one in its.items()}
         title = f"{_kinds(its)} scores, each model in its own range of colours"
-        save_heatmaps(config.out / f"heatmaps{suffix}.png", maps, title)
+        save(heatmaps(maps, title), config.out / f"heatmaps{suffix}.png")
         files += [f"{figure}{suffix}.png" for figure in ("matrix", "bars", "heatmaps")]
     write_text(config.out / "table.md", "# Inheritance of head scores\n\n" + "\n".join(parts))
     hashes = {name: its.provenance.get("weights") or its.provenance.get("file_hash") for name, its in scores.items()}
@@ -143,7 +144,8 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
     import numpy as np
 
     from lens_truth.correlation import holm_by_name, ranks_within_layers, relate
-    from lens_truth.plots.scatter import Panel, save_scatter
+    from lens_truth.plots.scatter import Panel, scatter
+    from lens_truth.plots.style import save
 
     plain, ranked = (
         {
@@ -177,9 +179,8 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
             )
         panels.append(Panel(name, knows.values, {"causal": acts.values}, said))
         print(f"  {name}: {said}")
-    save_scatter(
-        config.out / "truth_causal.png", panels, "truth score (out-of-fold accuracy)", "causal score d(margin)/d(gate)"
-    )
+    figure = scatter(panels, "truth score (out-of-fold accuracy)", "causal score d(margin)/d(gate)")
+    save(figure, config.out / "truth_causal.png")
     return results
 
 
@@ -188,7 +189,8 @@ def _weights(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The reference's scores against what every other model kept of its weights; and who could not be compared."""
     from lens_truth.lineage_verdict import relation_text
-    from lens_truth.plots.preserved import save_preservation
+    from lens_truth.plots.preserved import preservation_scatter
+    from lens_truth.plots.style import save
     from lens_truth.preservation import preservation
     from lens_truth.weights import compare_weights
 
@@ -214,5 +216,5 @@ def _weights(
     for name, why in skipped.items():
         print(f"  {name}: not compared: {why}")
     if children:
-        save_preservation(config.out / "weights.png", reference, scores[reference], children)
+        save(preservation_scatter(reference, scores[reference], children), config.out / "weights.png")
     return results, skipped

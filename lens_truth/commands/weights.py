@@ -57,8 +57,9 @@ def run(config: Config) -> None:
 
     from lens_truth.files import none_for_nan, write_text
     from lens_truth.models.checkpoint import open_checkpoint
-    from lens_truth.plots.heads import save_heatmaps
-    from lens_truth.plots.preserved import save_preservation
+    from lens_truth.plots.heads import heatmaps
+    from lens_truth.plots.preserved import preservation_scatter
+    from lens_truth.plots.style import save
     from lens_truth.preservation import preservation
     from lens_truth.runs import Run
     from lens_truth.top_heads import top_heads
@@ -96,11 +97,11 @@ def run(config: Config) -> None:
 
     write_text(config.out / "weights.csv", _csv(kept, scores))
     title = f"{opened['child'].name} against {opened['base'].name}, each map in its own range of colours"
-    save_heatmaps(config.out / "maps.png", {m: getattr(kept["child"], m) for m in MEASURES}, title)
+    save(heatmaps({m: getattr(kept["child"], m) for m in MEASURES}, title), config.out / "maps.png")
     files = ["weights.csv", "maps.png"]
     if related:
         children = {opened[role].name: (its, related[role]) for role, its in kept.items()}
-        save_preservation(config.out / "scatter.png", opened["base"].name, scores["base"], children)
+        save(preservation_scatter(opened["base"].name, scores["base"], children), config.out / "scatter.png")
         files.append("scatter.png")
     results = {
         "base": opened["base"].name,

@@ -3,58 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lens_truth.plots.style import grid_of, head_ticks, plain, save, warn, wrapped
+from lens_truth.plots.style import (
+    LARGE,
+    cells,
+    colour_bar,
+    fitted,
+    grid_of,
+    head_ticks,
+    in_house_style,
+    new_figure,
+    panel_grid,
+    plain,
+    warn,
+)
 from lens_truth.scores import HeadScores, Map
 
 
-def save_heatmap(path: Path, scores: HeadScores, title: str, warning: str | None = None) -> None:
+@in_house_style
+def heatmap(scores: HeadScores, title: str, warning: str | None = None) -> Figure:
     """The scores of all heads; those with a sign around zero.
 
     A warning stands in red over the map, so that the picture cannot travel without it.
     """
     L, H = scores.values.shape
-    figure = Figure(figsize=(1.6 + 0.32 * max(H, 10), 1.6 + 0.26 * max(L, 6)), layout="constrained")
+    width = 1.4 + float(np.clip(0.32 * H, 3.6, 9))
+    figure = new_figure(width, 1.3 + float(np.clip(0.26 * L, 1.6, 9.0)))
     axes = figure.subplots()
-    image = axes.imshow(scores.values, aspect="auto", **_colours(scores.values))
-    figure.colorbar(image, ax=axes, label="out-of-fold accuracy" if scores.kind == "truth" else f"{scores.kind} score")
+    shown = cells(axes, scores.values, **_colours(scores.values))
+    colour_bar(figure, shown, axes, "out-of-fold accuracy" if scores.kind == "truth" else f"{scores.kind} score")
     head_ticks(axes, L, H)
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
-    axes.set_title(plain(title), fontsize=10)
+    axes.set_title(fitted(title, width - 1.4, LARGE))
     if warning:
         warn(figure, warning)
-    save(figure, path)
+    return figure
 
 
-def save_heatmaps(path: Path, maps: Mapping[str, Map], title: str) -> None:
+@in_house_style
+def heatmaps(maps: Mapping[str, Map], title: str) -> Figure:
     """Several maps side by side, each in its own range of colours: what is compared is the pattern."""
     lines, columns = grid_of(len(maps))
-    figure = Figure(figsize=(0.6 + 3.0 * columns, 0.5 + 2.5 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False)
-    for number, axes in enumerate(panels.flat):
-        axes.set_visible(number < len(maps))
-    for axes, (name, values) in zip(panels.flat, maps.items(), strict=False):
-        image = axes.imshow(values, aspect="auto", **_colours(values))
-        bar = figure.colorbar(image, ax=axes, pad=0.02)
-        bar.ax.tick_params(labelsize=7)
+    figure = new_figure(0.4 + 3.0 * columns, 0.6 + 2.5 * lines)
+    for axes, (name, values) in zip(panel_grid(figure, len(maps)), maps.items(), strict=True):
+        colour_bar(figure, cells(axes, values, **_colours(values)), axes)
         head_ticks(axes, *values.shape, at_most=8)
-        axes.tick_params(labelsize=7)
-        axes.set_title(wrapped(name, 38), fontsize=9)
-    figure.supxlabel("head", fontsize=9)
-    figure.supylabel("layer", fontsize=9)
-    figure.suptitle(plain(title), fontsize=9)
-    save(figure, path)
+        axes.set_title(fitted(name, 2.3, LARGE))
+    figure.supxlabel("head")
+    figure.supylabel("layer")
+    figure.suptitle(plain(title))
+    return figure
 
 
 def _colours(values: Map) -> dict[str, Any]:
     """Diverging around zero where a map has both signs."""
-    if float(np.nanmin(values)) < 0:
-        size = float(np.nanmax(np.abs(values)))
+    found = values[np.isfinite(values)]
+    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
+    if low < 0:
+        size = max(-low, high)
         return {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
-    return {"cmap": "viridis"}
+    if high - low < 1e-6:  # nothing to tell apart but rounding
+        low, high = low - 0.5, high + 0.5
+    return {"cmap": "viridis", "vmin": low, "vmax": high}

@@ -1,56 +1,81 @@
-"""Inheritance: the matrix of correlations (TruthProbe, Fig. 1b and 1c) and bars against one reference."""
+"""Inheritance: the matrix of correlations (TruthProbe, Fig. 1b and 3) and bars against one reference (Fig. 1c)."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from lens_truth.inherit import Heritability
 from lens_truth.lineage_verdict import SIGNIFICANT
-from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, plain, save
+from lens_truth.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    MEDIUM,
+    ORANGE,
+    SMALL,
+    cells,
+    colour_bar,
+    fitted,
+    in_house_style,
+    new_figure,
+    plain,
+    text_width,
+)
 
 
-def save_matrix(path: Path, result: Heritability) -> None:
+@in_house_style
+def correlation_matrix(result: Heritability) -> Figure:
     """Pearson r of every two models, as it is and with each layer's mean removed; bold where the permutation test
     (Holm over pairs) tells it from chance."""
-    m = len(result.names)
-    side = 1.0 + 0.62 * max(m, 4)
-    figure = Figure(figsize=(2 * side + 1.6, side + 0.9), layout="constrained")
+    m, c = len(result.names), result.correlations
+    names = [fitted(name, 1.7, MEDIUM) for name in result.names]
+    label, side = max(text_width(name, MEDIUM) for name in names), max(2.4, 0.42 * m)
+    figure = new_figure(2 * side + label + 1.3, side + 0.75 * label + 1.1)
     panels = figure.subplots(1, 2, sharey=True)
-    c = result.correlations
-    names = [plain(name) for name in result.names]
-    titles = ("all heads", "each layer's mean removed")
-    image = None
-    for axes, matrix, title in zip(panels, (c.pearson, c.pearson_within_layer), titles, strict=True):
-        image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+    shown = None
+    for axes, matrix, title in zip(
+        panels, (c.pearson, c.pearson_within_layer), ("all heads", "each layer's mean removed"), strict=True
+    ):
+        shown = cells(axes, matrix, cmap="RdBu_r", vmin=-1, vmax=1)
         for i, j in np.ndindex(m, m):
-            if i == j:
-                continue
-            colour = "white" if abs(matrix[i, j]) > 0.6 else "black"
-            weight = "bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal"
-            axes.text(
-                j, i, _short(float(matrix[i, j])), ha="center", va="center", color=colour, fontsize=8, fontweight=weight
-            )
-        axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-        axes.set_yticks(range(m), names, fontsize=8)
-        axes.set_title(title, fontsize=10)
-    assert image is not None
-    figure.colorbar(image, ax=panels, label="Pearson r over heads", fraction=0.03)
+            if i != j:
+                axes.text(
+                    j,
+                    i,
+                    _short(float(matrix[i, j])),
+                    ha="center",
+                    va="center",
+                    color="white" if abs(matrix[i, j]) > 0.6 else INK,
+                    fontsize=SMALL,
+                    fontweight="bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal",
+                )
+        axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=MEDIUM)
+        axes.set_title(title)
+    panels[0].set_yticks(range(m), names, fontsize=MEDIUM)
+    panels[1].tick_params(left=False)
+    panels[0].set_ylim(m - 0.5, -0.5)  # shared, so turned over twice
+    assert shown is not None
+    colour_bar(figure, shown, panels, "Pearson r over heads")
     kinds = ", ".join(dict.fromkeys(result.kinds))
-    figure.suptitle(f"{kinds} scores; bold: p < .05, heads shuffled inside layers, Holm over all pairs", fontsize=9)
-    save(figure, path)
+    said = f"{kinds} scores; bold: p < .05, heads shuffled inside layers, Holm over all pairs"
+    figure.suptitle(fitted(said, figure.get_figwidth() - 0.4, MEDIUM))
+    return figure
 
 
-def save_reference_bars(path: Path, result: Heritability, reference: str) -> None:
+@in_house_style
+def reference_bars(result: Heritability, reference: str) -> Figure:
     """Pearson r of every model with the reference, beside its null, its ceiling and the floor of unrelated models."""
     at = result.names.index(reference)
     others = [i for i in range(len(result.names)) if i != at]
-    figure = Figure(figsize=(9.4, 1.5 + 0.42 * len(others)), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    names = [fitted(result.names[i], 2.2, MEDIUM) for i in others]
+    figure = new_figure(7.4 + max(text_width(name, MEDIUM) for name in names), 1.5 + 0.4 * len(others))
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
     c, floor = result.correlations, result.floor
     parts = (
         ("all heads", c.pearson, c.interval, c.null, result.ceiling, floor and floor.pearson),
@@ -63,22 +88,29 @@ def save_reference_bars(path: Path, result: Heritability, reference: str) -> Non
             floor and floor.pearson_within_layer,
         ),
     )
+    lowest = -0.15
     for axes, (title, r, interval, null, ceiling, its_floor) in zip(panels, parts, strict=True):
         _bars(axes, r[at, others], interval[at, others], null[at, others], ceiling[at, others])
+        lowest = min(lowest, float(np.nanmin([r[at, others], null[at, others, 0], interval[at, others, 0]])))
         if its_floor:
             axes.axvspan(its_floor[0], its_floor[2], color=ORANGE, alpha=0.18, lw=0, zorder=0)
             axes.axvline(its_floor[1], color=ORANGE, lw=1.2)
-        axes.set_title(title, fontsize=10)
-    panels[0].set_yticks(range(len(others)), [plain(result.names[i]) for i in others], fontsize=9)
+        axes.set_title(title)
+    panels[0].set_xlim(lowest - 0.05, 1.04)
+    panels[0].set_yticks(range(len(others)), names, fontsize=MEDIUM)
     panels[0].invert_yaxis()
-    figure.supxlabel(f"Pearson r with {plain(reference)}", fontsize=9)
-    legend = "blue: r with 95% interval; grey box: heads shuffled inside layers, middle 95%"
+    figure.supxlabel(f"Pearson r with {plain(reference)}")
+    handles = [
+        Line2D([], [], color=BLUE, lw=5, label="r (whiskers: 95% interval)"),
+        Patch(color=GREY, alpha=0.45, lw=0, label="heads shuffled inside layers: middle 95%"),
+    ]
     if np.isfinite(result.ceiling[at, others]).any():
-        legend += "; green tick: ceiling set by noise"
+        handles.append(Line2D([], [], ls="", marker="|", ms=10, mew=2, color=GREEN, label="ceiling set by noise"))
     if floor:
-        legend += f"\norange: unrelated models of one architecture ({plain(', '.join(floor.names))}), mean and range"
-    figure.suptitle(legend, fontsize=8)
-    save(figure, path)
+        unrelated = f"unrelated models of one architecture ({', '.join(floor.names)}): range and mean"
+        handles.append(Patch(facecolor="#FBECCC", edgecolor=ORANGE, label=fitted(unrelated, 4.2, SMALL)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
 
 
 def _bars(
@@ -93,10 +125,7 @@ def _bars(
     axes.barh(y, r, height=0.34, color=BLUE, xerr=whiskers, error_kw={"lw": 1, "capsize": 2}, zorder=2)
     axes.barh(y, null[:, 1] - null[:, 0], left=null[:, 0], height=0.74, color=GREY, alpha=0.45, zorder=1)
     axes.scatter(ceiling, y, marker="|", s=170, color=GREEN, lw=2, zorder=3)
-    axes.axvline(0, color="black", lw=0.6)
-    axes.set_xlim(min(-0.2, float(np.nanmin([r, null[:, 0], interval[:, 0]])) - 0.05), 1.04)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.axvline(0, color=INK, lw=0.6)
 
 
 def _short(r: float) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from lens_truth.lineage_verdict import relation_text
-from lens_truth.plots.scatter import Panel, save_scatter
+from lens_truth.plots.scatter import Panel, scatter
 from lens_truth.preservation import Preservation
 from lens_truth.scores import HeadScores
 from lens_truth.weights import WeightSimilarity
 
 
-def save_preservation(
-    path: Path, base: str, scores: HeadScores, children: Mapping[str, tuple[WeightSimilarity, Preservation]]
-) -> None:
+def preservation_scatter(
+    base: str, scores: HeadScores, children: Mapping[str, tuple[WeightSimilarity, Preservation]]
+) -> Figure:
     """The base's scores against the cosines of the OV and QK circuits; a panel a child."""
     panels = [
         Panel(
@@ -25,4 +26,4 @@ def save_preservation(
         )
         for name, (kept, related) in children.items()
     ]
-    save_scatter(path, panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")
+    return scatter(panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")

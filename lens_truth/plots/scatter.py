@@ -1,17 +1,32 @@
-"""One map against others, a point a head: score against weights kept, truth against causal."""
+"""One map against others, a point a head: score against weights kept, truth against causal, score against evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from lens_truth.plots.style import grid_of, plain, save, wrapped
+from lens_truth.plots.style import (
+    DEPTH,
+    INK,
+    LARGE,
+    SMALL,
+    colour_bar,
+    fitted,
+    grid_of,
+    in_house_style,
+    new_figure,
+    panel_grid,
+    plain,
+)
 
 _MARKERS = ("o", "^", "s", "D")
 
@@ -28,34 +43,28 @@ class Panel:
     """What was computed from them, under the panel."""
 
 
-def save_scatter(path: Path, panels: Sequence[Panel], x_label: str, y_label: str) -> None:
+@in_house_style
+def scatter(panels: Sequence[Panel], x_label: str, y_label: str) -> Figure:
     """Panels side by side; colour is depth."""
     lines, columns = grid_of(len(panels))
-    figure = Figure(figsize=(1.6 + 2.9 * columns, 0.8 + 2.9 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for number, axes in enumerate(grid.flat):
-        axes.set_visible(number < len(panels))
-    points = None
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    figure = new_figure(1.4 + 2.9 * columns, 0.7 + 2.8 * lines)
+    several = any(len(panel.y) > 1 for panel in panels)
+    names = list(dict.fromkeys(name for panel in panels for name in panel.y)) if several else []
+    markers = dict(zip(names, cycle(_MARKERS), strict=False))
+    layers = Normalize(0, max(max(len(panel.x) for panel in panels) - 1, 1))
+    grid = panel_grid(figure, len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
         L, H = panel.x.shape
-        depth = np.repeat(np.arange(L), H)
-        for marker, values in zip(_MARKERS, panel.y.values(), strict=False):
-            points = axes.scatter(
-                panel.x.ravel(), values.ravel(), c=depth, cmap="viridis", marker=marker, s=16, alpha=0.8, linewidths=0
-            )
-        axes.set_title(wrapped(panel.title, 36), fontsize=9)
-        axes.set_xlabel(wrapped(panel.said, 44), fontsize=7)
-        axes.tick_params(labelsize=7)
-        axes.spines[["top", "right"]].set_visible(False)
-    names = list(dict.fromkeys(name for panel in panels for name in panel.y))
-    if len(names) > 1:
-        handles = [
-            Line2D([], [], ls="", marker=marker, color="black", label=name)
-            for marker, name in zip(_MARKERS, names, strict=False)
-        ]
-        figure.legend(handles=handles, loc="outside upper right", fontsize=8, ncols=len(names))
-    if points is not None:
-        figure.colorbar(points, ax=grid, label="layer", fraction=0.03)
-    figure.supxlabel(plain(x_label), fontsize=9)
-    figure.supylabel(plain(y_label), fontsize=9)
-    save(figure, path)
+        size = float(np.clip(1500 / (L * H), 3, 16))
+        looks = {"c": np.repeat(np.arange(L), H), "cmap": DEPTH, "norm": layers, "alpha": 0.8, "linewidths": 0}
+        for name, values in panel.y.items():
+            axes.scatter(panel.x.ravel(), values.ravel(), s=size, marker=markers.get(name, _MARKERS[0]), **looks)
+        axes.set_title(fitted(panel.title, 2.5, LARGE))
+        axes.set_xlabel(fitted(panel.said, 2.5, SMALL), fontsize=SMALL)
+    if several:
+        handles = [Line2D([], [], ls="", marker=at, color=INK, label=plain(name)) for name, at in markers.items()]
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    colour_bar(figure, ScalarMappable(layers, DEPTH), grid, "layer", ticks=MaxNLocator(integer=True))
+    figure.supxlabel(plain(x_label))
+    figure.supylabel(plain(y_label))
+    return figure

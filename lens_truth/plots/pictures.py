@@ -1,0 +1,21 @@
+"""Pictures of the zoo's scenes."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from lens_truth.datasets.zoo_images import caption_examples
+from lens_truth.images import open_image
+from lens_truth.plots.style import SMALL, fitted, in_house_style, new_figure, panel_grid
+
+
+@in_house_style
+def zoo_pictures(n: int = 12) -> Figure:
+    """The first test pictures that are to be described, each with its description."""
+    figure = new_figure(8.0, 6.6)
+    examples = caption_examples("test", n, seed=0)
+    for axes, example in zip(panel_grid(figure, n), examples, strict=True):
+        axes.imshow(open_image(example.image), interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(fitted(example.answer, 1.9, SMALL), fontsize=SMALL)
+    return figure
