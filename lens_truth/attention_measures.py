@@ -34,13 +34,13 @@ def measure(pattern: Float[Tensor, "Q H T"], tokens: EvidenceTokens) -> dict[str
     """
     pattern, device = pattern.float(), pattern.device
     row, queries = tokens.row, queries_of(tokens)
-    evidence = torch.from_numpy(tokens.evidence).float().to(device)
+    evidence = torch.from_numpy(tokens.evidence).to(device)
     undefined = torch.full(pattern.shape[1:2], torch.nan, device=device)
     result = dict.fromkeys(MEASURES, undefined)
 
     result["evidence"] = lift(pattern[-1], evidence, queries[-1])
     if tokens.control is not None:
-        control = torch.from_numpy(tokens.control).float().to(device)
+        control = torch.from_numpy(tokens.control).to(device)
         result["evidence over control"] = result["evidence"] - lift(pattern[-1], control, queries[-1])
     answering = [lift(pattern[i], evidence, query) for i, query in enumerate(queries[:-1])]
     result["evidence when answering"] = torch.stack(answering).mean(0)

@@ -51,7 +51,7 @@ def locate_evidence(example: Example, row: Encoded, images: ImageInput | None) -
         first = row.image_span[0]
         placed = np.flatnonzero(np.isfinite(boxes).all(1))
         regions.append(([first + int(i) for i in placed], [first + i for i in shown]))
-    evidence, control = np.zeros(len(row.ids)), np.zeros(len(row.ids))
+    evidence, control = (np.zeros(len(row.ids), dtype=np.float32) for _ in range(2))
     complete = True
     for region, found in regions:
         region, found = ([at for at in some if at != SINK] for some in (region, found))
