@@ -8,12 +8,12 @@ without it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -27,6 +27,8 @@ from lens_truth.models.tower import is_multimodal_config
 
 _PROCESSING = (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError, AttributeError, KeyError)
 """What image processors and vision towers raise where a size or a setting does not fit."""
+_PATCH = 1e4
+"""What marks a patch on its way through the model: no weight is as large."""
 
 
 class ImageInput:
@@ -67,6 +69,12 @@ class ImageInput:
             return text
         return f"{before}{self.placeholder}{after[0]}"
 
+    @property
+    def patch_size(self) -> int:
+        """Width and height of the vision tower's patches, in processed pixels."""
+        size = self._hf.config.vision_config.patch_size
+        return size if isinstance(size, int) else size[0]
+
     def n_tokens(self, name: str) -> int:
         """How many tokens stand for an image: as many as the model makes features of an image of that size.
 
@@ -83,16 +91,54 @@ class ImageInput:
             ) from error
 
     def _counted(self, width: int, height: int) -> int:
-        made = self._pixels(Image.new("RGB", (width, height)))
+        made = self._on_device(self.pixels(Image.new("RGB", (width, height))))
         # Images of many sizes become pixels of few shapes; grids of patches and original sizes are small whole numbers.
         seen = repr([(k, tuple(v.shape), None if v.is_floating_point() else v.tolist()) for k, v in made.items()])
         if seen not in self._counts:
-            with torch.no_grad():
-                features = self._hf.get_image_features(**made)
-            features = getattr(features, "pooler_output", features)
-            parts = [features] if isinstance(features, Tensor) else features
-            self._counts[seen] = sum(part.numel() for part in parts) // self._hf.config.get_text_config().hidden_size
+            self._counts[seen] = len(self._made_of(made))
         return self._counts[seen]
+
+    def features(self, image: Image.Image) -> Float[Tensor, "n M"]:
+        """What the model makes of an image: a row for each of its tokens."""
+        return self._made_of(self._on_device(self.pixels(image)))
+
+    def _made_of(self, pixels: dict[str, Tensor]) -> Float[Tensor, "n M"]:
+        with torch.no_grad():
+            features = self._hf.get_image_features(**pixels)
+        features = getattr(features, "pooler_output", features)
+        parts = [features] if isinstance(features, Tensor) else features
+        return torch.cat([part.reshape(-1, self._hf.config.get_text_config().hidden_size) for part in parts])
+
+    def packed(
+        self, image: Image.Image, number: Callable[[int, int], Float[Tensor, "tiles patches c"]]
+    ) -> Float[Tensor, "n c"]:
+        """Numbers of the patches of every tile, in the order of the image's tokens; NaN for a token that is no patch.
+
+        Models pack their tiles in ways of their own: they cut off padding, end every line with a token, scale down. So
+        the numbers are sent through the model, in place of what its projector makes of the patches.
+
+        Args:
+            number: gives them for so many tiles of so many patches.
+
+        Raises:
+            InputError: if the model has no such projector.
+        """
+        modules = self._hf.named_modules()
+        projector = next((module for name, module in modules if name.endswith("multi_modal_projector")), None)
+        if projector is None:
+            raise InputError(f"{type(self._hf).__name__} has no multi_modal_projector, so its tiles cannot be followed")
+        numbers: list[Float[Tensor, "tiles patches c"]] = []
+
+        def put(module: Any, inputs: Any, features: Float[Tensor, "tiles patches M"]) -> Tensor:
+            numbers.append(number(*features.shape[:2]).to(features.device))
+            marked = torch.full_like(features, _PATCH, dtype=torch.float32)
+            marked[..., : numbers[0].shape[-1]] = numbers[0]
+            return marked
+
+        with projector.register_forward_hook(put):
+            features = self.features(image)
+        is_patch = (features[:, -1:] / _PATCH - 1).abs() < 1e-3
+        return torch.where(is_patch, features[:, : numbers[0].shape[-1]], torch.nan).cpu()
 
     def arguments(self, ids: Int[Tensor, "B T"], names: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward pass needs beside ids and mask for a batch whose row b holds the image names[b]
@@ -113,18 +159,21 @@ class ImageInput:
     def _named_pixels(self, name: str) -> dict[str, Tensor]:
         image = open_image(name)
         try:
-            return self._pixels(image)
+            return self._on_device(self.pixels(image))
         except _PROCESSING as error:
             raise InputError(f"{name}: the image processor cannot read it ({first_line(error)})") from error
 
-    def _pixels(self, image: Image.Image) -> dict[str, Tensor]:
+    def pixels(self, image: Image.Image) -> dict[str, Tensor]:
+        """What the image processor makes of an image, as far as the model takes it."""
         # An image three pixels high would otherwise be taken for one with its channels first.
         made = self._processor(image, return_tensors="pt", input_data_format="channels_last", **self._tiling)
+        return {key: value for key, value in made.items() if key in self._accepted}
+
+    def _on_device(self, made: dict[str, Tensor]) -> dict[str, Tensor]:
         weight = next(self._hf.parameters())
         return {
             key: value.to(weight.device, weight.dtype) if value.is_floating_point() else value.to(weight.device)
             for key, value in made.items()
-            if key in self._accepted
         }
 
 
