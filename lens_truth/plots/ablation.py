@@ -26,6 +26,7 @@ from lens_truth.plots.style import (
     SMALL,
     fitted,
     in_house_style,
+    legend,
     new_figure,
     text_width,
 )
@@ -63,7 +64,7 @@ def ablation_bars(rows: Sequence[Row]) -> Figure:
     figure.supxlabel("accuracy")
     handles = [Patch(color=ORANGE, label="vanilla"), Patch(color=BLUE, label="gates by scores")]
     handles += [Patch(color=GREY, label="controls"), Line2D([], [], color=RED, ls="--", lw=1, label="as vanilla")]
-    figure.legend(handles=[*handles, *_error_handles(rows)], loc="outside upper center", ncols=3)
+    legend(figure, [*handles, *_error_handles(rows)])
     return figure
 
 
@@ -111,7 +112,7 @@ def random_gate_bars(rows: Sequence[Row]) -> Figure:
     handles = [
         Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(g)) for g, r in one_of.items()
     ]
-    figure.legend(handles=[*handles, *_error_handles(rows)], loc="outside upper center", ncols=4)
+    legend(figure, [*handles, *_error_handles(rows)])
     return figure
 
 

@@ -31,8 +31,8 @@ def heatmap(scores: HeadScores, title: str, warning: str | None = None) -> Figur
     A warning stands in red over the map, so that the picture cannot travel without it.
     """
     L, H = scores.values.shape
-    width = 1.4 + float(np.clip(0.32 * H, 3.6, 9))
-    figure = new_figure(width, 1.3 + float(np.clip(0.26 * L, 1.6, 9.0)))
+    width = 1.4 + float(np.clip(0.26 * H, 3.6, 8.0))
+    figure = new_figure(width, 1.3 + float(np.clip(0.2 * L, 1.6, 8.0)))
     axes = figure.subplots()
     shown = cells(axes, scores.values, **_colours(scores.values))
     colour_bar(figure, shown, axes, "out-of-fold accuracy" if scores.kind == "truth" else f"{scores.kind} score")

@@ -23,6 +23,7 @@ from lens_truth.plots.style import (
     colour_bar,
     fitted,
     in_house_style,
+    legend,
     new_figure,
     plain,
     text_width,
@@ -34,8 +35,9 @@ def correlation_matrix(result: Heritability) -> Figure:
     """Pearson r of every two models, as it is and with each layer's mean removed; bold where the permutation test
     (Holm over pairs) tells it from chance."""
     m, c = len(result.names), result.correlations
-    names = [fitted(name, 1.7, MEDIUM) for name in result.names]
-    label, side = max(text_width(name, MEDIUM) for name in names), max(2.4, 0.42 * m)
+    room = max(1.7, 0.6 * max(text_width(name, SMALL) for name in result.names))  # two lines: more would overlap
+    names = [fitted(name, room, SMALL) for name in result.names]
+    label, side = max(text_width(name, SMALL) for name in names), max(2.4, 0.42 * m)
     figure = new_figure(2 * side + label + 1.3, side + 0.75 * label + 1.1)
     panels = figure.subplots(1, 2, sharey=True)
     shown = None
@@ -55,9 +57,9 @@ def correlation_matrix(result: Heritability) -> Figure:
                     fontsize=SMALL,
                     fontweight="bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal",
                 )
-        axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=MEDIUM)
+        axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_title(title)
-    panels[0].set_yticks(range(m), names, fontsize=MEDIUM)
+    panels[0].set_yticks(range(m), names)
     panels[1].tick_params(left=False)
     panels[0].set_ylim(m - 0.5, -0.5)  # shared, so turned over twice
     assert shown is not None
@@ -108,8 +110,8 @@ def reference_bars(result: Heritability, reference: str) -> Figure:
         handles.append(Line2D([], [], ls="", marker="|", ms=10, mew=2, color=GREEN, label="ceiling set by noise"))
     if floor:
         unrelated = f"unrelated models of one architecture ({', '.join(floor.names)}): range and mean"
-        handles.append(Patch(facecolor="#FBECCC", edgecolor=ORANGE, label=fitted(unrelated, 4.2, SMALL)))
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+        handles.append(Patch(facecolor="#FBECCC", edgecolor=ORANGE, label=fitted(unrelated, 3.4, SMALL)))
+    legend(figure, handles)
     return figure
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lens_truth.datasets.zoo_images import caption_examples
 from lens_truth.images import open_image
-from lens_truth.plots.style import SMALL, fitted, in_house_style, new_figure, panel_grid
+from lens_truth.plots.style import SMALL, in_house_style, new_figure, panel_grid
 
 
 @in_house_style
@@ -17,5 +17,5 @@ def zoo_pictures(n: int = 12) -> Figure:
     for axes, example in zip(panel_grid(figure, n), examples, strict=True):
         axes.imshow(open_image(example.image), interpolation="nearest")
         axes.set_axis_off()
-        axes.set_title(fitted(example.answer, 1.9, SMALL), fontsize=SMALL)
+        axes.set_title(example.answer.replace(". ", ".\n"), fontsize=SMALL)
     return figure

@@ -23,6 +23,7 @@ from lens_truth.plots.style import (
     fitted,
     grid_of,
     in_house_style,
+    legend,
     new_figure,
     panel_grid,
     plain,
@@ -63,7 +64,7 @@ def scatter(panels: Sequence[Panel], x_label: str, y_label: str) -> Figure:
         axes.set_xlabel(fitted(panel.said, 2.5, SMALL), fontsize=SMALL)
     if several:
         handles = [Line2D([], [], ls="", marker=at, color=INK, label=plain(name)) for name, at in markers.items()]
-        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+        legend(figure, handles)
     colour_bar(figure, ScalarMappable(layers, DEPTH), grid, "layer", ticks=MaxNLocator(integer=True))
     figure.supxlabel(plain(x_label))
     figure.supylabel(plain(y_label))

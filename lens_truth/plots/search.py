@@ -19,6 +19,7 @@ from lens_truth.plots.style import (
     RED,
     fitted,
     in_house_style,
+    legend,
     new_figure,
 )
 
@@ -56,7 +57,7 @@ def lambda_curves(ablations: Mapping[str, Ablation]) -> Figure:
     ]
     handles.append(Line2D([], [], color=RED, marker="*", ls="", ms=9, label="chosen"))
     handles.append(Line2D([], [], color=RED, ls="--", lw=0.8, label="vanilla"))
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    legend(figure, handles)
     figure.supxlabel("distance of the gate from 1 (root mean square over heads)")
     figure.supylabel("accuracy on validation, mean over benchmarks")
     return figure

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from functools import wraps
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache, wraps
 from io import BytesIO
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, ParamSpec
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ft2font import LoadFlags
 from matplotlib.style import context
-from matplotlib.textpath import text_to_path
 
 from lens_truth.errors import InputError
 from lens_truth.files import write_with
@@ -35,6 +36,9 @@ SMALL, MEDIUM, LARGE = 7.5, 8.5, 9.5
 
 DEPTH = ListedColormap(colormaps["viridis"](np.linspace(0, 0.92, 256)), "depth")
 """Of layers: viridis without its last yellows, which vanish on white."""
+
+_BREAKS = re.compile(r"(?<=\s)(?=\S)|(?<=[\w-][-_/])(?=[^\W\d_])")
+"""Where a line may end: after a space, and inside names of models and files, but not before a number."""
 
 _FONT = "DejaVu Sans"  # matplotlib brings it, so that figures are alike everywhere
 _STYLE: dict[str, Any] = {
@@ -56,6 +60,7 @@ _STYLE: dict[str, Any] = {
     **{f"{axis}tick.labelsize": SMALL for axis in "xy"},
     **{f"{axis}tick.major.width": 0.7 for axis in "xy"},
     **{f"{axis}tick.major.size": 3 for axis in "xy"},
+    "text.hinting": "none",  # else text is wider in some resolutions than in others, and the layout fits one of them
     "savefig.dpi": 150,
     "pdf.fonttype": 42,  # text that can be searched and edited
 }
@@ -68,7 +73,7 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         picture = BytesIO()
-        with _house_style():
+        with house_style():
             self.savefig(picture, format="png", dpi=100)
         return picture.getvalue()
 
@@ -84,7 +89,7 @@ def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with _house_style():
+        with house_style():
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()  # makes the ticks, which else take the style of whoever shows the figure
             figure.set_layout_engine("none")  # as found now, in every format
@@ -93,7 +98,8 @@ def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return styled
 
 
-def _house_style() -> Any:
+def house_style() -> AbstractContextManager[None]:
+    """While it lasts, matplotlib draws in the house style."""
     return context(["default", _STYLE])
 
 
@@ -109,7 +115,7 @@ def save(figure: Figure, path: str | Path) -> None:
         raise InputError(f"{path}: figures are saved as .png, with a .pdf beside it")
     # No dates and versions inside, which would change the bytes.
     undated = {".png": {"Software": None}, ".pdf": dict.fromkeys(("CreationDate", "Creator", "Producer"))}
-    with _house_style():
+    with house_style():
         for suffix, metadata in undated.items():
             write_with(path.with_suffix(suffix), lambda temporary, m=metadata: figure.savefig(temporary, metadata=m))
 
@@ -143,7 +149,7 @@ def cells(axes: Axes, values: Float[np.ndarray, "rows columns"], **colours: Any)
 def colour_bar(figure: Figure, shown: ScalarMappable, of: Axes | Iterable[Axes], label: str = "", **more: Any) -> None:
     """The scale of the colours of one panel or several."""
     one = isinstance(of, Axes)
-    room: dict[str, Any] = {"pad": 0.02} if one else {"fraction": 0.03, "aspect": 30}
+    room: dict[str, Any] = {"pad": 0.02, "aspect": 30} if one else {"fraction": 0.03, "aspect": 40}
     bar = figure.colorbar(shown, ax=of if one else list(of), label=label, **room, **more)
     bar.ax.spines[:].set_visible(False)
     if bar.solids is not None:
@@ -171,17 +177,44 @@ def fitted(text: str, inches: float, size: float) -> str:
     return "\n".join(plain(line) for given in text.splitlines() for line in _lines(given, inches, size))
 
 
+def legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Over the panels, in as many columns as fit."""
+    widest = max(text_width(str(handle.get_label()), SMALL) for handle in handles) + 0.6
+    fitting = int((figure.get_figwidth() - 0.2) / widest)
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(max(fitting, 1), len(handles)))
+
+
 def text_width(text: str, size: float) -> float:
     """Inches that the longest line of a text takes."""
-    font = FontProperties(family=_FONT, size=size)
-    points = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.splitlines()]
-    return max(points, default=0.0) / 72
+    return max(sum(map(_advance, line)) for line in text.split("\n")) * size / 72
+
+
+@cache
+def _advance(character: str) -> float:
+    """Width of a character in units of the font's size."""
+    font = get_font(findfont(_FONT))
+    if not font.get_char_index(ord(character)):
+        return 1.0  # a box stands for what the font lacks
+    font.set_size(100, 72)
+    return font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100
 
 
 def _lines(text: str, inches: float, size: float) -> list[str]:
-    def too_wide(characters: int) -> bool:
-        return text_width("\n".join(wrap(text, characters)), size) > inches
+    """As few lines as there can be, and no wider than they must."""
+    lines = narrower = _filled(text, inches, size)
+    while 1 < len(narrower) <= len(lines):
+        lines, inches = narrower, 0.95 * inches
+        narrower = _filled(text, inches, size)
+    return lines
 
-    if not text or not too_wide(len(text)):
-        return [text]
-    return wrap(text, max(bisect_left(range(1, len(text)), True, key=too_wide), 1))
+
+def _filled(text: str, inches: float, size: float) -> list[str]:
+    lines = [""]
+    for part in _BREAKS.split(text):
+        if lines[-1] and text_width(lines[-1] + part.rstrip(), size) > inches:
+            lines.append("")
+        lines[-1] += part
+        while len(line := lines[-1].rstrip()) > 1 and text_width(line, size) > inches:
+            fits = max(n for n in range(1, len(line)) if n == 1 or text_width(line[:n], size) <= inches)
+            lines[-1:] = [line[:fits], line[fits:]]
+    return [line.rstrip() for line in lines]
