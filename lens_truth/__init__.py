@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from lens_truth.inherit import inherit as inherit
     from lens_truth.models.load import load as load
     from lens_truth.probe import probe as probe
+    from lens_truth.report import report as report
     from lens_truth.scores import HeadScores as HeadScores
+    from lens_truth.show import show as show
     from lens_truth.store import HeadActivations as HeadActivations
     from lens_truth.weights import WeightSimilarity as WeightSimilarity
     from lens_truth.weights import compare_weights as compare_weights
@@ -55,6 +57,8 @@ _HOME = {
     "load_examples": "datasets",
     "probe": "probe",
     "read_examples": "examples",
+    "report": "report",
+    "show": "show",
     "surface_accuracy": "audit",
     "write_examples": "examples",
 }

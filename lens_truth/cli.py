@@ -22,6 +22,7 @@ COMMANDS = {
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, POPE, CHAIR, own data; a model's answers, or answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
+    "report": "one self-contained HTML page from the results of any runs",
     "check": "self-test of the hooks on any model",
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them",
 }

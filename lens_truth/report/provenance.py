@@ -1,0 +1,31 @@
+"""Where everything comes from: flags, versions, hashes, and the command that repeats a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lens_truth.report.blocks import Block, Details, Table, Text, row
+from lens_truth.report.generic import plain
+from lens_truth.report.numbers import number
+from lens_truth.report.reading import RunRecord
+from lens_truth.report.repeat import command_line
+
+
+def provenance_blocks(run: RunRecord) -> list[Block]:
+    """One folded part a run."""
+    line = command_line(run.command, run.config)
+    blocks: list[Block] = [
+        Text(f"Repeat it: {line}")
+        if line
+        else Text("Its flags are not those of this lens_truth; see below.", missing=True)
+    ]
+    for title, values in (("Flags", run.config), ("Versions", run.versions), ("Hashes", run.hashes)):
+        missing = Text(f"missing: {title.lower()} are not in result.json", missing=True)
+        blocks.append(_listing(title, values) if values else missing)
+    seconds = f"{number(run.seconds, 1)} seconds" if run.seconds is not None else "seconds not recorded"
+    return [Details(f"{run.name}: {run.command}, {seconds}", tuple(blocks))]
+
+
+def _listing(title: str, values: dict[str, Any]) -> Table:
+    rows = tuple(row(name, plain(value)) for name, value in values.items())
+    return Table(title, ("", "value"), rows, form="words")
