@@ -57,6 +57,7 @@ def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_p
         "scores.npy",
         "scores.csv",
         "heatmap.png",
+        "heatmap.pdf",
         "result.json",
     }
     results = results_of(out)["results"]
@@ -78,7 +79,7 @@ def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_p
 
     again = tmp_path / "again"
     assert run(capsys, "probe", "--limit", "240", "--permutations", "200", "--out", again)[0] == 0
-    for name in ("scores.safetensors", "scores.npy", "scores.csv", "heatmap.png"):
+    for name in ("scores.safetensors", "scores.npy", "scores.csv", "heatmap.png", "heatmap.pdf"):
         assert (again / name).read_bytes() == (out / name).read_bytes()
 
 
@@ -188,7 +189,9 @@ def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     table = (tmp_path / "table.md").read_text()
     for sentence in record["results"]["verdicts"]:
         assert sentence in table and sentence in said
-    assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    for figure in ("ablation", "search", "random_gate"):
+        assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG") and f"{figure}.png" in said
+        assert (tmp_path / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     assert HeadScores.load(tmp_path / "causal.safetensors").kind == "causal"
 
 

@@ -19,7 +19,7 @@ from lens_truth.models.load import ZOO
 from lens_truth.scores import HeadScores
 
 MATRICES = ("pearson", "spearman", "pearson_within_layer", "spearman_within_layer", "p_permutation")
-FIGURES = {"matrix.png", "bars.png", "heatmaps.png"}
+FIGURES = {f"{name}.{suffix}" for name in ("matrix", "bars", "heatmaps") for suffix in ("png", "pdf")}
 
 
 def results_of(folder: Path) -> dict[str, Any]:
@@ -104,8 +104,9 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     assert set(related["values"]) >= {"pearson", "pearson_within_layer", "p_value", "null_within_layer"}
     assert results["weights"]["mine"]["mean"]["ov"] > 0.95
     assert set(results["weights"]["mine"]["top"]) == {"q", "k", "v", "o", "qk", "ov", "change"}
-    figures = FIGURES | {f"{name.removesuffix('.png')}_causal.png" for name in FIGURES}
-    assert {path.name for path in out.glob("*.png")} == figures | {"truth_causal.png", "weights.png"}
+    names = [f"{name}{kind}" for name in ("matrix", "bars", "heatmaps") for kind in ("", "_causal")]
+    figures = {f"{name}.{suffix}" for name in (*names, "truth_causal", "weights") for suffix in ("png", "pdf")}
+    assert {path.name for path in (*out.glob("*.png"), *out.glob("*.pdf"))} == figures
     kept = sorted((out / "scores").iterdir())
     assert [path.name for path in kept] == [
         f"zoo-llama-{model}-{kind}.safetensors" for model in ("base", "memory") for kind in ("causal", "truth")
@@ -176,7 +177,8 @@ def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     related = results["child"]["preservation"]
     assert related["score"]["ov"]["pearson"] < -0.3 and related["score_change"]["p_value"] <= 1
     assert related["top"]["ov"]["n_top"] == 12 and results["unrelated"]["preservation"]["score_change"] is None
-    assert {path.name for path in out.iterdir()} == {"result.json", "weights.csv", "maps.png", "scatter.png", "scores"}
+    figures = {f"{name}.{suffix}" for name in ("maps", "scatter") for suffix in ("png", "pdf")}
+    assert {path.name for path in out.iterdir()} == {"result.json", "weights.csv", "scores", *figures}
     lines = (out / "weights.csv").read_text().splitlines()
     assert (
         lines[0].startswith("layer,head,base_score,child_score,q,k,v,o,qk,ov,change,unrelated_q") and len(lines) == 49

@@ -47,16 +47,22 @@ def load_model(name: str, flags: Compute) -> Any:
 
 
 def scores_by_kind(
-    kind: str, model: Any, examples: Sequence[Example], flags: Compute, template: Any = "plain"
+    kind: str,
+    model: Any,
+    examples: Sequence[Example],
+    flags: Compute,
+    template: Any = "plain",
+    n_permutations: int | None = 0,
 ) -> HeadScores:
-    """Scores of a kind (truth, causal, learned), computed on `examples`."""
+    """Scores of a kind (truth, causal, learned), computed on `examples`; truth scores with a null of so many label
+    permutations (None: the rule)."""
     from lens_truth.capture import capture
     from lens_truth.causal import causal_scores, learned_gate
     from lens_truth.probe import probe
 
     settings: dict[str, Any] = {"template": template, "batch_size": flags.batch_size, "progress": on_terminal()}
     if kind == "truth":
-        return probe(capture(model, examples, **settings), seed=flags.seed, n_permutations=0)
+        return probe(capture(model, examples, **settings), seed=flags.seed, n_permutations=n_permutations)
     compute = causal_scores if kind == "causal" else learned_gate
     return compute(model, examples, seed=flags.seed, **settings)
 
@@ -98,4 +104,6 @@ def print_warnings(warnings: Sequence[str]) -> None:
 
 
 def result_files(out: Path, *names: str) -> None:
-    print(f"\nwritten to {out}/: {', '.join(names)}")
+    """Names what a run wrote."""
+    figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in names) else ""
+    print(f"\nwritten to {out}/: {', '.join(names)}{figures}")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from lens_truth.plots.style import (
     LARGE,
+    MEDIUM,
     cells,
     colour_bar,
     fitted,
@@ -18,7 +19,6 @@ from lens_truth.plots.style import (
     in_house_style,
     new_figure,
     panel_grid,
-    plain,
     warn,
 )
 from lens_truth.scores import HeadScores, Map
@@ -56,7 +56,7 @@ def heatmaps(maps: Mapping[str, Map], title: str) -> Figure:
         axes.set_title(fitted(name, 2.3, LARGE))
     figure.supxlabel("head")
     figure.supylabel("layer")
-    figure.suptitle(plain(title))
+    figure.suptitle(fitted(title, figure.get_figwidth() - 0.4, MEDIUM))
     return figure
 
 

@@ -25,7 +25,6 @@ from lens_truth.plots.style import (
     in_house_style,
     legend,
     new_figure,
-    plain,
     text_width,
 )
 
@@ -101,7 +100,7 @@ def reference_bars(result: Heritability, reference: str) -> Figure:
     panels[0].set_xlim(lowest - 0.05, 1.04)
     panels[0].set_yticks(range(len(others)), names, fontsize=MEDIUM)
     panels[0].invert_yaxis()
-    figure.supxlabel(f"Pearson r with {plain(reference)}")
+    figure.supxlabel(fitted(f"Pearson r with {reference}", figure.get_figwidth() - 0.4, MEDIUM))
     handles = [
         Line2D([], [], color=BLUE, lw=5, label="r (whiskers: 95% interval)"),
         Patch(color=GREY, alpha=0.45, lw=0, label="heads shuffled inside layers: middle 95%"),

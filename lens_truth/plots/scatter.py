@@ -18,6 +18,7 @@ from lens_truth.plots.style import (
     DEPTH,
     INK,
     LARGE,
+    MEDIUM,
     SMALL,
     colour_bar,
     fitted,
@@ -48,7 +49,8 @@ class Panel:
 def scatter(panels: Sequence[Panel], x_label: str, y_label: str) -> Figure:
     """Panels side by side; colour is depth."""
     lines, columns = grid_of(len(panels))
-    figure = new_figure(1.4 + 2.9 * columns, 0.7 + 2.8 * lines)
+    width, height = 1.4 + 2.9 * columns, 0.7 + 2.8 * lines
+    figure = new_figure(width, height)
     several = any(len(panel.y) > 1 for panel in panels)
     names = list(dict.fromkeys(name for panel in panels for name in panel.y)) if several else []
     markers = dict(zip(names, cycle(_MARKERS), strict=False))
@@ -66,6 +68,6 @@ def scatter(panels: Sequence[Panel], x_label: str, y_label: str) -> Figure:
         handles = [Line2D([], [], ls="", marker=at, color=INK, label=plain(name)) for name, at in markers.items()]
         legend(figure, handles)
     colour_bar(figure, ScalarMappable(layers, DEPTH), grid, "layer", ticks=MaxNLocator(integer=True))
-    figure.supxlabel(plain(x_label))
-    figure.supylabel(plain(y_label))
+    figure.supxlabel(fitted(x_label, width - 0.4, MEDIUM))
+    figure.supylabel(fitted(y_label, height - 0.4, MEDIUM))
     return figure

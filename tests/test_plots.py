@@ -1,0 +1,289 @@
+"""Figures at their hardest sizes: every text can be read, none is cut off; saved whole, the same bytes each time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import rcParams
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.style import context
+
+from lens_truth.ablate import Ablation, Row
+from lens_truth.errors import InputError
+from lens_truth.evaluate.search import Candidate
+from lens_truth.gate import HeadGate
+from lens_truth.inherit import Heritability, inherit
+from lens_truth.plots.ablation import ablation_bars, random_gate_bars
+from lens_truth.plots.heads import heatmap, heatmaps
+from lens_truth.plots.lineage import correlation_matrix, reference_bars
+from lens_truth.plots.pictures import zoo_pictures
+from lens_truth.plots.preserved import preservation_scatter
+from lens_truth.plots.scatter import Panel, scatter
+from lens_truth.plots.search import lambda_curves
+from lens_truth.plots.style import fitted, house_style, in_house_style, new_figure, save, text_width
+from lens_truth.preservation import preservation
+from lens_truth.scores import HeadScores
+from lens_truth.weights import WeightSimilarity
+
+LONG = "models--Qwen--Qwen2.5-VL-7B-Instruct"
+NAMES = [f"{LONG}-{i}" if i % 3 else f"/home/me/checkpoints/{LONG}/step_{i}000" for i in range(12)]
+BENCHMARKS = ("conflict", "image-presence-adversarial", "image-conflict-describe", "open", "judgement", "closed-book")
+BENCHMARKS += ("image-presence-random", "my_own_questions_about_photographs")
+KINDS = ("probe", "causal", "learned", "own causal")
+SAID = "r -0.12, inside layers -0.34 (null -0.31 to 0.30, p = 0.00012)"
+
+Corners = np.ndarray
+"""The four corners of a box in pixels, in order around it."""
+
+
+class Recorder(RendererAgg):
+    """Keeps the box of every line of text that is drawn, as it is turned; the lines of a text together."""
+
+    def __init__(self, figure: Figure) -> None:
+        width, height = figure.get_size_inches() * figure.dpi
+        super().__init__(int(width), int(height), figure.dpi)
+        self.texts: list[tuple[list[str], list[Corners]]] = []
+        figure.draw(self)
+
+    def open_group(self, s: str, gid: str | None = None) -> None:
+        if s == "text":  # what an artist that draws text calls first
+            self.texts.append(([], []))
+
+    def draw_text(
+        self, gc: Any, x: float, y: float, s: str, prop: Any, angle: float, ismath: Any = False, mtext: Any = None
+    ) -> None:
+        width, height, descent = self.get_text_width_height_descent(s, prop, ismath)
+        turn = math.radians(angle)
+        along, up = np.array([math.cos(turn), math.sin(turn)]), np.array([-math.sin(turn), math.cos(turn)])
+        base = np.array([x, self.height - y])  # the left end of the line; a renderer counts pixels from the top
+        ends = (0, -descent), (width, -descent), (width, height - descent), (0, height - descent)
+        lines, boxes = self.texts[-1]
+        lines.append(s)
+        boxes.append(np.array([base + a * along + b * up for a, b in ends]))
+
+    def draw_nothing(self, *_: Any, **__: Any) -> None: ...
+
+    draw_path = draw_markers = draw_path_collection = draw_quad_mesh = draw_image = draw_nothing
+
+
+def overlap(one: Corners, other: Corners) -> bool:
+    """Whether two convex shapes share more than a pixel: no side of either keeps them apart."""
+    for box in (one, other):
+        for side in np.roll(box, -1, axis=0) - box:
+            across = np.array([-side[1], side[0]]) / np.linalg.norm(side)
+            a, b = one @ across, other @ across
+            if min(a.max(), b.max()) - max(a.min(), b.min()) < 1:
+                return False
+    return True
+
+
+def faults(figure: Figure) -> Iterator[str]:
+    """Texts that are cut off at the figure's edge, and pairs that overlap."""
+    figure.set_dpi(150)
+    with house_style():  # as `save` draws it
+        drawn = Recorder(figure)
+    assert drawn.texts
+    for lines, boxes in drawn.texts:
+        corners = np.concatenate(boxes)
+        if corners.min() < -1 or (corners.max(0) > (drawn.width + 1, drawn.height + 1)).any():
+            yield f"{lines} is cut off"
+    for (lines, boxes), (others, its) in combinations(drawn.texts, 2):
+        if any(overlap(a, b) for a in boxes for b in its):
+            yield f"{lines} and {others} overlap"
+
+
+def draws(L: int, H: int, n: int = 1) -> np.ndarray:
+    return np.random.default_rng(L + H).uniform(0.45, 0.95, size=(n, L, H))
+
+
+@cache
+def lineage(*names: str) -> Heritability:
+    """Of a made lineage, with noise that sets a ceiling, and a floor of two strangers."""
+    rng = np.random.default_rng(1)
+    base, scores = rng.normal(size=(6, 8)), {}
+    for i, name in enumerate(names):
+        true = base + (0.2 * i if i < len(names) - 3 else 9) * rng.normal(size=(6, 8))
+        folds = true + 0.1 * rng.normal(size=(3, 6, 8))
+        scores[name] = HeadScores(folds.mean(0), folds=folds)
+    return inherit(scores, unrelated=names[-2:], n_permutations=1999, n_bootstrap=50)
+
+
+def rows(models: list[str], benchmarks: tuple[str, ...], controls: tuple[str, ...]) -> list[Row]:
+    """Vanilla, gates by scores with their controls, and a random gate."""
+    rng = np.random.default_rng(2)
+    arms = [("vanilla", "", 1)]
+    for kind in KINDS:
+        arms += [(kind, "", 1), *((control, kind, 5) for control in controls)]
+    arms += [("uniform", "tuned", 1), ("random", "", 3)]
+    made = []
+    for model in models:
+        for gate, of, trials in arms:
+            for benchmark in benchmarks:
+                at, sd = float(rng.uniform(0, 1)), float(rng.uniform(0, 0.4)) if trials > 1 else 0.0
+                low, high = max(0, at - 0.06), min(1, at + 0.05)
+                made.append(Row(model, gate, of, benchmark, trials, 200, at, sd, low, high, at, 0, 1))
+    return made
+
+
+def searches(models: list[str]) -> dict[str, Ablation]:
+    def candidates(norms: tuple[str, ...]) -> tuple[Candidate, ...]:
+        gate, strengths = HeadGate.from_scores(HeadScores(np.eye(2)), 0.0, "center"), (0.1, 0.2, 0.35, 0.5, 0.75)
+        return tuple(
+            Candidate(gate, 123.456 * s, norm, s, {"open": 0.9 - s * i / 2})
+            for i, norm in enumerate(norms)
+            for s in strengths
+        )
+
+    curves = {kind: candidates(("none",) if kind == "learned" else ("center", "minmax")) for kind in KINDS}
+    curves["uniform (tuned)"] = candidates(("uniform",))
+    return {model: Ablation((), curves, {"open": 0.85}) for model in models}
+
+
+def weights(L: int, H: int) -> WeightSimilarity:
+    return WeightSimilarity(*draws(L, H, 7), n_kv_heads=H, hashes=("a", "b"))
+
+
+def preserved(n: int) -> Figure:
+    base, kept = HeadScores(draws(6, 8)[0]), weights(6, 8)
+    return preservation_scatter(LONG, base, dict.fromkeys(NAMES[:n], (kept, preservation(base, None, kept))))
+
+
+HARD: dict[str, Callable[[], Figure]] = {
+    "heatmap 32 x 32": lambda: heatmap(
+        HeadScores(draws(32, 32)[0]), f"truth scores of {NAMES[0]} on {NAMES[3]}.jsonl (n = 400)"
+    ),
+    "heatmap 80 x 64": lambda: heatmap(
+        HeadScores(draws(80, 64)[0] - 0.6, "causal"),
+        "causal scores of what costs $5 or $6",
+        3 * "a warning to be read. ",
+    ),
+    "heatmap 1 x 1": lambda: heatmap(
+        HeadScores(np.ones((1, 1))), f"truth scores of {LONG}", 9 * "a warning to be read. "
+    ),
+    "12 heatmaps 32 x 32": lambda: heatmaps(
+        dict(zip(NAMES, draws(32, 32, 12), strict=True)), "truth scores, each model in its own range of colours"
+    ),
+    "heatmaps of weights": lambda: heatmaps(
+        {
+            "the same": np.ones((80, 64)),
+            "none": np.full((6, 8), np.nan),
+            "both signs": draws(6, 8)[0] - 0.7,
+            "small": 1e-4 * draws(6, 8)[0],
+        },
+        f"{NAMES[0]} against {NAMES[3]}, each map in its own range of colours",
+    ),
+    "matrix of 12": lambda: correlation_matrix(lineage(*NAMES)),
+    "matrix of 2": lambda: correlation_matrix(lineage("a", "b")),
+    "bars of 12": lambda: reference_bars(lineage(*NAMES), NAMES[0]),
+    "bars of 2": lambda: reference_bars(lineage("a", "b"), "a"),
+    "ablation of 2 models": lambda: ablation_bars(
+        rows(["zoo:llava-memory", NAMES[0]], BENCHMARKS, ("permuted", "uniform", "inverse"))
+    ),
+    "ablation of 1 model": lambda: ablation_bars(rows([LONG], BENCHMARKS[1:2], ())),
+    "random gate in 2 models": lambda: random_gate_bars(rows([NAMES[0], LONG], BENCHMARKS, ("permuted",))),
+    "random gate in 1 model": lambda: random_gate_bars(rows([LONG], BENCHMARKS[1:2], ())),
+    "curves of 2 models": lambda: lambda_curves(searches(["zoo:llava-memory", NAMES[0]])),
+    "12 scatters 32 x 32": lambda: scatter(
+        [Panel(n, draws(32, 32)[0], {"OV": draws(32, 32, 2)[1]}, f"OV: {SAID}\nQK: {SAID}") for n in NAMES],
+        f"truth score in {LONG}",
+        "cosine of the circuit",
+    ),
+    "1 scatter": lambda: scatter([Panel("one", draws(2, 2)[0], {"$": draws(2, 2)[0]}, SAID)], "truth", "causal"),
+    "preserved in 3": lambda: preserved(3),
+    "pictures": zoo_pictures,
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_every_text_can_be_read(name: str) -> None:
+    assert list(faults(HARD[name]())) == []
+
+
+@in_house_style
+def crowded() -> Figure:
+    figure = new_figure(4.0, 4.0)
+    figure.text(0.1, 0.2, "one text")
+    figure.text(0.1, 0.21, "another")
+    figure.text(0.8, 0.1, "over the edge of the figure")
+    figure.text(0.2, 0.5, "this way up", rotation=45, rotation_mode="anchor")
+    figure.text(0.2, 0.7, "that way down", rotation=-45, rotation_mode="anchor")
+    figure.text(0.6, 0.5, "upright boxes overlap", rotation=45, rotation_mode="anchor")
+    figure.text(0.7, 0.5, "these do not", rotation=45, rotation_mode="anchor")
+    return figure
+
+
+def test_faults_are_found() -> None:
+    found = list(faults(crowded()))
+    assert [fault for fault in found if "cut off" in fault] == ["['over the edge of the figure'] is cut off"]
+    assert [fault for fault in found if "overlap" in fault] == [
+        "['one text'] and ['another'] overlap",
+        "['this way up'] and ['that way down'] overlap",
+    ]
+
+
+def test_the_random_gate_stands_beside_vanilla_and_gates_by_scores() -> None:
+    figure = random_gate_bars(rows(["a", "b"], ("open", "judgement"), ("permuted", "uniform")))
+    wanted = [row for row in rows(["a", "b"], ("open", "judgement"), ("permuted", "uniform")) if not row.of]
+    for axes, model in zip(figure.axes, "ab", strict=True):
+        mine = sorted((row for row in wanted if row.model == model), key=lambda row: row.benchmark != "open")
+        bars = [patch for container in axes.containers for patch in container if isinstance(patch, Rectangle)]
+        assert [bar.get_height() for bar in bars] == [row.accuracy for row in mine]
+        assert [text.get_text() for text in axes.texts] == [f"{row.accuracy:.3f}".removeprefix("0") for row in mine]
+    (legend,) = figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said[:6] == [
+        "vanilla",
+        "truth scores",
+        "causal scores",
+        "learned",
+        "own causal scores",
+        "random, 1 + U(-1, 1)",
+    ]
+
+
+def test_saved_whole_and_the_same_every_time(tmp_path: Path) -> None:
+    figures = [tmp_path / name / "figure.png" for name in "ab"]
+    save(HARD["bars of 2"](), figures[0])
+    with context("dark_background"):  # the reader's own style
+        save(HARD["bars of 2"](), figures[1])
+    for suffix, begins in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        one, other = (path.with_suffix(suffix).read_bytes() for path in figures)
+        assert one == other and one.startswith(begins)
+    assert b"/CIDFontType2" in one and b"/Type3" not in one and b"Date" not in one  # TrueType, undated
+    assert {path.name for path in figures[0].parent.iterdir()} == {"figure.png", "figure.pdf"}
+
+    figure = HARD["bars of 2"]()
+    figure.savefig = lambda *_, **__: 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        save(figure, tmp_path / "c" / "figure.png")
+    assert not list((tmp_path / "c").iterdir())
+    with pytest.raises(InputError, match=r"figure\.svg: figures are saved as \.png"):
+        save(figure, tmp_path / "figure.svg")
+
+
+def test_readers_keep_their_own_style_and_notebooks_show_figures() -> None:
+    before = dict(rcParams)
+    figure = HARD["bars of 2"]()
+    assert dict(rcParams) == before
+    picture: bytes = figure._repr_png_()  # pyright: ignore[reportAttributeAccessIssue]
+    assert picture.startswith(b"\x89PNG") and dict(rcParams) == before
+
+
+def test_text_that_fits() -> None:
+    for text in (LONG, NAMES[0], SAID, "x" * 60):
+        for inches in (0.5, 1.0, 2.2):
+            lines = fitted(text, inches, 8.5).split("\n")
+            assert all(text_width(line, 8.5) <= inches for line in lines)
+            assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert fitted("null -0.31 to 0.30", 0.8, 8.5) == "null -0.31\nto 0.30"
+    assert fitted(LONG, 1.6, 8.5) == "models--Qwen--\nQwen2.5-VL-7B-Instruct"
+    assert fitted("", 1.0, 8.5) == "" and fitted("$5", 1.0, 8.5) == r"\$5"
