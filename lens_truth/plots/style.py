@@ -92,7 +92,7 @@ def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with house_style():
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()  # makes the ticks, which else take the style of whoever shows the figure
-            figure.set_layout_engine("none")  # as found now, in every format
+            figure.set_layout_engine(None)  # as found now, in every format
         return figure
 
     return styled
