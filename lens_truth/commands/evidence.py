@@ -151,7 +151,7 @@ def _scores(config: Config, model: Any, examples: list[Example], *, both_labels:
                     f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
                     "--scores a file of head scores"
                 )
-            made = scores_by_kind(wanted, model, examples, config, config.template)
+            made = scores_by_kind(wanted, model, examples, config, config.template, n_permutations=None)
         else:
             made = read_scores(wanted)
             if made.values.shape != (model.cfg.n_layers, model.cfg.n_heads):
