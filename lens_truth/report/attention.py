@@ -114,21 +114,21 @@ def _image(image: Fields, n: int) -> dict[str, Any]:
 
 
 def showing(boxes: Sequence[Box | None], evidence: Sequence[Box]) -> list[int]:
-    """Boxes at least half of which lie in an evidence box; if none does, the one that shares most with one. (The rule
-    of `lens_truth.models.patches.tokens_showing`, which comes with PyTorch.)"""
+    """The boxes that show a piece of evidence: at least half of each lies in it, or else it shares most with it. (The
+    rule of `lens_truth.models.patches.tokens_showing`, which comes with PyTorch.)"""
+    areas = {i: (box[2] - box[0]) * (box[3] - box[1]) for i, box in enumerate(boxes) if box is not None}
+    found: set[int] = set()
+    for piece in evidence:
+        shared = {i: _shared(box, piece) for i, box in enumerate(boxes) if box is not None}
+        touching = [i for i, part in shared.items() if part > 0]
+        inside = [i for i in touching if 2 * shared[i] >= areas[i]]
+        found.update(inside or sorted(touching, key=lambda i: -shared[i])[:1])
+    return sorted(found)
 
-    def shared(one: Box, other: Box) -> float:
-        width, height = (max(0.0, min(one[i + 2], other[i + 2]) - max(one[i], other[i])) for i in (0, 1))
-        return width * height
 
-    parts = {
-        i: (max((shared(box, other) for other in evidence), default=0.0), (box[2] - box[0]) * (box[3] - box[1]))
-        for i, box in enumerate(boxes)
-        if box is not None
-    }
-    inside = [i for i, (part, area) in parts.items() if 2 * part >= area > 0]
-    most = max(parts, key=lambda i: parts[i][0], default=None)
-    return inside or ([most] if most is not None and parts[most][0] > 0 else [])
+def _shared(one: Box, other: Box) -> float:
+    width, height = (max(0.0, min(one[i + 2], other[i + 2]) - max(one[i], other[i])) for i in (0, 1))
+    return width * height
 
 
 def _box(box: Fields) -> Box:

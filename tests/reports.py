@@ -1,0 +1,269 @@
+"""Runs for the tests of reports: made-up numbers, in the form in which the commands write theirs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lens_truth.ablate import Row, SideEffectRow
+from lens_truth.evaluate.compare import Comparison
+from lens_truth.evaluate.side_effects import SideEffect
+from lens_truth.inherit import inherit
+from lens_truth.lineage_verdict import verdicts as lineage_verdicts
+from lens_truth.preservation import preservation
+from lens_truth.relations import relate_measures
+from lens_truth.scores import HeadScores
+from lens_truth.verdict import verdicts
+from lens_truth.weights import MEASURES, WeightSimilarity
+
+BASE, CHILD, OTHER = "a" * 16, "b" * 16, "c" * 16
+"""Hashes of weights."""
+MEASURED = ("evidence", "retrieval", "lookback")
+HOSTILE = '</script><img src=x onerror="document.title=1">&amp;\u2028`code`'
+
+
+def write_run(
+    folder: Path,
+    command: str,
+    results: Mapping[str, Any],
+    *,
+    warnings: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+    hashes: Mapping[str, Any] | None = None,
+    version: str = "0.1.0",
+) -> Path:
+    """A folder with a `result.json`."""
+    record = {
+        "command": command,
+        "results": results,
+        "warnings": list(warnings),
+        "config": dict(config or {"seed": 0}),
+        "hashes": dict(hashes or {}),
+        "versions": {"python": "3.11.7", "lens-truth": version},
+        "seconds": 12.5,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def scores(kind: str = "truth", *, seed: int = 0, shape: tuple[int, int] = (3, 4), **provenance: Any) -> HeadScores:
+    """Random scores in a kind's range, with an interval, and a null where a probe has one."""
+    rng = np.random.default_rng(seed)
+    low, high = {"truth": (0.45, 0.98), "causal": (-1.0, 1.5), "evidence": (0.1, 9.0)}.get(kind, (0.0, 1.0))
+    values = rng.uniform(low, high, shape)
+    metrics = {"ci_low": values - 0.05, "ci_high": values + 0.04}
+    if kind == "truth":
+        p = np.where(values > 0.6, 0.001, 0.4)
+        metrics |= {"accuracy": values, "auroc": values + 0.01, "p_value": p, "p_familywise": np.sqrt(p)}
+    known = {"model": "org/base", "weights": BASE, "n_kv_heads": shape[1], "n_examples": 120}
+    return HeadScores(values, kind, metrics, provenance=known | provenance)
+
+
+def probe_run(folder: Path, made: HeadScores, *, data: str = "zoo:text", **more: Any) -> Path:
+    model, weights = made.provenance["model"], made.provenance["weights"]
+    maps = {f"{made.kind} scores of {model} on {data}": made.as_dict()}
+    hashes = {"weights": weights, "examples": "e" * 16}
+    return write_run(folder, "probe", {"kind": made.kind, "head_scores": maps}, hashes=hashes, **more)
+
+
+def example_row(L: int, H: int, *, image: bool = False, id: str = "scene-1") -> dict[str, Any]:
+    """A row of `attention.json`. Head 1.2 gives .5 to the evidence, .25 to the sink; the others .9 to the sink."""
+    pictured = ["<image>"] * 4 if image else []
+    tokens = ["<s>", *pictured, " The", " crown", " is", " coral", ".", " Colour", "?", " coral"]
+    n = len(pictured)
+    heads = {f"{i}.{j}": [[0, 900], [len(tokens) - 1, 50]] for i in range(L) for j in range(H)}
+    heads["1.2"] = [[0, 250], [3 if image else 4, 500], [5 + n, 125]]
+    return {
+        "id": id,
+        "question": "Colour?",
+        "answer": "coral",
+        "label": 1,
+        "tokens": tokens,
+        "query": len(tokens) - 1,
+        "evidence": [[1 + n, 5 + n]],
+        "context": [1 + n, 6 + n],
+        "answer_span": [len(tokens) - 1, len(tokens)],
+        "image": picture() if image else None,
+        "heads": heads,
+    }
+
+
+def picture() -> dict[str, Any]:
+    """Four patches, of which the third (token 3) shows the evidence and the last is padding."""
+    written = BytesIO()
+    Image.new("RGB", (20, 20), (200, 120, 90)).save(written, "PNG")
+    return {
+        "src": f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}",
+        "width": 20,
+        "height": 20,
+        "span": [1, 5],
+        "boxes": [[0, 0, 10, 10], [10, 0, 20, 10], [0, 10, 10, 20], None],
+        "evidence": [[0, 11, 9, 20]],
+    }
+
+
+@cache
+def looked_at(shape: tuple[int, int]) -> tuple[dict[str, HeadScores], dict[str, Any]]:
+    """Measures of attention, and truth scores against them."""
+    measures = {name: scores(name, seed=7 + i, shape=shape) for i, name in enumerate(MEASURED)}
+    maps = {name: its.values for name, its in measures.items()}
+    return measures, relate_measures(scores(shape=shape).values, maps).as_dict()
+
+
+def evidence_run(
+    folder: Path, *, shape: tuple[int, int] = (3, 4), image: bool = False, n_rows: int = 2, **more: Any
+) -> Path:
+    measures, related = looked_at(shape)
+    maps = {**measures, "truth scores": scores(shape=shape)}
+    results = {
+        "model": "org/base",
+        "data": "zoo:text",
+        "n": 50,
+        "n_groups": 25,
+        "n_examples": dict.fromkeys(measures, 50),
+        "mean": {name: float(its.values.mean()) for name, its in measures.items()},
+        "relations": {"truth": related},
+        "verdicts": ["Heads look at the evidence."],
+        "head_scores": {f"{name} of org/base on zoo:text": its.as_dict() for name, its in maps.items()},
+    }
+    write_run(folder, "evidence", results, hashes={"weights": BASE}, config={"model": "org/base"}, **more)
+    rows = [example_row(*shape, image=image, id=f"scene-{i}") for i in range(n_rows)]
+    record = {"model": "org/base", "weights": BASE, "threshold": 0.01, "rows": rows}
+    (folder / "attention.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def inherit_run(folder: Path, *, n: int = 3, shape: tuple[int, int] = (3, 4), **more: Any) -> Path:
+    """Lineages of truth and of causal scores; the last model is unrelated to the others."""
+    names = [f"model-{i}" for i in range(n)]
+    hashes = {name: f"{i:016x}" for i, name in enumerate(names)}
+    results: dict[str, Any] = {}
+    maps: dict[str, Any] = {}
+    for kind in ("truth", "causal"):
+        first = scores(kind, seed=3, shape=shape)
+        its = {}
+        for i, name in enumerate(names):
+            strange = scores(kind, seed=10 + i, shape=shape)
+            values = strange.values if i == n - 1 else first.values + 0.1 * strange.values
+            its[name] = HeadScores(values, kind, provenance={"model": name, "weights": hashes[name]})
+        compared = inherit(its, n_permutations=99, n_bootstrap=50)
+        record = {"kind": kind, "reference": names[0], **compared.as_dict(), "verdicts": lineage_verdicts(compared)}
+        results = {**results, kind: record} if results else record
+        maps |= {f"{kind} scores of {name}": one.as_dict() for name, one in its.items()}
+    results |= {"head_scores": maps, "data": dict.fromkeys(names, "zoo:text"), "weights": {}, "weights_skipped": {}}
+    return write_run(folder, "inherit", results, hashes=hashes, **more)
+
+
+@cache
+def kept(shape: tuple[int, int]) -> dict[str, tuple[WeightSimilarity, dict[str, Any]]]:
+    """What a child and a stranger keep of each head, and the base's scores against that."""
+    base, child = scores(shape=shape), scores(seed=1, shape=shape)
+    found = {}
+    for number, role in enumerate(("child", "unrelated")):
+        rng = np.random.default_rng(number)
+        maps = {measure: rng.uniform(0.9, 1, shape) for measure in MEASURES}
+        its = WeightSimilarity(**maps, n_kv_heads=shape[1], hashes=("1" * 16, "2" * 16))
+        found[role] = its, preservation(base, child if role == "child" else None, its).as_dict()
+    return found
+
+
+def weights_run(folder: Path, *, shape: tuple[int, int] = (3, 4), **more: Any) -> Path:
+    base, child = scores(shape=shape), scores(seed=1, shape=shape, model="org/child", weights=CHILD)
+    results: dict[str, Any] = {"base": "org/base", "notes": ["a note"]}
+    for role, name in (("child", "org/child"), ("unrelated", "org/other")):
+        its, related = kept(shape)[role]
+        results[role] = {
+            "name": name,
+            "mean": its.means(),
+            "heads": {measure: getattr(its, measure).tolist() for measure in MEASURES},
+            "undefined_heads": 0,
+            "preservation": related,
+        }
+    maps = {"truth scores of org/base": base, "truth scores of org/child": child}
+    results["head_scores"] = {title: made.as_dict() for title, made in maps.items()}
+    return write_run(folder, "weights", results, **more)
+
+
+def comparison(difference: float, p: float = 0.01, as_good: int = 0, trials: int = 1) -> Comparison:
+    return Comparison(difference, difference - 0.05, difference + 0.05, p, as_good, trials)
+
+
+def ablation_rows(model: str = "org/base") -> list[Row]:
+    """A gate by causal scores that beats its shuffled values and the random gate, not its layers' means."""
+
+    def line(benchmark: str, gate: str, of: str, accuracy: float, trials: int = 1, **more: Any) -> Row:
+        vanilla = {} if gate == "vanilla" else {"vanilla": comparison(accuracy - 0.6, 0.001 if accuracy > 0.8 else 0.3)}
+        return Row(
+            model=model,
+            gate=gate,
+            of=of,
+            benchmark=benchmark,
+            trials=trials,
+            n=200,
+            accuracy=accuracy,
+            accuracy_std=0.02 if trials > 1 else 0.0,
+            ci_low=accuracy - 0.06,
+            ci_high=min(1.0, accuracy + 0.05),
+            f1=accuracy,
+            unparsed=more.pop("unparsed", 0.0),
+            answer_words=1.5,
+            against={**vanilla, **more.pop("against", {})},
+            **more,
+        )
+
+    rows = []
+    for benchmark, gain in (("conflict", 0.3), ("open", 0.0)):
+        controls = {
+            "permuted": comparison(gain, 0.001, 0, 5),
+            "uniform": comparison(0.02, 0.4),
+            "uniform (tuned)": comparison(gain, 0.001),
+            "random": comparison(0.3, 0.001, 1, 3),
+        }
+        chosen: dict[str, Any] = {"lam": 0.65, "norm": "minmax", "strength": 0.35}
+        rows += [
+            line(benchmark, "vanilla", "", 0.6),
+            line(benchmark, "causal", "", 0.6 + gain, against=controls, negative_gates=2, unparsed=0.125, **chosen),
+            line(benchmark, "permuted", "causal", 0.6, 5, captions={"chair_s": 0.44} if gain else {}, **chosen),
+            line(benchmark, "uniform", "causal", 0.58 + gain, **chosen),
+            line(benchmark, "uniform", "tuned", 0.65, lam=0.2, norm="uniform"),
+            line(benchmark, "random", "", 0.3, 3),
+        ]
+    return rows
+
+
+def ablate_run(folder: Path, *, model: str = "org/base", weights: str = BASE, **more: Any) -> Path:
+    rows = ablation_rows(model)
+    arms = dict.fromkeys((row.gate, row.of, row.trials) for row in rows)
+    effects = [SideEffectRow(model, *arm, {"wikitext": SideEffect(0.01 * i, 3.0)}) for i, arm in enumerate(arms)]
+
+    def candidate(norm: str, strength: float, objective: float) -> dict[str, Any]:
+        accuracy = {"conflict": objective}
+        return {"lam": 2 * strength, "norm": norm, "strength": strength, "objective": objective, "accuracy": accuracy}
+
+    made = scores("causal", model=model, weights=weights)
+    results = {
+        "scores_from": model,
+        "rows": [{**row.as_dict(), "scores_from": model} for row in rows],
+        "side_effects": [asdict(effect) for effect in effects],
+        "neutral_texts": {"wikitext": "d" * 16},
+        "search": {
+            model: {
+                "vanilla": {"conflict": 0.5, "open": 0.75},
+                "causal": [candidate("center", 0.1, 0.7), candidate("center", 0.2, 0.8), candidate("minmax", 0.1, 0.8)],
+            }
+        },
+        "verdicts": verdicts(rows, {model: "conflict"}),
+        "head_scores": {f"causal scores of {model}": made.as_dict()},
+    }
+    given: dict[str, Any] = {"warnings": [f"{model}, causal: 2 gates are negative, so those heads are inverted"]} | more
+    return write_run(folder, "ablate", results, hashes={model: weights}, config={"model": [model]}, **given)
