@@ -7,7 +7,7 @@ report) and result.json."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -140,8 +140,10 @@ def run(config: Config) -> None:
 
 
 def _scores(config: Config, model: Any, examples: list[Example], *, both_labels: bool) -> dict[str, HeadScores]:
-    """By kind: computed on the examples, or from files."""
+    """By kind: computed on the examples, or from files. Where the surface of answers explains truth, it is warned of."""
+    from lens_truth.audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.commands.sources import read_scores
+    from lens_truth.datasets.notices import notice
 
     scores: dict[str, HeadScores] = {}
     for wanted in config.scores:
@@ -152,6 +154,11 @@ def _scores(config: Config, model: Any, examples: list[Example], *, both_labels:
                     "--scores a file of head scores"
                 )
             made = scores_by_kind(wanted, model, examples, config, config.template, n_permutations=None)
+            if wanted == "truth":
+                surface = surface_accuracy(examples, seed=config.seed)
+                made = replace(made, provenance={**made.provenance, "surface_accuracy": surface})
+                if warning := surface_warning(surface, majority_share(examples), float(made.values.max())):
+                    notice(warning)
         else:
             made = read_scores(wanted)
             if made.values.shape != (model.cfg.n_layers, model.cfg.n_heads):
