@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test browser check lint format types bench clean
+.PHONY: demo test browser check lint format types bench figures clean
 
 demo: $(VENV)/runtime
 	@$(BIN)/python -m lens_truth.ablate --random-gate --out runs/demo
@@ -37,6 +37,9 @@ types: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/probe_speed.py --threads 1
 	$(BIN)/python benchmarks/ablation_speed.py
+
+figures: $(VENV)/runtime
+	$(BIN)/python figures/make.py
 
 # torch first and alone: constraints.txt names its version, and nothing else may choose another build.
 $(VENV)/runtime: pyproject.toml constraints.txt

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.style import context
 
 from lens_truth.ablate import Ablation, Row
+from lens_truth.cli import COMMANDS
 from lens_truth.errors import InputError
 from lens_truth.evaluate.search import Candidate
 from lens_truth.gate import HeadGate
@@ -287,3 +289,50 @@ def test_text_that_fits() -> None:
     assert fitted("null -0.31 to 0.30", 0.8, 8.5) == "null -0.31\nto 0.30"
     assert fitted(LONG, 1.6, 8.5) == "models--Qwen--\nQwen2.5-VL-7B-Instruct"
     assert fitted("", 1.0, 8.5) == "" and fitted("$5", 1.0, 8.5) == r"\$5"
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def make() -> ModuleType:
+    """figures/make.py."""
+    spec = importlib.util.spec_from_file_location("make_figures", ROOT / "figures" / "make.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_docs_show_figures_that_a_command_makes(make: ModuleType) -> None:
+    here, made = ROOT / "figures", {figure.stem for figure in make.FIGURES}
+    kept = {path.stem for path in here.glob("*.png")}
+    assert {path.stem for path in here.glob("*.pdf")} == kept <= made
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), here / "README.md"):
+        shown = re.findall(r"!\[[^]]*\]\(([^)]*)\)", page.read_text())
+        assert all((page.parent / link).is_file() and Path(link).stem in kept for link in shown), page
+    assert (here / "README.md").read_text() == make.readme()
+    assert sum(path.stat().st_size for path in here.iterdir() if path.is_file()) < 3e6
+    for figure in make.FIGURES:
+        command = re.match(r"python -m lens_truth\.(\w+)", figure.command)
+        assert (command is None and figure.command.startswith("python -c ")) or command[1] in COMMANDS
+        assert f"runs/figures/{figure.output.split('/')[0]}" in figure.command
+
+
+def test_figures_are_made(
+    make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One figure by its command; none where the published scores are not here, or of a name that is not in the table."""
+    here = tmp_path / "figures"
+    monkeypatch.setattr(make, "HERE", here)
+    monkeypatch.delenv("LENS_TRUTH_DATA", raising=False)
+    assert make.main(["zoo_pictures.png", "published_bars"]) == 0
+    assert "left out, since LENS_TRUTH_DATA is not set: published_bars" in capsys.readouterr().out
+    assert {path.name for path in here.iterdir()} == {"zoo_pictures.png", "zoo_pictures.pdf", "README.md"}
+    assert (
+        "## zoo_pictures\n" in (here / "README.md").read_text() and "published" not in (here / "README.md").read_text()
+    )
+
+    assert make.main(["mona_lisa"]) == 2 and "there is no figure 'mona_lisa'" in capsys.readouterr().err
+    monkeypatch.setattr(make, "FIGURES", (make.Shown("broken", "python -c 1/0", "broken", "Nothing"),))
+    assert make.main([]) == 1 and "these stay as they were: broken" in capsys.readouterr().err
