@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ def test_on_words(tmp_path: Path, capsys: CAPTURED) -> None:
     assert looked.kind == "evidence" and looked.provenance["weights"] == result["hashes"]["weights"]
     assert f"inside layers {relation['pearson_within_layer']:.2f}" in said
     assert 0 <= found["mean_evidence_hallucinated"] != found["mean"]["evidence"]
-    for name in (*said.split(f"written to {out}/: ")[1].strip().split(", "), "heatmaps.pdf"):
+    written = re.search(f"written to {out}/: (.*) \\(each", said)
+    assert written is not None
+    for name in (*written[1].split(", "), "heatmaps.pdf"):
         assert (out / name).stat().st_size > 0
 
     record = json.loads((out / "attention.json").read_text())

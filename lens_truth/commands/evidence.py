@@ -140,7 +140,7 @@ def run(config: Config) -> None:
 
 
 def _scores(config: Config, model: Any, examples: list[Example], *, both_labels: bool) -> dict[str, HeadScores]:
-    """By kind: computed on the examples, or from files. Where the surface of answers explains truth, it is warned of."""
+    """By kind: computed on the examples, or from files. Truth that the surface of answers explains is warned of."""
     from lens_truth.audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.commands.sources import read_scores
     from lens_truth.datasets.notices import notice
