@@ -21,7 +21,6 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
-from matplotlib.ft2font import LoadFlags
 from matplotlib.style import context
 
 from lens_truth.errors import InputError
@@ -191,12 +190,12 @@ def text_width(text: str, size: float) -> float:
 
 @cache
 def _advance(character: str) -> float:
-    """Width of a character in units of the font's size."""
+    """Width of a character, not hinted, in units of the font's size."""
     font = get_font(findfont(_FONT))
     if not font.get_char_index(ord(character)):
         return 1.0  # a box stands for what the font lacks
     font.set_size(100, 72)
-    return font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100
+    return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
 
 
 def _lines(text: str, inches: float, size: float) -> list[str]:
