@@ -94,9 +94,16 @@ def _apart(named: dict[str, list[Model]], everything: Sequence[Model]) -> str:
 
     common = max(everything, key=lambda model: len(sharing(model)))
     its = sharing(common)
-    others = "; ".join(f"{run} is of {listed(models)}" for run, models in named.items() if run not in its)
-    verb = "are" if len(its) > 1 else "is"
-    return f"the runs are not of one model: {', '.join(its)} {verb} of {listed([common])}, but {others}"
+    others: dict[str, list[str]] = {}
+    for run, models in named.items():
+        if run not in its:
+            others.setdefault(listed(models), []).append(run)
+    said = "; ".join(_are_of(runs, models) for models, runs in others.items())
+    return f"the runs are not of one model: {_are_of(its, listed([common]))}, but {said}"
+
+
+def _are_of(runs: Sequence[str], models: str) -> str:
+    return f"{', '.join(runs)} {'are' if len(runs) > 1 else 'is'} of {models}"
 
 
 def listed(models: Sequence[Model]) -> str:

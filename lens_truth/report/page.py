@@ -30,6 +30,12 @@ LIMIT = 5_000_000
 _ESSENTIAL = frozenset({"ci_low", "ci_high", "p_value", "p_familywise"})
 """Metrics of a map that stay in a page which has no room for all of them."""
 
+_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'sha256-"
+)
+"""The browser lets the page load nothing, and run no script but its own."""
+
 MARKS = ("M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0Z", "M-3-3h6v6h-6Z", "M0-4 4 3h-8Z", "M0-4.2 4.2 0 0 4.2-4.2 0Z")
 """Shapes of a chart's points: circle, square, triangle, diamond."""
 
@@ -85,6 +91,13 @@ def fitted(view: View) -> str:
     raise InputError(f"the page would exceed {LIMIT / 1e6:g} MB even without examples; name fewer runs")
 
 
+def _first(n_warnings: int, n_problems: int) -> str:
+    """What stands under the title if there is anything to be warned of."""
+    parts = [count(n_warnings, "warning")] if n_warnings else []
+    parts += [f"{count(n_problems, 'problem')} with the runs"] if n_problems else []
+    return f"{' and '.join(parts)}: read first" if parts else ""
+
+
 def example_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """The examples in which attention was kept, for the page's script."""
     return [
@@ -106,7 +119,8 @@ def rendered(view: View, rows: Sequence[dict[str, Any]], metrics: frozenset[str]
         "scatters": [scatter.data(id, ids[scatter.model]) for id, scatter in view.scatters.items()],
     }
     assets = files("lens_truth.report") / "assets"
-    css, script = (Markup((assets / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    css, *scripts = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "panel.js", "page.js"))
+    script = Markup("\n".join(scripts))
     environment = Environment(
         loader=PackageLoader("lens_truth.report", "assets"),
         autoescape=True,
@@ -115,21 +129,21 @@ def rendered(view: View, rows: Sequence[dict[str, Any]], metrics: frozenset[str]
         lstrip_blocks=True,
     )
     environment.filters["code"] = code
-    return environment.get_template("page.html.j2").render(
+    text = environment.get_template("page.html.j2").render(
         marks=MARKS,
         title="lens_truth: " + ", ".join(run.name for run in view.runs),
         runs=runs_table(view.runs),
         n_runs=count(len(view.runs), "run"),
-        n_warnings=count(sum(len(run.warnings) for run in view.runs), "warning"),
-        n_problems=count(len(view.problems), "problem"),
+        first=_first(sum(len(run.warnings) for run in view.runs), len(view.problems)),
         warned=[run for run in view.runs if run.warnings],
         problems=view.problems,
         sections=view.sections,
-        css=css,
+        css=Markup(css),
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        policy=_POLICY + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'",
         data=Markup(script_json(data)),
     )
+    return text.lstrip()
 
 
 def code(text: str) -> Markup:
