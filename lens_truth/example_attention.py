@@ -108,15 +108,16 @@ def groups_of(shown: ExampleAttention, most: int = MOST_GROUPS) -> list[Group]:
     words = [at for at in range(len(shown.tokens)) if at not in image]
     first, stop = shown.context or (SINK + 1, shown.answer[0])
     plain = np.array([at for at in words if first <= at < stop and at not in evidence], dtype=int)
-    runs = [run for run in np.split(plain, np.flatnonzero(np.diff(plain) > 1) + 1) if len(run)]
+    runs = np.split(plain, np.flatnonzero(np.diff(plain) > 1) + 1) if len(plain) else []
+    alone = sorted({*words} - {*plain.tolist()})
 
     def n_groups(size: int) -> int:
-        return len(words) - len(plain) + sum(-(-len(run) // size) for run in runs)
+        return len(alone) + sum(-(-len(run) // size) for run in runs) + 2 * bool(image)
 
     longest = max(map(len, runs), default=1)
-    size = next(size for size in range(1, longest + 1) if size == longest or n_groups(size) <= most - 2 * bool(image))
+    size = next(size for size in range(1, longest + 1) if size == longest or n_groups(size) <= most)
     parts = [part.tolist() for run in runs for part in np.array_split(run, -(-len(run) // size))]
-    parts += [[at] for at in words if at not in set(plain.tolist())]
+    parts += [[at] for at in alone]
     groups = [Group(_label([shown.tokens[at] for at in part]), tuple(part), part[0] in evidence) for part in parts]
     seen, rest = sorted(image & evidence), sorted(image - evidence)
     groups += [Group("image: evidence", tuple(seen), True, True)] if seen else []

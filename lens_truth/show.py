@@ -77,7 +77,7 @@ def show(
         heads = _most_evident(model, found)
     heads = tuple(dict.fromkeys(heads))
     return AttentionView(
-        model=name_of(model),
+        model=name_of(model) or "the model",
         example=example,
         heads=heads,
         patterns=patterns(model, row, heads).numpy(),

@@ -14,8 +14,8 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a te
 
 CHECKED = (
     *("attention", "attention_measures", "attention_rows", "bootstrap", "capture", "causal", "controls", "correlation"),
-    *("evaluate", "evidence", "evidence_tokens", "gate", "inherit", "models", "plots", "preservation", "probe"),
-    *("probing", "relations", "store", "top_heads", "weights"),
+    *("evaluate", "evidence", "evidence_tokens", "example_attention", "gate", "inherit", "models", "plots"),
+    *("preservation", "probe", "probing", "relations", "show", "store", "top_heads", "weights"),
 )
 install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
 

@@ -41,6 +41,8 @@ from lens_truth.plots.style import (
 DIMMED = 0.7
 """The share of its light that a patch without attention loses."""
 _TOKENS_A_LINE, _PICTURES_A_LINE, _LONGEST = 60, 4, 24
+_SHARP = 600
+"""Pixels of the longer side of a picture."""
 # Inches: the least width, the margin; a token, a head, a line of text, the bar over evidence; a picture, between two.
 _WIDTH, _EDGE = 8.0, 0.15
 _CELL, _ROW, _LINE, _BAR = 0.165, 0.22, 0.17, 0.2
@@ -55,7 +57,7 @@ def attention_strips(shown: ExampleAttention) -> Figure:
     """
     groups = groups_of(shown)
     weights = gathered(shown.patterns, [group.tokens for group in groups])[:, at_token(groups, shown.query)]
-    scale = Normalize(0, float(np.delete(weights, at_token(groups, SINK), axis=1).max()))
+    scale = Normalize(0, float(np.delete(weights, at_token(groups, SINK), axis=1).max()) or 1)
     lines = np.array_split(np.arange(len(groups)), -(-len(groups) // _TOKENS_A_LINE))
     labels = [max(text_width(_label(groups[at]), SMALL) for at in line) + 0.2 for line in lines]
     left, right = (max(text_width(text, MEDIUM) for text in some) + 0.1 for some in (shown.names, shown.said))
@@ -121,11 +123,13 @@ def _draw_line(
 
 def _draw_picture(axes: Axes, picture: Picture, weights: Float[np.ndarray, " T"]) -> None:
     """Bright where the head looks; grey where the model is shown nothing."""
-    across, down = picture.image.size
-    fine = max(1, round(400 / max(across, down)))  # pixels of heat to a pixel of a small picture
-    heat = picture.heat(weights, across * fine, down * fine)[:, :, None]
-    light = np.asarray(picture.image.convert("RGB")).repeat(fine, axis=0).repeat(fine, axis=1) / 255
+    small = picture.image.copy()
+    small.thumbnail((_SHARP, _SHARP))
+    fine = max(1, round(_SHARP / max(small.size)))  # pixels of heat to a pixel of a small picture
+    heat = picture.heat(weights, small.width * fine, small.height * fine)[:, :, None]
+    light = np.asarray(small).repeat(fine, axis=0).repeat(fine, axis=1) / 255
     seen = np.where(np.isnan(heat), 0.8, light * (1 - DIMMED * (1 - heat)))
+    across, down = picture.image.size
     axes.imshow(seen, extent=(0, across, down, 0), interpolation="nearest")
     for left, top, right, bottom in picture.evidence:
         for colour, style, thickness in (("white", "-", 3.2), (ORANGE, (0, (4, 2)), 1.8)):

@@ -165,8 +165,8 @@ def _url(picture: Image.Image) -> str:
 def circuits_script(
     element: str, patterns: Float[np.ndarray, "n groups groups"], groups: Sequence[Group], names: Sequence[str]
 ) -> str:
-    """CircuitsVis's view of attention patterns, as a script that draws it into `ELEMENT-tokens` once the details
-    `ELEMENT-all` are open.
+    """CircuitsVis's view of attention patterns, as a script that draws it into the details `ELEMENT-all` of the page
+    once they are open.
 
     CircuitsVis makes HTML with a random name in it, whose text a token such as `</script>` would end; and its
     `_repr_html_` and `str` reach for the network. So only its local source is taken, with both mended.
@@ -177,13 +177,18 @@ def circuits_script(
         attention_head_names=list(names),
         mask_upper_tri=not np.triu(patterns, 1).any(),  # tokens that are put together may look at each other
     ).local_src
-    inside = re.fullmatch(r'<div id="([^"]+)"[^>]*/>\s*<script[^>]*>(.*)</script>\s*', html, re.DOTALL)
+    inside = re.fullmatch(r'<div id=("[^"]+")[^>]*/>\s*<script[^>]*>(.*)</script>\s*', html, re.DOTALL)
     assert inside, "CircuitsVis writes its HTML in another way"
     random, script = inside.groups()
     bundle, call = script.rsplit("CircuitsVis.render(", 1)
     bundle = re.sub(r"^//# sourceMappingURL=.*$", "", bundle, flags=re.MULTILINE)  # a file that is not there
-    call = call.replace(random, f"{element}-tokens", 1).replace("<", r"\u003c")
-    return f"""<script type="module">{bundle}
-const all = document.getElementById("{element}-all"), draw = () => CircuitsVis.render({call.strip()};
+    call = call.strip().replace(random, "place.id", 1).replace("<", r"\u003c")
+    # A notebook may show several views, which run the bundle once, and one view in several cells: each script takes the
+    # first cell that no other has taken.
+    return f"""<script type="module">const CircuitsVis = globalThis.lensTruthCircuitsVis ??= (() => {{ {bundle}
+return CircuitsVis; }})();
+const all = document.querySelector("#{element}-all:not([data-taken])"), place = all.querySelector(".scroll > div");
+all.dataset.taken = place.id = "{element}-tokens-" + document.querySelectorAll("[data-taken]").length;
+const draw = () => CircuitsVis.render({call};
 all.open ? draw() : all.addEventListener("toggle", draw, {{ once: true }});
 </script>"""
