@@ -388,7 +388,7 @@ def truncated(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda path: path / "nowhere", "nowhere: there is no such folder"),
+        (lambda path: path / "nowhere", "nowhere: there is no such file or folder"),
         (lambda path: path, "has no result.json, so no run of lens_truth has finished there"),
         (
             lambda path: truncated(reports.probe_run(path / "bad", reports.scores())),
@@ -449,6 +449,7 @@ _TITLE = "truth scores of org/base on zoo:text"
     [
         (reports.probe_run, drop("results", "head_scores"), "an older lens_truth wrote it", "Provenance"),
         (reports.probe_run, drop("versions"), "result.json has no readable versions", "truth scores"),
+        (reports.probe_run, put("long", "seconds"), "result.json.seconds is not a number", "truth scores"),
         (reports.probe_run, put("much", "warnings"), "result.json has no readable warnings", "truth scores"),
         (reports.probe_run, put("dance", "command"), "'dance', which is not known here", "truth scores"),
         (reports.probe_run, put([1], "results", "head_scores"), "head_scores is not an object", "Provenance"),
@@ -727,7 +728,14 @@ def test_the_command_names_the_page_and_repeats_problems(
 def test_the_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = reports.probe_run(tmp_path / "good", reports.scores())
     out = tmp_path / "r.html"
-    refused(capsys, "there is no run to report on: x: there is no such folder", "report", tmp_path / "x", "--out", out)
+    refused(
+        capsys,
+        "there is no run to report on: x: there is no such file or folder",
+        "report",
+        tmp_path / "x",
+        "--out",
+        out,
+    )
     refused(capsys, "a report is a file whose name ends in .html", "report", good, "--out", tmp_path / "report")
     (tmp_path / "d.html").mkdir()
     refused(capsys, "d.html: is a folder", "report", good, "--out", tmp_path / "d.html")

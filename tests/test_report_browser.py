@@ -121,7 +121,7 @@ def test_opens_with_warnings_first(page: Page) -> None:
     assert page.locator("h1").inner_text() == "Report on 7 runs"
     box = page.locator("#warnings")
     assert "SURFACE CONFOUND: length tells" in box.inner_text()
-    assert "2 gates are negative" in box.inner_text() and "nothing there is no such folder" in box.inner_text()
+    assert "2 gates are negative" in box.inner_text() and "nothing there is no such file or folder" in box.inner_text()
     assert box.bounding_box()["y"] < page.locator("#heads").bounding_box()["y"]  # pyright: ignore
     assert "2 warnings and" in page.locator(".first").inner_text()
     # from evidence, of the base, its child, the large model and the lineage

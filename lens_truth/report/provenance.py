@@ -15,7 +15,7 @@ def provenance_blocks(run: RunRecord) -> list[Block]:
     """One folded part a run."""
     line = command_line(run.command, run.config)
     blocks: list[Block] = [
-        Text(f"Repeat it: {line}")
+        Text(f"Repeat it: `{line}`")
         if line
         else Text("Its flags are not those of this lens_truth; see below.", missing=True)
     ]

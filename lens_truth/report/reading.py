@@ -85,7 +85,7 @@ def _folder_name(file: Path) -> str:
 
 def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]:
     if not given.exists():
-        raise InputError("there is no such folder")
+        raise InputError("there is no such file or folder")
     if not file.is_file():
         raise InputError(f"has no {RESULT}, so no run of lens_truth has finished there")
     record = Fields(_parsed(file), RESULT)
@@ -109,7 +109,7 @@ def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]
         config=part("config", dict),
         hashes=part("hashes", dict),
         versions=part("versions", dict),
-        seconds=part("seconds", float) if "seconds" in record and type(record["seconds"].value) is float else None,
+        seconds=_seconds(record, problems),
     )
     run.results.members()  # says so if it has none
     if run.kind not in KNOWN:
@@ -118,13 +118,21 @@ def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]
         )
     if run.kind in SCORED and not run.has_heads:
         line = command_line(run.command, run.config)
-        again = f": {line}" if line else ""
+        again = f": `{line}`" if line else ""
         problems.append(
             f"an older lens_truth wrote it, without the scores of its heads; run it again to see them{again}"
         )
     attention, found = _attention(run, file.parent / ATTENTION)
     problems += found
     return RunRecord(**{**vars(run), "attention": attention}), problems
+
+
+def _seconds(record: Fields, problems: list[str]) -> float | None:
+    try:
+        return record["seconds"].number()
+    except InputError as error:
+        problems.append(str(error))
+        return None
 
 
 def _attention(run: RunRecord, file: Path) -> tuple[Attention | None, list[str]]:
