@@ -15,10 +15,10 @@ from lens_truth.scores import HeadScores
 def evidence_scatter(
     scores: Mapping[str, HeadScores], measures: Mapping[str, HeadScores], relations: Mapping[str, Relations]
 ) -> Figure:
-    """Each kind of score against each measure of attention; a panel a pair."""
+    """Each kind of score against each measure of attention; a line a kind, a panel a pair."""
     panels = [
         Panel(f"{kind} scores: {name}", its.values, {name: measured.values}, relation_text(relations[kind].score[name]))
         for kind, its in scores.items()
         for name, measured in measures.items()
     ]
-    return scatter(panels, "head score", "what a head looks at, as each panel's title says")
+    return scatter(panels, "head score", "what a head looks at, as each panel's title says", columns=len(measures))

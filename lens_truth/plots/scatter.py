@@ -46,16 +46,16 @@ class Panel:
 
 
 @in_house_style
-def scatter(panels: Sequence[Panel], x_label: str, y_label: str) -> Figure:
-    """Panels side by side; colour is depth."""
-    lines, columns = grid_of(len(panels))
+def scatter(panels: Sequence[Panel], x_label: str, y_label: str, columns: int | None = None) -> Figure:
+    """Panels side by side, so many in a line; colour is depth."""
+    lines, columns = grid_of(len(panels), columns)
     width, height = 1.4 + 2.9 * columns, 0.7 + 2.8 * lines
     figure = new_figure(width, height)
     several = any(len(panel.y) > 1 for panel in panels)
     names = list(dict.fromkeys(name for panel in panels for name in panel.y)) if several else []
     markers = dict(zip(names, cycle(_MARKERS), strict=False))
     layers = Normalize(0, max(max(len(panel.x) for panel in panels) - 1, 1))
-    grid = panel_grid(figure, len(panels))
+    grid = panel_grid(figure, len(panels), columns)
     for axes, panel in zip(grid, panels, strict=True):
         L, H = panel.x.shape
         size = float(np.clip(1500 / (L * H), 3, 16))

@@ -119,17 +119,17 @@ def save(figure: Figure, path: str | Path) -> None:
             write_with(path.with_suffix(suffix), lambda temporary, m=metadata: figure.savefig(temporary, metadata=m))
 
 
-def panel_grid(figure: Figure, n: int) -> list[Axes]:
-    """n panels, at most four in a line."""
-    grid = list(figure.subplots(*grid_of(n), squeeze=False).flat)
+def panel_grid(figure: Figure, n: int, columns: int | None = None) -> list[Axes]:
+    """n panels, so many in a line (at most four, if none is said)."""
+    grid = list(figure.subplots(*grid_of(n, columns), squeeze=False).flat)
     for axes in grid[n:]:
         axes.set_visible(False)
     return grid[:n]
 
 
-def grid_of(n: int) -> tuple[int, int]:
+def grid_of(n: int, columns: int | None = None) -> tuple[int, int]:
     """Lines and columns of n panels."""
-    columns = min(4, math.ceil(math.sqrt(n)))
+    columns = columns or min(4, math.ceil(math.sqrt(n)))
     return math.ceil(n / columns), columns
 
 
