@@ -461,6 +461,12 @@ _TITLE = "truth scores of org/base on zoo:text"
         ),
         (
             reports.probe_run,
+            put([[None, None]], "results", "head_scores", _TITLE, "values"),
+            "values holds no number; this map is left out",
+            "Provenance",
+        ),
+        (
+            reports.probe_run,
             put([[0.5] * 4], "results", "head_scores", _TITLE, "metrics", "ci_low"),
             "ci_low has another shape than the scores",
             "Provenance",
@@ -505,6 +511,34 @@ def test_a_damaged_part_is_named_and_the_rest_is_shown(
     else:
         assert not warned
     assert kept in plain
+
+
+def places(value: Any, *before: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where there is anything in nested JSON."""
+    yield before
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, member in inside:
+        yield from places(member, *before, name)
+
+
+@pytest.mark.parametrize("make", [reports.evidence_run, reports.inherit_run, reports.weights_run, reports.ablate_run])
+def test_whatever_is_damaged_a_page_is_made(tmp_path: Path, make: Make) -> None:
+    folder = make(tmp_path / "run")
+    odd = [None, "x", -1, 0.5, [], {}, True, [[]], [None], {"a": 1}, float("nan"), 10**400, "`", [0.1, 0.2]]
+    rng = np.random.default_rng(0)
+    for file in folder.iterdir():
+        whole = file.read_text()
+        deep = {n: [at for at in places(json.loads(whole)) if len(at) == n] for n in range(1, 7)}
+        for _ in range(30):
+            some = deep[int(rng.choice([n for n, there in deep.items() if there]))]
+            place, value = some[rng.integers(len(some))], odd[rng.integers(len(odd))]
+            damaged(folder, put(value, *place), file.name)
+            runs, problems = read_runs([folder])
+            assert runs or problems
+            if runs:
+                shown = page.rendered(view_of(runs, problems), page.example_rows(runs), None)
+                json.loads(Elements(shown).scripts[0])
+            file.write_text(whole)
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,12 @@ class Fields:
 
     def number(self) -> float:
         """Finite."""
-        if type(self.value) not in (int, float) or not math.isfinite(self.value):
-            raise self.wrong("is not a number")
-        return float(self.value)
+        try:
+            if type(self.value) in (int, float) and math.isfinite(self.value):
+                return float(self.value)
+        except OverflowError:
+            pass
+        raise self.wrong("is not a number")
 
     def whole(self, stop: int | None = None) -> int:
         """A whole number from 0, below `stop`."""
@@ -77,6 +80,10 @@ class Fields:
     def interval(self) -> Interval:
         low, high = (end.number() for end in self.items(2))
         return low, high
+
+    def maybe_interval(self) -> Interval | None:
+        """None if an end is null."""
+        return None if None in [end.value for end in self.items(2)] else self.interval()
 
     def texts(self) -> list[str]:
         return [item.text() for item in self.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,7 +107,7 @@ def plain(value: Any) -> str:
         return NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         return number(value) if 0.001 <= abs(value) < 1000 or value == 0 else short(value)
     if isinstance(value, list):
         inner = ", ".join(plain(item) for item in value)

@@ -109,6 +109,8 @@ def head_maps(runs: Sequence[RunRecord]) -> tuple[list[HeadMap], list[Problem]]:
 def read_map(title: str, fields: Fields, run: str) -> HeadMap:
     """One member of `results.head_scores`."""
     values = rounded(fields["values"].matrix())
+    if all(value is None for line in values for value in line):
+        raise fields["values"].wrong("holds no number")
     metrics = {name: rounded(metric.matrix()) for name, metric in fields["metrics"].members().items()}
     for name, metric in metrics.items():
         if (len(metric), len(metric[0])) != (len(values), len(values[0])):
@@ -173,7 +175,7 @@ def heads_blocks(models: Sequence[ModelHeads], attention: dict[str, str]) -> lis
     ]
     for model in models:
         L, H = model.shape
-        kv = {one.provenance.get("n_kv_heads") for one in model.maps} - {None, H}
+        kv = {n for one in model.maps if isinstance(n := one.provenance.get("n_kv_heads"), int) and n != H}
         weights = f"weights {model.weights}" if model.weights else "weights not known"
         shared = f" sharing {kv.pop()} KV heads" if len(kv) == 1 else ""
         blocks.append(Heading(model.name, 3, f"{weights}; {L} layers × {H} heads{shared}. {attention[model.id]}"))

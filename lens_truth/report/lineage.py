@@ -74,10 +74,6 @@ def _pairs(fields: Fields, names: Sequence[str]) -> dict[tuple[int, int], _Pair]
             raise fields[name].wrong(f"is not a matrix of {len(names)} models")
         return lines
 
-    def intervals(name: str, i: int, j: int) -> Interval | None:
-        cell = fields[name][i][j]
-        return None if None in (cell.value or [None]) else cell.interval()
-
     pearson, spearman, p = numbers("pearson"), numbers("spearman"), numbers("p_permutation")
     within, spearman_within = numbers("pearson_within_layer"), numbers("spearman_within_layer")
     clean, over = numbers("disattenuated_within_layer"), numbers("pearson_within_layer_over_ceiling")
@@ -85,12 +81,12 @@ def _pairs(fields: Fields, names: Sequence[str]) -> dict[tuple[int, int], _Pair]
         (i, j): _Pair(
             (names[i], names[j]),
             pearson[i][j],
-            intervals("interval", i, j),
+            fields["interval"][i][j].maybe_interval(),
             spearman[i][j],
             within[i][j],
-            intervals("interval_within_layer", i, j),
+            fields["interval_within_layer"][i][j].maybe_interval(),
             spearman_within[i][j],
-            intervals("null_within_layer", i, j),
+            fields["null_within_layer"][i][j].maybe_interval(),
             p[i][j],
             over[i][j] if clean[i][j] is None else clean[i][j],
         )

@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from lens_truth.commands.common import check_out
@@ -121,15 +122,7 @@ def rendered(view: View, rows: Sequence[dict[str, Any]], metrics: frozenset[str]
     assets = files("lens_truth.report") / "assets"
     css, *scripts = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "panel.js", "page.js"))
     script = Markup("\n".join(scripts))
-    environment = Environment(
-        loader=PackageLoader("lens_truth.report", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = code
-    text = environment.get_template("page.html.j2").render(
+    text = _template().render(
         marks=MARKS,
         title="lens_truth: " + ", ".join(run.name for run in view.runs),
         runs=runs_table(view.runs),
@@ -144,6 +137,19 @@ def rendered(view: View, rows: Sequence[dict[str, Any]], metrics: frozenset[str]
         data=Markup(script_json(data)),
     )
     return text.lstrip()
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("lens_truth.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = code
+    return environment.get_template("page.html.j2")
 
 
 def code(text: str) -> Markup:
