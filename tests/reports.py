@@ -1,12 +1,14 @@
-"""Runs for the tests of reports: made-up numbers, in the form in which the commands write theirs."""
+"""Runs for the tests of reports: made-up numbers, in the form in which the commands write theirs; and their pages."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import lens_truth
 from lens_truth.ablate import Row, SideEffectRow
+from lens_truth.datasets.notices import DataWarning
 from lens_truth.evaluate.compare import Comparison
 from lens_truth.evaluate.side_effects import SideEffect
 from lens_truth.inherit import inherit
 from lens_truth.lineage_verdict import verdicts as lineage_verdicts
 from lens_truth.preservation import preservation
 from lens_truth.relations import relate_measures
+from lens_truth.report.reading import read_runs
+from lens_truth.report.sections import View, view_of
 from lens_truth.scores import HeadScores
 from lens_truth.verdict import verdicts
 from lens_truth.weights import MEASURES, WeightSimilarity
@@ -267,3 +273,65 @@ def ablate_run(folder: Path, *, model: str = "org/base", weights: str = BASE, **
     }
     given: dict[str, Any] = {"warnings": [f"{model}, causal: 2 gates are negative, so those heads are inverted"]} | more
     return write_run(folder, "ablate", results, hashes={model: weights}, config={"model": [model]}, **given)
+
+
+def viewed(*folders: Path) -> View:
+    return view_of(*read_runs(folders))
+
+
+def reported(out: Path, *folders: Path) -> tuple[str, list[str]]:
+    """The page, and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        written = lens_truth.report(folders, out=out)
+    assert written == out
+    return out.read_text(encoding="utf-8"), [str(warning.message) for warning in caught]
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and the texts of its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+
+
+def damaged(folder: Path, change: Callable[[dict[str, Any]], object], file: str = "result.json") -> Path:
+    """The run with something changed in one of its files."""
+    record = json.loads((folder / file).read_text())
+    change(record)
+    (folder / file).write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def drop(*keys: str) -> Callable[[dict[str, Any]], object]:
+    """Takes a value out of nested objects."""
+
+    def change(record: dict[str, Any]) -> None:
+        *path, last = keys
+        for key in path:
+            record = record[key]
+        del record[last]
+
+    return change
+
+
+def put(value: Any, *keys: str | int) -> Callable[[dict[str, Any]], object]:
+    def change(record: Any) -> None:
+        *path, last = keys
+        for key in path:
+            record = record[key]
+        record[last] = value
+
+    return change
