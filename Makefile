@@ -2,15 +2,26 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := runs/demo
+BASE := zoo:llama-memory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test browser check lint format types bench figures clean
 
+# The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
-	@$(BIN)/python -m lens_truth.ablate --random-gate --out runs/demo
+	@mkdir -p $(DEMO)
+	@echo "Gates and their controls, about two minutes; beside them evidence, inherit and weights of the same models."
+	@export OMP_NUM_THREADS=1; \
+	  { $(BIN)/python -m lens_truth.evidence --model $(BASE) --data zoo:conflict --out $(DEMO)/evidence >$(DEMO)/evidence.log && \
+	    $(BIN)/python -m lens_truth.inherit $(BASE) $(BASE)-chat zoo:llama-seed1 --probe-seeds 1 --out $(DEMO)/inherit >$(DEMO)/inherit.log && \
+	    $(BIN)/python -m lens_truth.weights --base $(BASE) --child $(BASE)-chat --probe-seeds 1 --out $(DEMO)/weights >$(DEMO)/weights.log; } & \
+	  beside=$$!; trap "kill $$beside" INT TERM; \
+	  $(BIN)/python -m lens_truth.ablate --random-gate --out $(DEMO)/ablate && wait $$beside
+	@$(BIN)/python -m lens_truth.report $(DEMO)/ablate $(DEMO)/evidence $(DEMO)/inherit $(DEMO)/weights --out $(DEMO)/report.html
 	@echo
-	@echo "Open runs/demo/table.md (the table, what it says in words, side effects), runs/demo/ablation.png (bars) and search.png."
+	@echo "Open $(DEMO)/report.html in a browser; the table alone is $(DEMO)/ablate/table.md."
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
