@@ -131,7 +131,10 @@ def run(config: Config) -> None:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         scores[made.kind] = made
     files = {f"{kind}.safetensors": made for kind, made in scores.items()}
-    shown = {f"{kind} scores of {source}": made for kind, made in scores.items()}
+    shown = {
+        f"{kind} scores of {source} on {config.data}" if kind in kinds else f"{kind} scores from a file": made
+        for kind, made in scores.items()
+    }
 
     ablations: dict[str, Ablation] = {}
     headlines: dict[str, str] = {}

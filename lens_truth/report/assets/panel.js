@@ -13,15 +13,17 @@ function open(modelId, i, j, from) {
   shut.addEventListener("click", close);
   const weights = model.weights ? `, weights ${model.weights}` : "";
   const moves = neighbours(model, i, j);
+  const numbers = [
+    make("h3", {}, "In all maps of this model"),
+    scrolling("Numbers of this head", mapsTable(model, i, j)),
+    ...furtherMetrics(model, i, j),
+  ];
+  const looks = [make("h3", {}, "What it attends to"), ...attention(model, `${i}.${j}`)];
   panel.replaceChildren(
     make("div", { class: "bar-top" }, title, shut),
     make("p", { class: "about" }, model.name + weights),
     make("div", { class: "moves", role: "group", "aria-label": "Other heads" }, ...moves),
-    make("h3", {}, "In all maps of this model"),
-    scrolling("Numbers of this head", mapsTable(model, i, j)),
-    ...furtherMetrics(model, i, j),
-    make("h3", {}, "What it attends to"),
-    ...attention(model, `${i}.${j}`),
+    ...(rowsOf(model).length ? [...looks, ...numbers] : [...numbers, ...looks]), // what is there first
   );
   panel.hidden = false;
   panel.scrollTop = 0;
@@ -82,8 +84,13 @@ function furtherMetrics(model, i, j) {
 
 const strength = (weight) => Math.sqrt(weight); // small weights are to be seen
 
+/** Example rows in which this model's attention was kept. */
+function rowsOf(model) {
+  return DATA.rows.filter((row) => model.weights !== null && row.weights === model.weights);
+}
+
 function attention(model, head) {
-  const rows = DATA.rows.filter((row) => model.weights !== null && row.weights === model.weights);
+  const rows = rowsOf(model);
   if (!rows.length) return [make("p", { class: "missing" }, model.attention)];
   const least = Math.max(...rows.map((row) => row.threshold));
   const steps = [0.02, 0.1, 0.3, 1].map((weight) =>
