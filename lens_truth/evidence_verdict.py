@@ -60,15 +60,15 @@ def _verdict(kind: str, related: Relations) -> str:
     p = related.p_holm[_MAIN][0]
     if relation is None or top is None or p is None:
         return f"{kind} scores and attention to the evidence: no correlation over heads is defined."
-    shows = f"related beyond depth (Holm p = {p:.2g})" if p < SIGNIFICANT else "no relation shows beyond depth"
+    holds = "a relation beyond depth" if p < SIGNIFICANT else "no relation beyond depth holds up"
     others = [
-        f"{name} ({other.pearson_within_layer:+.2f} inside layers, Holm p = {p:.2g})"
+        f"{name} ({other.pearson_within_layer:+.2f} inside layers, Holm p = {its:.2g})"
         for name, other in related.score.items()
-        if name != _MAIN and other is not None and (p := related.p_holm[name][0]) is not None and p < SIGNIFICANT
+        if name != _MAIN and other is not None and (its := related.p_holm[name][0]) is not None and its < SIGNIFICANT
     ]
     return (
-        f"{kind} scores and attention to the evidence: {relation_text(relation)}; {shows}. The {top.n_top} heads with "
-        f"the highest {kind} scores give it {top.difference:+.2f} more than the rest, "
+        f"{kind} scores and attention to the evidence: {relation_text(relation)}; {holds} (Holm p = {p:.2g}). "
+        f"The {top.n_top} heads with the highest {kind} scores give it {top.difference:+.2f} more than the rest, "
         f"{top.difference_within_layer:+.2f} inside layers (p = {top.p_value:.2g})."
         + (f" Related: {', '.join(others)}." if others else "")
     )
