@@ -82,7 +82,7 @@ def patterns(model: Hooked, row: PromptTokens, heads: Sequence[Head]) -> Float[T
     found: dict[Head, Float[Tensor, "T T"]] = {}
 
     def read(layer: int, pattern: Float[Tensor, "batch H query key"]) -> None:
-        found.update({at: pattern[0, at[1]].float().cpu() for at in heads if at[0] == layer})
+        found.update({at: _copied(pattern[0, at[1]]) for at in heads if at[0] == layer})
 
     ids, mask = pad_rows([row.ids], model)
     with torch.no_grad(), reading_patterns(model, read, sorted({layer for layer, _ in heads})):
@@ -94,6 +94,11 @@ def query_row(model: Hooked, row: PromptTokens, query: int) -> Float[Tensor, "L 
     """The attention of every head at one token, to all tokens of the row."""
     layers: list[Float[Tensor, "H T"]] = []
     ids, mask = pad_rows([row.ids], model)
-    with torch.no_grad(), reading_patterns(model, lambda layer, pattern: layers.append(pattern[0, :, query].float())):
+    with torch.no_grad(), reading_patterns(model, lambda layer, pattern: layers.append(_copied(pattern[0, :, query]))):
         run_body(model, ids, mask, [row.image])
-    return torch.stack(layers).cpu()
+    return torch.stack(layers)
+
+
+def _copied(part: Tensor) -> Tensor:
+    """In memory of its own: a view would keep the whole pattern alive."""
+    return part.to("cpu", torch.float32, copy=True)

@@ -26,11 +26,11 @@ from lens_truth.errors import InputError
 from lens_truth.evidence_tokens import EvidenceTokens, locate_evidence
 from lens_truth.examples import Example
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
-from lens_truth.models.hooks import Hooked
+from lens_truth.models.hooks import Hooked, sliding_windows
 from lens_truth.models.images import images_for
-from lens_truth.models.prompts import Template, encode
+from lens_truth.models.prompts import Template, encode, token_texts
 from lens_truth.models.provenance import provenance_of
-from lens_truth.scores import HeadScores
+from lens_truth.scores import HeadScores, Map
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Evidence:
     measures: Mapping[str, Float[np.ndarray, "N L H"]]
     """By the names of `lens_truth.attention_measures.MEASURES`; those that no example defines are left out, and NaN
     stands where one does not: `evidence over control` if no other part of the context is as long, `retrieval` if the
-    evidence is in an image, whose tokens are no words."""
+    evidence is in an image, whose tokens are no words, and all of `evidence` where a layer's sliding window does not
+    reach the evidence."""
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     provenance: Mapping[str, Any]
@@ -50,21 +51,22 @@ class Evidence:
         return int(_defined(self.measures[measure]).sum())
 
     def scores(self, *, n_bootstrap: int = 2000, seed: int = 0) -> dict[str, HeadScores]:
-        """Each measure's mean over the examples that define it, with a 95% interval (bootstrap over groups) in
-        `ci_low` and `ci_high`."""
+        """Each measure's mean over the examples that define it; where they come from more than one group, with a 95%
+        interval (bootstrap over groups) in `ci_low` and `ci_high`."""
         made = {}
         for number, (name, values) in enumerate(self.measures.items()):
             rows = _defined(values)
             groups = [group for group, defined in zip(self.groups, rows, strict=True) if defined]
             wide = values[rows].astype(np.float64)
-            rng = np.random.default_rng([seed, 12, number])
-            low, high = bootstrap_interval(
-                group_sums(wide, groups), group_sums(np.ones(len(groups)), groups), n_bootstrap, rng
-            )
+            metrics: dict[str, Map] = {}
+            if len(set(groups)) > 1:
+                totals, mass = group_sums(wide, groups), group_sums(np.ones(len(groups)), groups)
+                low, high = bootstrap_interval(totals, mass, n_bootstrap, np.random.default_rng([seed, 12, number]))
+                metrics = {"ci_low": low, "ci_high": high}
             made[name] = HeadScores(
                 wide.mean(0),
                 kind=name,
-                metrics={"ci_low": low, "ci_high": high},
+                metrics=metrics,
                 provenance={**self.provenance, "n_examples": len(groups)},
             )
         return made
@@ -108,13 +110,21 @@ def evidence(
             f"{n_cut} of {sum(len(example.evidence) for example in given)} spans of evidence begin or end inside a "
             f"token, which counts as evidence whole (first: example '{first}')"
         )
-    rows = [locate_evidence(example, row, images) for example, row in zip(given, encoded, strict=True)]
+    rows = [
+        locate_evidence(example, row, images, token_texts(tokenizer, row.ids))
+        for example, row in zip(given, encoded, strict=True)
+    ]
 
     shape = (len(given), model.cfg.n_layers, model.cfg.n_heads)
     found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
     for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
         for name, values in _measured(model, [rows[row] for row in batch]).items():
             found[name][batch] = values.cpu().numpy()
+    if not _defined(found["evidence"]).any():
+        raise InputError(
+            f"in none of {len(given)} examples does every layer see the evidence from the answer: the model's sliding "
+            f"window is {min(window for window in sliding_windows(model) if window)} tokens"
+        )
     return Evidence(
         measures={name: values for name, values in found.items() if _defined(values).any()},
         ids=tuple(example.id for example in given),
@@ -124,7 +134,7 @@ def evidence(
 
 
 def _defined(values: Float[np.ndarray, "N L H"]) -> Bool[np.ndarray, " N"]:
-    return np.isfinite(values).all((1, 2))
+    return np.isfinite(values.reshape(len(values), -1).sum(axis=1))
 
 
 def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
@@ -140,10 +150,13 @@ def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float
     """One forward pass; one number a measure, row and head leaves each hook."""
     ids, mask = pad_rows([tokens.row.ids for tokens in batch], model)
     layers: list[dict[str, Float[Tensor, "B H"]]] = []
+    windows = sliding_windows(model)
 
     def read(layer: int, pattern: Float[Tensor, "B H T T"]) -> None:
         of_rows = [
-            measure(pattern[i, :, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1), tokens)
+            measure(
+                pattern[i, :, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1), tokens, windows[layer]
+            )
             for i, tokens in enumerate(batch)
         ]
         layers.append({name: torch.stack([row[name] for row in of_rows]) for name in MEASURES})

@@ -45,10 +45,11 @@ def verdicts(
     """
     looked = measures[_MAIN]
     layer, head = looked.best()
-    low, high = (looked.metrics[end][layer, head] for end in ("ci_low", "ci_high"))
+    ends = [f"{looked.metrics[end][layer, head]:.2f}" for end in ("ci_low", "ci_high") if end in looked.metrics]
+    interval = ", ".join(ends) or "one group of examples, so no interval"
     sentence = (
         f"At the answer's last token heads give the evidence {looked.values.mean():.2f} times what its length alone "
-        f"would (mean over heads); most, head {layer}.{head}: {looked.values.max():.2f} [{low:.2f}, {high:.2f}]"
+        f"would (mean over heads); most, head {layer}.{head}: {looked.values.max():.2f} [{interval}]"
     )
     if wrong_mean is not None:
         sentence += f". Where the answer is hallucinated the mean is {wrong_mean:.2f}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from operator import index
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -55,32 +57,35 @@ class AttentionView(ExampleAttention):
 
 
 def show(
-    model: Hooked, example: Example, heads: Sequence[Head] | None = None, *, template: Template = "plain"
+    model: Hooked,
+    example: Example,
+    heads: Iterable[Iterable[SupportsIndex]] | None = None,
+    *,
+    template: Template = "plain",
 ) -> AttentionView:
     """What some heads look at in one example: the weights of the answer's last token over the text and the image, and
     all tokens' patterns in CircuitsVis, with the evidence marked.
 
     Args:
-        heads: layer and head of each; by default the four that look most at the evidence, over what its length would
+        heads: layer and head of each, such as [(5, 3), (4, 1)]; by default the four that look most at the evidence, over what its length would
             give (`lens_truth.attention_measures.lift`, at the answer's last token).
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
 
     Raises:
-        InputError: if a head is not there, no heads are named for an example without evidence, or whatever `capture`
+        InputError: if heads are not named in pairs, one is not there, no heads are named for an example without evidence, or whatever `capture`
             refuses.
     """
+    named = None if heads is None else _pairs(heads)
     tokenizer, images = tokenizer_of(model), images_for(model, [example])
     (row,) = encode(tokenizer, [example], template, images)
     check_lengths([len(row.ids)], [example.id], model)
-    found = locate_evidence(example, row, images)
-    if heads is None:
-        heads = _most_evident(model, found)
-    heads = tuple(dict.fromkeys(heads))
+    found = locate_evidence(example, row, images, token_texts(tokenizer, row.ids))
+    shown = _most_evident(model, found) if named is None else named
     return AttentionView(
         model=name_of(model) or "the model",
         example=example,
-        heads=heads,
-        patterns=patterns(model, row, heads).numpy(),
+        heads=shown,
+        patterns=patterns(model, row, shown).numpy(),
         tokens=tuple(token_texts(tokenizer, row.ids)),
         context=row.context,
         answer=row.answer,
@@ -89,7 +94,16 @@ def show(
     )
 
 
-def _most_evident(model: Hooked, found: EvidenceTokens) -> list[Head]:
+def _pairs(heads: Iterable[Iterable[SupportsIndex]]) -> tuple[Head, ...]:
+    """Each head once, whatever kind of pairs of whole numbers they are."""
+    try:
+        pairs = [(index(layer), index(head)) for layer, head in heads]
+    except (TypeError, ValueError) as error:
+        raise InputError("heads are named as pairs of layer and head, such as heads=[(5, 3), (4, 1)]") from error
+    return tuple(dict.fromkeys(pairs))
+
+
+def _most_evident(model: Hooked, found: EvidenceTokens) -> tuple[Head, ...]:
     """The heads with the largest lift, best first."""
     if not found.evidence.any():
         raise InputError("the example has no evidence to choose heads by; name some: heads=[(layer, head), ...]")
@@ -97,7 +111,7 @@ def _most_evident(model: Hooked, found: EvidenceTokens) -> list[Head]:
     weights = query_row(model, found.row, query)
     lifts = lift(weights.flatten(0, 1), torch.from_numpy(found.evidence), query)
     best = lifts.argsort(descending=True, stable=True)[:_N_HEADS]
-    return [divmod(int(number), weights.shape[1]) for number in best]
+    return tuple(divmod(int(number), weights.shape[1]) for number in best)
 
 
 def _picture(example: Example, row: Encoded, images: ImageInput | None) -> Picture | None:

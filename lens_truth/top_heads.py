@@ -34,7 +34,7 @@ def top_heads(scores: Map, share: float) -> Bool[np.ndarray, "L H"]:
     Raises:
         InputError: if that is no head, or all of them.
     """
-    n = round(share * scores.size)
+    n = round(share * scores.size) if 0 < share < 1 else 0
     if not 0 < n < scores.size:
         raise InputError(f"a share of {share} of {scores.size} heads leaves no heads to compare with each other")
     marked = np.zeros(scores.size, dtype=bool)

@@ -16,6 +16,7 @@ import torch
 from conftest import build
 
 from lens_truth import attention
+from lens_truth import evidence as module
 from lens_truth.attention import patterns, query_row
 from lens_truth.attention_measures import lift, measure, queries_of
 from lens_truth.datasets import load_examples
@@ -25,6 +26,7 @@ from lens_truth.evidence import evidence
 from lens_truth.evidence_tokens import EvidenceTokens, locate_evidence
 from lens_truth.examples import Example
 from lens_truth.models.batches import pad_rows, run_body
+from lens_truth.models.hooks import sliding_windows
 from lens_truth.models.images import images_for
 from lens_truth.models.load import load
 from lens_truth.models.prompts import Encoded, Span, encode, token_texts
@@ -35,7 +37,7 @@ ROW = Encoded([1, 3, 20, 21, 22, 23, 24, 25, 26, 27, 5, 22, 23], answer=(11, 13)
 
 def located(row: Encoded, *spans: Span) -> EvidenceTokens:
     example = Example("id", "group", "q", "a", 1, evidence=((0, 1),))
-    return locate_evidence(example, replace(row, evidence=spans), None)
+    return locate_evidence(example, replace(row, evidence=spans), None, [f" {token}" for token in row.ids])
 
 
 def one_head(*rows: dict[int, float]) -> torch.Tensor:
@@ -88,7 +90,7 @@ def test_retrieval_wants_the_same_token_inside_the_evidence() -> None:
 def test_what_an_example_does_not_define_is_nan() -> None:
     pattern = one_head({0: 1.0}, {0: 1.0}, {0: 1.0})
     assert math.isnan(measure(pattern, located(ROW, (3, 8)))["evidence over control"].item())  # five of eight tokens
-    in_image = EvidenceTokens(ROW, located(ROW, (4, 6)).evidence, None, in_words=False)
+    in_image = replace(located(ROW, (4, 6)), control=None, in_words=False)
     assert math.isnan(measure(pattern, in_image)["retrieval"].item())
 
 
@@ -146,8 +148,11 @@ def test_batches_equal_single_rows_and_the_models_attention_is_left_as_it_was(
     together = evidence(tiny, examples)
     assert tiny.original_model.config._attn_implementation == "sdpa"
     monkeypatch.setattr(attention, "_ENTRIES", 1)  # a row a pass
+    sizes: list[int] = []
+    monkeypatch.setattr(module, "run_body", lambda *a: (sizes.append(len(a[1])), run_body(*a)))
     for name, values in evidence(tiny, examples).measures.items():
         np.testing.assert_allclose(values, together.measures[name], rtol=1e-4, atol=1e-5)
+    assert sizes == [1] * 7
     eager = load(build("llama-gqa-head-dim", len(tiny.tokenizer)), tokenizer=tiny.tokenizer, attn="eager")
     np.testing.assert_allclose(
         evidence(eager, examples).measures["evidence"], together.measures["evidence"], rtol=1e-4, atol=1e-5
@@ -167,7 +172,24 @@ def test_one_layers_pattern_at_a_time(tiny: Any) -> None:
     with torch.no_grad(), attention.reading_patterns(tiny, read):
         run_body(tiny, ids, mask, [""] * 4)
     assert counts == [1] * tiny.cfg.n_layers
-    assert attention.rows_at_once(tiny, 2000) * tiny.cfg.n_heads * 2000**2 <= 2**27
+
+
+def test_what_is_kept_does_not_keep_patterns(tiny: Any) -> None:
+    (row,) = encode(tiny.tokenizer, rows_of(1), "plain")
+    kept: list[torch.Tensor] = []
+    stack = torch.stack
+
+    def noted(tensors: list[torch.Tensor], **more: Any) -> torch.Tensor:
+        kept.extend(tensors)
+        return stack(tensors, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "stack", noted)
+        query_row(tiny, row, 5)
+        patterns(tiny, row, [(0, 1), (2, 3)])
+    ours = [part for part in kept if part.shape[-1] == len(row.ids)]
+    assert len(ours) == tiny.cfg.n_layers + 2
+    assert all(part.untyped_storage().nbytes() == 4 * part.numel() for part in ours)
 
 
 def test_whole_patterns_and_single_queries_agree(tiny: Any) -> None:
@@ -188,12 +210,15 @@ def test_evidence_of_the_zoos_facts_and_pictures(zoo: Callable[[str], Any]) -> N
         examples = load_examples(data, limit=12)
         images = images_for(model, examples)
         for example, row in zip(examples, encode(model.tokenizer, examples, "plain", images), strict=True):
-            tokens = locate_evidence(example, row, images)
+            tokens = locate_evidence(example, row, images, token_texts(model.tokenizer, row.ids))
             if example.image:
                 ((_, top, _, _),) = example.boxes
                 first = 2 + 4 * int(top // 12)  # behind the beginning and "Context:", four patches a floor
                 assert np.flatnonzero(tokens.evidence).tolist() == [first, first + 1, first + 2, first + 3]
-                assert tokens.control is not None and tokens.control.sum() == pytest.approx(4)
+                others = np.full((4, 4), 1 / 3)  # whole floors, never the end of one and the beginning of the next
+                others[int(top // 12)] = 0
+                assert tokens.control is not None
+                np.testing.assert_allclose(tokens.control[2:18], others.ravel(), rtol=1e-6)
                 assert not tokens.in_words
             else:
                 ((start, stop),) = example.evidence
@@ -221,8 +246,10 @@ def test_says_what_is_left_out_and_what_is_cut(tiny: Any) -> None:
     ((start, stop),) = first.evidence
     with pytest.warns(DataWarning, match="1 of 1 spans of evidence begin or end inside a token"):
         evidence(tiny, [replace(first, evidence=((start + 1, stop),))])
-    with pytest.raises(InputError, match=r"evidence 0 of example '.*' yields no token"):
-        evidence(tiny, [replace(first, context=f"{first.context}   ", evidence=((len(first.context), stop),))])
+    blank = replace(first, context=f"{first.context}   ", evidence=((len(first.context), len(first.context) + 2),))
+    for nothing in (blank, replace(first, evidence=((4, 4),))):
+        with pytest.raises(InputError, match=r"evidence 0 of example '.*' yields no token"):
+            evidence(tiny, [nothing])
 
 
 def test_a_context_that_the_template_changes_holds_no_evidence(tokenizer: Any) -> None:
@@ -236,6 +263,36 @@ def test_a_context_that_the_template_changes_holds_no_evidence(tokenizer: Any) -
         encode(shouting, [example], "chat")
     (bare,) = encode(tokenizer, [replace(example, context="", evidence=())], "plain")
     assert bare.context is None and bare.evidence == ()
+
+
+def test_a_sliding_window_counts_only_what_a_query_sees(tokenizer: Any) -> None:
+    part = torch.zeros(13)
+    part[4:6] = 1
+    window = torch.zeros(1, 13)
+    window[0, 5:] = 1 / 8  # the query at 12 sees eight tokens, one of which is evidence
+    assert lift(window, part, 12, 8).item() == pytest.approx(1)
+    assert math.isnan(lift(window, part, 12, 7).item())  # and here none
+
+    hf = build("mistral", len(tokenizer), sliding_window=12)
+    model, examples = load(hf, tokenizer=tokenizer), rows_of(12)
+    assert sliding_windows(model) == [12, 12, 12]
+    with torch.no_grad():
+        for name, weight in hf.named_parameters():
+            if "k_proj" in name:
+                weight.zero_()  # attention is uniform over what is seen
+    found = evidence(load(hf, tokenizer=tokenizer), examples)
+    seen = found.n_examples("evidence")
+    assert 0 < seen < 12
+    assert found.scores()["evidence"].values == pytest.approx(1)
+    assert found.scores()["lookback"].values == pytest.approx(0.5)
+    far = build("mistral", len(tokenizer), sliding_window=2)
+    with pytest.raises(InputError, match="in none of 12 examples does every layer see the evidence"):
+        evidence(load(far, tokenizer=tokenizer), examples)
+
+
+def test_one_group_has_no_interval(tiny: Any) -> None:
+    scores = evidence(tiny, [replace(example, group="one") for example in rows_of(4)]).scores()
+    assert all(its.metrics == {} for its in scores.values())
 
 
 def test_queries_are_those_that_predict_the_answer_and_its_last_token() -> None:

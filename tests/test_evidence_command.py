@@ -75,7 +75,7 @@ def test_on_own_files_of_supported_answers(tmp_path: Path, capsys: CAPTURED, tin
     np.save(tmp_path / "wrong.npy", np.ones((3, 5)))
     refused(capsys, "wrong.npy: holds scores of 3 x 5 heads", *own, "--scores", tmp_path / "wrong.npy")
     scores = flat_scores(tmp_path)
-    refused(capsys, "names two sets of truth scores", *own, "--scores", scores, scores)
+    refused(capsys, "names two sets of scores called truth (good.npy)", *own, "--scores", scores, scores)
     code, said, err = run(capsys, *own, "--scores", scores)
     assert code == 0, err
     assert "no correlation over heads is defined" in said  # all heads have the same score
@@ -86,8 +86,30 @@ def test_names_what_has_no_evidence(tmp_path: Path, capsys: CAPTURED) -> None:
     rows = [{"question": "Is it?", "answer": word, "label": label} for label, word in ((1, "yes"), (0, "no"))]
     (tmp_path / "bare.jsonl").write_text("\n".join(map(json.dumps, rows)))
     own = ("evidence", "--data", tmp_path / "bare.jsonl", "--scores", "causal", "--out", tmp_path / "out")
-    refused(capsys, "none of the 1 examples has evidence", *own)
+    refused(capsys, "none of its 1 supported answers has evidence", *own)
     rows[0] |= {"context": "It is.", "evidence": ["It was."]}
     (tmp_path / "bare.jsonl").write_text("\n".join(map(json.dumps, rows)))
     refused(capsys, "bare.jsonl, line 1: evidence 'It was.' does not occur in the context", *own)
     assert not (tmp_path / "out").exists()
+
+
+def test_scores_of_another_model_are_named(tmp_path: Path, capsys: CAPTURED) -> None:
+    kept = HeadScores(
+        np.random.default_rng(0).random((6, 8)), kind="evidence", provenance={"model": "base", "weights": "other"}
+    )
+    kept.save(tmp_path / "base.safetensors")
+    code, said, err = run(
+        capsys, "evidence", "--limit", "20", "--scores", tmp_path / "base.safetensors", "--out", tmp_path / "out"
+    )
+    assert code == 0, err
+    assert "the scores are those of base" in said
+    found = json.loads((tmp_path / "out" / "result.json").read_text())["results"]
+    (name,) = found["relations"]
+    assert name == "evidence (base.safetensors)"
+    its, measured = (
+        found["head_scores"][found[key][at]] for key, at in (("score_maps", name), ("measure_maps", "evidence"))
+    )
+    assert its["provenance"]["model"] == "base" and "data" not in its["provenance"]
+    assert measured["provenance"]["data"] == "zoo:text"
+    header = (tmp_path / "out" / "evidence.csv").read_text().splitlines()[0].split(",")
+    assert "evidence" in header and f"{name} scores" in header and len(header) == 2 + 6

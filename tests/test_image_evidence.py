@@ -19,7 +19,7 @@ from lens_truth.examples import Example
 from lens_truth.models.images import images_of
 from lens_truth.models.load import load
 from lens_truth.models.patches import token_boxes
-from lens_truth.models.prompts import encode
+from lens_truth.models.prompts import encode, token_texts
 
 
 @pytest.fixture(scope="module", params=[name for name in FAMILIES if name != "llava-next-mistral"])
@@ -59,7 +59,7 @@ def test_is_a_share_of_patches(model: Any, asked: list[Example]) -> None:
             np.testing.assert_allclose(found.measures[name][number], values[0], rtol=2e-3, atol=2e-4)
         images = images_of(model)
         (row,) = encode(model.tokenizer, [example], "chat", images)
-        tokens = np.flatnonzero(locate_evidence(example, row, images).evidence)
+        tokens = np.flatnonzero(locate_evidence(example, row, images, token_texts(model.tokenizer, row.ids)).evidence)
         weights = patterns(model, row, heads)[:, row.answer[1] - 1].numpy()
         share = weights[:, tokens].sum(1) / weights[:, 1:].sum(1)
         lift = share / (len(tokens) / (row.answer[1] - 1))

@@ -8,7 +8,7 @@ run goes on where it stopped."""
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -127,12 +127,14 @@ def run(config: Config) -> None:
     scores: dict[str, HeadScores] = {}
     for wanted in wanted_scores:
         made = scores_by_kind(wanted, base, to_score, config) if wanted in KINDS else HeadScores.load(wanted)
+        if wanted in KINDS:
+            made = replace(made, provenance={**made.provenance, "data": config.data})
         if made.kind in scores:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         scores[made.kind] = made
     files = {f"{kind}.safetensors": made for kind, made in scores.items()}
     shown = {
-        f"{kind} scores of {source} on {config.data}" if kind in kinds else f"{kind} scores from a file": made
+        f"{kind} scores of {source}" if kind in kinds else f"{kind} scores from a file": made
         for kind, made in scores.items()
     }
 

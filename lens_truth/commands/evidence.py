@@ -82,27 +82,44 @@ def run(config: Config) -> None:
         examples = load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
         print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
         right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
-        if not right:
-            raise InputError(f"{data}: no answer is supported, so there is none that a head could find in the evidence")
+        if not any(example.evidence or example.boxes for example in right):
+            raise InputError(
+                f"{data}: none of its {len(right)} supported answers has evidence to be looked at (spans of its "
+                "context, or boxes in its image)"
+            )
         scores = _scores(config, model, examples, both_labels=bool(wrong))
         looked = evidence(model, right, **settings, progress=on_terminal())
-        contrast = [e for e in wrong if e.evidence or e.boxes]
+    contrast = [e for e in wrong if e.evidence or e.boxes]
+    with gathered_notices():  # the same evidence, of which the same would be said again
         when_wrong = evidence(model, contrast, **settings, progress=on_terminal()) if contrast else None
-    measures = looked.scores(seed=config.seed)
+    measures = {
+        name: replace(its, provenance={**its.provenance, "data": data})
+        for name, its in looked.scores(seed=config.seed).items()
+    }
+    scores = {
+        name: replace(its, provenance={**its.provenance, "data": data}) if name in KINDS else its
+        for name, its in scores.items()
+    }
     maps = {name: measured.values for name, measured in measures.items()}
     kv = looked.provenance["n_kv_heads"]
     relations = {
         kind: relate_measures(its.values, maps, share=config.top, n_kv_heads=kv, seed=config.seed)
         for kind, its in scores.items()
     }
+    titles = {
+        name: f"{name} scores of {config.model} on {data}"
+        if name in KINDS
+        else f"{its.kind} scores from {name[len(its.kind) + 2 : -1]}"
+        for name, its in scores.items()
+    }
     wrong_mean = None if when_wrong is None else float(when_wrong.measures["evidence"].mean())
     sentences = verdicts(measures, relations, wrong_mean)
 
     for name, measured in measures.items():
         measured.save(config.out / f"{name.replace(' ', '-')}.safetensors")
-    write_text(config.out / "evidence.csv", heads_csv({**{k: its.values for k, its in scores.items()}, **maps}))
+    drawn = {**maps, **{f"{name} scores": its.values for name, its in scores.items()}}
+    write_text(config.out / "evidence.csv", heads_csv(drawn))
     title = f"{config.model} on {data} (n = {len(looked.ids)}), each map in its own range of colours"
-    drawn = {**maps, **{f"{kind} scores": its.values for kind, its in scores.items()}}
     save(heatmaps(drawn, title), config.out / "heatmaps.png")
     save(evidence_scatter(scores, measures, relations), config.out / "scatter.png")
     shown = {example.group: example for example in reversed(right) if example.id in set(looked.ids)}
@@ -118,9 +135,11 @@ def run(config: Config) -> None:
         "mean_evidence_hallucinated": wrong_mean,
         "relations": {kind: related.as_dict() for kind, related in relations.items()},
         "verdicts": sentences,
+        "measure_maps": {name: f"{name} of {config.model} on {data}" for name in measures},
+        "score_maps": titles,
         "head_scores": {
             **{f"{name} of {config.model} on {data}": its.as_dict() for name, its in measures.items()},
-            **{f"{kind} scores of {config.model} on {data}": its.as_dict() for kind, its in scores.items()},
+            **{titles[name]: its.as_dict() for name, its in scores.items()},
         },
     }
     hashes = {
@@ -140,36 +159,55 @@ def run(config: Config) -> None:
 
 
 def _scores(config: Config, model: Any, examples: list[Example], *, both_labels: bool) -> dict[str, HeadScores]:
-    """By kind: computed on the examples, or from files. Truth that the surface of answers explains is warned of."""
-    from lens_truth.audit import majority_share, surface_accuracy, surface_warning
-    from lens_truth.commands.sources import read_scores
-    from lens_truth.datasets.notices import notice
-
+    """By name: the kind, if computed on the examples; else kind and file."""
     scores: dict[str, HeadScores] = {}
     for wanted in config.scores:
-        if wanted in KINDS:
-            if not both_labels:
-                raise InputError(
-                    f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
-                    "--scores a file of head scores"
-                )
-            made = scores_by_kind(wanted, model, examples, config, config.template, n_permutations=None)
-            if wanted == "truth":
-                surface = surface_accuracy(examples, seed=config.seed)
-                made = replace(made, provenance={**made.provenance, "surface_accuracy": surface})
-                if warning := surface_warning(surface, majority_share(examples), float(made.values.max())):
-                    notice(warning)
+        if wanted not in KINDS:
+            made = _from_file(wanted, config, model)
+            name = f"{made.kind} ({Path(wanted).name})"
+        elif both_labels:
+            made, name = _computed(wanted, config, model, examples), wanted
         else:
-            made = read_scores(wanted)
-            if made.values.shape != (model.cfg.n_layers, model.cfg.n_heads):
-                L, H = made.values.shape
-                raise InputError(
-                    f"{wanted}: holds scores of {L} x {H} heads, {config.model} has {model.cfg.n_layers} x "
-                    f"{model.cfg.n_heads}"
-                )
-        if made.kind in scores:
-            raise InputError(f"--scores names two sets of {made.kind} scores")
-        scores[made.kind] = made
+            raise InputError(
+                f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
+                "--scores a file of head scores"
+            )
+        if name in scores:
+            raise InputError(f"--scores names two sets of scores called {name}")
+        scores[name] = made
     if not scores:
         raise InputError("--scores names no scores to compare attention with")
     return scores
+
+
+def _computed(kind: str, config: Config, model: Any, examples: list[Example]) -> HeadScores:
+    """Truth that the surface of answers explains is warned of."""
+    from lens_truth.audit import majority_share, surface_accuracy, surface_warning
+    from lens_truth.datasets.notices import notice
+
+    made = scores_by_kind(kind, model, examples, config, config.template, n_permutations=None)
+    if kind != "truth":
+        return made
+    surface = surface_accuracy(examples, seed=config.seed)
+    if warning := surface_warning(surface, majority_share(examples), float(made.values.max())):
+        notice(warning)
+    return replace(made, provenance={**made.provenance, "surface_accuracy": surface})
+
+
+def _from_file(path: str, config: Config, model: Any) -> HeadScores:
+    """Scores of another model are warned of."""
+    from lens_truth.commands.sources import read_scores
+    from lens_truth.datasets.notices import notice
+    from lens_truth.models.tower import weights_hash
+
+    made = read_scores(path)
+    shape = (model.cfg.n_layers, model.cfg.n_heads)
+    if made.values.shape != shape:
+        L, H = made.values.shape
+        raise InputError(f"{path}: holds scores of {L} x {H} heads, {config.model} has {shape[0]} x {shape[1]}")
+    if made.provenance.get("weights") not in (None, weights_hash(model)):
+        its = made.provenance.get("model", "another model")
+        notice(
+            f"{path}: the scores are those of {its}, what is looked at that of {config.model}, which has other weights"
+        )
+    return made

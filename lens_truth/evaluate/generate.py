@@ -25,6 +25,7 @@ from lens_truth.models.batches import (
     pad_rows,
     tokenizer_of,
 )
+from lens_truth.models.hooks import sliding_windows
 from lens_truth.models.images import image_arguments
 from lens_truth.models.prompts import PromptTokens
 
@@ -177,11 +178,7 @@ def _greedy(model: Any) -> Iterator[None]:
 
 def _exceeds_window(model: Any, n_tokens: int) -> bool:
     """Whether some layer attends to fewer of the last tokens than there are."""
-    config = model.original_model.config.get_text_config()
-    layers = getattr(config, "layer_types", None)
-    slides = "sliding_attention" in layers if layers else getattr(config, "use_sliding_window", True)
-    window = getattr(config, "sliding_window", None)
-    return bool(slides and window and n_tokens > window)
+    return any(window is not None and n_tokens > window for window in sliding_windows(model))
 
 
 class _FirstMargin(LogitsProcessor):

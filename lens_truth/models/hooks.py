@@ -91,5 +91,16 @@ def constant_weights(model: Any) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def sliding_windows(model: Any) -> list[int | None]:
+    """For each layer, how many tokens up to its own a query sees; None for all."""
+    hf = getattr(model, "original_model", None)
+    config = None if hf is None else hf.config.get_text_config()
+    window = getattr(config, "sliding_window", None) or None
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        kinds = ["sliding_attention" if getattr(config, "use_sliding_window", True) else ""] * model.cfg.n_layers
+    return [window if kind == "sliding_attention" else None for kind in kinds]
+
+
 def device_of(model: Any) -> torch.device:
     return next(model.parameters()).device

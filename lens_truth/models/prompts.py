@@ -193,7 +193,7 @@ def encode(
             answer=answer,
             continuation=continuation,
             context=context,
-            evidence=_evidence_tokens(offsets, evidence, context, example.id),
+            evidence=_evidence_tokens(text, offsets, evidence, context, example.id),
             n_cut=sum(_is_cut(text, offsets, span) for span in evidence),
         )
         result.append(_with_image(row, example.id, images))
@@ -214,15 +214,17 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     )
     before = ["", *alone]
     return [
-        pair[len(previous) :] if pair.startswith(previous) else single
+        pair[len(previous) :] if pair.startswith(previous) and len(pair) > len(previous) else single
         for pair, previous, single in zip(both, before, alone, strict=False)
     ]
 
 
-def _evidence_tokens(offsets: Sequence[Span], spans: Sequence[Span], context: Span | None, id: str) -> tuple[Span, ...]:
+def _evidence_tokens(
+    text: str, offsets: Sequence[Span], spans: Sequence[Span], context: Span | None, id: str
+) -> tuple[Span, ...]:
     if spans and context is None:
         raise InputError(f"the chat template does not show the context of example '{id}' as it is")
-    found = [_tokens_in(offsets, span) for span in spans]
+    found = [_tokens_in(offsets, span) if text[slice(*span)].strip() else None for span in spans]
     if None in found:
         raise InputError(f"evidence {found.index(None)} of example '{id}' yields no token")
     return tuple(span for span in found if span)
