@@ -1,14 +1,12 @@
-"""Runs for the tests of reports: made-up numbers, in the form in which the commands write theirs; and their pages."""
+"""Runs for the tests of reports: made-up numbers, in the form in which the commands write theirs."""
 
 from __future__ import annotations
 
 import base64
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cache
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import lens_truth
 from lens_truth.ablate import Row, SideEffectRow
-from lens_truth.datasets.notices import DataWarning
 from lens_truth.evaluate.compare import Comparison
 from lens_truth.evaluate.side_effects import SideEffect
 from lens_truth.inherit import inherit
 from lens_truth.lineage_verdict import verdicts as lineage_verdicts
 from lens_truth.preservation import preservation
 from lens_truth.relations import relate_measures
-from lens_truth.report.reading import read_runs
-from lens_truth.report.sections import View, view_of
 from lens_truth.scores import HeadScores
 from lens_truth.verdict import verdicts
 from lens_truth.weights import MEASURES, WeightSimilarity
@@ -77,6 +71,7 @@ def scores(kind: str = "truth", *, seed: int = 0, shape: tuple[int, int] = (3, 4
 
 def probe_run(folder: Path, made: HeadScores, *, data: str = "zoo:text", **more: Any) -> Path:
     model, weights = made.provenance["model"], made.provenance["weights"]
+    made = replace(made, provenance={**made.provenance, "data": data})
     maps = {f"{made.kind} scores of {model} on {data}": made.as_dict()}
     hashes = {"weights": weights, "examples": "e" * 16}
     return write_run(folder, "probe", {"kind": made.kind, "head_scores": maps}, hashes=hashes, **more)
@@ -131,6 +126,8 @@ def evidence_run(
 ) -> Path:
     measures, related = looked_at(shape)
     maps = {**measures, "truth scores": scores(shape=shape)}
+    titles = {name: f"{name} of org/base on zoo:text" for name in maps}
+    said = {titles[name]: replace(its, provenance={**its.provenance, "data": "zoo:text"}) for name, its in maps.items()}
     results = {
         "model": "org/base",
         "data": "zoo:text",
@@ -140,7 +137,9 @@ def evidence_run(
         "mean": {name: float(its.values.mean()) for name, its in measures.items()},
         "relations": {"truth": related},
         "verdicts": ["Heads look at the evidence."],
-        "head_scores": {f"{name} of org/base on zoo:text": its.as_dict() for name, its in maps.items()},
+        "score_maps": {"truth": titles["truth scores"]},
+        "measure_maps": {name: titles[name] for name in measures},
+        "head_scores": {title: its.as_dict() for title, its in said.items()},
     }
     write_run(folder, "evidence", results, hashes={"weights": BASE}, config={"model": "org/base"}, **more)
     rows = [example_row(*shape, image=image, id=f"scene-{i}") for i in range(n_rows)]
@@ -273,65 +272,3 @@ def ablate_run(folder: Path, *, model: str = "org/base", weights: str = BASE, **
     }
     given: dict[str, Any] = {"warnings": [f"{model}, causal: 2 gates are negative, so those heads are inverted"]} | more
     return write_run(folder, "ablate", results, hashes={model: weights}, config={"model": [model]}, **given)
-
-
-def viewed(*folders: Path) -> View:
-    return view_of(*read_runs(folders))
-
-
-def reported(out: Path, *folders: Path) -> tuple[str, list[str]]:
-    """The page, and what was warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        written = lens_truth.report(folders, out=out)
-    assert written == out
-    return out.read_text(encoding="utf-8"), [str(warning.message) for warning in caught]
-
-
-class Elements(HTMLParser):
-    """The elements of a page, and the texts of its scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem == "script":
-            self.scripts[-1] += data
-
-
-def damaged(folder: Path, change: Callable[[dict[str, Any]], object], file: str = "result.json") -> Path:
-    """The run with something changed in one of its files."""
-    record = json.loads((folder / file).read_text())
-    change(record)
-    (folder / file).write_text(json.dumps(record), encoding="utf-8")
-    return folder
-
-
-def drop(*keys: str) -> Callable[[dict[str, Any]], object]:
-    """Takes a value out of nested objects."""
-
-    def change(record: dict[str, Any]) -> None:
-        *path, last = keys
-        for key in path:
-            record = record[key]
-        del record[last]
-
-    return change
-
-
-def put(value: Any, *keys: str | int) -> Callable[[dict[str, Any]], object]:
-    def change(record: Any) -> None:
-        *path, last = keys
-        for key in path:
-            record = record[key]
-        record[last] = value
-
-    return change

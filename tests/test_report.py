@@ -18,7 +18,8 @@ import torch
 import tyro
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import BASE, OTHER, reported, viewed
+from report_pages import reported, viewed
+from reports import BASE
 
 from lens_truth.commands import audit, evaluate, inherit, probe
 from lens_truth.evaluate.search import Candidate, best_of
@@ -30,13 +31,11 @@ from lens_truth.report.blocks import Cell, Chart, Details, Row, Section, Side, T
 from lens_truth.report.curves import curve_blocks, ticks
 from lens_truth.report.fields import Fields
 from lens_truth.report.generic import plain_blocks
-from lens_truth.report.heads import HeadMap
 from lens_truth.report.numbers import number, short
 from lens_truth.report.reading import read_runs
 from lens_truth.report.repeat import command_line
 from lens_truth.report.sections import View
 from lens_truth.runs import Run
-from lens_truth.scores import HeadScores
 from lens_truth.verdict import verdicts
 
 
@@ -63,55 +62,6 @@ def texts(row: Row) -> list[str]:
 
 def said(cell: Cell) -> str:
     return " | ".join((cell.text, *cell.more))
-
-
-def test_maps_of_one_model_stand_together(tmp_path: Path) -> None:
-    base, more, child = reports.scores(), reports.scores("causal", seed=1), reports.scores(weights=OTHER, model="org/x")
-    for name, made in {"one": base, "again": base, "causal": more, "child": child}.items():
-        reports.probe_run(tmp_path / name, made)
-    view = viewed(*(tmp_path / name for name in ("one", "child", "causal", "again")))
-    assert [(model.name, model.weights) for model in view.models] == [("org/base", BASE), ("org/x", OTHER)]
-    truth, causal = view.models[0].maps
-    assert (truth.kind, truth.runs) == ("truth", ("one", "again"))  # equal maps once
-    assert (causal.kind, causal.scale, truth.scale) == ("causal", "zero", "range")
-    np.testing.assert_allclose(np.array(truth.values, dtype=float), base.values, rtol=1e-4)
-    (i, j, best), *_ = truth.best(1)
-    assert (i, j) == base.best() and best == pytest.approx(base.values.max(), rel=1e-4)
-
-
-def test_maps_of_other_shapes_or_without_weights_stand_apart(tmp_path: Path) -> None:
-    cropped = reports.scores(shape=(2, 4))  # of the same weights, on a shared grid
-    files = [HeadScores(reports.scores(seed=i).values, provenance={"file_hash": str(i)}) for i in (1, 2)]
-    maps = {"truth scores of a": cropped, "truth scores of b": files[0], "truth scores of c": files[1]}
-    named = {title: made.as_dict() for title, made in maps.items()}
-    reports.write_run(tmp_path / "x", "inherit", {"head_scores": named})
-    view = viewed(reports.probe_run(tmp_path / "probe", reports.scores()), tmp_path / "x")
-    assert [model.shape for model in view.models] == [(3, 4), (2, 4), (3, 4), (3, 4)]
-    assert [model.name for model in view.models] == [f"org/base ({BASE})"] * 2 + ["b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "values", "scale"),
-    [
-        ("causal", [[-1.0, 2.0]], "zero"),
-        ("causal", [[1.0, 2.0]], "range"),
-        ("evidence", [[0.0, 2.0]], "one"),
-        ("evidence over control", [[-0.5, 2.0]], "zero"),
-        ("retrieval", [[0.0, 0.5]], "range"),
-    ],
-)
-def test_scale_of_colours(kind: str, values: list[list[float | None]], scale: str) -> None:
-    assert HeadMap(kind, "", "", None, values, {}, {}, ()).scale == scale
-
-
-def test_surface_baseline_and_significance_are_told_with_the_map(tmp_path: Path) -> None:
-    made = reports.scores(surface_accuracy=0.975)
-    folder = reports.probe_run(tmp_path / "probe", made, warnings=["SURFACE CONFOUND: x"])
-    text, _ = reported(tmp_path / "r.html", folder)
-    assert "surface baseline (the answer&#39;s length and last character alone): 0.975" in text
-    above = int((made.metrics["p_familywise"] < 0.05).sum())
-    assert f"{above} head{'s' if above != 1 else ''} of 12 above chance" in text
-    assert text.index("<h2") < text.index("SURFACE CONFOUND") < text.index('id="heads"')
 
 
 def test_lineage_matrix_is_the_runs(tmp_path: Path) -> None:
@@ -317,5 +267,5 @@ def test_patches_that_show_evidence_are_those_of_the_evidence_command() -> None:
     for _ in range(200):
         corner = rng.integers(0, 20, (9, 2))
         boxes = np.hstack([corner, corner + rng.integers(1, 12, (9, 2))]).astype(float)
-        evidence = [tuple(map(float, (x, y, x + w, y + h))) for x, y, w, h in rng.integers(1, 15, (2, 4))]
+        evidence = [(x, y, x + w, y + h) for x, y, w, h in rng.integers(1, 15, (2, 4)).astype(float).tolist()]
         assert showing(boxes.tolist(), [list(box) for box in evidence]) == tokens_showing(boxes, evidence)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import reports
-from reports import BASE, OTHER, Elements, damaged, drop, put, reported, viewed
+from report_pages import Elements, damaged, drop, put, reported, viewed
+from reports import BASE, OTHER
 
 from lens_truth.report import page
 from lens_truth.report.blocks import Text
@@ -83,6 +84,15 @@ _TITLE = "truth scores of org/base on zoo:text"
             "values holds no number; this map is left out",
             "Provenance",
         ),
+        *(
+            (
+                reports.inherit_run,
+                put(huge, "results", "head_scores", "truth scores of model-1", "values", 0, 0),
+                "truth scores of model-1.values[0][0] is too large; this map is left out",
+                "causal scores",
+            )
+            for huge in (1e308, -1e308, 10**400)
+        ),
         (
             reports.probe_run,
             put([[0.5] * 4], "results", "head_scores", _TITLE, "metrics", "ci_low"),
@@ -142,7 +152,7 @@ def places(value: Any, *before: str | int) -> Iterator[tuple[str | int, ...]]:
 @pytest.mark.parametrize("make", [reports.evidence_run, reports.inherit_run, reports.weights_run, reports.ablate_run])
 def test_whatever_is_damaged_a_page_is_made(tmp_path: Path, make: Make) -> None:
     folder = make(tmp_path / "run")
-    odd = [None, "x", -1, 0.5, [], {}, True, [[]], [None], {"a": 1}, float("nan"), 10**400, "`", [0.1, 0.2]]
+    odd = [None, "x", -1, 0.5, [], {}, True, [[]], [None], {"a": 1}, float("nan"), 10**400, 1e308, "`", [0.1, 0.2]]
     rng = np.random.default_rng(0)
     for file in folder.iterdir():
         whole = file.read_text()
@@ -154,7 +164,7 @@ def test_whatever_is_damaged_a_page_is_made(tmp_path: Path, make: Make) -> None:
             runs, problems = read_runs([folder])
             assert runs or problems
             if runs:
-                shown = page.rendered(view_of(runs, problems), page.example_rows(runs), None)
+                shown = page.rendered(view := view_of(runs, problems), view.rows, None)
                 json.loads(Elements(shown).scripts[0])
             file.write_text(whole)
 
@@ -216,7 +226,7 @@ def test_attention_is_shown_for_the_weights_it_was_read_from_only(tmp_path: Path
     text, _ = reported(tmp_path / "r.html", looked, other)
     assert "Attention on 2 examples from run evidence." in text
     assert f"what there is was read from other weights, those of org/base ({BASE[:8]})" in text
-    assert [row["weights"] for row in page.example_rows(view.runs)] == [BASE, BASE]
+    assert [row["weights"] for row in view.rows] == [BASE, BASE]
 
 
 def test_runs_of_different_models_and_versions_are_named(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import reports
 from conftest import refused, run
-from reports import HOSTILE, Elements, damaged, put, reported, viewed
+from report_pages import Elements, damaged, put, reported, viewed
+from reports import HOSTILE
 
 import lens_truth
 from lens_truth.report import page
 from lens_truth.report.reading import read_runs
+from lens_truth.report.sections import view_of
 from lens_truth.scores import HeadScores
 
 
@@ -98,9 +100,41 @@ def test_a_page_that_would_be_too_large_lacks_the_last_examples(
     assert set(data["models"][0]["maps"][0]["metrics"]) == {"ci_low", "ci_high", "p_value", "p_familywise"}
     assert len(data["rows"]) < 5
 
+
+def test_a_page_that_would_still_be_too_large_lacks_the_last_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = reports.evidence_run(tmp_path / "evidence", shape=(12, 16))
+    whole, _ = reported(tmp_path / "r.html", folder)
+    kinds = [one["kind"] for one in json.loads(Elements(whole).scripts[0])["models"][0]["maps"]]
+    assert kinds == ["truth", "evidence", "retrieval", "lookback"]
+    essential = frozenset({"ci_low", "ci_high", "p_value", "p_familywise"})
+    bare = len(page.rendered(viewed(folder), [], essential).encode())
+
+    monkeypatch.setattr(page, "LIMIT", bare - 2000)
+    less, (warned,) = reported(tmp_path / "r.html", folder)
+    assert len(less.encode()) <= page.LIMIT
+    left = [one["kind"] for one in json.loads(Elements(less).scripts[0])["models"][0]["maps"]]
+    assert left == kinds[:3] and warned in less
+    lacks = "the last 2 of 2 example rows, further metrics of the heads and the last 1 of 4 maps"
+    assert f"{lacks} (lookback of org/base, zoo:text, n = 120, run evidence)" in warned
+
+    one_map = len(page.rendered(view_of(*read_runs([folder]), 1), [], essential).encode())
+    monkeypatch.setattr(page, "LIMIT", one_map + 1000)
+    least, _ = reported(tmp_path / "r.html", folder)
+    assert [one["kind"] for one in json.loads(Elements(least).scripts[0])["models"][0]["maps"]] == ["truth"]
+    assert "missing: no scatter of truth scores against evidence" in least
+
+
+def test_a_page_of_which_nothing_would_be_left_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [
+        reports.evidence_run(tmp_path / "evidence"),
+        reports.probe_run(tmp_path / "probe", reports.scores(seed=1)),
+    ]
     monkeypatch.setattr(page, "LIMIT", 10_000)
-    with pytest.raises(lens_truth.InputError, match="even without examples; name fewer runs"):
-        lens_truth.report(folders, out=tmp_path / "none.html")
+    for given, end in ((folders, "; name fewer runs"), (folders[:1], "")):
+        with pytest.raises(lens_truth.InputError, match=f"even without examples and with one map of heads only{end}$"):
+            lens_truth.report(given, out=tmp_path / "none.html")
     assert not (tmp_path / "none.html").exists()
 
 

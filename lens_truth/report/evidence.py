@@ -12,11 +12,11 @@ from lens_truth.report.reading import RunRecord
 from lens_truth.report.relations import Scatter, find_map, relation_table, relation_words
 
 _LIFT = "evidence"
-"""The measure that is drawn against every kind of scores."""
+"""The measure that is drawn against all scores."""
 
 
 def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block], list[Scatter]]:
-    """Relations of each kind of scores with what heads attend to, and scatters (which are placed by the caller)."""
+    """Relations of all scores with what heads attend to, and scatters (which are placed by the caller)."""
     results = run.results
     model, data = results["model"].text(), results["data"].text()
     n, groups = results["n"].whole(), results.maybe("n_groups", Fields.whole)
@@ -29,26 +29,43 @@ def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block
     if not related:
         blocks.append(Text("missing: the run had no scores to relate attention to (`--scores`)", missing=True))
     scatters: list[Scatter] = []
-    for kind, against in related.items():
-        blocks.append(relation_table(f"{kind.capitalize()} score of a head against what it attends to", against, {}))
-        score, lift = find_map(maps, run.name, kind), find_map(maps, run.name, _LIFT)
+    lift = find_map(maps, run.name, _title(results, "measure_maps", _LIFT))
+    for name, against in related.items():
+        score = find_map(maps, run.name, title := _title(results, "score_maps", name))
+        note = "" if score is None else f"Scores: {title}."
+        caption = f"{_capital(name)} score of a head against what it attends to"
+        blocks.append(relation_table(caption, against, {}, note))
         if score is None or lift is None or score.shape != lift.shape:
-            blocks.append(Text(f"missing: the run holds no maps of {kind} scores and evidence to draw", missing=True))
+            lost = " and ".join(f"'{what}'" for what, one in ((name, score), (_LIFT, lift)) if one is None)
+            why = f"nothing says which maps here are {lost}" if lost else "their maps have different shapes"
+            blocks.append(Text(f"missing: no scatter of {name} scores against {_LIFT}: {why}", missing=True))
             continue
         everywhere = [value for line in lift.values for value in line if value is not None]
         scatters.append(
             Scatter(
                 model=lift.key,
-                x_label=f"{kind} score",
+                x_label=f"{name} score",
                 y_label="attention to the evidence, times chance",
                 x=score.values,
                 y=lift.values,
                 log=bool(everywhere) and min(everywhere) > 0 and max(everywhere) > 10 * min(everywhere),
-                caption=f"{kind.capitalize()} score against attention to the evidence",
+                caption=f"{_capital(name)} score against attention to the evidence",
                 said=relation_words(against["score"].maybe(_LIFT, lambda its: its)),
             )
         )
     return blocks, scatters
+
+
+def _title(results: Fields, members: str, name: str) -> str | None:
+    """What `head_scores` calls the map of this name; None where the run does not say."""
+    titles = results.value.get(members)
+    title = titles.get(name) if isinstance(titles, dict) else None
+    return title if isinstance(title, str) else None
+
+
+def _capital(name: str) -> str:
+    """File names in it stay as they are."""
+    return name[:1].upper() + name[1:]
 
 
 def _means(results: Fields) -> Table:

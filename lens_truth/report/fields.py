@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 Interval = tuple[float, float]
 
+_LARGEST = 1e15
+"""No score, count or time comes near; sums of larger numbers could overflow."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -63,18 +66,19 @@ class Fields:
         return self.value
 
     def number(self) -> float:
-        """Finite."""
-        try:
-            if type(self.value) in (int, float) and math.isfinite(self.value):
-                return float(self.value)
-        except OverflowError:
-            pass
-        raise self.wrong("is not a number")
+        """Finite, and of a size that can be reckoned with."""
+        if type(self.value) not in (int, float) or (type(self.value) is float and not math.isfinite(self.value)):
+            raise self.wrong("is not a number")
+        if abs(self.value) > _LARGEST:
+            raise self.wrong("is too large")
+        return float(self.value)
 
     def whole(self, stop: int | None = None) -> int:
         """A whole number from 0, below `stop`."""
         if type(self.value) is not int or self.value < 0 or (stop is not None and self.value >= stop):
             raise self.wrong(f"is not a whole number{'' if stop is None else f' from 0 to {stop - 1}'}")
+        if self.value > _LARGEST:
+            raise self.wrong("is too large")
         return self.value
 
     def interval(self) -> Interval:

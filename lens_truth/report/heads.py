@@ -26,6 +26,8 @@ MEANING = {
 }
 _ORDER = tuple(MEANING)
 _CHANCE_IS_ONE = ("evidence", "evidence when answering")
+_OF_MODEL, _FROM_FILE = " scores of ", " scores from "
+"""In titles."""
 
 Scale = Literal["range", "zero", "one"]
 """Colours from the least to the greatest value, both ways from 0, or both ways from 1 on a logarithmic scale."""
@@ -37,13 +39,24 @@ class HeadMap:
 
     kind: str
     title: str
-    model: str
+    model: str | None
+    """None where nothing says whose heads were scored."""
     weights: str | None
     values: Matrix
     metrics: dict[str, Matrix]
     provenance: dict[str, Any]
-    runs: tuple[str, ...]
-    """Names of the runs that hold it."""
+    held: tuple[tuple[str, str], ...]
+    """Names of the runs that hold it, each with its title there."""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(run for run, _ in self.held))
+
+    @property
+    def file(self) -> str:
+        """The score file that it comes from, if it comes from one."""
+        name = self.provenance.get("file")
+        return name if isinstance(name, str) else self.title.partition(_FROM_FILE)[2] or self.title
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,10 +130,10 @@ def read_map(title: str, fields: Fields, run: str) -> HeadMap:
             raise fields["metrics"][name].wrong("has another shape than the scores")
     provenance = fields["provenance"]
     weights = provenance.maybe("weights", Fields.text)
-    model = provenance.maybe("model", Fields.text) or title.partition(" scores of ")[2] or title
-    data = {"data": said} if (said := title.partition(f" of {model} on ")[2]) else {}
-    known = {**data, **provenance.value}
-    return HeadMap(fields["kind"].text(), title, model, weights, values, metrics, known, (run,))
+    model = provenance.maybe("model", Fields.text) or None
+    if model is None and _FROM_FILE not in title:
+        model = title.partition(_OF_MODEL)[2] or None
+    return HeadMap(fields["kind"].text(), title, model, weights, values, metrics, provenance.value, ((run, title),))
 
 
 def _same(one: HeadMap, other: HeadMap) -> bool:
@@ -128,9 +141,9 @@ def _same(one: HeadMap, other: HeadMap) -> bool:
 
 
 def _merged(one: HeadMap, other: HeadMap) -> HeadMap:
-    runs = tuple(dict.fromkeys((*one.runs, *other.runs)))
+    held = tuple(dict.fromkeys((*one.held, *other.held)))
     provenance = {**other.provenance, **one.provenance}
-    return replace(one, runs=runs, metrics={**other.metrics, **one.metrics}, provenance=provenance)
+    return replace(one, held=held, metrics={**other.metrics, **one.metrics}, provenance=provenance)
 
 
 def by_model(maps: Sequence[HeadMap]) -> list[ModelHeads]:
@@ -139,13 +152,11 @@ def by_model(maps: Sequence[HeadMap]) -> list[ModelHeads]:
     models = []
     for index, key in enumerate(keys):
         its = sorted((one for one in maps if one.key == key), key=_rank)
-        names = list(dict.fromkeys(one.model for one in its))
+        names = list(dict.fromkeys(one.model for one in its if one.model)) or [f"{its[0].file}: model not known"]
         models.append(ModelHeads(f"m{index}", " = ".join(names), its[0].weights, its[0].shape, tuple(its)))
     twice = [model.name for model in models]
     return [
-        replace(model, name=f"{model.name} ({model.weights or 'from a file'})")
-        if twice.count(model.name) > 1
-        else model
+        replace(model, name=f"{model.name} ({model.maps[0].key[0]})") if twice.count(model.name) > 1 else model
         for model in models
     ]
 
@@ -205,7 +216,10 @@ def source(one: HeadMap) -> str:
 def notes(one: HeadMap) -> tuple[str, ...]:
     """What there is to know of a map: what it measures, its range, its best heads, its baseline."""
     finite = [value for line in one.values for value in line if value is not None]
-    sentences = [MEANING[one.kind]] if one.kind in MEANING else []
+    computed = isinstance(one.provenance.get("model"), str)
+    sentences = [MEANING[one.kind]] if computed and one.kind in MEANING else []
+    if not computed:
+        sentences.append("the file does not say how these scores were computed")
     if finite:
         write = number if one.kind == "truth" else short
         best = ", ".join(f"layer {i} head {j} ({write(v)})" for i, j, v in one.best(3))
@@ -218,7 +232,7 @@ def notes(one: HeadMap) -> tuple[str, ...]:
     surface = one.provenance.get("surface_accuracy")
     if isinstance(surface, float):
         sentences.append(f"surface baseline (the answer's length and last character alone): {number(surface)}")
-    elif one.kind == "truth":
+    elif one.kind == "truth" and computed:
         sentences.append("surface baseline: not computed in this run")
     return tuple(sentences)
 
@@ -233,21 +247,20 @@ def maps_data(model: ModelHeads, metrics: frozenset[str] | None) -> dict[str, An
         "id": model.id,
         "name": model.name,
         "weights": model.weights,
-        "maps": [
-            {
-                "name": what(one),
-                "source": source(one),
-                "kind": one.kind,
-                "scale": one.scale,
-                "values": one.values,
-                "metrics": {
-                    name: values
-                    for name, values in one.metrics.items()
-                    if values != one.values and (metrics is None or name in metrics)
-                },
-            }
-            for one in model.maps
-        ],
+        "maps": [map_data(one, metrics) for one in model.maps],
+    }
+
+
+def map_data(one: HeadMap, metrics: frozenset[str] | None) -> dict[str, Any]:
+    """One of them."""
+    kept = {name: its for name, its in one.metrics.items() if metrics is None or name in metrics}
+    return {
+        "name": what(one),
+        "source": source(one),
+        "kind": one.kind,
+        "scale": one.scale,
+        "values": one.values,
+        "metrics": {name: its for name, its in kept.items() if its != one.values},
     }
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,11 +20,11 @@ from lens_truth.datasets.notices import notice
 from lens_truth.errors import InputError
 from lens_truth.files import write_text
 from lens_truth.report.blocks import Row, Table, row
-from lens_truth.report.heads import maps_data
+from lens_truth.report.heads import map_data, maps_data, source, what
 from lens_truth.report.models import listed, models_of
 from lens_truth.report.numbers import NONE, count, number
 from lens_truth.report.reading import Problem, RunRecord, read_runs
-from lens_truth.report.sections import View, attention_words, view_of
+from lens_truth.report.sections import View, view_of
 
 LIMIT = 5_000_000
 """Bytes of a page at most."""
@@ -53,43 +54,74 @@ def write_report(paths: Sequence[Path], out: Path) -> Path:
     runs, problems = read_runs(paths)
     if not runs:
         raise InputError(f"there is no run to report on: {'; '.join(map(str, problems))}")
-    view = view_of(runs, problems)
-    text = fitted(view)
+    text, problems = fitted(runs, problems)
     write_text(out, text)
-    for problem in view.problems:
+    for problem in problems:
         notice(str(problem))
     return out
 
 
-def fitted(view: View) -> str:
-    """The page, under its limit: without room for everything it does without the last example rows, then without the
-    metrics of heads that are not their interval or null; what was left out is said among the problems.
+def fitted(runs: list[RunRecord], problems: list[Problem]) -> tuple[str, list[Problem]]:
+    """The page, under its limit, and what is wrong. Without room for everything the page does without the last example
+    rows, then without the metrics of heads that are not their interval or null, then without the last maps; what was
+    left out is said among the problems.
 
     Raises:
-        InputError: if that is not enough.
+        InputError: if the page is too large even with one map.
     """
-    rows, before = example_rows(view.runs), list(view.problems)
-    for metrics, dropped in ((None, []), (_ESSENTIAL, ["further metrics of the heads"])):
-        kept = len(rows)
+    view = view_of(runs, problems)
+    n = len(view.rows)
+    further = any(maps_data(model, None) != maps_data(model, _ESSENTIAL) for model in view.models)
+    dropped: list[str] = []
+    excess = 0
+    for metrics in (None, _ESSENTIAL) if further else (None,):
+        dropped = ["further metrics of the heads"] if metrics else []
+        kept = n
         while True:
-            left_out = [f"the last {len(rows) - kept} of {count(len(rows), 'example row')}"] if kept < len(rows) else []
-            left_out += dropped
-            view.problems[:] = before
-            if left_out:
-                limit = f"{LIMIT / 1e6:g} MB"
-                view.problems.append(
-                    Problem("", f"the page would exceed {limit}, so it lacks {' and '.join(left_out)}")
-                )
-            text = rendered(view, rows[:kept], metrics)
+            text, found = _lacking(view, kept, metrics, dropped)
             excess = len(text.encode()) - LIMIT
             if excess <= 0:
-                return text
+                return text, found
             if kept == 0:
                 break
             while excess > 0 and kept:  # the sentence that is added may need another round
                 kept -= 1
-                excess -= len(script_json(rows[kept]).encode()) + 1
-    raise InputError(f"the page would exceed {LIMIT / 1e6:g} MB even without examples; name fewer runs")
+                excess -= _size(view.rows[kept])
+
+    maps = [(model.name, one) for model in view.models for one in model.maps]
+    kept = len(maps)
+    while kept > 1:
+        while excess > 0 and kept > 1:
+            kept -= 1
+            excess -= _size(map_data(maps[kept][1], _ESSENTIAL))
+        names = "; ".join(f"{what(one)} of {name}, {source(one)}" for name, one in maps[kept:])
+        lost = f"the last {len(maps) - kept} of {count(len(maps), 'map')} ({names})"
+        text, found = _lacking(view_of(runs, problems, kept), 0, _ESSENTIAL, [*dropped, lost])
+        excess = len(text.encode()) - LIMIT
+        if excess <= 0:
+            return text, found
+    most = "examples and with one map of heads only" if maps else "examples"
+    advice = "; name fewer runs" if len(runs) > 1 else ""
+    raise InputError(f"the page would exceed {LIMIT / 1e6:g} MB even without {most}{advice}")
+
+
+def _lacking(
+    view: View, kept: int, metrics: frozenset[str] | None, dropped: Sequence[str]
+) -> tuple[str, list[Problem]]:
+    """The page with the first `kept` example rows, and what is wrong, which is also that it lacks the others."""
+    n = len(view.rows)
+    left_out = [f"the last {n - kept} of {count(n, 'example row')}"] if kept < n else []
+    left_out += dropped
+    problems = list(view.problems)
+    if left_out:
+        said = " and ".join(filter(None, (", ".join(left_out[:-1]), left_out[-1])))
+        problems.append(Problem("", f"the page would exceed {LIMIT / 1e6:g} MB, so it lacks {said}"))
+    return rendered(replace(view, problems=problems), view.rows[:kept], metrics), problems
+
+
+def _size(value: Any) -> int:
+    """Bytes that it takes in a list."""
+    return len(script_json(value).encode()) + 1
 
 
 def _first(n_warnings: int, n_problems: int) -> str:
@@ -99,23 +131,11 @@ def _first(n_warnings: int, n_problems: int) -> str:
     return f"{' and '.join(parts)}: read first" if parts else ""
 
 
-def example_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """The examples in which attention was kept, for the page's script."""
-    return [
-        {**example, "run": run.name, "weights": run.attention.weights, "threshold": run.attention.threshold}
-        for run in runs
-        if run.attention is not None
-        for example in run.attention.rows
-    ]
-
-
 def rendered(view: View, rows: Sequence[dict[str, Any]], metrics: frozenset[str] | None) -> str:
     """The page with these example rows and metrics of heads."""
     ids = {model.maps[0].key: model.id for model in view.models}
     data = {
-        "models": [
-            {**maps_data(model, metrics), "attention": attention_words(model, view.runs)} for model in view.models
-        ],
+        "models": [{**maps_data(model, metrics), "attention": view.attention[model.id]} for model in view.models],
         "rows": list(rows),
         "scatters": [scatter.data(id, ids[scatter.model]) for id, scatter in view.scatters.items()],
     }

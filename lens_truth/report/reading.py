@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,12 +63,12 @@ class Problem:
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
     """The runs that can be read, in the order given and each once; and what is wrong with these and the others."""
-    files = {(path / RESULT if path.is_dir() or path.suffix != ".json" else path).absolute(): path for path in paths}
-    short = Counter(_folder_name(file) for file in files)
+    files = {_result_file(path): path for path in paths}
+    short = Counter(file.parent.name for file in files)
     runs: list[RunRecord] = []
     problems: list[Problem] = []
     for file, given in files.items():
-        name = _folder_name(file) if short[_folder_name(file)] == 1 else str(given)
+        name = file.parent.name if short[file.parent.name] == 1 else str(given)
         name = name.encode("utf-8", "replace").decode()
         try:
             run, found = _read_run(name, file, given)
@@ -79,8 +80,10 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
     return runs, problems
 
 
-def _folder_name(file: Path) -> str:
-    return file.resolve().parent.name
+def _result_file(path: Path) -> Path:
+    """The same for every way of naming a folder; a file may be a link into a store, which is not its folder."""
+    folder, name = (path, RESULT) if path.is_dir() or path.suffix != ".json" else (path.parent, path.name)
+    return Path(os.path.realpath(folder)) / name
 
 
 def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]:

@@ -94,7 +94,6 @@ def relation_words(fields: Fields | None) -> str:
     return f"r {number(r, 2)}, inside layers {number(within, 2)} (null {null}, p = {p_value(p)})"
 
 
-def find_map(maps: Sequence[HeadMap], run: str, kind: str, model: str | None = None) -> HeadMap | None:
-    """The map of a kind that a run holds (of one model, if it holds several)."""
-    its = (one for one in maps if run in one.runs and one.kind == kind and model in (None, one.model))
-    return next(its, None)
+def find_map(maps: Sequence[HeadMap], run: str, title: str | None) -> HeadMap | None:
+    """The map that stands under a title in a run's `head_scores`."""
+    return next((one for one in maps if (run, title) in one.held), None)

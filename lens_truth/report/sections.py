@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.report.ablation import ablation_blocks, side_effect_blocks
@@ -14,6 +16,7 @@ from lens_truth.report.generic import benchmark_blocks, plain_blocks
 from lens_truth.report.heads import HeadMap, ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.report.lineage import lineage_blocks
 from lens_truth.report.models import mixture
+from lens_truth.report.numbers import count
 from lens_truth.report.provenance import provenance_blocks
 from lens_truth.report.reading import KNOWN, Problem, RunRecord
 from lens_truth.report.relations import Scatter
@@ -27,18 +30,27 @@ class View:
     runs: list[RunRecord]
     problems: list[Problem]
     models: list[ModelHeads] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Examples in which attention was kept, as the page's script reads them."""
+    attention: dict[str, str] = field(default_factory=dict)
+    """By a model's id, a sentence on the attention there is to see."""
     scatters: dict[str, Scatter] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
 
 
-def view_of(runs: list[RunRecord], problems: list[Problem]) -> View:
-    """Reads every run's results; what does not fit is named among the problems, and the rest is shown."""
-    view = View(runs, [*problems, *mixture(runs)])
+def view_of(runs: list[RunRecord], problems: list[Problem], n_maps: int | None = None) -> View:
+    """Reads every run's results; what does not fit is named among the problems, and the rest is shown.
+
+    Args:
+        n_maps: only the first so many maps of heads.
+    """
+    view = View(runs, [*problems, *mixture(runs)], rows=example_rows(runs))
     maps, found = head_maps(runs)
+    maps = [one for model in by_model(maps) for one in model.maps][:n_maps]
     view.problems += found
     view.models = by_model(maps)
-    attention = {model.id: attention_words(model, runs) for model in view.models}
-    view.sections.append(Section("heads", "Heads", tuple(heads_blocks(view.models, attention))))
+    view.attention = {model.id: attention_words(model, runs, view.rows) for model in view.models}
+    view.sections.append(Section("heads", "Heads", tuple(heads_blocks(view.models, view.attention))))
 
     def scattered(make: Callable[[RunRecord, Sequence[HeadMap]], tuple[list[Block], list[Scatter]]]) -> _Make:
         return lambda run: _placed(view, *make(run, maps))
@@ -101,16 +113,29 @@ def _placed(view: View, blocks: list[Block], scatters: list[Scatter]) -> list[Bl
     return [*blocks, Side(tuple(drawings))] if drawings else blocks
 
 
-def attention_words(model: ModelHeads, runs: Sequence[RunRecord]) -> str:
+def example_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """The examples in which attention was kept; those that are the same in several runs once."""
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for run in runs:
+        if (seen := run.attention) is None:
+            continue
+        for example in seen.rows:
+            row = {**example, "weights": seen.weights, "threshold": seen.threshold}
+            _, its = found.setdefault(json.dumps(row, sort_keys=True), (row, []))
+            its.append(run.name)
+    return [{**row, "run": ", ".join(dict.fromkeys(its))} for row, its in found.values()]
+
+
+def attention_words(model: ModelHeads, runs: Sequence[RunRecord], rows: Sequence[dict[str, Any]]) -> str:
     """What there is to see of a model's attention, or why there is nothing."""
+    if model.weights is None:
+        return "No attention: the scores come from a file that does not say of which weights they are."
     seen = [run for run in runs if run.attention is not None]
     its = [run for run in seen if run.attention and model.weights == run.attention.weights]
     if its:
-        n = sum(len(run.attention.rows) for run in its if run.attention)
-        return f"Attention on {n} example{'' if n == 1 else 's'} from run {', '.join(run.name for run in its)}."
+        n = sum(row["weights"] == model.weights for row in rows)
+        return f"Attention on {count(n, 'example')} from run {', '.join(run.name for run in its)}."
     make = f"`python -m lens_truth.evidence --model {model.name} --out DIR` makes it"
-    if model.weights is None:
-        return "No attention: the scores come from a file that does not say of which weights they are."
     if not seen:
         return f"No attention: no run holds any; {make}."
     others = ", ".join(f"{run.attention.model} ({run.attention.weights[:8]})" for run in seen if run.attention)

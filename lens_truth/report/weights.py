@@ -42,7 +42,10 @@ def weights_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block]
         blocks.append(relation_table(f"Score in {base} against what {name} kept{of}", related, MEASURES))
         if (change := related.maybe("score_change", lambda its: its)) is not None:
             blocks.append(Text(f"Change of score against change of weights: {relation_words(change)}."))
-        scatters += _scatters(run, maps, base, name, side, related)
+        drawn = _scatters(run, maps, base, name, side, related)
+        if not drawn:
+            blocks.append(Text(f"missing: no scatter: nothing says which map here is that of {base}", missing=True))
+        scatters += drawn
     return blocks, scatters
 
 
