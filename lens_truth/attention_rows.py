@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from jaxtyping import Float
 
 from lens_truth.attention import query_row
 from lens_truth.examples import Example
-from lens_truth.images import open_image
+from lens_truth.images import data_url, open_image
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.images import images_for
@@ -68,11 +66,9 @@ def _image(model: Hooked, example: Example, row: Encoded) -> dict[str, Any] | No
     picture = open_image(example.image)
     width, height = picture.size
     picture.thumbnail((_LARGEST, _LARGEST))
-    written = BytesIO()
-    picture.save(written, "PNG")
     boxes = token_boxes(images, example.image)
     return {
-        "src": f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}",
+        "src": data_url(picture),
         "width": width,
         "height": height,
         "span": row.image_span,

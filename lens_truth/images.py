@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -60,6 +62,13 @@ def image_size(name: str) -> tuple[int, int]:
         width, height = image.size
         swapped = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ROTATED  # Pillow turns TIFFs itself
         return (height, width) if swapped else (width, height)
+
+
+def data_url(image: Image.Image) -> str:
+    """The image itself, as a page holds it that loads nothing."""
+    written = BytesIO()
+    image.save(written, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
 def image_in(folder: Path, name: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from lens_truth.example_attention import (
     title_of,
 )
 from lens_truth.files import hash_of
+from lens_truth.images import data_url
 from lens_truth.plots.attention import DIMMED
 
 _LARGEST = 512
@@ -118,7 +117,7 @@ def _pictures(shown: ExampleAttention) -> dict[str, Any]:
     fine = max(1, round(400 / max(small.size)))  # pixels of shade to a pixel of a small picture
     return {
         "size": picture.image.size,
-        "base": _url(small),
+        "base": data_url(small),
         "picture_evidence": picture.evidence,
         "unseen": bool(np.isnan(picture.heat(shown.weights[0], *small.size)).any()),
         "pictures": [
@@ -126,7 +125,7 @@ def _pictures(shown: ExampleAttention) -> dict[str, Any]:
                 "name": name,
                 "share": float(weights[slice(*picture.span)].sum()),
                 "brightest": _brightest(picture, weights),
-                "shade": _url(_shade(picture.heat(weights, small.width * fine, small.height * fine))),
+                "shade": data_url(_shade(picture.heat(weights, small.width * fine, small.height * fine))),
                 "patches": _patches(picture, weights),
             }
             for name, weights in zip(shown.names, shown.weights, strict=True)
@@ -154,12 +153,6 @@ def _brightest(picture: Picture, weights: Float[np.ndarray, " T"]) -> str:
         return "hardly anything anywhere"
     left, top, right, bottom, weight = max(patches, key=lambda patch: patch[4])
     return f"{percent(weight)} at pixels {left:.0f} to {right:.0f} across, {top:.0f} to {bottom:.0f} down"
-
-
-def _url(picture: Image.Image) -> str:
-    written = BytesIO()
-    picture.save(written, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
 def circuits_script(
