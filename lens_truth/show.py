@@ -67,13 +67,13 @@ def show(
     all tokens' patterns in CircuitsVis, with the evidence marked.
 
     Args:
-        heads: layer and head of each, such as [(5, 3), (4, 1)]; by default the four that look most at the evidence, over what its length would
-            give (`lens_truth.attention_measures.lift`, at the answer's last token).
+        heads: layer and head of each, such as [(5, 3), (4, 1)]; by default the four that look most at the evidence,
+            over what its length would give (`lens_truth.attention_measures.lift`, at the answer's last token).
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
 
     Raises:
-        InputError: if heads are not named in pairs, one is not there, no heads are named for an example without evidence, or whatever `capture`
-            refuses.
+        InputError: if heads are not named in pairs, one is not there, no heads are named for an example without
+            evidence, or whatever `capture` refuses.
     """
     named = None if heads is None else _pairs(heads)
     tokenizer, images = tokenizer_of(model), images_for(model, [example])

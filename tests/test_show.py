@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 from circuitsvis.utils import render
@@ -19,8 +20,9 @@ from lens_truth.errors import InputError
 from lens_truth.example_attention import Group, Picture, gathered, groups_of, in_one_line, said_of
 from lens_truth.examples import Example
 from lens_truth.models.prompts import encode
+from lens_truth.plots import attention_page as page_module
 from lens_truth.plots.attention import attention_strips
-from lens_truth.plots.attention_page import attention_fragment
+from lens_truth.plots.attention_page import attention_fragment, attention_page
 from lens_truth.show import AttentionView, show
 
 NASTY = "</script><script>document.title = 'broken out'</script><!--"
@@ -156,6 +158,15 @@ def test_named_heads_are_shown_with_their_patterns(tiny: Any, told: Example) -> 
     assert repr(view).startswith("<attention of L2 H1, L0 H3 of ")
 
 
+def test_heads_are_named_by_pairs_of_any_kind(tiny: Any, told: Example) -> None:
+    view = show(tiny, told, [(1, 2), (0, 3)])
+    kinds: tuple[Any, ...] = ([[1, 2], [0, 3]], np.array([[1, 2], [0, 3]]), zip([1, 0], [2, 3], strict=True))
+    for heads in kinds:
+        again = show(tiny, told, heads)
+        assert again.heads == view.heads and {type(number) for head in again.heads for number in head} == {int}
+        np.testing.assert_array_equal(again.patterns, view.patterns)
+
+
 def test_heads_are_chosen_by_what_they_give_the_evidence(zoo: Callable[[str], Any], told: Example) -> None:
     model = zoo("llama-memory")
     view = show(model, told)
@@ -183,6 +194,16 @@ def test_bad_input_is_named(tiny: Any, told: Example) -> None:
         show(tiny, plain, [(0, 0)]).save("look.svg")
 
 
+@pytest.mark.parametrize(
+    "heads", [(1, 2), ["1.2"], ["12"], [(1, 2, 3)], [(1.0, 2.0)], [None], 5, np.arange(2), "L1 H2"], ids=repr
+)
+def test_heads_that_are_no_pairs(tiny: Any, told: Example, heads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # nobody checks types for users
+    with pytest.raises(InputError) as refused:
+        show(tiny, told, heads)
+    assert str(refused.value) == "heads are named as pairs of layer and head, such as heads=[(5, 3), (4, 1)]"
+
+
 def test_an_image_is_shown_by_its_patches(zoo: Callable[[str], Any], drawn: Example) -> None:
     view = show(zoo("llava-memory"), drawn, [(1, 0), (2, 0)], template="plain")
     assert view.picture is not None
@@ -200,16 +221,16 @@ def test_an_image_is_shown_by_its_patches(zoo: Callable[[str], Any], drawn: Exam
 # -- pages and pictures -----------------------------------------------------------------------------------------------
 
 
-def test_the_same_view_gives_the_same_bytes(tiny: Any, told: Example, tmp_path: Path) -> None:
-    written = []
+def test_the_same_view_gives_the_same_bytes(tiny: Any, tmp_path: Path) -> None:
+    written, short = [], Example("x", "g", "What colour?", "coral", 1, "A coral crown.", evidence=((2, 7),))
     for run in ("one", "two"):
-        view = show(tiny, told, [(0, 0), (1, 2)])
+        view = show(tiny, short, [(0, 0), (1, 2)])
         for suffix in ("html", "png"):
             view.save(tmp_path / run / f"view.{suffix}")
         written.append({path.name: path.read_bytes() for path in (tmp_path / run).iterdir()})
     assert written[0] == written[1] and set(written[0]) == {"view.html", "view.png", "view.pdf"}
-    other = show(tiny, told, [(0, 0), (1, 3)])
-    assert _id(attention_fragment(other)) != _id(attention_fragment(show(tiny, told, [(0, 0), (1, 2)])))
+    one, other = (_id(attention_fragment(show(tiny, short, [(0, 0), (1, head)]))) for head in (2, 3))
+    assert one in written[0]["view.html"].decode() and one != other
 
 
 def _id(html: str) -> str:
@@ -232,25 +253,24 @@ def test_nothing_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
         made(60, 8, evidence=(20, 21, 22)),
         made(60, 1),
         made(1200, 4, evidence=(20, 21, 22, 600), word=" $a_long$word"),
-        made(40, 4, evidence=(4,), picture=quarters(((10, 0, 20, 10),))),
-        made(40, 6, picture=quarters()),
+        made(40, 6, evidence=(4,), picture=quarters(((10, 0, 20, 10),))),
     ],
-    ids=["60 tokens, 8 heads", "one head", "1200 tokens", "picture", "6 heads, picture"],
+    ids=["60 tokens, 8 heads", "one head", "1200 tokens", "6 heads, picture"],
 )
 def test_pictures_can_be_read(shown: AttentionView) -> None:
     assert list(faults(attention_strips(shown))) == []
 
 
-def test_a_head_that_looks_at_nothing_but_the_first_token(tmp_path: Path) -> None:
+def test_a_head_that_looks_at_nothing_but_the_first_token() -> None:
     view = made(20, 1)
     view.patterns[:] = 0
     view.patterns[..., 0] = 1
-    for suffix in ("html", "png"):
-        view.save(tmp_path / f"view.{suffix}")
+    assert "L5 H0" in attention_fragment(view) and list(faults(attention_strips(view))) == []
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """One context of one browser, whose pages do not see each other."""
     chromium = which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium here (`make browser` installs it)")
@@ -258,14 +278,14 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield found
+        yield found.new_context(viewport={"width": 1000, "height": 800})
         found.close()
 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """A page that may load nothing but itself and must not complain."""
-    opened = browser.new_page(viewport={"width": 1000, "height": 800})
+    opened = browser.new_page()
     heard: list[str] = []
     opened.on("console", lambda message: heard.append(message.text))
     opened.on("pageerror", lambda error: heard.append(str(error)))
@@ -304,8 +324,10 @@ def test_the_page_opens_from_a_file(page: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_large_patterns_are_drawn_when_asked_for(page: Any, tmp_path: Path) -> None:
-    made(101, 4, evidence=(4, 5)).save(tmp_path / "view.html")
+def test_large_patterns_are_drawn_when_asked_for(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "_AT_ONCE", 2 * 20**2)
+    assert 'all" open>' in attention_page(made(20, 2))
+    made(21, 2, evidence=(4, 5)).save(tmp_path / "view.html")
     page.goto((tmp_path / "view.html").as_uri())
     assert page.query_selector_all("canvas") == []
     page.click("summary")
