@@ -120,7 +120,7 @@ def test_what_changes_in_a_box_changes_its_token(family: str, images: Any, pictu
     size = (101, 67)
     model = images(family)
     boxes = token_boxes(model, picture(size))
-    pictures = np.random.default_rng(0).integers(0, 256, (4, size[1], size[0], 3), dtype=np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, size[1], size[0], 3), dtype=np.uint8)
 
     def seen(pixels: np.ndarray) -> torch.Tensor:
         return model.features(Image.fromarray(pixels))
