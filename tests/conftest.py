@@ -11,6 +11,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
+os.environ["OMP_NUM_THREADS"] = "1"  # the tests run in two processes on two cores, and start others
 
 CHECKED = (
     *("attention", "attention_measures", "attention_rows", "bootstrap", "capture", "causal", "controls", "correlation"),

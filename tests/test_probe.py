@@ -148,9 +148,9 @@ def test_p_values_are_uniform_under_the_null() -> None:
 def test_interval_covers_the_true_accuracy() -> None:
     """A head that sees one Gaussian feature, d' = 1: the best possible probe is right with Phi(1 / 2) = .691."""
     covered = []
-    for seed in range(40):
-        a = problem(400, L=2, H=1, D=1, signal=0.0, seed=seed)
-        z = torch.randn(400, 2, 1, 1, generator=torch.Generator().manual_seed(seed)) + a.labels[:, None, None, None]
+    for seed in range(8):
+        a = problem(400, L=10, H=1, D=1, signal=0.0, seed=seed)
+        z = torch.randn(400, 10, 1, 1, generator=torch.Generator().manual_seed(seed)) + a.labels[:, None, None, None]
         scores = probe(HeadActivations(z, a.labels, a.groups, a.ids, {}), n_permutations=0)
         inside = (scores.metrics["ci_low"] <= 0.691) & (scores.metrics["ci_high"] >= 0.691)
         covered += inside.ravel().tolist()
