@@ -13,11 +13,10 @@ from lens_truth.examples import Example
 from lens_truth.images import data_url, open_image
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import Hooked
-from lens_truth.models.images import images_for
+from lens_truth.models.images import ImageInput, images_for
 from lens_truth.models.patches import token_boxes
 from lens_truth.models.prompts import Encoded, Template, encode, token_texts
 from lens_truth.models.provenance import name_of
-from lens_truth.models.tower import weights_hash
 
 THRESHOLD = 0.01
 """Smaller weights are left out: a head has at most a hundred others, however long the context."""
@@ -25,8 +24,13 @@ _LARGEST = 448
 """Pixels of the longer side of an image on the page."""
 
 
-def attention_record(model: Hooked, examples: Sequence[Example], template: Template) -> dict[str, Any]:
+def attention_record(
+    model: Hooked, examples: Sequence[Example], template: Template, weights_hash: str
+) -> dict[str, Any]:
     """What every head looks at from the last token of each example's answer.
+
+    Args:
+        weights_hash: of the model, which takes a while to compute.
 
     Returns:
         For JSON: the model, and a row an example: its tokens as text; spans of evidence, context and answer in tokens;
@@ -48,19 +52,18 @@ def attention_record(model: Hooked, examples: Sequence[Example], template: Templ
                 "evidence": row.evidence,
                 "context": row.context,
                 "answer_span": row.answer,
-                "image": _image(model, example, row),
+                "image": _image(images, example, row),
                 "heads": {f"{at[0]}.{at[1]}": _kept(weights[at]) for at in np.ndindex(weights.shape[:2])},
             }
         )
-    return {"model": name_of(model), "weights": weights_hash(model), "threshold": THRESHOLD, "rows": rows}
+    return {"model": name_of(model), "weights": weights_hash, "threshold": THRESHOLD, "rows": rows}
 
 
 def _kept(weights: Float[np.ndarray, " T"]) -> list[list[int]]:
     return [[int(at), round(float(weights[at]) * 1000)] for at in np.flatnonzero(weights >= THRESHOLD)]
 
 
-def _image(model: Hooked, example: Example, row: Encoded) -> dict[str, Any] | None:
-    images = images_for(model, [example])
+def _image(images: ImageInput | None, example: Example, row: Encoded) -> dict[str, Any] | None:
     if images is None or row.image_span is None:
         return None
     picture = open_image(example.image)

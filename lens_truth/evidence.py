@@ -94,7 +94,7 @@ def evidence(
             image, or whatever `capture` refuses.
     """
     tokenizer = tokenizer_of(model)
-    given = [example for example in examples if example.evidence or example.boxes]
+    given = [example for example in examples if example.has_evidence]
     if not given:
         raise InputError(
             f"none of the {len(examples)} examples has evidence (spans of its context, or boxes in its image)"

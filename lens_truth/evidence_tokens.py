@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from lens_truth.boxes import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.examples import Example
 from lens_truth.models.images import ImageInput
-from lens_truth.models.patches import token_boxes, tokens_showing
+from lens_truth.models.patches import token_boxes
 from lens_truth.models.prompts import Encoded
 
 SINK = 0
@@ -50,8 +51,7 @@ def locate_evidence(example: Example, row: Encoded, images: ImageInput | None, t
         regions.append(([_range(*row.context)], {at for span in row.evidence for at in _range(*span)}))
     if example.boxes and row.image_span is not None and images is not None:
         boxes = token_boxes(images, example.image)
-        wanted = [(float(left), float(top), float(right), float(bottom)) for left, top, right, bottom in example.boxes]
-        shown = tokens_showing(boxes, wanted)
+        shown = tokens_showing(boxes, example.boxes)
         if not shown:
             raise InputError(f"the evidence of example '{example.id}' lies outside what the model sees of its image")
         first = row.image_span[0]

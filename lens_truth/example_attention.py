@@ -12,9 +12,9 @@ from PIL import Image
 
 from lens_truth.attention import Head
 from lens_truth.attention_measures import lift
+from lens_truth.boxes import Box
 from lens_truth.evidence_tokens import SINK
 from lens_truth.examples import SUPPORTED, Example
-from lens_truth.models.patches import Box
 from lens_truth.models.prompts import Span
 
 MOST_GROUPS = 150

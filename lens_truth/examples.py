@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from lens_truth.boxes import Box
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
 from lens_truth.images import check_images, image_hash, image_in, image_size, is_made
 from lens_truth.readers import read_csv, read_jsonl
 
 SUPPORTED, HALLUCINATED = 1, 0
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels; right and bottom are not part of it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,11 @@ class Example:
     """The image that the answer must rest on, as `lens_truth.images.open_image` knows it; empty for none."""
     boxes: tuple[Box, ...] = ()
     """Boxes of `image`, in pixels as `open_image` gives it, that show the evidence."""
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether it is known what the answer rests on, in the context or in the image."""
+        return bool(self.evidence or self.boxes)
 
 
 def examples_hash(examples: Sequence[Example]) -> str:

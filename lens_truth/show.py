@@ -79,14 +79,15 @@ def show(
     tokenizer, images = tokenizer_of(model), images_for(model, [example])
     (row,) = encode(tokenizer, [example], template, images)
     check_lengths([len(row.ids)], [example.id], model)
-    found = locate_evidence(example, row, images, token_texts(tokenizer, row.ids))
+    texts = token_texts(tokenizer, row.ids)
+    found = locate_evidence(example, row, images, texts)
     shown = _most_evident(model, found) if named is None else named
     return AttentionView(
         model=name_of(model) or "the model",
         example=example,
         heads=shown,
         patterns=patterns(model, row, shown).numpy(),
-        tokens=tuple(token_texts(tokenizer, row.ids)),
+        tokens=tuple(texts),
         context=row.context,
         answer=row.answer,
         evidence=tuple(np.flatnonzero(found.evidence).tolist()),

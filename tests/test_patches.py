@@ -17,10 +17,11 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from lens_truth.boxes import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.models.images import ImageInput, images_of
 from lens_truth.models.load import load
-from lens_truth.models.patches import token_boxes, tokens_showing
+from lens_truth.models.patches import token_boxes
 
 SIZES = [(101, 67), (40, 160), (56, 56), (300, 211), (5, 3), (2500, 400)]
 TESTED = [name for name in FAMILIES if name != "llava-next-mistral"]

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from report_pages import reported, viewed
 from reports import BASE
 
+from lens_truth.boxes import tokens_showing
 from lens_truth.commands import audit, evaluate, inherit, probe
 from lens_truth.evaluate.search import Candidate, best_of
 from lens_truth.gate import HeadGate
-from lens_truth.models.patches import tokens_showing
 from lens_truth.report.ablation import arms, read_row
 from lens_truth.report.attention import showing
 from lens_truth.report.blocks import Cell, Chart, Details, Row, Section, Side, Table, Text

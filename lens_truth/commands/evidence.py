@@ -60,7 +60,7 @@ def run(config: Config) -> None:
     """Measures, relates to scores, writes."""
     from lens_truth.attention_rows import attention_record
     from lens_truth.datasets import describe, load_examples
-    from lens_truth.datasets.notices import gathered_notices
+    from lens_truth.datasets.notices import gathered_notices, notice
     from lens_truth.evidence import evidence
     from lens_truth.evidence_verdict import relation_rows, verdicts
     from lens_truth.examples import HALLUCINATED, SUPPORTED
@@ -82,23 +82,26 @@ def run(config: Config) -> None:
         examples = load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
         print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
         right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
-        if not any(example.evidence or example.boxes for example in right):
+        if not any(example.has_evidence for example in right):
             raise InputError(
                 f"{data}: none of its {len(right)} supported answers has evidence to be looked at (spans of its "
                 "context, or boxes in its image)"
             )
-        scores = _scores(config, model, examples, both_labels=bool(wrong))
+        scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
         looked = evidence(model, right, **settings, progress=on_terminal())
-    contrast = [e for e in wrong if e.evidence or e.boxes]
+        for name, its in scores.items():
+            if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
+                of = its.provenance.get("model", "another model")
+                notice(
+                    f"{name}: the scores are those of {of}, what is looked at that of {config.model}, which has other "
+                    "weights"
+                )
+    contrast = [example for example in wrong if example.has_evidence]
     with gathered_notices():  # the same evidence, of which the same would be said again
         when_wrong = evidence(model, contrast, **settings, progress=on_terminal()) if contrast else None
     measures = {
         name: replace(its, provenance={**its.provenance, "data": data})
         for name, its in looked.scores(seed=config.seed).items()
-    }
-    scores = {
-        name: replace(its, provenance={**its.provenance, "data": data}) if name in KINDS else its
-        for name, its in scores.items()
     }
     maps = {name: measured.values for name, measured in measures.items()}
     kv = looked.provenance["n_kv_heads"]
@@ -106,12 +109,7 @@ def run(config: Config) -> None:
         kind: relate_measures(its.values, maps, share=config.top, n_kv_heads=kv, seed=config.seed)
         for kind, its in scores.items()
     }
-    titles = {
-        name: f"{name} scores of {config.model} on {data}"
-        if name in KINDS
-        else f"{its.kind} scores from {name[len(its.kind) + 2 : -1]}"
-        for name, its in scores.items()
-    }
+    measure_titles = {name: f"{name} of {config.model} on {data}" for name in measures}
     wrong_mean = None if when_wrong is None else float(when_wrong.measures["evidence"].mean())
     sentences = verdicts(measures, relations, wrong_mean)
 
@@ -122,8 +120,11 @@ def run(config: Config) -> None:
     title = f"{config.model} on {data} (n = {len(looked.ids)}), each map in its own range of colours"
     save(heatmaps(drawn, title), config.out / "heatmaps.png")
     save(evidence_scatter(scores, measures, relations), config.out / "scatter.png")
-    shown = {example.group: example for example in reversed(right) if example.id in set(looked.ids)}
-    record = attention_record(model, list(reversed(shown.values()))[:_SHOWN], config.template)
+    shown: dict[str, Example] = {}  # the first of each group
+    for example in right:
+        if example.has_evidence:
+            shown.setdefault(example.group, example)
+    record = attention_record(model, list(shown.values())[:_SHOWN], config.template, looked.provenance["weights"])
     write_json(config.out / "attention.json", record, compact=True)
     results = {
         "model": config.model,
@@ -135,10 +136,10 @@ def run(config: Config) -> None:
         "mean_evidence_hallucinated": wrong_mean,
         "relations": {kind: related.as_dict() for kind, related in relations.items()},
         "verdicts": sentences,
-        "measure_maps": {name: f"{name} of {config.model} on {data}" for name in measures},
+        "measure_maps": measure_titles,
         "score_maps": titles,
         "head_scores": {
-            **{f"{name} of {config.model} on {data}": its.as_dict() for name, its in measures.items()},
+            **{measure_titles[name]: its.as_dict() for name, its in measures.items()},
             **{titles[name]: its.as_dict() for name, its in scores.items()},
         },
     }
@@ -158,15 +159,20 @@ def run(config: Config) -> None:
     result_files(config.out, "result.json", *files, "evidence.csv", "heatmaps.png", "scatter.png", "attention.json")
 
 
-def _scores(config: Config, model: Any, examples: list[Example], *, both_labels: bool) -> dict[str, HeadScores]:
-    """By name: the kind, if computed on the examples; else kind and file."""
+def _scores(
+    config: Config, model: Any, examples: list[Example], data: str, *, both_labels: bool
+) -> tuple[dict[str, HeadScores], dict[str, str]]:
+    """Scores and their titles by name: the kind, if computed on the examples; else kind and file."""
     scores: dict[str, HeadScores] = {}
+    titles: dict[str, str] = {}
     for wanted in config.scores:
         if wanted not in KINDS:
-            made = _from_file(wanted, config, model)
-            name = f"{made.kind} ({Path(wanted).name})"
+            made, file = _from_file(wanted, config, model), Path(wanted).name
+            name, title = f"{made.kind} ({file})", f"{made.kind} scores from {file}"
         elif both_labels:
-            made, name = _computed(wanted, config, model, examples), wanted
+            made = _computed(wanted, config, model, examples)
+            made = replace(made, provenance={**made.provenance, "data": data})
+            name, title = wanted, f"{wanted} scores of {config.model} on {data}"
         else:
             raise InputError(
                 f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
@@ -174,10 +180,10 @@ def _scores(config: Config, model: Any, examples: list[Example], *, both_labels:
             )
         if name in scores:
             raise InputError(f"--scores names two sets of scores called {name}")
-        scores[name] = made
+        scores[name], titles[name] = made, title
     if not scores:
         raise InputError("--scores names no scores to compare attention with")
-    return scores
+    return scores, titles
 
 
 def _computed(kind: str, config: Config, model: Any, examples: list[Example]) -> HeadScores:
@@ -195,19 +201,11 @@ def _computed(kind: str, config: Config, model: Any, examples: list[Example]) ->
 
 
 def _from_file(path: str, config: Config, model: Any) -> HeadScores:
-    """Scores of another model are warned of."""
     from lens_truth.commands.sources import read_scores
-    from lens_truth.datasets.notices import notice
-    from lens_truth.models.tower import weights_hash
 
     made = read_scores(path)
     shape = (model.cfg.n_layers, model.cfg.n_heads)
     if made.values.shape != shape:
         L, H = made.values.shape
         raise InputError(f"{path}: holds scores of {L} x {H} heads, {config.model} has {shape[0]} x {shape[1]}")
-    if made.provenance.get("weights") not in (None, weights_hash(model)):
-        its = made.provenance.get("model", "another model")
-        notice(
-            f"{path}: the scores are those of {its}, what is looked at that of {config.model}, which has other weights"
-        )
     return made

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from lens_truth.boxes import Box
 from lens_truth.datasets.world import COLOURS, ROOMS, THINGS, Scene, Thing, scene_key
 from lens_truth.errors import InputError
 
@@ -21,9 +22,6 @@ FLOOR = SIZE // len(ROOMS)
 """Height of a room."""
 SHAPE = 10
 """Width and height of a thing."""
-
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom are not part of it."""
 
 _RGB: dict[str, tuple[int, int, int]] = {
     "coral": (255, 96, 84),

@@ -22,9 +22,6 @@ from lens_truth.errors import InputError
 from lens_truth.images import image_size
 from lens_truth.models.images import ImageInput
 
-Box = tuple[int | float, int | float, int | float, int | float]
-"""Left, top, right, bottom in pixels of the picture; right and bottom are not part of it."""
-
 _LEVELS, _MOST_RAMPS = 255, 8
 _MEASURED: WeakKeyDictionary[ImageInput, dict[tuple[int, int], Float[np.ndarray, "n 4"]]] = WeakKeyDictionary()
 
@@ -50,20 +47,6 @@ def token_boxes(images: ImageInput, name: str) -> Float[np.ndarray, "n 4"]:
         boxes.setflags(write=False)
         measured[size] = boxes
     return measured[size]
-
-
-def tokens_showing(boxes: Float[np.ndarray, "n 4"], evidence: Sequence[Box]) -> list[int]:
-    """The tokens that show a piece of evidence, in order: those with at least half of their box in it, or, for evidence
-    too small for that, the one with the largest overlap. Evidence that no box touches has none."""
-    found: set[int] = set()
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for left, top, right, bottom in evidence:
-        across = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
-        down = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
-        overlap = np.nan_to_num(across.clip(0) * down.clip(0))
-        inside = np.flatnonzero((overlap > 0) & (overlap >= area / 2))
-        found.update(inside.tolist() or ([int(overlap.argmax())] if overlap.any() else []))
-    return sorted(found)
 
 
 def _measure(images: ImageInput, width: int, height: int, n: int) -> Float[np.ndarray, "n 4"]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lens_truth.commands.common import UNREADABLE
 from lens_truth.report.blocks import Bar, Block, Cell, Heading, Row, Sentences, Table, Text, row, table
 from lens_truth.report.fields import Fields, Interval
 from lens_truth.report.numbers import count, interval, number, p_value, share, signed, significant
 from lens_truth.report.reading import RunRecord
 
-UNREADABLE = 0.05
-"""A larger share of unparsed answers is an alarm, as in the runs' own warnings."""
 TUNED = "tuned"
 
 CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "words"}

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from lens_truth.boxes import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.report.fields import Fields
 
@@ -114,21 +117,9 @@ def _image(image: Fields, n: int) -> dict[str, Any]:
 
 
 def showing(boxes: Sequence[Box | None], evidence: Sequence[Box]) -> list[int]:
-    """The boxes that show a piece of evidence: at least half of each lies in it, or else it shares most with it. (The
-    rule of `lens_truth.models.patches.tokens_showing`, which comes with PyTorch.)"""
-    areas = {i: (box[2] - box[0]) * (box[3] - box[1]) for i, box in enumerate(boxes) if box is not None}
-    found: set[int] = set()
-    for piece in evidence:
-        shared = {i: _shared(box, piece) for i, box in enumerate(boxes) if box is not None}
-        touching = [i for i, part in shared.items() if part > 0]
-        inside = [i for i in touching if 2 * shared[i] >= areas[i]]
-        found.update(inside or sorted(touching, key=lambda i: -shared[i])[:1])
-    return sorted(found)
-
-
-def _shared(one: Box, other: Box) -> float:
-    width, height = (max(0.0, min(one[i + 2], other[i + 2]) - max(one[i], other[i])) for i in (0, 1))
-    return width * height
+    """The boxes that show a piece of evidence (`lens_truth.boxes.tokens_showing`)."""
+    known = np.array([[np.nan] * 4 if box is None else box for box in boxes], dtype=float).reshape(-1, 4)
+    return tokens_showing(known, [(box[0], box[1], box[2], box[3]) for box in evidence])
 
 
 def _box(box: Fields) -> Box:
