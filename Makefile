@@ -6,8 +6,9 @@ DEMO := runs/demo
 BASE := zoo:llama-memory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test browser check lint format types bench figures clean
+.PHONY: demo test browser check lint format types docs serve bench figures clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -45,6 +46,13 @@ format: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/pyright
 
+# A broken link, a public name without docstring, or a page that loads anything from elsewhere is an error.
+docs: $(VENV)/docs
+	$(BIN)/mkdocs build --strict
+
+serve: $(VENV)/docs
+	$(BIN)/mkdocs serve
+
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/probe_speed.py --threads 1
 	$(BIN)/python benchmarks/ablation_speed.py
@@ -63,5 +71,9 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs
