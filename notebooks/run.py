@@ -32,6 +32,8 @@ ROOT = HERE.parent
 RESULTS = ROOT / "runs" / "notebooks"
 AT_ONCE = 2
 CELL_SECONDS = 600
+LINE = 400
+"""Characters of a traceback's line that are shown: a model's error may list all of its weights."""
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -141,8 +143,10 @@ def _failed_cell(notebook: NotebookNode, error: CellExecutionError) -> str:
     for number, cell in enumerate(notebook.cells, start=1):
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
-                trace = _ANSI.sub("", "\n".join(output.traceback))
-                return f"cell {number}: {error.ename}: {error.evalue}\n{_shown(cell)}\n{textwrap.indent(trace, '    ')}"
+                trace = textwrap.indent(_ANSI.sub("", "\n".join(output.traceback)), "    ")
+                trace = "\n".join(line[:LINE] for line in trace.splitlines())
+                what = f"{error.ename}: {error.evalue.partition(chr(10))[0]}"[:LINE]
+                return f"cell {number}: {what}\n{_shown(cell)}\n{trace}"
     return str(error)
 
 
