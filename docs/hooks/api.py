@@ -57,8 +57,8 @@ def modules(room: griffe.Object | griffe.Alias) -> list[str]:
 
 
 def undocumented(item: griffe.Object | griffe.Alias) -> Iterator[griffe.Object | griffe.Alias]:
-    """Public modules, classes, functions and methods without a docstring, in and below `item`."""
-    if not (item.docstring or item.is_attribute):
+    """Public modules, classes, functions, methods and properties without a docstring, in and below `item`."""
+    if not item.docstring and (not item.is_attribute or "property" in item.labels):
         yield item
     if item.is_module or item.is_class:
         for member in item.members.values():
