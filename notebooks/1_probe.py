@@ -76,9 +76,9 @@ heatmap(truth, "truth scores of zoo:llama-base on zoo:text")
 
 # %% [markdown]
 # A *truth score* is the accuracy of a head's probe on held-out rows, averaged over five folds. Nothing is known in
-# the first two layers. The answer becomes known in the middle, and the last layers hold both the heads that know best
-# and heads that know nothing: depth alone does not make a head truthful. That depth matters so much is also a
-# warning. Any two models look alike on such a map; [tutorial 2](2_lineage.ipynb) deals with it.
+# the first two layers; the answer becomes known in the middle; and in the last layer the head that knows best has
+# neighbours that know nothing. So depth explains much of this map, but not all of it. That it explains much is a
+# warning: any two models look somewhat alike on such maps. [Tutorial 2](2_lineage.ipynb) deals with that.
 #
 # ## The best heads, and how sure we are
 
@@ -123,6 +123,9 @@ plt.show()
 print(f"{known.sum()} of {known.size} heads are told from chance")
 
 # %% [markdown]
+# Where a grey point lies above its red mark, the head passes the test by itself, but not as one of 48 that were
+# looked at.
+#
 # ## What if there were nothing to find?
 #
 # An analysis is worth what it says when it should say nothing. So turn the labels of half of the scenes around,
@@ -140,8 +143,9 @@ print(f"heads with p < .05 by themselves: {(nothing.metrics['p_value'] < 0.05).s
 print(f"heads with family-wise p < .05:   {(nothing.metrics['p_familywise'] < 0.05).sum()}")
 
 # %% [markdown]
-# One head in twenty passes a test at 5% by luck alone, so among 48 a few may be expected; the family-wise p-value is
-# the one to report.
+# The best of 48 heads lies a little above one half even here; that is what being the best of many means. One head in
+# twenty passes a test at 5% by luck alone, so that among 48 two or three may be expected (heads are alike, so luck
+# comes to none or to many at once). The family-wise p-value is the one to report.
 #
 # ## Does the head know, or was it only picked?
 #
