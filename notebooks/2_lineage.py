@@ -149,7 +149,7 @@ published = {}
 if missing := [file for file in FILES.values() if not (FOLDER / file).is_file()]:
     print(
         f"LENS_TRUTH_DATA names no folder with head_scores/truthprobe/{missing[0]}: nothing is shown below. The "
-        " files are public, in truth_scores/ of github.com/miso-choi/TruthProbe."
+        "files are public: github.com/miso-choi/TruthProbe."
     )
 else:
     for name, file in FILES.items():
