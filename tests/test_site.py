@@ -15,6 +15,8 @@ import griffe
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
+from mkdocs.structure.files import File, get_files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))  # as mkdocs does for hooks
@@ -103,6 +105,21 @@ def test_every_command_has_a_page_with_its_flags() -> None:
     assert "| `--trust-remote-code` `--no-trust-remote-code` |" in page
     assert "## lens-truth evaluate pope" in commands.command_page("evaluate")
     assert "lens-truth report [RUNS ...] [flags]" in commands.command_page("report")
+
+
+def test_links_of_the_repository_lead_to_the_site(tmp_path: Path) -> None:
+    """Also where the text of a link is what it links to; what the site does not have keeps its text."""
+    config = site(tmp_path, "# A page\n")
+    files = get_files(config)
+    for place in ("changelog.md", "benchmarks.md", "howto/own.md", "figures/x.png"):
+        files.append(File.generated(config, place, content="# x\n"))
+    page = Page("x", files.get_file_from_path("changelog.md"), config)
+    text = "[docs/benchmarks.md](docs/benchmarks.md#a), ![x](figures/x.png), [LICENSE](LICENSE), [gone](gone.md)"
+    led = outside.on_page_markdown(text, page, config, files)
+    assert led == "[docs/benchmarks.md](benchmarks.md#a), ![x](figures/x.png), LICENSE, [gone](gone.md)"
+    page = Page("x", files.get_file_from_path("howto/own.md"), config)
+    text = "[x](../../CHANGELOG.md) ![x](../../figures/x.png)"
+    assert outside.on_page_markdown(text, page, config, files) == "[x](../changelog.md) ![x](../figures/x.png)"
 
 
 def test_places_of_the_repository_on_the_site() -> None:

@@ -32,10 +32,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         index.append(f"| [`{name}`]({page(home)}#{path}) | {first_sentence(package[f'{home}.{name}'])} |")
     files.append(File.generated(config, "api/index.md", content="\n".join(index) + "\n"))
     for home in sorted(set(homes.values())):
-        files.append(File.generated(config, f"api/{page(home)}", content=f"# lens_truth.{home}\n\n{reference(home)}"))
+        files.append(File.generated(config, f"api/{page(home)}", content=reference(home)))
     for room in ROOMS:
         names = [name for name in modules(package[room]) if name not in homes.values()]
-        parts = [f"# lens_truth.{room}\n", *(f"## {name}\n\n{reference(name, level=3)}" for name in names)]
+        parts = [f"# lens_truth.{room}\n", *(reference(name, level=2) for name in names)]
         files.append(File.generated(config, f"api/rooms/{room}.md", content="\n".join(parts)))
     return files
 
@@ -45,7 +45,7 @@ def page(module: str) -> str:
     return f"{module.replace('.', '-')}.md"
 
 
-def reference(module: str, level: int = 2) -> str:
+def reference(module: str, level: int = 1) -> str:
     """What mkdocstrings is to show."""
     return f"::: lens_truth.{module}\n    options:\n      heading_level: {level}\n"
 

@@ -50,7 +50,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         meant = normpath(PurePosixPath(written).parent / link["target"])
         place = place_of(meant)
         if files.get_file_from_path(place):
-            return link[0].replace(link["target"], relpath(place, PurePosixPath(source).parent), 1)
+            target = relpath(place, PurePosixPath(source).parent)
+            return link[0].replace(f"]({link['target']}", f"]({target}")
         return link["text"] if (ROOT / meant).exists() else link[0]
 
     return PICTURE.sub(lead, LINK.sub(lead, markdown))
