@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test browser check lint format types docs serve bench figures clean
+.PHONY: demo test browser check lint format types docs serve notebooks bench figures clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -24,7 +24,7 @@ demo: $(VENV)/runtime
 	@echo
 	@echo "Open $(DEMO)/report.html in a browser; the table alone is $(DEMO)/ablate/table.md."
 
-test: $(VENV)/dev
+test: $(VENV)/dev $(VENV)/docs
 	$(BIN)/python -m pytest
 
 # Debian's Chromium, in which the tests of reports and other pages open them; without it they are skipped.
@@ -33,7 +33,7 @@ browser:
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends chromium fonts-liberation; }
 
-check: lint types test
+check: lint types test notebooks
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -52,6 +52,10 @@ docs: $(VENV)/docs
 
 serve: $(VENV)/docs
 	$(BIN)/mkdocs serve
+
+# All of them from start to end, into runs/notebooks/; WRITE=--write keeps their outputs beside their sources.
+notebooks: $(VENV)/docs
+	$(BIN)/python notebooks/run.py $(WRITE)
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/probe_speed.py --threads 1
