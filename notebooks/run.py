@@ -117,15 +117,14 @@ async def executed(source: Path) -> NotebookNode:
             timeout=CELL_SECONDS,
             record_timing=False,
             coalesce_streams=True,
+            shutdown_kernel="immediate",
         )
         try:
-            await client.async_execute()
+            await client.async_execute(cleanup_kc=True)
         except CellExecutionError as error:
             raise NotebookError(_failed_cell(notebook, error)) from error
         except Exception as error:  # a cell that never ends, a kernel that died
             raise NotebookError(f"{type(error).__name__}: {error}") from error
-        finally:
-            await manager.shutdown_kernel(now=True)
         notebook.metadata = nbformat.from_dict(METADATA)
         _refuse_noise(notebook, [scratch, str(ROOT), sys.prefix, os.environ.get("LENS_TRUTH_DATA", ""), _home()])
     return notebook
