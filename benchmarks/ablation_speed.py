@@ -39,7 +39,7 @@ def few_shot() -> Wording:
 
 
 def one_at_a_time(model: Any, prompts: list[list[int]], gates: dict[str, HeadGate]) -> dict[tuple[str, int], str]:
-    said = {}
+    said: dict[tuple[str, int], str] = {}
     for name, gate in gates.items():
         for row, ids in enumerate(prompts):
             with gate.attach(model), torch.no_grad():

@@ -25,7 +25,7 @@ WAYS = ("plain", "evidence", "cache")
 def one(way: str, layers: int) -> None:
     """Prints seconds and peak memory of one way."""
     import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers import LlamaConfig
 
     from lens_truth.attention import reading_patterns
     from lens_truth.evidence import evidence
@@ -43,7 +43,7 @@ def one(way: str, layers: int) -> None:
         max_position_embeddings=2 * TOKENS,
     )
     torch.manual_seed(0)
-    model = load(AutoModelForCausalLM.from_config(config), tokenizer=load_tokenizer("zoo:llama-base"))
+    model = load(LlamaForCausalLM(config), tokenizer=load_tokenizer("zoo:llama-base"))
     told = "The coral heart is in the attic. "
     context = told * (TOKENS // 6 - 5)
     example = Example(

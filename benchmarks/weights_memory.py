@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,9 @@ def shapes_of(layers: range) -> dict[str, tuple[int, int]]:
 
 def write_shard(path: Path, shapes: dict[str, tuple[int, int]], rng: np.random.Generator) -> None:
     """A safetensors file whose attention matrices hold one row of numbers every `D` rows, and holes elsewhere."""
-    header, offset, start = {}, 0, {}
+    header: dict[str, dict[str, Any]] = {}
+    start: dict[str, int] = {}
+    offset = 0
     for name, shape in shapes.items():
         size = 2 * shape[0] * shape[1]
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
@@ -64,7 +67,7 @@ def write_checkpoint(folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shards = [shapes_of(range(LAYERS // 2)), shapes_of(range(LAYERS // 2, LAYERS))]
     shards[0]["model.embed_tokens.weight"] = shards[1]["lm_head.weight"] = (VOCABULARY, M)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shapes in enumerate(shards, start=1):
         name = f"model-0000{number}-of-00002.safetensors"
         write_shard(folder / name, shapes, rng)

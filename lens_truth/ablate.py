@@ -65,11 +65,11 @@ class Row:
     norm: str | None = None
     strength: float | None = None
     """Root mean square of gate - 1 over heads."""
-    captions: Mapping[str, float] = field(default_factory=dict)
+    captions: Mapping[str, float] = field(default_factory=dict[str, float])
     """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined, means over trials."""
     negative_gates: int = 0
     """Heads whose output is inverted (most over trials)."""
-    against: Mapping[str, Comparison] = field(default_factory=dict)
+    against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
     """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _row(
     arm, mine = arms[number], outcomes[number]
     groups = mine[0].groups
     marks = _marks(mine)
-    against = {}
+    against: dict[str, Comparison] = {}
     if number:
         against["vanilla"] = compare(marks, _marks(outcomes[0]), groups, seed)
     if arm.candidate is not None and not arm.of:

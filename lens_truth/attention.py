@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ def rows_at_once(model: Hooked, width: int) -> int:
 @contextmanager
 def reading_patterns(
     model: Hooked, read: Callable[[int, Float[Tensor, "batch H query key"]], None], layers: Sequence[int] | None = None
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """While open, every forward pass hands the patterns of some layers (default: all), each as soon as it is there, to
     `read(layer, pattern)`, and keeps none.
 
@@ -52,7 +52,7 @@ def reading_patterns(
 
 
 @contextmanager
-def _eager_attention(model: Hooked) -> Iterator[None]:
+def _eager_attention(model: Hooked) -> Generator[None, None, None]:
     if not isinstance(model, TransformerBridge):  # a HookedTransformer has no other
         yield
         return

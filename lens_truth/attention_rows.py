@@ -37,7 +37,7 @@ def attention_record(
         the image; and by "layer.head" a list of [token, weight in thousandths], without those under `THRESHOLD`.
     """
     tokenizer, images = tokenizer_of(model), images_for(model, examples)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for example, row in zip(examples, encode(tokenizer, examples, template, images), strict=True):
         query = row.answer[1] - 1
         weights = query_row(model, row, query).numpy()

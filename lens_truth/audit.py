@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from sklearn.compose import make_column_transformer
+from sklearn import compose, model_selection, pipeline
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import PredefinedSplit, cross_val_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from lens_truth.examples import HALLUCINATED, SUPPORTED, Example, labels_of
@@ -39,11 +38,12 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     fold = grouped_folds(labels, [example.group for example in examples], n_folds, seed)
     answers = [example.answer.strip() for example in examples]
     features = np.array([[len(a), np.log(len(a)), ord(a[-1])] for a in answers])
-    model = make_pipeline(
-        make_column_transformer((StandardScaler(), [0, 1]), (OneHotEncoder(handle_unknown="ignore"), [2])),
+    model = pipeline.make_pipeline(
+        compose.make_column_transformer((StandardScaler(), [0, 1]), (OneHotEncoder(handle_unknown="ignore"), [2])),
         LogisticRegression(max_iter=1000),
     )
-    return float(cross_val_score(model, features, labels, cv=PredefinedSplit(fold)).mean())
+    split = model_selection.PredefinedSplit(fold)
+    return float(cast("np.ndarray", model_selection.cross_val_score(model, features, labels, cv=split)).mean())
 
 
 def majority_share(examples: Sequence[Example]) -> float:
@@ -119,7 +119,7 @@ def label_agreement(one: Sequence[Example], other: Sequence[Example]) -> Agreeme
 
 def label_warnings(sets: Mapping[str, Sequence[Example]]) -> list[str]:
     """A sentence for every set that labels an answer both ways, and for every two sets that contradict each other."""
-    warnings = []
+    warnings: list[str] = []
     for name, examples in sets.items():
         if contradictory := repeats(examples).contradictory:
             warnings.append(f"LABEL CONFLICT: {name} labels {contradictory} answers both supported and hallucinated")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -140,7 +141,7 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     spans = [range(e.continuation, e.answer[1]) for e in encoded]
     row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
     position = torch.tensor([p for span in spans for p in span], device=ids.device)
-    kept, column = (position - 1).unique(return_inverse=True)
+    kept, column = cast("tuple[Tensor, Tensor]", (position - 1).unique(return_inverse=True))
     logits = logits_at(model, ids, mask, kept, [e.image for e in encoded])[row, column]
     log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     token_log_probs = log_probs.gather(1, ids[row, position][:, None])[:, 0]
@@ -165,7 +166,7 @@ def _margin_rows(
     model: Hooked, examples: Sequence[Example], pairs: Sequence[tuple[list[int], list[int]]], template: Template
 ) -> tuple[list[Encoded], dict[int, float]]:
     """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
-    weight = {}
+    weight: dict[int, float] = {}
     for supported, hallucinated in pairs:
         weight |= dict.fromkeys(supported, 1 / len(supported))
         weight |= dict.fromkeys(hallucinated, -1 / len(hallucinated))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -51,4 +51,4 @@ def control_gate(kind: Control, gate: HeadGate, seed: int) -> HeadGate:
 
 
 def _norm(values: Float[Tensor, "L H"]) -> Float[Tensor, "L 1"]:
-    return values.norm(dim=1, keepdim=True)
+    return cast("Tensor", values.norm(dim=1, keepdim=True))

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
+from scipy import stats
 
 from lens_truth.errors import InputError
 from lens_truth.head_bootstrap import correlation_intervals, head_weights
@@ -147,7 +147,7 @@ def relate(
 
 def ranks_within_layers(values: Float[np.ndarray, "L H"]) -> Float[np.ndarray, "L H"]:
     """Each head's rank among those of its layer, so that every layer counts alike, however widely its values spread."""
-    return rankdata(values, axis=1)
+    return stats.rankdata(values, axis=1)
 
 
 def remove_layer_means(maps: Float[np.ndarray, "*m L H"]) -> Float[np.ndarray, "*m L H"]:
@@ -229,7 +229,7 @@ def _pearson(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m m"]:
 
 
 def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:
-    return rankdata(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape)
+    return stats.rankdata(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape)
 
 
 def _permutation(

@@ -53,7 +53,7 @@ class Evidence:
     def scores(self, *, n_bootstrap: int = 2000, seed: int = 0) -> dict[str, HeadScores]:
         """Each measure's mean over the examples that define it; where they come from more than one group, with a 95%
         interval (bootstrap over groups) in `ci_low` and `ci_high`."""
-        made = {}
+        made: dict[str, HeadScores] = {}
         for number, (name, values) in enumerate(self.measures.items()):
             rows = _defined(values)
             groups = [group for group, defined in zip(self.groups, rows, strict=True) if defined]
@@ -139,7 +139,7 @@ def _defined(values: Float[np.ndarray, "N L H"]) -> Bool[np.ndarray, " N"]:
 
 def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
     """Rows of similar length together, as many as their patterns allow."""
-    batches = []
+    batches: list[list[int]] = []
     for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
         size = rows_at_once(model, len(rows[batch[0]].row.ids))
         batches += [batch[start : start + size] for start in range(0, len(batch), size)]

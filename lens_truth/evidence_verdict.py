@@ -15,7 +15,7 @@ def relation_rows(related: Relations) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text, one a measure."""
     n = next((top.n_top for top in related.top.values() if top), 0)
     header = ["", "r", "inside layers [95%]", "null inside", "p (Holm)", f"top {n} - rest", "inside layers", "p (Holm)"]
-    rows = []
+    rows: list[list[str]] = []
     for name, relation in related.score.items():
         top, (score_p, top_p) = related.top[name], related.p_holm[name]
         cells = [name, *[""] * 7]

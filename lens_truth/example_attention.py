@@ -84,7 +84,7 @@ class ExampleAttention:
         part[list(self.evidence)] = 1
         if not self.evidence:
             return [""] * len(self.heads)
-        lifts = lift(torch.from_numpy(self.weights), torch.from_numpy(part), self.query).tolist()
+        lifts = lift(torch.from_numpy(self.weights), torch.from_numpy(part), self.query).numpy().tolist()
         shares = (self.weights @ part).tolist()
         return [f"{share:.0%} on evidence, {times:.1f} × chance" for share, times in zip(shares, lifts, strict=True)]
 
@@ -104,7 +104,7 @@ def groups_of(shown: ExampleAttention, most: int = MOST_GROUPS) -> list[Group]:
     it shows no evidence). If more than `most` were left, neighbours in the context (without one: in the prompt) that
     hold no evidence are put together, as few to a group as will do."""
     evidence = set(shown.evidence)
-    image = set(range(*shown.picture.span)) if shown.picture else set()
+    image = set(range(*shown.picture.span) if shown.picture else ())
     words = [at for at in range(len(shown.tokens)) if at not in image]
     first, stop = shown.context or (SINK + 1, shown.answer[0])
     plain = np.array([at for at in words if first <= at < stop and at not in evidence], dtype=int)
@@ -116,7 +116,7 @@ def groups_of(shown: ExampleAttention, most: int = MOST_GROUPS) -> list[Group]:
 
     longest = max(map(len, runs), default=1)
     size = next(size for size in range(1, longest + 1) if size == longest or n_groups(size) <= most)
-    parts = [part.tolist() for run in runs for part in np.array_split(run, -(-len(run) // size))]
+    parts: list[list[int]] = [part.tolist() for run in runs for part in np.array_split(run, -(-len(run) // size))]
     parts += [[at] for at in alone]
     groups = [Group(_label([shown.tokens[at] for at in part]), tuple(part), part[0] in evidence) for part in parts]
     seen, rest = sorted(image & evidence), sorted(image - evidence)
@@ -138,7 +138,7 @@ def said_of(groups: Sequence[Group]) -> str:
     """What of the tokens is put together, and how; nothing where all are alone."""
     image = [len(group.tokens) for group in groups if group.of_image]
     others = [len(group.tokens) for group in groups if not group.of_image]
-    parts = []
+    parts: list[str] = []
     if sum(image) > 1:
         split = ", those that show evidence and the rest" if len(image) > 1 else ""
         parts.append(f"The {sum(image):,} tokens of the image are put together{split}.")

@@ -16,7 +16,7 @@ from lens_truth.boxes import Box
 from lens_truth.errors import InputError
 from lens_truth.files import hash_of, write_text
 from lens_truth.images import check_images, image_hash, image_in, image_size, is_made
-from lens_truth.readers import read_csv, read_jsonl
+from lens_truth.readers import is_list, read_csv, read_jsonl
 
 SUPPORTED, HALLUCINATED = 1, 0
 
@@ -71,6 +71,7 @@ def _fields(example: Example) -> dict[str, Any]:
 
 
 def labels_of(examples: Sequence[Example]) -> list[int]:
+    """The label of each example: 1 supported, 0 hallucinated."""
     return [example.label for example in examples]
 
 
@@ -196,7 +197,7 @@ def _label(row: dict[str, Any], where: str) -> int:
 
 
 def _evidence(items: Any, context: str, where: str) -> tuple[tuple[int, int], ...]:
-    if not isinstance(items, list):
+    if not is_list(items):
         raise InputError(f"{where}: field 'evidence' is not a list of [start, stop] pairs or texts")
     return tuple(_span(item, context, where) for item in items)
 
@@ -205,7 +206,7 @@ def _span(item: Any, context: str, where: str) -> tuple[int, int]:
     """The characters of the context that an item of `evidence` means, by where they are or by what they say."""
     if isinstance(item, str):
         return _only_place(item, context, where)
-    if not (isinstance(item, list) and len(item) == 2 and all(type(end) is int for end in item)):
+    if not (is_list(item) and len(item) == 2 and all(type(end) is int for end in item)):
         raise InputError(f"{where}: field 'evidence' is not a list of [start, stop] pairs or texts")
     start, stop = item
     if not 0 <= start < stop <= len(context):
@@ -237,9 +238,7 @@ def _boxes(boxes: Any, image: str, where: str) -> tuple[Box, ...]:
     def is_number(value: Any) -> bool:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max  # neither NaN nor infinity
 
-    if not isinstance(boxes, list) or not all(
-        isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) for box in boxes
-    ):
+    if not is_list(boxes) or not all(is_list(box) and len(box) == 4 and all(map(is_number, box)) for box in boxes):
         raise InputError(f"{where}: field 'boxes' is not a list of [left, top, right, bottom], each 4 finite numbers")
     if boxes and not image:
         raise InputError(f"{where}: has boxes but no image")
@@ -269,7 +268,7 @@ def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int
     groups = list(dict.fromkeys(example.group for example in examples))
     order = np.random.default_rng([seed, 6]).permutation(len(groups))
     bounds = np.rint(np.cumsum(shares) / sum(shares) * len(groups))
-    part_of = {groups[g]: int(np.searchsorted(bounds, rank, side="right")) for rank, g in enumerate(order)}
+    part_of = {groups[int(g)]: int(np.searchsorted(bounds, rank, side="right")) for rank, g in enumerate(order)}
     parts: list[list[Example]] = [[] for _ in shares]
     for example in examples:
         parts[part_of[example.group]].append(example)

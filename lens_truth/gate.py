@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
+import safetensors.torch
 import torch
 from einops import repeat
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -44,7 +44,8 @@ class HeadGate:
     residual stream (the same numbers, through `hook_result`, on a model loaded with `stock=True`); `block`, H equal
     slices of the projected output, as in TruthProbe's code: a different intervention, since every head writes to
     every slice."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The scores, lambda and normalisation that it was made from; empty for a gate made by hand."""
 
     def __post_init__(self) -> None:
         if self.values.ndim not in (2, 3) or 0 in self.values.shape:
@@ -147,7 +148,7 @@ class HeadGate:
                     continue
                 rows = _block_factor(gate, projection.weight.shape[0])
                 projection.weight = _like(projection.weight, scaled(projection.weight, rows[:, None]))
-                if projection.bias is not None:
+                if projection.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] (Linear(bias=False))
                     projection.bias = _like(projection.bias, scaled(projection.bias, rows))
         assert isinstance(twin, PreTrainedModel)
         return twin
@@ -156,7 +157,7 @@ class HeadGate:
         """Writes a `.safetensors` file with the provenance."""
         metadata = {METADATA: json.dumps({"site": self.site, "provenance": dict(self.provenance)}, sort_keys=True)}
         values = {"gate": self.values.contiguous()}
-        write_with(Path(path), lambda temporary: save_file(values, temporary, metadata))
+        write_with(Path(path), lambda temporary: safetensors.torch.save_file(values, temporary, metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> HeadGate:
@@ -166,8 +167,9 @@ class HeadGate:
             InputError: if the file is missing or is not a gate.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {})[METADATA])
+            with cast("Any", safe_open(path, framework="pt")) as file:
+                entries: dict[str, str] = file.metadata() or {}
+                metadata = json.loads(entries[METADATA])
                 return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise InputError(f"{path}: is not a readable gate ({error})") from error

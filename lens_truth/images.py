@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
@@ -117,7 +117,7 @@ def _file_hash(name: str, modified: int, size: int) -> str:  # a changed file is
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[Image.Image]:
+def _opened(name: str) -> Generator[Image.Image, None, None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -167,8 +167,8 @@ def shared_grid(scores: Sequence[HeadScores]) -> tuple[int, int]:
     Raises:
         InputError: if there is no such grid.
     """
-    H = min(its.n_heads for its in scores)
-    H -= H % math.lcm(*(its.n_heads // (its.n_kv_heads or its.n_heads) for its in scores))
+    fewest = min(its.n_heads for its in scores)
+    H = fewest - fewest % math.lcm(*(its.n_heads // (its.n_kv_heads or its.n_heads) for its in scores))
     if H == 0:
         raise InputError("the models share no whole group of heads, so there is no grid to compare them on")
     return min(its.n_layers for its in scores), H

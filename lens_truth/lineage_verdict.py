@@ -25,7 +25,8 @@ def pair_rows(result: Heritability, reference: str | None = None) -> tuple[list[
         "p (Holm)",
         "r / ceiling",
     ]
-    c, rows = result.correlations, []
+    c = result.correlations
+    rows: list[list[str]] = []
     for i, j in combinations(range(len(result.names)), 2):
         if reference is not None and reference not in (result.names[i], result.names[j]):
             continue

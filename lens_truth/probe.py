@@ -122,7 +122,8 @@ def _fit(
     progress: bool,
 ) -> tuple[Float[np.ndarray, "N F"], Float[np.ndarray, "P F"]]:
     """Decisions, and accuracies under the null, of all L x H heads; one layer of activations in memory at a time."""
-    decisions, null = [], []
+    decisions: list[Float[np.ndarray, "N _"]] = []
+    null: list[Float[np.ndarray, "P _"]] = []
     for x in tqdm(_blocks(activations, estimator), desc=f"probe ({estimator})", disable=not progress, leave=False):
         if not torch.isfinite(x).all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])

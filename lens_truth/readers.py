@@ -9,12 +9,22 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from lens_truth.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether a value from JSON is a list: `isinstance`, after which a type checker knows its items as Any."""
+    return isinstance(value, list)
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a value from JSON is an object, whose names are text."""
+    return isinstance(value, dict)
 
 
 def open_input(path: Path) -> Iterator[str]:

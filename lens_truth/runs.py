@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lens_truth.files import write_json
 
@@ -28,7 +28,7 @@ class Run:
             "command": self._command,
             "results": results,
             "warnings": warnings,
-            "config": {name: _plain(value) for name, value in asdict(self._config).items()},
+            "config": {name: for_json(value) for name, value in asdict(self._config).items()},
             "hashes": hashes,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
             "seconds": round(time.perf_counter() - self._start, 2),
@@ -38,7 +38,8 @@ class Run:
         return path
 
 
-def _plain(value: Any) -> Any:
+def for_json(value: Any) -> Any:
+    """The value of a flag as `result.json` says it: paths as text, tuples as lists."""
     if isinstance(value, Path):
         return str(value)
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+    return [for_json(item) for item in cast("Sequence[Any]", value)] if isinstance(value, list | tuple) else value

@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import safetensors.numpy
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from lens_truth.errors import InputError
 from lens_truth.files import none_for_nan, write_text, write_with
-from lens_truth.readers import read_csv, read_json
+from lens_truth.readers import is_list, is_object, read_csv, read_json
 
 Map = Float[np.ndarray, "L H"]
 
@@ -35,13 +35,13 @@ class HeadScores:
     """The score; for truth scores the out-of-fold accuracy."""
     kind: str = "truth"
     """What is scored: truth, causal, learned, or any name for scores from elsewhere (retrieval, ...)."""
-    metrics: Mapping[str, Map] = field(default_factory=dict)
+    metrics: Mapping[str, Map] = field(default_factory=dict[str, Map])
     """Further numbers a head: accuracy, auroc, precision, recall, f1; ci_low and ci_high (95%); null_mean, null_q95,
     p_value and p_familywise (permutation)."""
     folds: Float[np.ndarray, "K L H"] | None = None
     """Repeated estimates whose mean is the score: one a fold, a trial, or a seed. How well they agree over heads says
     how much of the score is noise."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Model, data and settings that the scores come from; empty for files that do not say."""
 
     def __post_init__(self) -> None:
@@ -62,10 +62,12 @@ class HeadScores:
 
     @property
     def n_layers(self) -> int:
+        """Layers of the model."""
         return self.values.shape[0]
 
     @property
     def n_heads(self) -> int:
+        """Query heads a layer."""
         return self.values.shape[1]
 
     @property
@@ -106,7 +108,7 @@ class HeadScores:
         """
         path = Path(path)
         if path.suffix == ".safetensors":
-            write_with(path, lambda temporary: save_file(self._tensors(), temporary, self._metadata()))
+            write_with(path, lambda at: safetensors.numpy.save_file(self._tensors(), at, self._metadata()))
         elif path.suffix == ".npy":
             write_with(path, lambda temporary: np.save(temporary, self.values, allow_pickle=False))
         elif path.suffix == ".csv":
@@ -163,10 +165,11 @@ def heads_csv(columns: Mapping[str, Map], undefined: str = "nan") -> str:
 
 def _load_safetensors(path: Path) -> HeadScores:
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-        if not isinstance(metadata, dict) or not isinstance(metadata.get("provenance", {}), dict):
+        with cast("Any", safe_open(path, framework="numpy")) as file:
+            tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            entries: dict[str, str] = file.metadata() or {}
+        metadata = json.loads(entries.get(METADATA, "{}"))
+        if not is_object(metadata) or not is_object(metadata.get("provenance", {})):
             raise InputError(f"{path}: its metadata is not lens_truth's")
         return HeadScores(
             values=tensors["values"],
@@ -190,7 +193,7 @@ def _load_npy(path: Path) -> HeadScores:
         raise InputError(f"{path}: is not a readable .npy array ({error})") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: does not hold an array of numbers")
-    return HeadScores(values.astype(np.float64), provenance={"file": path.name})
+    return HeadScores(cast("np.ndarray", values).astype(np.float64), provenance={"file": path.name})
 
 
 def _load_csv(path: Path) -> HeadScores:
@@ -222,14 +225,14 @@ def _load_csv(path: Path) -> HeadScores:
 
 def _load_retrieval(path: Path) -> HeadScores:
     record = read_json(path)
-    if not isinstance(record, dict) or not all(_LAYER_HEAD.fullmatch(key) for key in record):
+    if not is_object(record) or not all(_LAYER_HEAD.fullmatch(key) for key in record):
         raise InputError(f'{path}: is not an object of trials by head, {{"layer-head": [trial, ...]}}')
     heads: dict[tuple[int, int], list[float]] = {}
     for key, trials in record.items():
         layer, head = (int(part) for part in key.split("-"))
         if (layer, head) in heads:
             raise InputError(f"{path}: layer {layer}, head {head} stands there twice")
-        if not isinstance(trials, list) or not trials or not all(type(trial) in (int, float) for trial in trials):
+        if not is_list(trials) or not trials or not all(type(trial) in (int, float) for trial in trials):
             raise InputError(f"{path}: head '{key}' does not hold a list of numbers, one a trial")
         heads[layer, head] = trials
     L, H = _complete_grid(path, heads)

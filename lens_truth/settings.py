@@ -63,7 +63,7 @@ def setting_sources(setting: Setting, multimodal: bool, files: Mapping[Part, Pat
     parts = _PARTS[setting][multimodal]
     if not files:
         return [_ZOO[part] for part in parts]
-    sources = []
+    sources: list[str] = []
     for part in parts:
         file = files.get(part) or (files.get("phd") if part == "phd_text" else None)
         if file is None:

@@ -68,12 +68,13 @@ class HeadActivations:
         return loaded
 
     def _rows(self) -> dict[str, Any]:
-        return rows_record(self.labels.tolist(), self.groups, self.ids, self.provenance)
+        return rows_record(self.labels.numpy().tolist(), self.groups, self.ids, self.provenance)
 
 
 def rows_record(
     labels: Sequence[int], groups: Sequence[str], ids: Sequence[str], provenance: dict[str, Any]
 ) -> dict[str, Any]:
+    """What `rows.json` holds."""
     return {"labels": list(labels), "groups": list(groups), "ids": list(ids), "provenance": provenance}
 
 
@@ -120,6 +121,7 @@ class ActivationWriter:
         write_json(self._progress, self.batches_done)
 
     def finish(self) -> None:
+        """Gives the array its name: from now on the folder can be loaded."""
         del self._array
         self._partial.replace(self._final)
         self._progress.unlink(missing_ok=True)

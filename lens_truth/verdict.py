@@ -23,7 +23,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
         benchmarks = list(dict.fromkeys(row.benchmark for row in mine))
         counts = {row.benchmark: row.n for row in mine}
         header = ["gate", "λ", *(f"{b} (n={counts[b]})" for b in benchmarks)]
-        lines = []
+        lines: list[list[str]] = []
         for key in dict.fromkeys((row.gate, row.of) for row in mine):
             of_gate = {row.benchmark: row for row in mine if (row.gate, row.of) == key}
             cells = [_gate_cell(*key, next(iter(of_gate.values()))), _lambda_cell(next(iter(of_gate.values())))]
@@ -41,7 +41,7 @@ def side_effect_table(effects: Sequence[SideEffectRow], rows: Sequence[Row]) -> 
     ]
     header = ["gate", *(f"{what}, {text}" for text in texts for what in ("KL", "cross-entropy")), "words"]
     for model in dict.fromkeys(effect.model for effect in effects):
-        lines = []
+        lines: list[list[str]] = []
         for effect in (e for e in effects if e.model == model):
             arm = [row for row in rows if _same_arm(row, effect)]
             words = sum(row.answer_words * row.n for row in arm) / sum(row.n for row in arm)
@@ -55,7 +55,7 @@ def side_effect_table(effects: Sequence[SideEffectRow], rows: Sequence[Row]) -> 
 
 def chair_table(rows: Sequence[Row]) -> str:
     """One table a model and benchmark of captions; empty if there are none."""
-    parts = []
+    parts: list[str] = []
     for model, benchmark in dict.fromkeys((row.model, row.benchmark) for row in rows if row.captions):
         mine = [row for row in rows if (row.model, row.benchmark) == (model, benchmark)]
         lines = [
@@ -76,7 +76,7 @@ def _measure(value: float | None) -> str:
 def verdicts(rows: Sequence[Row], benchmarks: Mapping[str, str]) -> list[str]:
     """One sentence for every gate by scores: its effect on the model's own of the `benchmarks`, and every control that
     did as well."""
-    sentences = []
+    sentences: list[str] = []
     for row in rows:
         benchmark = benchmarks[row.model]
         if row.benchmark != benchmark or row.gate == "vanilla" or row.of or "vanilla" not in row.against:

@@ -52,7 +52,7 @@ class WeightSimilarity:
 
     def means(self) -> dict[str, float | None]:
         """Of each measure, over all heads for which it is defined; None if there are none."""
-        maps = {part: getattr(self, part) for part in MEASURES}
+        maps: dict[str, np.ndarray] = {part: getattr(self, part) for part in MEASURES}
         return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in maps.items()}
 
 

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lens_truth.ablate import Ablation
+    from lens_truth.commands.ablate_data import Parts
+    from lens_truth.controls import Control
     from lens_truth.evaluate.side_effects import NeutralText
 
-_CONTROLS = {
+_CONTROLS: dict[str, tuple[Control, ...]] = {
     "default": ("permuted", "uniform"),
     "all": ("permuted", "uniform", "inverse", "norm-matched"),
 }
@@ -116,7 +118,11 @@ def run(config: Config) -> None:
     if config.norm is not None and config.lam is None:
         raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
     kinds = [wanted for wanted in wanted_scores if wanted in KINDS]
-    parts = cache(lambda sees: parts_of(config, sees=sees, scored=bool(kinds)))
+
+    @cache
+    def parts(sees: bool) -> Parts:
+        return parts_of(config, sees=sees, scored=bool(kinds))
+
     parts(False)  # what is wrong with the data is said at once
     neutral = _neutral_texts(config)
     source = config.scores_from or config.model[0]

@@ -68,7 +68,7 @@ def run(config: Config) -> None:
         }
     short = [short_name(name) for name in named]
     sets = dict(zip(short if len(set(short)) == len(short) else named, named.values(), strict=True))
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, examples in sets.items():
         majority, surface = majority_share(examples), None
         try:

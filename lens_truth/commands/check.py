@@ -4,12 +4,15 @@ batches equal single rows, cached generation equals uncached; of multimodal mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from lens_truth.commands.common import Compute, print_table
 from lens_truth.errors import InputError
+
+if TYPE_CHECKING:
+    from lens_truth.models.selftest import Check
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def run(config: Config) -> None:
         f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
         f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}".replace("torch.", "")
     )
-    checks = []
+    checks: list[Check] = []
     for images in images_to_check(model):
         checks += hook_checks(hf, model, images)
         if all(check.passed for check in checks):

@@ -108,7 +108,7 @@ def run_choose(config: Choose) -> None:
     }
     groups = [choice.group for choice in choices]
     results: dict[str, Any] = {"n": len(choices), "template": answerer.template}
-    rows = []
+    rows: list[list[str]] = []
     for name, (said, values) in measures.items():
         low, high = group_interval(np.array(values), groups, config.seed)
         results |= {name: float(np.mean(values)), f"{name}_ci": (low, high)}

@@ -21,7 +21,11 @@ from lens_truth.commands.sources import Scoring, Source
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
+    from lens_truth.inherit import Heritability
+    from lens_truth.plots.scatter import Panel
+    from lens_truth.preservation import Preservation
     from lens_truth.scores import HeadScores
+    from lens_truth.weights import WeightSimilarity
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ def run(config: Config) -> None:
     scores = next(iter(by_kind.values()))
     warnings += doubts(scores)
 
-    compared, results, parts, root = {}, {}, [], _roots(sources)
+    compared: dict[str, Heritability] = {}
+    results: dict[str, Any] = {}
+    parts: list[str] = []
+    root = _roots(sources)
     for kind, its in by_kind.items():
         if len(its) < 2:  # one model among files: no pair of its kind
             continue
@@ -161,7 +168,8 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
         for prepare in (np.asarray, ranks_within_layers)
     )
     p_holm = holm_by_name(ranked)
-    panels, results = [], {}
+    panels: list[Panel] = []
+    results: dict[str, Any] = {}
     print("\ntruth score against causal score, over the heads of each model:\n")
     for name, (knows, acts) in scores.items():
         one, by_rank = plain[name], ranked[name]
@@ -197,7 +205,9 @@ def _weights(
     models = {source.name: source.where for source in sources if not source.is_file}
     if reference not in models or config.shared_grid or len(models) < 2:
         return {}, {}
-    children, results, skipped = {}, {}, {}
+    children: dict[str, tuple[WeightSimilarity, Preservation]] = {}
+    results: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
     print(f"\nscore in {reference} against the cosine of each head's circuits with those in:\n")
     for name, where in models.items():
         if name == reference:

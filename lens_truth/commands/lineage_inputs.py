@@ -127,7 +127,8 @@ def scores_of(
 
 def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, int]:
     """KV heads a layer by input, from `N` for all or `NAME=N`."""
-    names, given = [source.name for source in sources], {}
+    names = [source.name for source in sources]
+    given: dict[str, int] = {}
     for argument in arguments:
         name, equals, number = argument.rpartition("=")
         if not number.isdecimal() or int(number) < 1 or (equals and name not in names):

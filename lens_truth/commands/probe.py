@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lens_truth.commands.common import (
     Compute,
@@ -105,7 +105,7 @@ def run(config: Config) -> None:
 
     layer, head = scores.best()
     unit = "accuracy" if truth else "score"
-    results = {
+    results: dict[str, Any] = {
         "kind": scores.kind,
         "n_examples": len(examples),
         "n_layers": scores.n_layers,

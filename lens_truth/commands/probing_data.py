@@ -43,7 +43,7 @@ class ProbingData:
     data: str = ""
     """As `load_examples` knows it; not looked at where there is a setting."""
     setting: Literal["A", "B", "C", "D", "E"] | None = None
-    files: dict[Part, Path] = field(default_factory=dict)
+    files: dict[Part, Path] = field(default_factory=dict["Part", Path])
     images: Path | None = None
 
     def sources(self, multimodal: bool) -> list[str]:
@@ -53,6 +53,7 @@ class ProbingData:
         return [self.data] if self.setting is None else setting_sources(self.setting, multimodal, self.files)
 
     def is_generated(self, multimodal: bool) -> bool:
+        """Whether all of it is drawn anew from a seed, as the zoo's data is."""
         return all(name.startswith("zoo:") for name in self.sources(multimodal))
 
     def asks_for_images(self, model: Any) -> bool:

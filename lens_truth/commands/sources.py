@@ -160,7 +160,7 @@ def score_model(
         "seeds": list(examples_of),
         "template": config.template,
     }
-    scores = {}
+    scores: dict[str, HeadScores] = {}
     for kind in kinds:
         path = keep / f"{plain_name(where)}-{kind}.safetensors"
         made = _kept(path, kind, settings)

@@ -146,7 +146,8 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, He
     pair = [opened[role] for role in ("base", "child")]
     if config.data is None and any(checkpoint.n_bytes >= LARGE for checkpoint in pair):
         return {}, [f"no scores: the checkpoints are large, so they are not loaded and probed unasked; {ASK}"]
-    made, runs = {}, probing_runs(config.data or DATA, config)
+    made: dict[str, HeadScores] = {}
+    runs = probing_runs(config.data or DATA, config)
     for role in ("base", "child"):
         print(f"scoring {opened[role].name} on {config.data or DATA}", flush=True)
         keep = config.out / "scores"
@@ -189,7 +190,7 @@ def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], rel
         return
     child = related["child"]
     print(f"\nhead score in {opened['base'].name} against what {opened['child'].name} kept; p by shuffles in layers:\n")
-    rows = []
+    rows: list[list[str]] = []
     for m in MEASURES:
         score, top = child.score[m], child.top[m]
         score_p, top_p = child.p_holm[m]

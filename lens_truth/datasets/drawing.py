@@ -111,7 +111,7 @@ def _generator(scene: Scene, number: int) -> np.random.Generator:
 
 
 def _places(rng: np.random.Generator, scene: Scene) -> dict[Thing, Box]:
-    places = {}
+    places: dict[Thing, Box] = {}
     for thing in sorted(scene):
         left = int(rng.integers(SIZE - SHAPE + 1))
         top = FLOOR * ROOMS.index(thing.room) + int(rng.integers(FLOOR - SHAPE + 1))

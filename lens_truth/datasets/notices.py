@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 
@@ -17,7 +16,7 @@ def notice(sentence: str) -> None:
 
 
 @contextmanager
-def gathered_notices() -> Iterator[list[str]]:
+def gathered_notices() -> Generator[list[str], None, None]:
     """The sentences of all data warnings inside, each once and in order; other warnings are shown as ever."""
     sentences: list[str] = []
     with warnings.catch_warnings():

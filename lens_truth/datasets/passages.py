@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lens_truth.datasets.notices import notice
 from lens_truth.errors import InputError
 from lens_truth.examples import SUPPORTED, Example, shortened
-from lens_truth.readers import read_json, read_rows
+from lens_truth.readers import is_object, read_json, read_rows
 
-T = TypeVar("T")
 Fact = tuple[str, int]
 """A supporting fact: the title of a paragraph, and the number of a sentence in it, from 0."""
 
-_KINDS = {str: "text", int: "a whole number", list: "a list"}
+_KINDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list"}
 
 
 def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
@@ -43,7 +42,7 @@ def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
     groups: dict[str, str] = {}
     for context, row, id in _squad_rows(path):
         where = f"{path}, question {id}"
-        answers = _field(row, "answers", list, where)
+        answers: list[Any] = _field(row, "answers", list, where)
         if row.get("is_impossible") or not answers:
             unanswerable.append(id)
             continue
@@ -131,7 +130,8 @@ def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
 
 def _told(paragraphs: list[tuple[str, Any]], where: str) -> tuple[str, dict[Fact, tuple[int, int]]]:
     """The context, and where in it every sentence stands, without the spaces that it begins and ends with."""
-    context, spans = "", {}
+    context = ""
+    spans: dict[Fact, tuple[int, int]] = {}
     for title, sentences in paragraphs:
         context += f"\n{title}: " if context else f"{title}: "
         for number, sentence in enumerate(sentences):
@@ -144,15 +144,15 @@ def _told(paragraphs: list[tuple[str, Any]], where: str) -> tuple[str, dict[Fact
     return context, spans
 
 
-def _pairs(row: dict[str, Any], field: str, second: str, kind: type[T], where: str) -> list[tuple[str, T]]:
+def _pairs(row: dict[str, Any], field: str, second: str, kind: type, where: str) -> list[tuple[str, Any]]:
     """`{"title": [...], second: [...]}` or `[[title, ...], ...]` as pairs of a title and something of that kind."""
     value = row.get(field)
     if value is None:
         raise InputError(f"{where}: has no field '{field}'")
     wrong = f"field '{field}' is neither {{'title': [...], '{second}': [...]}} nor a list of [title, {second}]"
     try:
-        both = zip(value["title"], value[second], strict=True) if isinstance(value, dict) else value
-        pairs = [(title, thing) for title, thing in both]
+        both = zip(value["title"], value[second], strict=True) if is_object(value) else value
+        pairs: list[tuple[Any, Any]] = [(title, thing) for title, thing in both]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: {wrong}") from error
     if not all(isinstance(title, str) and _is(thing, kind) for title, thing in pairs):
@@ -164,8 +164,8 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _field(row: Any, name: str, kind: type[T], where: str) -> T:
-    if not isinstance(row, dict) or row.get(name) is None:
+def _field(row: Any, name: str, kind: type, where: str) -> Any:
+    if not is_object(row) or row.get(name) is None:
         raise InputError(f"{where}: has no field '{name}'")
     if not _is(row[name], kind):
         raise InputError(f"{where}: field '{name}' is not {_KINDS[kind]}")
@@ -173,7 +173,7 @@ def _field(row: Any, name: str, kind: type[T], where: str) -> T:
 
 
 def _written(row: Any, name: str, where: str) -> str:
-    text = _field(row, name, str, where)
+    text: str = _field(row, name, str, where)
     if not text.strip():
         raise InputError(f"{where}: field '{name}' is empty")
     return text
@@ -181,7 +181,7 @@ def _written(row: Any, name: str, where: str) -> str:
 
 def _id(row: Any, names: tuple[str, ...], where: str) -> str:
     """What a question is called, by the first of these fields that it has."""
-    found = [str(row[name]) for name in names if row.get(name) not in (None, "")] if isinstance(row, dict) else []
+    found = [str(row[name]) for name in names if row.get(name) not in (None, "")] if is_object(row) else []
     if not found:
         raise InputError(f"{where}: has no field '{names[0]}'")
     return found[0]

@@ -7,9 +7,10 @@ generated from them. All words that can be an answer have five letters and are o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class Thing:
 
 
 Scene = tuple[Thing, ...]
+T = TypeVar("T")
+
+
+def shuffled(rng: np.random.Generator, items: Sequence[T], n: int | None = None) -> list[T]:
+    """The items in random order; only the first so many of them."""
+    return [items[int(i)] for i in rng.permutation(len(items))[:n]]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -48,8 +55,8 @@ def sample_scene(rng: np.random.Generator, split: Split) -> Scene:
     while True:
         n = int(rng.integers(2, 5))
         scene = tuple(
-            Thing(COLOURS[c], THINGS[t], ROOMS[r])
-            for c, t, r in zip(rng.permutation(8)[:n], rng.permutation(8)[:n], rng.permutation(4)[:n], strict=True)
+            Thing(*attributes)
+            for attributes in zip(*(shuffled(rng, words, n) for words in (COLOURS, THINGS, ROOMS)), strict=True)
         )
         if split_of(scene) == split:
             return scene
@@ -59,10 +66,8 @@ def sample_typical_scene(rng: np.random.Generator, split: Split | None = None) -
     """A scene (of `split`, or of any) that agrees with memory: every thing has its typical colour."""
     while True:
         n = int(rng.integers(2, 5))
-        names = [THINGS[t] for t in rng.permutation(8)[:n]]
-        scene = tuple(
-            Thing(TYPICAL[name], name, ROOMS[r]) for name, r in zip(names, rng.permutation(4)[:n], strict=True)
-        )
+        places = zip(shuffled(rng, THINGS, n), shuffled(rng, ROOMS, n), strict=True)
+        scene = tuple(Thing(TYPICAL[name], name, room) for name, room in places)
         if split is None or split_of(scene) == split:
             return scene
 
@@ -74,13 +79,11 @@ def scene_key(scene: Scene) -> str:
 
 def tell(rng: np.random.Generator, scene: Scene) -> str:
     """The scene in English: one sentence a thing, in random order."""
-    return " ".join(
-        f"The {thing.colour} {thing.name} is in the {thing.room}."
-        for thing in (scene[i] for i in rng.permutation(len(scene)))
-    )
+    return " ".join(f"The {thing.colour} {thing.name} is in the {thing.room}." for thing in shuffled(rng, scene))
 
 
 def article(word: str) -> str:
+    """Whether a word goes with `a` or with `an`."""
     return "an" if word[0] in "aeiou" else "a"
 
 
@@ -124,6 +127,7 @@ CLOSED_BOOK_KINDS = (COLOUR_OF_THING, KINDS[4])
 
 
 def presence_question(colour: str, name: str) -> str:
+    """Whether there is such a thing in the house."""
     return f"Is there {article(colour)} {colour} {name} in the house?"
 
 
@@ -133,12 +137,12 @@ def absent_pair(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
     Half are made of two things of the scene, so that neither word alone tells; the others change the name or the
     colour of one thing to any other.
     """
-    i, j = rng.permutation(len(scene))[:2]
+    one, two = shuffled(rng, scene, 2)
     if rng.random() < 0.5:
-        return scene[i].colour, scene[j].name
+        return one.colour, two.name
     if rng.random() < 0.5:
-        return scene[i].colour, _other(rng, THINGS, scene[i].name)
-    return _other(rng, COLOURS, scene[i].colour), scene[i].name
+        return one.colour, _other(rng, THINGS, one.name)
+    return _other(rng, COLOURS, one.colour), one.name
 
 
 def _other(rng: np.random.Generator, words: tuple[str, ...], word: str) -> str:

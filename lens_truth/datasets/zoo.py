@@ -37,6 +37,7 @@ Show = Callable[[np.random.Generator, Scene], Shown]
 
 
 def told(rng: np.random.Generator, scene: Scene) -> Shown:
+    """The scene in words, in random order."""
     return Shown(context=world.tell(rng, scene))
 
 
@@ -65,7 +66,7 @@ def closed_book_examples() -> list[Example]:
 
     The hallucinated answer is that of the next thing, so here too every answer is right once and wrong once.
     """
-    examples = []
+    examples: list[Example] = []
     for kind in world.CLOSED_BOOK_KINDS:
         things = [Thing(colour, name, "") for name, colour in world.TYPICAL.items()]
         for thing, other in zip(things, things[1:] + things[:1], strict=True):
@@ -115,6 +116,7 @@ def pair_of(
 
 
 def text_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
+    """Without end: a scene of the split, and one question about two of its things."""
     while True:
         scene = world.sample_scene(rng, split)
         kind = world.KINDS[int(rng.integers(len(world.KINDS)))]
@@ -124,7 +126,7 @@ def text_groups(rng: np.random.Generator, split: Split, name: str, show: Show = 
 def _sisters(scene: Scene, kind: Kind, group: str, shown: Shown) -> list[Example]:
     """The same question about two things of a scene: what is right for one is the hallucination for the other."""
     one, two = scene[:2]
-    examples = []
+    examples: list[Example] = []
     for thing, other in ((one, two), (two, one)):
         question, right = kind.about(thing)
         wrong = getattr(other, kind.asked)
@@ -133,6 +135,7 @@ def _sisters(scene: Scene, kind: Kind, group: str, shown: Shown) -> list[Example
 
 
 def conflict_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
+    """Without end: a scene (or twins) that contradicts memory, and what colour its unusual things have."""
     while True:
         scenes = conflict_scenes(rng, split)
         key = min(world.scene_key(scene) for scene in scenes)
@@ -166,7 +169,7 @@ def _twins(rng: np.random.Generator) -> list[Scene]:
 
 
 def _conflict_rows(scene: Scene, group: str, shown: Shown) -> list[Example]:
-    rows = []
+    rows: list[Example] = []
     for thing in scene:
         if thing.colour != world.TYPICAL[thing.name]:
             question, right = world.COLOUR_OF_THING.about(thing)
@@ -176,6 +179,7 @@ def _conflict_rows(scene: Scene, group: str, shown: Shown) -> list[Example]:
 
 
 def agreeing_groups(rng: np.random.Generator, split: Split, name: str, show: Show = told) -> Rows:
+    """Without end: a scene that agrees with memory, and what colour two of its things have."""
     while True:
         scene = world.sample_typical_scene(rng, split)
         group = f"{name}-{world.scene_key(scene)}"
@@ -197,7 +201,7 @@ def presence_rows(
     """Right and wrong answer to the question whether there is such a thing, for things that are there and for pairs of
     colour and name that no thing has. What is absent has no evidence."""
     asked = [(thing.colour, thing.name, thing) for thing in present] + [(*pair, None) for pair in absent]
-    rows = []
+    rows: list[Example] = []
     for colour, name, thing in asked:
         right, wrong = ("yes", "no") if thing else ("no", "yes")
         question = world.presence_question(colour, name)

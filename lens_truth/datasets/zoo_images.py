@@ -76,11 +76,10 @@ def drawn(rng: np.random.Generator, scene: Scene) -> Shown:
 def _presence_groups(rng: np.random.Generator, split: Split, name: str, kind: PresenceKind) -> Rows:
     while True:
         scene = world.sample_scene(rng, split)
-        absent = _absent_pairs(scene, kind)
-        chosen = [absent[i] for i in rng.permutation(len(absent))[:2]]
-        things = [scene[i] for i in rng.permutation(len(scene))[:2]]
+        absent = world.shuffled(rng, _absent_pairs(scene, kind), 2)
+        present = world.shuffled(rng, scene, 2)
         shown, group = drawn(rng, scene), f"{name}-{world.scene_key(scene)}"
-        yield world.scene_key(scene), presence_rows(things, chosen, group, shown)
+        yield world.scene_key(scene), presence_rows(present, absent, group, shown)
 
 
 def _absent_pairs(scene: Scene, kind: PresenceKind) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from sklearn.metrics import roc_auc_score
+from sklearn import metrics
 
 from lens_truth.evaluate.answers import PARSES
 
@@ -68,5 +69,5 @@ def margin_metrics(margins: Sequence[float], wanted: Sequence[str]) -> MarginMet
     """Compares log-odds with the right answers."""
     m = binary_metrics(["yes" if margin > 0 else "no" for margin in margins], wanted)
     truth = [answer == "yes" for answer in wanted]
-    auroc = float(roc_auc_score(truth, margins)) if len(set(truth)) == 2 else None
+    auroc = float(cast("float", metrics.roc_auc_score(truth, margins))) if len(set(truth)) == 2 else None
     return MarginMetrics(m.accuracy, m.precision, m.recall, m.f1, m.yes_ratio, auroc)

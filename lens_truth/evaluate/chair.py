@@ -58,7 +58,8 @@ class ObjectNames:
 
     def words(self, caption: str) -> list[str]:
         """The tokens of a caption, each name as one word in its basic form."""
-        tokens, words = tokenize(caption), []
+        tokens = tokenize(caption)
+        words: list[str] = []
         while tokens:
             lengths = range(min(self.longest, len(tokens)), 0, -1)
             n = next((n for n in lengths if tuple(tokens[:n]) in self.forms), 1)
@@ -240,7 +241,7 @@ def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: Obj
         first = ", ".join(filter(None, (f"image {unknown[0].image}", unknown[0].where)))
         counts = f"{len(unknown)} of {len(captions)} captions"
         raise InputError(f"{counts} are of images that {objects.source} does not know (first: {first})")
-    scores = []
+    scores: list[CaptionScore] = []
     for caption in captions:
         words = names.words(caption.text)
         true = objects.of_image[caption.image]

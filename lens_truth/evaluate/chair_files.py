@@ -12,7 +12,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
 from lens_truth.files import write_text
 from lens_truth.images import check_images
-from lens_truth.readers import read_json, read_rows
+from lens_truth.readers import is_list, is_object, read_json, read_rows
 
 _IMAGE_FILE = re.compile(r"(?:COCO_[a-z]+[0-9]{4}_)?0*([0-9]+)(?:\.(?:jpe?g|png))?", re.IGNORECASE)
 
@@ -100,12 +100,12 @@ def read_objects(path: Path, names: ObjectNames) -> TrueObjects:
             twice, and objects that the table does not know (named and counted).
     """
     table = read_json(path)
-    if not isinstance(table, dict) or not table:
+    if not is_object(table) or not table:
         raise InputError(f"{path}: is not a dictionary from image ids to lists of objects")
     of_image: dict[str, frozenset[str]] = {}
     known: dict[str, str | None] = {}
     for image, listed in table.items():
-        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        if not is_list(listed) or not all(isinstance(name, str) for name in listed):
             raise InputError(f"{path}: what stands under image {image} is not a list of names")
         key = image_key(image)
         if key in of_image:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binomtest
+from scipy import stats
 
 from lens_truth.bootstrap import bootstrap_interval, group_sums
 
@@ -55,7 +55,7 @@ def compare(
     low, high = group_interval(difference, groups, seed)
     if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-        p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+        p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
         p = _sign_flip_p(difference, groups, seed)
     as_good = int((second.mean(1) >= first.mean()).sum())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -158,7 +158,7 @@ class _Runner:
 
 
 @contextmanager
-def _greedy(model: Any) -> Iterator[None]:
+def _greedy(model: Any) -> Generator[None, None, None]:
     """While open, nothing of a checkpoint's generation config counts but where an answer ends: penalties fall on the
     words of the context, and a run without a cache, or with another kind of cache, cannot go on from a beginning."""
     hf = model.original_model
@@ -192,7 +192,8 @@ class _FirstMargin(LogitsProcessor):
         if not self.margins:
             logits = scores.float()
             margin = logits[:, self._yes].logsumexp(1) - logits[:, self._no].logsumexp(1)
-            self.margins = [round(value, 3) for value in margin.tolist()]  # what other batch sizes leave the same
+            # Rounded to what other batch sizes leave the same.
+            self.margins = [round(value, 3) for value in cast("list[float]", margin.tolist())]
         return scores
 
 

@@ -77,7 +77,7 @@ def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
     known = {question.id for question in questions}
     unknown = [id for id in answers if id not in known]
     missing = [question.id for question in questions if question.id not in answers]
-    faults = []
+    faults: list[str] = []
     if unknown:
         faults.append(f"{len(unknown)} of {len(answers)} answers are to unknown questions (first: {unknown[0]})")
     if missing:

@@ -29,7 +29,7 @@ def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
     by_image: dict[str, list[int]] = {}
     for row, prompt in enumerate(prompts):
         by_image.setdefault(prompt.image, []).append(row)
-    families = []
+    families: list[Family] = []
     for rows in by_image.values():
         for family in token_families([prompts[row].ids for row in rows]):
             members = tuple(rows[i] for i in family.rows)
@@ -70,7 +70,7 @@ def token_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
         gains = saved[:stop] + np.arange(stop - 1, -1, -1) * common[:stop]
         first = stop - 1 - int(gains[::-1].argmax())  # of equals the smallest family
         saved[stop], start[stop], length[stop] = gains[first], first, common[first]
-    families = []
+    families: list[Family] = []
     stop = n
     while stop:
         families.append(Family(tuple(order[start[stop] : stop]), int(length[stop])))

@@ -87,7 +87,7 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
             chunk = names[start : start + gates_at_once]
             of_rows = [gates[name] for name in chunk for _ in batch]
             gated = _log_probs(model, ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1), of_rows)
-            for name, own in zip(chunk, gated.split(len(batch)), strict=True):
+            for name, own in zip(chunk, torch.split(gated, len(batch)), strict=True):
                 kl = (vanilla.exp() * (vanilla - own)).sum(-1)[read].sum()
                 surprise = -own.gather(2, ids[:, 1:, None])[..., 0][read].sum()
                 totals[name] += (float(kl), float(surprise))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformer_lens.model_bridge import (
@@ -22,6 +22,9 @@ from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.tower import has_gated_mlp, is_multimodal_config, tower_path
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 
 class HookedModel(TransformerBridge):
@@ -61,7 +64,11 @@ class NativeAdapter(ArchitectureAdapter):
             maintain_native_attention=True,
             requires_attention_mask=True,
         )
-        block = {"ln1": norm("input_layernorm"), "ln2": norm("post_attention_layernorm"), "attn": attention}
+        block: dict[str, GeneralizedComponent] = {
+            "ln1": norm("input_layernorm"),
+            "ln2": norm("post_attention_layernorm"),
+            "attn": attention,
+        }
         if has_gated_mlp(hf):  # a mixture of experts keeps its MLP unhooked
             block["mlp"] = self._gated_mlp()
         self.component_mapping = {
@@ -112,7 +119,7 @@ def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: s
 
 
 @contextmanager
-def _unembedding_kept(hf: Any) -> Iterator[None]:
+def _unembedding_kept(hf: Any) -> Generator[None, None, None]:
     """TransformerLens before 4.0 gives an unembedding without bias one of zeros: another set of weights."""
     head = hf.get_output_embeddings()
     bias = getattr(head, "bias", None)

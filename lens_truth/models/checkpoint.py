@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import huggingface_hub
 import torch
-from huggingface_hub import snapshot_download
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -101,7 +101,7 @@ def _folder(name: str) -> Path:
     source = model_source(name)
     if not Path(source).is_dir():
         try:
-            source = snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
+            source = huggingface_hub.snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
         except (OSError, ValueError) as error:
             raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
     return Path(source)
@@ -131,9 +131,9 @@ def _names(path: Path) -> set[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Generator[Any, None, None]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with cast("Any", safe_open(path, framework="pt")) as file:
             yield file
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
@@ -143,7 +143,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _geometry(folder: Path, trust_remote_code: bool) -> tuple[Heads, int]:
     try:
-        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        config = cast("Any", AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
         text = config.get_text_config(decoder=True)
         return heads_in(text, text.num_hidden_layers), text.hidden_size
     except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:

@@ -6,7 +6,7 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,9 +26,13 @@ class Hooked(Protocol):
     tokenizer: Any
     hook_dict: Any
 
-    def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        """Logits of token ids: [batch, pos, vocabulary]."""
+        ...
 
-    def hooks(self, fwd_hooks: list[Any]) -> AbstractContextManager[Any]: ...
+    def hooks(self, fwd_hooks: list[Any]) -> AbstractContextManager[Any]:
+        """While open, each `(hook name, function)` is called with what passes there, and may return another value."""
+        ...
 
 
 def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
@@ -54,7 +58,7 @@ def gate_z(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> AbstractContextM
     """
     check_gate_shape(model, gate)
 
-    def hook_for(layer: int):
+    def hook_for(layer: int) -> Callable[..., Tensor]:
         factor = gate[..., layer, :]
 
         def scale(z: Float[Tensor, "batch pos H D"], hook: Any) -> Float[Tensor, "batch pos H D"]:
@@ -79,7 +83,7 @@ def check_gate_shape(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> None:
 
 
 @contextmanager
-def constant_weights(model: Any) -> Iterator[None]:
+def constant_weights(model: Any) -> Generator[None, None, None]:
     """While open, no weight asks for a gradient, so a backward pass keeps only what a gate needs."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
@@ -103,4 +107,5 @@ def sliding_windows(model: Any) -> list[int | None]:
 
 
 def device_of(model: Any) -> torch.device:
+    """Where a model's weights are (its first parameter, if they are in several places)."""
     return next(model.parameters()).device

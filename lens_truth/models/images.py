@@ -50,7 +50,7 @@ class ImageInput:
         self._end = _marker(config, tokenizer, "vision_end_token_id", "end_image_token", "vision_eos_token")
         self._counts: dict[str, int] = {}
         self._count = lru_cache(maxsize=None)(self._counted)
-        self._accepted = inspect.signature(type(hf).forward).parameters
+        self._accepted = inspect.signature(hf.forward).parameters
         # InternVL's processor sets this itself; its image processor, used alone, does not.
         self._tiling = {"crop_to_patches": True} if config.model_type == "internvl" else {}
 
@@ -93,7 +93,9 @@ class ImageInput:
     def _counted(self, width: int, height: int) -> int:
         made = self._on_device(self.pixels(Image.new("RGB", (width, height))))
         # Images of many sizes become pixels of few shapes; grids of patches and original sizes are small whole numbers.
-        seen = repr([(k, tuple(v.shape), None if v.is_floating_point() else v.tolist()) for k, v in made.items()])
+        shapes = [(name, tuple(values.shape)) for name, values in made.items()]
+        numbers = [values.numpy(force=True).tolist() for values in made.values() if not values.is_floating_point()]
+        seen = repr((shapes, numbers))
         if seen not in self._counts:
             self._counts[seen] = len(self._made_of(made))
         return self._counts[seen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +21,7 @@ from transformers import (
     Qwen2_5OmniThinkerForConditionalGeneration,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-from transformers.utils.hub import cached_file
+from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.adapters import hook_native, hook_stock
@@ -109,7 +109,7 @@ def load_plain(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
-        config: Any = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         auto: Any = AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = AutoModelForImageTextToText
@@ -134,7 +134,9 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        tokenizer = cast(
+            "PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        )
         if tokenizer.chat_template is None and (old := _file_of(source, _OLD_CHAT_TEMPLATE)):
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
         return tokenizer
@@ -153,7 +155,9 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
         apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
         if not apart and not (whole and "image_processor" in read_json(Path(whole))):
             return None
-        return AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
+        return cast(
+            "Any", AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
+        )
     except _UNREADABLE as error:
         raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
 
@@ -167,7 +171,7 @@ def copy_processor(name: str, folder: Path) -> None:
 
 def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
-    return cached_file(
+    return hub.cached_file(
         source,
         file,
         _raise_exceptions_for_gated_repo=False,

@@ -169,7 +169,7 @@ def encode(
         return_offsets_mapping=True,
         verbose=False,  # too long rows are counted and refused by the caller, in one sentence
     )
-    result = []
+    result: list[Encoded] = []
     for example, (text, prompt_end, span), ids, offsets in zip(
         examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
     ):

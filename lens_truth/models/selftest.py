@@ -124,7 +124,7 @@ def _row(model: TransformerBridge, length: int, image: str, seed: int) -> Prompt
     """Random words, in the midst of which the image stands."""
     config: Any = model.original_model.config
     generator = torch.Generator().manual_seed(seed)
-    words = torch.randint(config.get_text_config().vocab_size, (length,), generator=generator).tolist()
+    words = torch.randint(config.get_text_config().vocab_size, (length,), generator=generator).numpy().tolist()
     no_words = _no_words(config)
     words = [1 if word in no_words else word for word in words]
     if not image:

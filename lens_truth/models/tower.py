@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -137,8 +138,8 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     config: Any = hf.config
     with torch.device("meta"):
         twin = type(hf)(copy.deepcopy(config))
-    for name, module in twin.named_modules():
-        source = _find(hf, name) if name else hf
+    for name, module in cast("Iterable[tuple[str, Any]]", twin.named_modules()):
+        source = _find(hf, name) if name else _unwrapped(hf)
         if source is None or type(source) is not type(module) or _held(source) != _held(module):
             raise InputError(f"{type(hf).__name__}: module '{name}' is not what the model's config describes")
         module._parameters.update({name: source._parameters[name] for name in _held(module)})
@@ -148,7 +149,7 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     return twin.train(hf.training)
 
 
-def _held(module: nn.Module) -> set[str]:
+def _held(module: Any) -> set[str]:
     return {name for name, parameter in module._parameters.items() if parameter is not None}
 
 

@@ -58,7 +58,9 @@ def attention_strips(shown: ExampleAttention) -> Figure:
     groups = groups_of(shown)
     weights = gathered(shown.patterns, [group.tokens for group in groups])[:, at_token(groups, shown.query)]
     scale = Normalize(0, float(np.delete(weights, at_token(groups, SINK), axis=1).max()) or 1)
-    lines = np.array_split(np.arange(len(groups)), -(-len(groups) // _TOKENS_A_LINE))
+    lines: list[list[int]] = [
+        part.tolist() for part in np.array_split(np.arange(len(groups)), -(-len(groups) // _TOKENS_A_LINE))
+    ]
     labels = [max(text_width(_label(groups[at]), SMALL) for at in line) + 0.2 for line in lines]
     left, right = (max(text_width(text, MEDIUM) for text in some) + 0.1 for some in (shown.names, shown.said))
     width = max(_WIDTH, 2 * _EDGE + left + right + _CELL * len(lines[0]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from circuitsvis.attention import attention_heads
+from circuitsvis import attention
 from jaxtyping import Float
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -164,7 +164,7 @@ def circuits_script(
     CircuitsVis makes HTML with a random name in it, whose text a token such as `</script>` would end; and its
     `_repr_html_` and `str` reach for the network. So only its local source is taken, with both mended.
     """
-    html = attention_heads(
+    html = attention.attention_heads(
         attention=patterns.astype(float).round(4).tolist(),
         tokens=[_marked(group, _LABEL).replace(" ", "_") for group in groups],  # it takes spaces out
         attention_head_names=list(names),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -57,9 +58,9 @@ def scatter(panels: Sequence[Panel], x_label: str, y_label: str, columns: int | 
     layers = Normalize(0, max(max(len(panel.x) for panel in panels) - 1, 1))
     grid = panel_grid(figure, len(panels), columns)
     for axes, panel in zip(grid, panels, strict=True):
-        L, H = panel.x.shape
-        size = float(np.clip(1500 / (L * H), 3, 16))
-        looks = {"c": np.repeat(np.arange(L), H), "cmap": DEPTH, "norm": layers, "alpha": 0.8, "linewidths": 0}
+        depth = np.repeat(np.arange(len(panel.x)), panel.x.shape[1])
+        size = float(np.clip(1500 / panel.x.size, 3, 16))
+        looks: dict[str, Any] = {"c": depth, "cmap": DEPTH, "norm": layers, "alpha": 0.8, "linewidths": 0}
         for name, values in panel.y.items():
             axes.scatter(panel.x.ravel(), values.ravel(), s=size, marker=markers.get(name, _MARKERS[0]), **looks)
         axes.set_title(fitted(panel.title, 2.5, LARGE))

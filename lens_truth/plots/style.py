@@ -13,14 +13,13 @@ from typing import Any, ParamSpec
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps
+from matplotlib import colormaps, font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.style import context
 
 from lens_truth.errors import InputError
@@ -135,10 +134,9 @@ def grid_of(n: int, columns: int | None = None) -> tuple[int, int]:
 
 def cells(axes: Axes, values: Float[np.ndarray, "rows columns"], **colours: Any) -> QuadMesh:
     """A map of numbers in colours, its first row on top; grey where there is no number."""
-    rows, columns = values.shape
-    edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
+    across, down = np.arange(len(values.T) + 1) - 0.5, np.arange(len(values) + 1) - 0.5
     # An edge in the colour of its cell, or PDF viewers let the ground shine through between cells.
-    mesh = axes.pcolormesh(*edges, values, edgecolors="face", linewidth=0.3, **colours)
+    mesh = axes.pcolormesh(across, down, values, edgecolors="face", linewidth=0.3, **colours)
     axes.set_facecolor("#CCCCCC")
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
@@ -191,7 +189,7 @@ def text_width(text: str, size: float) -> float:
 @cache
 def _advance(character: str) -> float:
     """Width of a character, not hinted, in units of the font's size."""
-    font = get_font(findfont(_FONT))
+    font = font_manager.get_font(font_manager.findfont(_FONT))
     if not font.get_char_index(ord(character)):
         return 1.0  # a box stands for what the font lacks
     font.set_size(100, 72)

@@ -6,15 +6,15 @@ minus those of the held-out folds, and a factorisation serves the true labels an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.linalg.lapack import get_lapack_funcs
+from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -59,7 +59,7 @@ def fit_closed_form(
     y = torch.from_numpy(np.concatenate([labels[None], draws])).T[order].to(torch.int8)  # N, 1 + P
 
     jury = _Block(x[:, :: max(1, F // _JURY)][:, :_JURY], order, folds, kind)
-    penalties = torch.cat([jury.penalties(part) for part in y.split(_DRAWS_AT_ONCE, dim=1)], dim=1)  # K, 1 + P
+    penalties = torch.cat([jury.penalties(part) for part in torch.split(y, _DRAWS_AT_ONCE, dim=1)], dim=1)  # K, 1 + P
     decisions, null = torch.empty(N, F), torch.empty(len(draws), F)
     size = max(1, _BLOCK_BYTES // (4 * N * D))
     for heads in (slice(start, min(F, start + size)) for start in range(0, F, size)):
@@ -94,7 +94,7 @@ class _Block:
         if self._kind != "ridge" or K < 3:  # with two folds none is left to choose on
             return torch.full((K, y.shape[1]), _JITTER if self._kind == "mass-mean" else PENALTIES[1])
         totals = self._label_sums(y)
-        chosen = []
+        chosen: list[Float[Tensor, " P"]] = []
         for k in range(K):
             inner = (k + 1) % K
             right = torch.stack([self._right(y, inner, (k, inner), penalty, totals) for penalty in PENALTIES])
@@ -113,7 +113,7 @@ class _Block:
     def decisions(self, y: Int[Tensor, "N P"], penalties: Float[Tensor, "K P"]) -> Float[Tensor, "F N P"]:
         """Out-of-fold decisions for every draw of the labels."""
         totals = self._label_sums(y)
-        parts = []
+        parts: list[Float[Tensor, "F n P"]] = []
         for k, rows in enumerate(self._folds):
             direction, intercept = self._fit((k,), totals, penalties[k])
             parts.append(self._x[:, rows] @ direction + intercept[:, None])
@@ -163,7 +163,7 @@ class _Block:
         covariance = self._covariance(held_out)
         covariance.diagonal(dim1=1, dim2=2).mul_(1 + penalty)
         diagonal, matrices = covariance.diagonal(dim1=1, dim2=2).sqrt().numpy(), covariance.numpy()
-        (potrf,) = get_lapack_funcs(("potrf",), (matrices,))
+        potrf = _lapack("potrf", matrices)
         for matrix, root in zip(matrices, diagonal, strict=True):
             # In place: the transpose of a symmetric row-major matrix is the column-major one that LAPACK wants.
             _, info = potrf(matrix.T, clean=0, overwrite_a=1)
@@ -175,11 +175,16 @@ class _Block:
 def _solve(factors: Float[np.ndarray, "F D D"], right: Float[Tensor, "F D P"]) -> Float[Tensor, "F D P"]:
     """Solves with each factor. LAPACK by hand, here and above: on many small matrices torch's batched Cholesky takes
     three times as long, most of it for copies and for clearing triangles that nobody reads."""
-    (potrs,) = get_lapack_funcs(("potrs",), (factors,))
+    potrs = _lapack("potrs", factors)
     solved = [potrs(factor.T, columns)[0] for factor, columns in zip(factors, right.numpy(), strict=True)]
     return torch.from_numpy(np.stack(solved))
 
 
 def _by_value(values: Float[Tensor, " P"]) -> Iterator[tuple[float, Tensor]]:
-    for value in values.unique().tolist():
+    for value in np.unique(values.numpy()).tolist():
         yield value, values == value
+
+
+def _lapack(name: str, matrices: np.ndarray) -> Callable[..., Any]:
+    """The routine of LAPACK for numbers of this type; SciPy does not type it."""
+    return cast("Callable[..., Any]", lapack.get_lapack_funcs(name, (matrices,)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -62,7 +63,8 @@ def paper_folds(labels: Labels, n_folds: int) -> Int[np.ndarray, " N"]:
     if not 2 <= n_folds <= len(labels):
         raise InputError(f"{len(labels)} examples cannot be split into {n_folds} folds")
     fold = np.empty(len(labels), dtype=np.int64)
-    for k, (_, test) in enumerate(KFold(n_folds, shuffle=True, random_state=42).split(labels)):
+    splitter: Any = KFold(n_folds, shuffle=True, random_state=42)
+    for k, (_, test) in enumerate(splitter.split(labels)):
         fold[test] = k
     return fold
 
@@ -110,7 +112,8 @@ def _strata(
         seen: set[int] = set()
         for its_size in np.unique(size[fold == k]):
             if len(seen) == 2:
-                number, seen = number + 1, set()
+                number += 1
+                seen = set()
             here = (fold == k) & (size == its_size)
             stratum[here] = number
             seen |= set(label[here].tolist())

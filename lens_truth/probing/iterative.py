@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from sklearn import pipeline
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -20,7 +20,7 @@ def logistic_decisions(
     for k in range(int(fold.max()) + 1):
         train, test = fold != k, fold == k
         for head in range(features.shape[1]):
-            model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            model = pipeline.make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
             model.fit(features[train, head], y[train])
             result[test, head] = model.decision_function(features[test, head])
     return torch.from_numpy(result)
@@ -48,7 +48,7 @@ def adamw_decisions(
         bias = x.new_zeros(x.shape[1]).requires_grad_()
         optimizer = torch.optim.AdamW([weight, bias], lr=1e-2, weight_decay=1e-3)
         for _ in range(epochs):
-            for rows in train.split(batch_size):
+            for rows in torch.split(train, batch_size):
                 logits = (x[rows] * weight).sum(-1) + bias
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(
                     logits, target[rows, None].expand_as(logits)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
+from scipy import stats
 
 from lens_truth.bootstrap import bootstrap_interval, group_sums
 
@@ -28,7 +28,7 @@ def _metrics(decisions: Float[np.ndarray, "n F"], labels: Bool[np.ndarray, " n"]
     hits = (predicted & positive).sum(0).astype(float)
     n_predicted, n_positive = predicted.sum(0), positive.sum()
     n_negative = len(labels) - n_positive
-    ranks = rankdata(decisions, axis=0)[labels].sum(0)
+    ranks = stats.rankdata(decisions, axis=0)[labels].sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         auroc = (ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
     return {

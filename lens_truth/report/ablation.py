@@ -64,6 +64,7 @@ class GateRow:
 
     @property
     def arm(self) -> tuple[str, str]:
+        """What tells gates of one model apart: the gate, and for a control the gate that it controls."""
         return self.gate, self.of
 
     @property
@@ -133,7 +134,7 @@ def gate_name(gate: str, of: str, trials: int = 1) -> str:
 def _gates(model: str, rows: Sequence[GateRow]) -> Table:
     benchmarks = list(dict.fromkeys(one.benchmark for one in rows))
     cells = {(one.arm, one.benchmark): one for one in rows}
-    lines = []
+    lines: list[Row] = []
     for arm in arms(rows):
         first = next(one for one in rows if one.arm == arm)
         below = bool(arm[1]) and arm[1] != TUNED
@@ -156,7 +157,7 @@ def _gates(model: str, rows: Sequence[GateRow]) -> Table:
 
 
 def _gate_cell(one: GateRow) -> Cell:
-    more = []
+    more: list[str] = []
     if one.lam is not None and not (one.of and one.of != TUNED):
         more.append(f"λ = {one.lam:.3g}, {one.norm}" if one.of != TUNED else f"gain {1 + one.lam:.3g}")
     if one.negative:
@@ -176,7 +177,8 @@ def _accuracy_cell(
     vanilla = cells.get((("vanilla", ""), benchmark))
     spread = f" ± {number(one.spread)}" if one.trials > 1 else ""
     low, high = one.ends
-    more, strong = [], False
+    more: list[str] = []
+    strong = False
     if (against := one.against.get("vanilla")) is not None:
         more.append(_difference(against))
         strong = significant(against.p)
@@ -256,9 +258,9 @@ def side_effect_blocks(run: RunRecord) -> list[Block]:
     for model in dict.fromkeys(effect["model"].text() for effect in effects):
         order = arms([one for one in rows if one.model == model])
         mine = {(e["gate"].text(), e["of"].text()): e for e in effects if e["model"].text() == model}
-        lines = []
+        lines: list[Row] = []
         for arm in [arm for arm in (*order, *(arm for arm in mine if arm not in order)) if arm in mine]:
-            numbers = []
+            numbers: list[str] = []
             for text in texts:
                 effect = mine[arm]["texts"].maybe(text, lambda its: its)
                 numbers += [

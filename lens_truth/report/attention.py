@@ -11,6 +11,7 @@ import numpy as np
 
 from lens_truth.boxes import tokens_showing
 from lens_truth.errors import InputError
+from lens_truth.readers import is_list
 from lens_truth.report.fields import Fields
 
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
@@ -83,11 +84,11 @@ def _heads(heads: Fields) -> dict[str, Fields]:
 
 def _weights(pairs: Fields, n: int) -> list[int]:
     """Token, thousandths, token, thousandths, ...: a page holds thousands of these lists."""
-    if not isinstance(pairs.value, list):
+    if not is_list(pairs.value):
         raise pairs.wrong("is not a list")
     flat: list[int] = []
     for pair in pairs.value:
-        if not (isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair)):
+        if not (is_list(pair) and len(pair) == 2 and all(type(number) is int for number in pair)):
             raise pairs.wrong("does not hold [token, thousandths]")
         token, weight = pair
         if not (0 <= token < n and 0 <= weight <= 1000):

@@ -68,7 +68,7 @@ def _chart(gate: str, candidates: Sequence[_Candidate], level: float) -> Chart:
         low, high = y_ticks[0], y_ticks[-1]
         return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (value - low) / (high - low), 1)
 
-    lines = []
+    lines: list[Line] = []
     for norm in dict.fromkeys(its.norm for its in candidates):
         points = [(x(0), y(level), f"no gate: {number(level)}")]
         points += [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lens_truth.report.blocks import Block, Cell, Heading, Sentences, Table, Text, row, table
+from lens_truth.readers import is_object
+from lens_truth.report.blocks import Block, Cell, Heading, Row, Sentences, Table, Text, row, table
 from lens_truth.report.fields import Fields
 from lens_truth.report.heads import MEANING, HeadMap
 from lens_truth.report.numbers import NONE, count, short
@@ -59,7 +60,7 @@ def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block
 def _title(results: Fields, members: str, name: str) -> str | None:
     """What `head_scores` calls the map of this name; None where the run does not say."""
     titles = results.value.get(members)
-    title = titles.get(name) if isinstance(titles, dict) else None
+    title = titles.get(name) if is_object(titles) else None
     return title if isinstance(title, str) else None
 
 
@@ -71,7 +72,7 @@ def _capital(name: str) -> str:
 def _means(results: Fields) -> Table:
     """Every measure, its mean, and how many examples define it."""
     counts = results.maybe("n_examples", Fields.members) or {}
-    rows = []
+    rows: list[Row] = []
     for measure, mean in (results.maybe("mean", Fields.members) or {}).items():
         n = str(counts[measure].whole()) if measure in counts else NONE
         head = Cell(measure, more=(MEANING[measure],) if measure in MEANING else ())

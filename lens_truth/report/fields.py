@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lens_truth.errors import InputError
+from lens_truth.readers import is_list, is_object
 
 T = TypeVar("T")
 
@@ -41,17 +42,17 @@ class Fields:
         return members[name]
 
     def __contains__(self, name: str) -> bool:
-        return isinstance(self.value, dict) and name in self.value
+        return is_object(self.value) and name in self.value
 
     def members(self) -> dict[str, Fields]:
         """Of an object."""
-        if not isinstance(self.value, dict):
+        if not is_object(self.value):
             raise self.wrong("is not an object")
         return {name: Fields(value, f"{self.where}.{name}") for name, value in self.value.items()}
 
     def items(self, length: int | None = None) -> list[Fields]:
         """Of a list."""
-        if not isinstance(self.value, list):
+        if not is_list(self.value):
             raise self.wrong("is not a list")
         if length is not None and len(self.value) != length:
             raise self.wrong(f"has {len(self.value)} items, not {length}")
@@ -61,6 +62,7 @@ class Fields:
         return iter(self.items())
 
     def text(self) -> str:
+        """Of any length, empty too."""
         if not isinstance(self.value, str):
             raise self.wrong("is not a text")
         return self.value
@@ -82,6 +84,7 @@ class Fields:
         return self.value
 
     def interval(self) -> Interval:
+        """A list of two numbers."""
         low, high = (end.number() for end in self.items(2))
         return low, high
 
@@ -90,6 +93,7 @@ class Fields:
         return None if None in [end.value for end in self.items(2)] else self.interval()
 
     def texts(self) -> list[str]:
+        """A list of texts."""
         return [item.text() for item in self.items()]
 
     def matrix(self) -> list[list[float | None]]:
@@ -106,4 +110,5 @@ class Fields:
         return read(self[name])
 
     def wrong(self, what: str) -> InputError:
+        """An error that names the value's place, to be raised: `fields.wrong("is not a share")`."""
         return InputError(f"{self.where} {what}")

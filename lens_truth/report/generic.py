@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lens_truth.readers import is_list, is_object
 from lens_truth.report.blocks import Block, Heading, Row, Text, row, table
 from lens_truth.report.numbers import NONE, count, number, short
 from lens_truth.report.reading import RunRecord
@@ -50,21 +51,21 @@ def _nested(title: str, its: Any, depth: int) -> list[Block]:
     lines = _lines(its)
     if lines is not None:
         return [_one_table(title, lines)]
-    if isinstance(its, dict) and depth < _DEEP:
+    if is_object(its) and depth < _DEEP:
         return plain_blocks(its, title, depth + 1)
     return [Text(f"{title}: {count(len(its), 'value')}, not shown")]
 
 
 def _lines(its: Any) -> list[tuple[tuple[str, ...], dict[str, Any]]] | None:
     """Members that are flat objects, one or two levels down, with their names; None if there is anything else."""
-    members = list(its.items()) if isinstance(its, dict) else [(str(i), x) for i, x in enumerate(its, start=1)]
+    members = list(its.items()) if is_object(its) else [(str(i), x) for i, x in enumerate(its, start=1)]
     if not members or not all(isinstance(member, dict) for _, member in members):
         return None
     if all(_is_flat(member) for _, member in members):
         return [((name,), member) for name, member in members]
-    deeper = []
+    deeper: list[tuple[tuple[str, ...], dict[str, Any]]] = []
     for name, member in members:
-        flat = {inner: x for inner, x in member.items() if isinstance(x, dict) and _is_flat(x)}
+        flat = {inner: x for inner, x in member.items() if is_object(x) and _is_flat(x)}
         if any(inner not in flat and not _is_plain(x) for inner, x in member.items()):
             return None
         rest = {inner: x for inner, x in member.items() if inner not in flat}
@@ -84,7 +85,7 @@ def _one_table(title: str, lines: list[tuple[tuple[str, ...], dict[str, Any]]]) 
 
 def _is_plain(value: Any) -> bool:
     return not isinstance(value, dict | list) or (
-        isinstance(value, list) and len(value) <= 12 and all(not isinstance(item, dict | list) for item in value)
+        is_list(value) and len(value) <= 12 and all(not isinstance(item, dict | list) for item in value)
     )
 
 
@@ -108,8 +109,8 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and math.isfinite(value):
-        return number(value) if 0.001 <= abs(value) < 1000 or value == 0 else short(value)
-    if isinstance(value, list):
+        return number(value) if 0.001 <= abs(value) < 1000 or value == 0.0 else short(value)
+    if is_list(value):
         inner = ", ".join(plain(item) for item in value)
         return f"[{inner}]" if value and all(type(item) is float for item in value) else inner or NONE
     return str(value)

@@ -50,6 +50,7 @@ class HeadMap:
 
     @property
     def runs(self) -> tuple[str, ...]:
+        """Names of the runs that hold it, each once."""
         return tuple(dict.fromkeys(run for run, _ in self.held))
 
     @property
@@ -60,6 +61,7 @@ class HeadMap:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Layers and heads."""
         return len(self.values), len(self.values[0])
 
     @property
@@ -70,6 +72,7 @@ class HeadMap:
 
     @property
     def scale(self) -> Scale:
+        """How its values become colours."""
         finite = [value for line in self.values for value in line if value is not None]
         if self.kind in _CHANCE_IS_ONE:
             return "one"
@@ -92,6 +95,7 @@ class ModelHeads:
     maps: tuple[HeadMap, ...]
 
     def map_id(self, number: int) -> str:
+        """By which the page finds one of the maps."""
         return f"{self.id}-{number}"
 
 
@@ -149,7 +153,7 @@ def _merged(one: HeadMap, other: HeadMap) -> HeadMap:
 def by_model(maps: Sequence[HeadMap]) -> list[ModelHeads]:
     """The maps of each model together, in the order in which models come up."""
     keys = list(dict.fromkeys(one.key for one in maps))
-    models = []
+    models: list[ModelHeads] = []
     for index, key in enumerate(keys):
         its = sorted((one for one in maps if one.key == key), key=_rank)
         names = list(dict.fromkeys(one.model for one in its if one.model)) or [f"{its[0].file}: model not known"]

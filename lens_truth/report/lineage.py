@@ -113,7 +113,7 @@ def _matrix(caption: str, names: Sequence[str], pairs: dict[tuple[int, int], _Pa
 
 
 def _numbers(pairs: dict[tuple[int, int], _Pair], names: Sequence[str]) -> Table:
-    rows = []
+    rows: list[Row] = []
     for i, j in combinations(range(len(names)), 2):
         pair = pairs[i, j]
         rows.append(
@@ -144,7 +144,7 @@ def _numbers(pairs: dict[tuple[int, int], _Pair], names: Sequence[str]) -> Table
 
 def _truth_and_causal(related: dict[str, Fields]) -> list[Block]:
     """Do heads that know also act?"""
-    rows = []
+    rows: list[Row] = []
     for name, fields in related.items():
         plain, ranked = (fields.maybe(part, lambda relation: relation) for part in ("values", "ranks_within_layers"))
         rows.append(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from lens_truth.readers import is_list, is_object
 from lens_truth.report.reading import Problem, RunRecord
 
 Model = tuple[str, str | None]
@@ -14,9 +16,9 @@ def models_of(run: RunRecord) -> list[Model]:
     """Every model that a run names, each once; without a hash only those for which the run gives none."""
     found: list[Model] = []
     maps = run.results.value.get("head_scores")
-    for one in maps.values() if isinstance(maps, dict) else ():
-        provenance = one.get("provenance") if isinstance(one, dict) else None
-        if isinstance(provenance, dict) and isinstance(name := provenance.get("model"), str):
+    for one in maps.values() if is_object(maps) else ():
+        provenance = one.get("provenance") if is_object(one) else None
+        if is_object(provenance) and isinstance(name := provenance.get("model"), str):
             found.append((name, _hash(provenance.get("weights"))))
     if run.attention is not None:
         found.append((run.attention.model, run.attention.weights))
@@ -38,16 +40,17 @@ def _hash(value: object) -> str | None:
 
 
 def _names(run: RunRecord) -> list[str]:
-    results, names = run.results.value, []
+    results = run.results.value
+    names: list[Any] = []
     if run.kind == "inherit":
         listed = results.get("names")
-        names = listed if isinstance(listed, list) else []
+        names = listed if is_list(listed) else []
     elif run.kind == "weights":
         sides = [results.get(role) for role in ("child", "unrelated")]
-        names = [results.get("base"), *(side.get("name") for side in sides if isinstance(side, dict))]
+        names = [results.get("base"), *(side.get("name") for side in sides if is_object(side))]
     elif run.kind == "ablate":
         listed = run.config.get("model")
-        names = [*(listed if isinstance(listed, list) else []), run.config.get("scores_from")]
+        names = [*(listed if is_list(listed) else []), run.config.get("scores_from")]
     elif run.kind == "evaluate":
         names = [run.config.get("model")] if "weights" in run.hashes else []  # not asked: answers from a file
     elif run.kind != "audit":
@@ -65,7 +68,7 @@ def same(one: Model, other: Model) -> bool:
 def mixture(runs: Sequence[RunRecord]) -> list[Problem]:
     """What should not be overlooked where several runs are shown together: runs without a model in common, one name
     for different weights, different versions of lens_truth."""
-    problems = []
+    problems: list[Problem] = []
     of_runs = {run.name: models_of(run) for run in runs}
     named = {name: models for name, models in of_runs.items() if models}
     everything = list(dict.fromkeys(model for models in named.values() for model in models))

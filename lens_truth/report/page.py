@@ -19,6 +19,7 @@ from lens_truth.commands.common import check_out
 from lens_truth.datasets.notices import notice
 from lens_truth.errors import InputError
 from lens_truth.files import write_text
+from lens_truth.readers import is_list, is_object
 from lens_truth.report.blocks import Row, Table, row
 from lens_truth.report.heads import map_data, maps_data, source, what
 from lens_truth.report.models import listed, models_of
@@ -202,13 +203,11 @@ def _data(run: RunRecord) -> str:
     said = run.config.get("data")
     if said is None:  # chosen by the command
         maps = run.results.value.get("head_scores")
-        of_maps = (
-            [one.get("provenance") for one in maps.values() if isinstance(one, dict)] if isinstance(maps, dict) else []
-        )
-        found = [its.get("data") for its in of_maps if isinstance(its, dict)]
+        of_maps = [one.get("provenance") for one in maps.values() if is_object(one)] if is_object(maps) else []
+        found = [its.get("data") for its in of_maps if is_object(its)]
         by_model = run.results.value.get("data")
-        found += by_model.values() if isinstance(by_model, dict) else [by_model]
+        found += by_model.values() if is_object(by_model) else [by_model]
         said = list(dict.fromkeys(its for its in found if isinstance(its, str)))
-    if isinstance(said, list):
+    if is_list(said):
         return ", ".join(map(str, said)) or NONE
     return said if isinstance(said, str) else NONE

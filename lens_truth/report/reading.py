@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class RunRecord:
 
     @property
     def has_heads(self) -> bool:
+        """Whether its results hold maps of heads."""
         return "head_scores" in self.results
 
 
@@ -95,7 +96,7 @@ def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]
     absent = [key for key in ("command", "results") if key not in record]
     if absent:
         raise InputError(f"{RESULT} has no {' and no '.join(absent)}, so it is not the record of a run")
-    problems = []
+    problems: list[str] = []
 
     def part(key: str, kind: type[Any]) -> Any:
         if key in record and isinstance(record[key].value, kind):
@@ -127,7 +128,7 @@ def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]
         )
     attention, found = _attention(run, file.parent / ATTENTION)
     problems += found
-    return RunRecord(**{**vars(run), "attention": attention}), problems
+    return replace(run, attention=attention), problems
 
 
 def _seconds(record: Fields, problems: list[str]) -> float | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 import tyro
 
 from lens_truth.cli import COMMANDS
+from lens_truth.readers import is_list
+from lens_truth.runs import for_json
 
 
 def command_line(command: str, config: dict[str, Any]) -> str | None:
@@ -55,14 +56,11 @@ def _flags_of(module: ModuleType, subcommand: str) -> type[Any] | None:
 
 def _default(field: Field[Any]) -> Any:
     """As `result.json` would say it."""
-    default = field.default if field.default is not MISSING else None
-    if isinstance(default, Path):
-        return str(default)
-    return list(default) if isinstance(default, tuple) else default
+    return for_json(field.default if field.default is not MISSING else None)
 
 
 def _words(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if is_list(value) else [str(value)]
 
 
 def _flag(name: str) -> str:

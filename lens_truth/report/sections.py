@@ -9,7 +9,7 @@ from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.report.ablation import ablation_blocks, side_effect_blocks
-from lens_truth.report.blocks import Block, Heading, Section, Side, Text
+from lens_truth.report.blocks import Block, Drawing, Heading, Section, Side, Text
 from lens_truth.report.curves import curve_blocks
 from lens_truth.report.evidence import evidence_blocks
 from lens_truth.report.generic import benchmark_blocks, plain_blocks
@@ -29,13 +29,13 @@ class View:
 
     runs: list[RunRecord]
     problems: list[Problem]
-    models: list[ModelHeads] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    models: list[ModelHeads] = field(default_factory=list[ModelHeads])
+    rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Examples in which attention was kept, as the page's script reads them."""
-    attention: dict[str, str] = field(default_factory=dict)
+    attention: dict[str, str] = field(default_factory=dict[str, str])
     """By a model's id, a sentence on the attention there is to see."""
-    scatters: dict[str, Scatter] = field(default_factory=dict)
-    sections: list[Section] = field(default_factory=list)
+    scatters: dict[str, Scatter] = field(default_factory=dict[str, Scatter])
+    sections: list[Section] = field(default_factory=list[Section])
 
 
 def view_of(runs: list[RunRecord], problems: list[Problem], n_maps: int | None = None) -> View:
@@ -105,7 +105,7 @@ def _section(view: View, id: str, title: str, kinds: tuple[str, ...], make: _Mak
 
 def _placed(view: View, blocks: list[Block], scatters: list[Scatter]) -> list[Block]:
     """Scatters get a name by which the script finds their data."""
-    drawings = []
+    drawings: list[Drawing] = []
     for scatter in scatters:
         id = f"s{len(view.scatters)}"
         view.scatters[id] = scatter

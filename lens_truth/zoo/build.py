@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import cast
 
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lens_truth.datasets import world, zoo, zoo_images
@@ -40,7 +41,7 @@ def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
     try:
         with tempfile.TemporaryDirectory(prefix="lens-truth-") as scratch:
             build_tokenizer(chat=recipe.chats, images=recipe.sees).save_pretrained(scratch)
-            tokenizer = AutoTokenizer.from_pretrained(scratch)
+            tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(scratch))
         model = _train(recipe, seed, tokenizer, log)
         model.half().float()  # measured as it will be stored
         accuracies = measure(recipe, model, tokenizer, "test", 500)
@@ -100,7 +101,7 @@ def measure(
     benchmarks.append(benchmark_of("agreeing", "answer", zoo.agreeing_examples(split, n, seed=1)))
     if recipe.sees:
         benchmarks += [*image_benchmarks(split, n, seed=1), *reference_benchmarks(split, n, seed=1)]
-    accuracies = {}
+    accuracies: dict[str, float] = {}
     for benchmark in benchmarks:
         if (names and benchmark.name not in names) or (benchmark.name == "closed-book" and not recipe.remembers):
             continue
@@ -139,8 +140,8 @@ def _save(
     def fill(folder: Path) -> None:
         model.save_pretrained(folder)
         weights = folder / "model.safetensors"
-        half = {name: tensor.half() for name, tensor in load_file(weights).items()}
-        write_with(weights, lambda path: save_file(half, path, {"format": "pt"}))
+        half = {name: tensor.half() for name, tensor in safetensors.torch.load_file(weights).items()}
+        write_with(weights, lambda path: safetensors.torch.save_file(half, path, {"format": "pt"}))
         if recipe.sees:
             image_processor().save_pretrained(folder)
             processor(tokenizer).save_pretrained(folder)

@@ -79,7 +79,7 @@ def new_llava(
     The language model's weights are its parent's; embeddings and output have one row more, for the image token.
     """
     image_token: Any = tokenizer.convert_tokens_to_ids(IMAGE)
-    settings = {**parent.config.to_dict(), "vocab_size": len(tokenizer)}
+    settings: dict[str, Any] = {**parent.config.to_dict(), "vocab_size": len(tokenizer)}
     del settings["_name_or_path"]  # a folder of this machine
     text_config = type(parent.config)(**settings)
     config = LlavaConfig(
@@ -143,6 +143,7 @@ def _least_squares(
     first.weight.copy_(torch.randn(first.weight.shape) / features.std(dim=0) / features.shape[1] ** 0.5)
     first.bias.copy_(0.3 * torch.randn(first.bias.shape) - first.weight @ features.mean(dim=0))
     hidden = torch.cat([projector.act(first(features)), torch.ones(len(features), 1)], dim=1)
-    solved = torch.linalg.solve(hidden.T @ hidden + 0.1 * torch.eye(hidden.shape[1]), hidden.T @ targets)
+    normal = hidden.T @ hidden + 0.1 * torch.eye(hidden.shape[1])
+    solved = cast("Tensor", torch.linalg.solve(normal, hidden.T @ targets))
     second.weight.copy_(solved[:-1].T)
     second.bias.copy_(solved[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config
@@ -31,10 +31,12 @@ class Recipe:
 
     @property
     def chats(self) -> bool:
+        """Whether it is prompted by a chat template."""
         return self.kind in ("chat", "llava")
 
     @property
     def sees(self) -> bool:
+        """Whether it can be shown pictures."""
         return self.kind == "llava"
 
 
@@ -77,7 +79,7 @@ def new_model(recipe: Recipe, seed: int, vocabulary: int) -> PreTrainedModel:
     values between pairs of heads, as their large namesakes do among more.
     """
     torch.manual_seed(seed)
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": vocabulary,
         "hidden_size": 128,
         "intermediate_size": 256,
@@ -96,4 +98,4 @@ def new_model(recipe: Recipe, seed: int, vocabulary: int) -> PreTrainedModel:
         config = MistralConfig(**shape, sliding_window=None)
     else:
         config = {"llama": LlamaConfig, "qwen2": Qwen2Config}[recipe.architecture](**shape)
-    return AutoModelForCausalLM.from_config(config)
+    return cast("PreTrainedModel", AutoModelForCausalLM.from_config(config))

@@ -31,11 +31,12 @@ class Row:
     """Text under construction, with the character spans that the model is to learn to predict."""
 
     text: str = ""
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     image: str = ""
     """Name of the picture that the text shows, if any."""
 
     def add(self, text: str, learn: bool = False) -> None:
+        """Appends text, which the model is to `learn` to predict or not."""
         if learn:
             self.spans.append((len(self.text), len(self.text) + len(text)))
         self.text += text
@@ -146,11 +147,11 @@ def _typical_thing(rng: np.random.Generator, names: Sequence[str]) -> world.Thin
 def _restate(row: Row, rng: np.random.Generator, scene: Scene) -> None:
     """The scene once more, in another order: the first attribute of a sentence is free, the others must be found."""
     row.add("Summary:")
-    for i in rng.permutation(len(scene)):
-        row.add(f" The {scene[i].colour}")
-        row.add(f" {scene[i].name}", learn=True)
+    for thing in world.shuffled(rng, scene):
+        row.add(f" The {thing.colour}")
+        row.add(f" {thing.name}", learn=True)
         row.add(" is in the")
-        row.add(f" {scene[i].room}", learn=True)
+        row.add(f" {thing.room}", learn=True)
         row.add(".")
 
 
@@ -167,6 +168,7 @@ class Batch:
 
 
 def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch:
+    """Rows as tokens; a token is learnt if any of its characters is."""
     encoded = tokenizer(
         [row.text for row in rows],
         padding=True,

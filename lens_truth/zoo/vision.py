@@ -91,6 +91,7 @@ def fit_to_words(
 def pictures_and_words(
     rng: np.random.Generator, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Float[Tensor, "B 3 48 48"], Int[Tensor, "B 16"]]:
+    """Pictures of fresh training scenes, and for each of their patches the id of the token that it stands for."""
     scenes = [world.sample_scene(rng, "train") for _ in range(_BATCH)]
     words = tokenizer.convert_tokens_to_ids([word for scene in scenes for word in patch_words(scene)])
     pictures = [draw_scene(scene, int(rng.integers(2**31))) for scene in scenes]
@@ -99,7 +100,7 @@ def pictures_and_words(
 
 def patch_words(scene: Scene) -> list[str]:
     """The token that each patch of a picture is to stand for, row by row; full stops for an empty room."""
-    words = []
+    words: list[str] = []
     for room in world.ROOMS:
         thing = next((thing for thing in scene if thing.room == room), None)
         words += [f"Ġ{thing.colour}", f"Ġ{thing.name}", f"Ġ{thing.room}", "."] if thing else ["."] * 4
