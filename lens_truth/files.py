@@ -8,10 +8,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError)
+"""What `np.load` raises for a file that is missing, damaged or something else: its header is a line of Python."""
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # there is no other way to read it

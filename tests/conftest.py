@@ -1,4 +1,4 @@
-"""Shared fixtures. Shapes and types are checked while the tests run: every jaxtyping annotation below counts."""
+"""Shared fixtures. Shapes and types are checked while the tests run: every annotation of the package counts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
+from hypothesis import settings
 
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests run in two processes on two cores, and start others
 
-CHECKED = (
-    *("attention", "attention_measures", "attention_rows", "bootstrap", "capture", "causal", "controls", "correlation"),
-    *("evaluate", "evidence", "evidence_tokens", "example_attention", "gate", "inherit", "models", "plots"),
-    *("preservation", "probe", "probing", "relations", "show", "store", "top_heads", "weights"),
-)
-install_import_hook([f"lens_truth.{name}" for name in CHECKED], "beartype.beartype")
+jaxtyping.install_import_hook("lens_truth", "beartype.beartype")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -37,6 +33,10 @@ from lens_truth.models.load import load  # noqa: E402
 from lens_truth.zoo.tokenizer import build_tokenizer  # noqa: E402
 
 torch.set_num_threads(1)  # the tests run in two processes on two cores
+
+pytest_plugins = ["tiers"]
+settings.register_profile("tests", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("tests")
 
 FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
     "llama": (LlamaConfig, {"num_key_value_heads": 4}),
@@ -69,6 +69,12 @@ def build(family: str, vocab_size: int = 60, **more: Any) -> PreTrainedModel:
         | more
     )
     return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users have it, whose shapes and types nobody checks before the package does."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(params=list(FAMILIES))

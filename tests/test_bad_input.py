@@ -98,6 +98,7 @@ def test_a_folder_that_is_not_a_gate_is_not_overwritten(
     assert (precious / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.zoo
 def test_scores_of_another_shape_stop_an_ablation(
     capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_scores_of_another_shape_stop_an_ablation(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -150,6 +152,7 @@ def test_a_broken_checkpoint_is_one_sentence(
     refused(capsys, "cannot be loaded", "probe", "--model", broken, "--limit", "20", "--out", tmp_path / "out")
 
 
+@pytest.mark.zoo
 def test_a_mistake_found_late_is_still_one_line(tmp_path: Path) -> None:
     """In a real process, after a model has been loaded: no warning, progress bar or traceback beside the sentence."""
     save = tmp_path / "gated"

@@ -112,6 +112,7 @@ def test_interrupted_capture_goes_on_and_gives_the_same_bytes(
     assert files_of(tmp_path / "torn") == files_of(tmp_path / "whole")
 
 
+@pytest.mark.zoo
 def test_a_real_kill_leaves_a_resumable_run(tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl"
     write_examples(data, load_examples("zoo:text", limit=400))

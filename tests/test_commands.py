@@ -47,6 +47,7 @@ def test_help_comes_before_heavy_imports(command: str) -> None:
     assert done.stdout.startswith("usage")
 
 
+@pytest.mark.zoo
 def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "probe"
     code, said, _ = run(capsys, "probe", "--limit", "240", "--permutations", "200", "--out", out)
@@ -173,6 +174,7 @@ def test_a_model_without_a_tokenizer_can_be_gated(capsys: pytest.CaptureFixture[
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "gated").config.num_hidden_layers == 3
 
 
+@pytest.mark.zoo
 def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     flags = ("--limit", "80", "--questions", "24", "--trials", "2", "--model", "zoo:llama-memory", "--out", tmp_path)
     code, said, _ = run(capsys, "ablate", "--random-gate", *flags)
@@ -217,6 +219,7 @@ def test_check_prints_every_check(capsys: pytest.CaptureFixture[str], tiny_folde
     assert said.count("ok  ") >= 8 and "FAILED" not in said
 
 
+@pytest.mark.zoo
 def test_zoo_lists_all_models(capsys: pytest.CaptureFixture[str]) -> None:
     code, said, _ = run(capsys, "zoo")
     assert code == 0
@@ -225,6 +228,7 @@ def test_zoo_lists_all_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert "presence-adversarial" in said and "black-presence" in said
 
 
+@pytest.mark.zoo
 def test_module_and_script_are_the_same_command(tmp_path: Path) -> None:
     """Once in real processes: `python -m lens_truth.probe` and the installed `lens-truth probe`."""
     script = Path(sys.executable).with_name("lens-truth")

@@ -116,6 +116,7 @@ def test_captions_that_exist(capsys: pytest.CaptureFixture[str], files: dict[str
     assert "1 of 3 captions mention no object" in said and "1 captions are of an image that has one already" in said
 
 
+@pytest.mark.zoo
 def test_judging_and_choosing_own_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     data = tmp_path / "mine.jsonl"
     write_examples(data, load_examples("zoo:text/test", limit=80))
@@ -156,6 +157,7 @@ def test_a_gate_changes_the_answers(capsys: pytest.CaptureFixture[str], zoo: Any
     assert gated > vanilla + 0.1
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize(("benchmark", "n"), [("halueval", 20), ("pope", 40), ("chair", 40)])
 def test_every_benchmark_runs_on_the_zoo(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, benchmark: str, n: int
@@ -215,6 +217,7 @@ BAD = [
 ]
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize(("arguments", "complaint"), BAD, ids=[complaint[:40] for _, complaint in BAD])
 def test_bad_input(
     capsys: pytest.CaptureFixture[str],
@@ -235,8 +238,8 @@ def test_bad_input(
     assert not Path("out").exists()
 
 
-def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LENS_TRUTH_DATA", raising=False)
+@pytest.mark.zoo
+def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     models = ("--model", "zoo:llama-memory-chat", "--scores-from", "zoo:llama-memory")
     flags = (*models, "--limit", "20", "--questions", "4", "--trials", "1", "--out", out)

@@ -17,6 +17,7 @@ from lens_truth.scores import HeadScores
 CAPTURED = pytest.CaptureFixture[str]
 
 
+@pytest.mark.zoo
 def test_on_words(tmp_path: Path, capsys: CAPTURED) -> None:
     out = tmp_path / "out"
     code, said, err = run(capsys, "evidence", "--limit", "40", "--scores", "truth", "--out", out)
@@ -49,6 +50,7 @@ def test_on_words(tmp_path: Path, capsys: CAPTURED) -> None:
         assert all(sum(weight for _, weight in kept) <= 1000 + len(kept) for kept in row["heads"].values())
 
 
+@pytest.mark.zoo
 def test_on_pictures_with_scores_from_words(tmp_path: Path, capsys: CAPTURED) -> None:
     scores = tmp_path / "base.npy"
     np.save(scores, np.random.default_rng(0).random((6, 8)))
@@ -82,6 +84,7 @@ def test_on_own_files_of_supported_answers(tmp_path: Path, capsys: CAPTURED, tin
     assert not list((tmp_path / "out").glob(".*"))
 
 
+@pytest.mark.zoo
 def test_names_what_has_no_evidence(tmp_path: Path, capsys: CAPTURED) -> None:
     rows = [{"question": "Is it?", "answer": word, "label": label} for label, word in ((1, "yes"), (0, "no"))]
     (tmp_path / "bare.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -93,6 +96,7 @@ def test_names_what_has_no_evidence(tmp_path: Path, capsys: CAPTURED) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.zoo
 def test_scores_of_another_model_are_named(tmp_path: Path, capsys: CAPTURED) -> None:
     kept = HeadScores(
         np.random.default_rng(0).random((6, 8)), kind="evidence", provenance={"model": "base", "weights": "other"}

@@ -15,19 +15,6 @@ from lens_truth.datasets import load_examples
 from lens_truth.errors import InputError
 from lens_truth.examples import Example, examples_hash, question_pairs, read_examples, split_groups, write_examples
 
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
-
-
-@given(st.lists(st.tuples(text, text, text, st.integers(0, 1)), min_size=1, max_size=5))
-def test_jsonl_round_trips(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str, int]]) -> None:
-    path = tmp_path_factory.mktemp("jsonl") / "examples.jsonl"
-    examples = [
-        Example(f"{i}", f"g{i % 2}", question, answer, label, context, ((0, len(context)),))
-        for i, (context, question, answer, label) in enumerate(rows)
-    ]
-    write_examples(path, examples)
-    assert read_examples(path) == examples
-
 
 def test_csv_and_default_fields(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import build
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from lens_truth.controls import control_gate
+from lens_truth.controls import DRAWN, control_gate
 from lens_truth.errors import InputError
 from lens_truth.gate import HeadGate
 from lens_truth.models.load import load
@@ -53,21 +51,6 @@ def logits(model: Any, ids: torch.Tensor = IDS, mask: torch.Tensor = MASK) -> to
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max())))
-
-
-@given(st.floats(-5, 5), st.integers(0, 99))
-def test_formulas(lam: float, seed: int) -> None:
-    values = np.random.default_rng(seed).normal(size=(3, 4))
-    scores = HeadScores(values)
-    centered = values - values.mean(1, keepdims=True)
-    spread = np.ptp(values, axis=1)[:, None]
-    scaled = (values - values.min(1, keepdims=True)) / (spread + 1e-6)
-    for norm, expected in (("center", centered), ("minmax", scaled), ("none", values)):
-        gate = HeadGate.from_scores(scores, lam, norm)  # pyright: ignore[reportArgumentType]
-        np.testing.assert_allclose(gate.values, 1 + lam * expected, rtol=1e-5, atol=1e-5)
-        assert gate.n_negative == int((gate.values < 0).sum())
-        floored = HeadGate.from_scores(scores, lam, norm, floor=0.25)  # pyright: ignore[reportArgumentType]
-        assert floored.values.min() >= 0.25 and floored.n_negative == 0
 
 
 def test_lambda_zero_is_exactly_vanilla(family: str) -> None:
@@ -228,22 +211,10 @@ def test_heads_of_the_tiny_models(family: str) -> None:
 # -- control gates --------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 1000))
-def test_controls_share_what_they_should(seed: int) -> None:
-    gate = HeadGate.from_scores(HeadScores(np.random.default_rng(seed).normal(size=(5, 8))), 0.7)
-    g = gate.values
-    permuted = control_gate("permuted", gate, seed).values
-    assert torch.equal(permuted.sort(1).values, g.sort(1).values)
-    uniform = control_gate("uniform", gate, seed).values
-    torch.testing.assert_close(uniform, g.mean(1, keepdim=True).expand(5, 8))
-    torch.testing.assert_close(control_gate("inverse", gate, seed).values - 1, 1 - g)
-    matched = control_gate("norm-matched", gate, seed).values
-    torch.testing.assert_close((matched - 1).norm(dim=1), (g - 1).norm(dim=1))
-    random = control_gate("random", gate, seed).values
-    assert random.min() >= 0 and random.max() <= 2
-    for kind in ("permuted", "norm-matched", "random"):
-        assert torch.equal(control_gate(kind, gate, seed).values, control_gate(kind, gate, seed).values)
-        assert not torch.equal(control_gate(kind, gate, seed).values, control_gate(kind, gate, seed + 1).values)
+@pytest.mark.parametrize("kind", DRAWN)
+def test_another_seed_draws_another_control(kind: Any) -> None:
+    one, again, other = (control_gate(kind, GATE, seed).values for seed in (0, 0, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
 
 
 def test_permutations_stay_inside_layers_and_move_heads() -> None:

@@ -93,6 +93,7 @@ def test_chair_lets_a_model_describe_images(
     assert code == 2 and "1 of 1 images are not there" in err
 
 
+@pytest.mark.zoo
 def test_benchmarks_on_the_zoos_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     flags = ("--model", "zoo:llava-memory", "--limit", "40")
     code, said, _ = run(capsys, "evaluate", "pope", *flags, "--out", tmp_path / "pope")
@@ -108,6 +109,7 @@ def test_benchmarks_on_the_zoos_pictures(capsys: pytest.CaptureFixture[str], tmp
     assert code == 0 and results_of(tmp_path / "choose")["accuracy"] > 0.8
 
 
+@pytest.mark.zoo
 def test_scores_of_the_base_gate_its_multimodal_child(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     models = ("--model", "zoo:llava-memory", "--scores-from", "zoo:llama-memory", "--scores", "causal")
     small = ("--questions", "6", "--limit", "40", "--trials", "2", "--random-gate", "--lam", "0.1")
@@ -144,6 +146,7 @@ def test_a_gated_multimodal_model_is_a_plain_checkpoint(
     assert load(str(tmp_path / "gated")).image_processor is not None
 
 
+@pytest.mark.zoo
 def test_a_gated_model_keeps_its_processor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     np.save(tmp_path / "scores.npy", np.full((6, 8), 0.5))
     flags = ("--scores", tmp_path / "scores.npy", "--lam", "1", "--norm", "minmax", "--save", tmp_path / "gated")
@@ -173,6 +176,7 @@ BAD = [
 ]
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize(("arguments", "complaint"), BAD, ids=[complaint[:30] for _, complaint in BAD])
 def test_bad_input(
     capsys: pytest.CaptureFixture[str],

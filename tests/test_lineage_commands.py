@@ -84,6 +84,7 @@ def test_names_repeats_and_kv_heads(capsys: pytest.CaptureFixture[str], tmp_path
     assert 0.8 < results["reliability"][0] < 1 and results["pearson_over_ceiling"][0][1] > results["pearson"][0][1]
 
 
+@pytest.mark.zoo
 def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Two models of a lineage with the unrelated one that a file stands for; a second run reads what the first kept."""
     out = tmp_path / "out"
@@ -124,6 +125,7 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "causal" not in results_of(out)
 
 
+@pytest.mark.zoo
 def test_one_model_among_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Its causal scores have no pair to be compared with, but its truth scores have them; kinds in any order."""
     np.save(tmp_path / "cost=$5 or $6.npy", np.random.default_rng(0).normal(size=(6, 8)))
@@ -134,6 +136,7 @@ def test_one_model_among_files(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert set(results["truth_causal"]) == {"llama-base"} and "truth" not in results
 
 
+@pytest.mark.zoo
 def test_examples_without_pairs_have_truth_scores_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows = load_examples("zoo:text", limit=160)
     write_examples(tmp_path / "mine.jsonl", [row for row in rows if row.label == int(row.group[-1], 36) % 2])
@@ -155,6 +158,7 @@ def test_the_zoo_is_the_default_lineage() -> None:
     assert len({RECIPES[name].architecture for name in UNRELATED}) == 1
 
 
+@pytest.mark.zoo
 def test_own_examples_are_read_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A file of examples has no further draws: its folds are the repeated estimates."""
     write_examples(tmp_path / "mine.jsonl", load_examples("zoo:text", limit=120))
@@ -166,6 +170,7 @@ def test_own_examples_are_read_once(capsys: pytest.CaptureFixture[str], tmp_path
     assert scores.folds is not None and len(scores.folds) == 5 and len(scores.provenance["runs"]) == 1
 
 
+@pytest.mark.zoo
 def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, said, _ = run(capsys, "weights", "--limit", "100", "--probe-seeds", "2", "--out", out)
@@ -187,6 +192,7 @@ def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert "cosine of ov" in said and "change of score against change of weights" in said
 
 
+@pytest.mark.zoo
 def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Without a tokenizer nothing can be probed: weights alone, or with the scores that files bring."""
     folders = []
@@ -202,6 +208,7 @@ def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.Capture
     assert results_of(tmp_path / "out")["child"]["preservation"]["score"]["ov"]["p_value"] <= 1
 
 
+@pytest.mark.zoo
 def test_identical_weights_have_no_correlation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """As where a multimodal child keeps its language model frozen."""
     np.save(tmp_path / "s.npy", np.random.default_rng(0).random((6, 8)))
@@ -264,6 +271,7 @@ def test_scores_that_cannot_be_compared(
         assert results_of(out)["shape"] == [5, 5]
 
 
+@pytest.mark.zoo
 def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     score_files(tmp_path)

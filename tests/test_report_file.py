@@ -196,6 +196,7 @@ def test_it_needs_no_model_libraries(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.zoo
 def test_a_real_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What commands write is what the report reads."""
     assert run(capsys, "probe", "--limit", "60", "--permutations", "20", "--out", tmp_path / "probe")[0] == 0

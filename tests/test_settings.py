@@ -154,6 +154,7 @@ def test_flags_that_contradict_one_another(capsys: pytest.CaptureFixture[str], t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.zoo
 def test_probe_by_setting(capsys: pytest.CaptureFixture[str], tmp_path: Path, files: dict[Part, Path]) -> None:
     """A text model gets HaluEval in setting D; and data with labels of both kinds for an answer is warned of."""
     model = ("probe", "--model", "zoo:llama-base", "--permutations", "0", "--folds", "2", "--out", tmp_path / "out")
@@ -194,6 +195,7 @@ def test_a_multimodal_model_is_probed_on_images(
         assert scores.provenance["examples"] == examples_hash(rows)
 
 
+@pytest.mark.zoo
 def test_models_are_scored_on_the_data_of_their_kind(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,7 @@ def test_models_are_scored_on_the_data_of_their_kind(
     assert [path.stat().st_mtime_ns == before[path] for path in kept] == [False, True]
 
 
+@pytest.mark.zoo
 def test_without_pairs_of_answers_a_model_has_truth_scores_only(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

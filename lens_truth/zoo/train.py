@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ _REPLAY = 0.25  # share of batches from earlier stages
 Log = Callable[[str], None]
 
 
+@runtime_checkable
 class Feed(Protocol):
     """Gives batches and hears how they went."""
 
