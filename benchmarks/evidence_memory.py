@@ -25,7 +25,7 @@ WAYS = ("plain", "evidence", "cache")
 def one(way: str, layers: int) -> None:
     """Prints seconds and peak memory of one way."""
     import torch
-    from transformers import LlamaConfig
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     from lens_truth.attention import reading_patterns
     from lens_truth.evidence import evidence
