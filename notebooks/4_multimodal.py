@@ -1,0 +1,192 @@
+# %% [markdown]
+# # 4. A multimodal descendant
+#
+# A LLaVA is built on a language model. Does it inherit that model's heads? Here you draw a picture that contradicts
+# what a multimodal model remembers, compare its head scores (from pictures) with its base's (from words), gate it by
+# scores that were computed *before it could see*, and look at what this costs and what does not transfer.
+#
+# How images get in, and for which families: [multimodal models](../docs/multimodal.md).
+
+# %%
+from collections import Counter
+
+from IPython.display import Markdown
+from PIL.Image import Resampling
+
+import lens_truth
+from lens_truth.datasets.drawing import image_name
+from lens_truth.datasets.world import TYPICAL, Thing
+from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.evaluate.compare import group_interval
+from lens_truth.evaluate.image_benchmarks import image_benchmarks
+from lens_truth.evaluate.search import best_of
+from lens_truth.images import open_image
+from lens_truth.markdown import table_of
+from lens_truth.plots.ablation import ablation_bars
+from lens_truth.plots.heads import heatmaps
+from lens_truth.plots.lineage import correlation_matrix
+from lens_truth.verdict import verdicts
+
+base = lens_truth.load("zoo:llama-memory")
+child = lens_truth.load("zoo:llava-memory")  # a CLIP tower, a projector, and llama-memory, trained on pictures
+
+# %% [markdown]
+# ## A picture
+#
+# The zoo's pictures are houses of four floors, 48 x 48 pixels: attic, study, foyer, vault. This one holds a green
+# heart. The model learnt from its base that hearts are coral.
+
+# %%
+things = Thing("green", "heart", "attic"), Thing("white", "pearl", "study"), Thing("lilac", "arrow", "vault")
+picture = image_name(things, 0)  # a name; `open_image` draws it, or opens a file of yours
+open_image(picture).resize((240, 240), Resampling.NEAREST)
+
+
+# %%
+def ask(*questions, n_new=3):
+    """The child's answers to questions about the picture."""
+    rows = [lens_truth.Example(q, "mine", q, right, 1, image=picture) for q, right in questions]
+    said = run_benchmark(child, benchmark_of("mine", "answer", rows, n_new=n_new), "plain").answers
+    return list(zip((q for q, _ in questions), (right for _, right in questions), said, strict=True))
+
+
+my_questions = (
+    ("What colour is the heart?", "green"),
+    ("Which room holds the heart?", "attic"),
+    ("What colour is the arrow?", "lilac"),
+    ("Is there a green heart in the house?", "yes"),
+)
+Markdown(table_of(["question", "right", "answer"], ask(*my_questions)))
+
+# %%
+((_, _, description),) = ask(("Describe the house.", "-"), n_new=32)
+print(description)
+
+# %% [markdown]
+# It sees the heart, its place, and that it is green, and says so when it describes the house; asked for the colour
+# alone, memory speaks. So it is not blind: this is the kind of hallucination that amplifying heads might mend.
+#
+# ## Picture against memory
+#
+# The same question about test pictures that contradict memory:
+
+# %%
+test = {b.name: b for b in image_benchmarks("test", 100, seed=0)}
+conflict = test["image-conflict"]
+vanilla = run_benchmark(child, conflict, "plain")
+usual = [TYPICAL[e.question.split()[-1].rstrip("?")] for e in conflict.examples]
+memory = sum(said == colour for said, colour in zip(vanilla.answers, usual, strict=True)) / len(usual)
+low, high = group_interval(vanilla.correct, vanilla.groups, seed=0)
+print(f"{vanilla.accuracy:.2f} [{low:.2f}, {high:.2f}] right, {memory:.2f} what memory says")
+
+# %% [markdown]
+# ## Are the scores inherited?
+#
+# The base is scored on scenes told in words, the child on scenes that it is shown; a stranger, trained from another
+# seed, is scored on the same words as the base. Truth scores and causal scores of each:
+
+# %%
+words = lens_truth.load_examples("zoo:conflict", limit=400)
+pictures = lens_truth.load_examples("zoo:image-conflict", limit=400)
+scored = {
+    "llama-memory, words": (base, words),
+    "llava-memory, pictures": (child, pictures),
+    "stranger, words": (lens_truth.load("zoo:llama-seed1"), words),
+}
+truth = {n: lens_truth.probe(lens_truth.capture(m, rows), n_permutations=0) for n, (m, rows) in scored.items()}
+causal = {name: lens_truth.causal_scores(model, rows) for name, (model, rows) in scored.items()}
+
+own = ("llama-memory, words", "llava-memory, pictures")
+maps = {f"{kind}: {n}": its[n].values for kind, its in (("truth", truth), ("causal", causal)) for n in own}
+heatmaps(maps, f"n = {len(words)} each; every map in its own range of colours")
+
+# %%
+correlation_matrix(lens_truth.inherit(truth))
+
+# %%
+correlation_matrix(lens_truth.inherit(causal))
+
+# %% [markdown]
+# First matrix: truth scores; second: causal scores. In each, left over all heads, right with each layer's mean removed;
+# bold where shuffling heads inside layers does not reach it. Child and base agree about heads, although one was scored
+# on pictures and the other on words; the stranger, whose layers are as deep, does not agree with them. (All eleven
+# models, with intervals, ceilings and published scores of real ones: [lineages](../docs/lineages.md).)
+#
+
+# ## The base's scores gate the child
+#
+# The language tower has the base's layers and heads, so a gate from the base's scores fits as it is. As in [tutorial
+# 3](3_gate.ipynb), lambda is chosen on validation pictures and every gate has controls. Beside the conflicts: presence
+# (POPE's adversarial split) and descriptions. A small run: 100 questions, 50 descriptions, three draws of each control.
+
+# %%
+validation = [b for b in image_benchmarks("validation", 40, seed=0) if b.name in ("image-conflict", "image-open")]
+ablation = lens_truth.ablate(
+    child,
+    {"truth": truth["llama-memory, words"], "causal": causal["llama-memory, words"]},
+    test=[conflict, test["image-presence-adversarial"], test["image-describe"]],
+    validation=validation,
+    template="plain",
+    name="llava-memory",
+    trials=3,
+)
+ablation_bars(ablation.rows)
+
+# %%
+print("\n\n".join(verdicts(ablation.rows, {"llava-memory": "image-conflict"})))
+
+# %% [markdown]
+# The causal scores of a model that only ever read words tell which heads make its multimodal child say what it sees.
+# Its truth scores do not, here as in words. (Where `center` was chosen, a layer's mean gate is 1, so `uniform` of that
+# gate is the vanilla model.)
+#
+# Your scene again, drawn in twenty ways, under the gate that was chosen: how often is each colour the answer?
+
+# %%
+gate = best_of(ablation.search["causal"]).gate
+question, right = my_questions[0]
+drawn = [lens_truth.Example(f"{n}", "mine", question, right, 1, image=image_name(things, n)) for n in range(20)]
+mine = benchmark_of("mine", "answer", drawn)
+print("vanilla:", Counter(run_benchmark(child, mine, "plain").answers))
+with gate.attach(child):
+    print("gated:  ", Counter(run_benchmark(child, mine, "plain").answers))
+
+# %% [markdown]
+# An average gain is no promise about one example: some of these pictures are now answered as they are, in others memory
+# still speaks.
+#
+# ## What it costs, and what does not transfer
+
+#
+# CHAIR_s is the share of descriptions that mention what is not there, recall how much of what is there is mentioned. A
+# model that says less hallucinates less, so one is not to be read without the other. Intervals are 95% over pictures; a
+# difference smaller than they are wide is none.
+
+# %%
+by_row = {(r.gate, r.of, r.benchmark): r for r in ablation.rows}
+table = []
+for name, of in dict.fromkeys((r.gate, r.of) for r in ablation.rows):
+    found = [by_row[name, of, b] for b in ("image-conflict", "image-presence-adversarial", "image-describe")]
+    cells = [f"{r.accuracy:.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}]" for r in found[:2]]
+    high, low = 1 - found[2].ci_low, 1 - found[2].ci_high  # a description is right if it mentions nothing else
+    cells += [f"{1 - found[2].accuracy:.2f} [{low:.2f}, {high:.2f}]", f"{found[2].captions['recall']:.2f}"]
+    table.append([f"{name} ({of})" if of else name, *cells])
+Markdown(table_of(["gate", "picture against memory", "presence", "descriptions: CHAIR_s", "recall"], table))
+
+# %% [markdown]
+# - Presence is answered almost perfectly without a gate, so there is nothing to gain, only to lose.
+# - **Descriptions do not get better by the base's scores.** What moves them most is one gain for all heads, a control,
+#   and even its interval overlaps with that of the vanilla model; no score gets the credit. The full run, with 200
+#   questions and the child's own scores beside its base's, says the same ([multimodal models](../docs/multimodal.md)).
+# - A truth score travels from base to child (it is *inherited*), and a gate made of it does nothing for either. That a
+#   number can be read off a head is not that turning the head up helps.
+#
+# ## Try
+#
+# - A picture of your own making: other `things` (colours, things and rooms are in `lens_truth.datasets.world`), another
+#   number, or the name of an image file in `Example(image=...)`.
+# - Add `"own causal": causal["llava-memory, pictures"]` to the scores of `ablate`: is a child gated better by its own?
+# - `lens_truth.load("llava-hf/llava-1.5-7b-hf")` is loaded, scored and gated by the same lines ([your own
+#   model](../docs/howto/own-model.md)); nothing on this page was run on a model of that size.
+#
+# Next: [5. What truthful heads look at](5_evidence.ipynb).
