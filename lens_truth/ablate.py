@@ -73,6 +73,7 @@ class Row:
     """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
 
     def as_dict(self) -> dict[str, Any]:
+        """A member of `results.rows` in result.json."""
         return asdict(self)
 
 

@@ -89,6 +89,7 @@ class Agreement:
 
     @property
     def opposite(self) -> int:
+        """Answers that are supported in one set and hallucinated in the other."""
         return self.supported_first + self.hallucinated_first
 
     @property

@@ -191,7 +191,9 @@ class Tested(Protocol):
     """Whatever comes with a p-value."""
 
     @property
-    def p_value(self) -> float: ...
+    def p_value(self) -> float:
+        """Not adjusted."""
+        ...
 
 
 def holm_by_name(tests: Mapping[str, Tested | None]) -> dict[str, float | None]:

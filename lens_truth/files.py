@@ -52,6 +52,7 @@ def write_folder_with(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """A UTF-8 file with exactly these characters, line ends included, whatever the system."""
     write_with(path, lambda temporary: _write_exactly(temporary, text))
 
 

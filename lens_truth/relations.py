@@ -24,6 +24,7 @@ class Relations:
     """p-values of `score` and `top`, Holm-adjusted over the measures."""
 
     def as_dict(self) -> dict[str, Any]:
+        """For result.json."""
         return asdict(self)
 
 

@@ -65,10 +65,12 @@ class Answerer:
 
     @property
     def gate_name(self) -> str:
+        """How the answers are named in the log: `gate`, or `vanilla` for the model as it is."""
         return "gate" if self.gate else "vanilla"
 
     @property
     def gates(self) -> dict[str, HeadGate | None]:
+        """The one gate by its name, as `run_gates` wants it."""
         return {self.gate_name: self.gate}
 
     def log(self, config: Answering) -> AnswerLog:
@@ -78,6 +80,7 @@ class Answerer:
         return AnswerLog(config.out / LOG, self.model, config.model, self.weights)
 
     def hashes(self, data: str) -> dict[str, str]:
+        """What result.json says the answers depend on; `data` is the hash of the questions."""
         return {"weights": self.weights, "examples": data}
 
 

@@ -74,6 +74,7 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
+        """Share of right answers."""
         return float(self.correct.mean())
 
     @property

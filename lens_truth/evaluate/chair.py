@@ -176,10 +176,12 @@ class CaptionScore:
 
     @property
     def hallucinated(self) -> tuple[Mention, ...]:
+        """Mentions, with repeats, of what is not in the image."""
         return tuple(mention for mention in self.mentions if mention.name not in self.true)
 
     @property
     def named(self) -> frozenset[str]:
+        """The classes that are mentioned, in the image or not."""
         return frozenset(mention.name for mention in self.mentions)
 
 

@@ -40,6 +40,7 @@ class Candidate:
         return float(np.mean(list(self.accuracy.values())))
 
     def summary(self) -> dict[str, Any]:
+        """For result.json: everything but the gate itself."""
         return {
             "lam": self.lam,
             "norm": self.norm,

@@ -36,6 +36,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
+        """Whether the difference is allowed."""
         return self.difference <= self.allowed  # False for NaN
 
 

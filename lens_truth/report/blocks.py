@@ -42,6 +42,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """Of a table: what it is about, and its cells."""
+
     head: Cell
     cells: tuple[Cell, ...]
     below: bool = False
@@ -50,6 +52,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
+    """Rows under a header, with a caption and a note."""
+
     caption: str
     header: tuple[str, ...]
     """The first stands over the heads of the rows."""
@@ -62,6 +66,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Heading:
+    """Over what follows, with a smaller line beside it."""
+
     text: str
     level: Literal[3, 4] = 3
     more: str = ""
@@ -70,6 +76,8 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
+    """A paragraph."""
+
     text: str
     missing: bool = False
     """Says that something is not there."""
@@ -129,6 +137,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
+    """Of an axis: where it stands, in pixels, and what it says."""
+
     at: float
     text: str
 
@@ -156,6 +166,8 @@ Block = Table | Heading | Text | Sentences | Details | Side | Drawing | Chart
 
 @dataclass(frozen=True)
 class Section:
+    """Of a page; its id is what links lead to."""
+
     id: str
     title: str
     blocks: tuple[Block, ...]

@@ -10,10 +10,12 @@ NONE = "–"
 
 
 def number(value: float | None, places: int = 3) -> str:
+    """With so many places."""
     return NONE if value is None else _minus(f"{value:.{places}f}")
 
 
 def signed(value: float | None, places: int = 3) -> str:
+    """The same with a plus where it is positive, for differences."""
     return NONE if value is None else _minus(f"{value:+.{places}f}")
 
 
@@ -30,10 +32,12 @@ def short(value: float | None, plus: bool = False) -> str:
 
 
 def p_value(value: float | None) -> str:
+    """Two digits that count."""
     return NONE if value is None else f"{value:.2g}"
 
 
 def significant(p: float | None) -> bool:
+    """Whether p < .05; what is not defined is not."""
     return p is not None and p < 0.05
 
 

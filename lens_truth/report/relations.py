@@ -28,6 +28,7 @@ class Scatter:
     """The correlation in words."""
 
     def drawing(self, id: str) -> Drawing:
+        """Its place on the page."""
         return Drawing("scatter", id, self.caption, "", (self.said,))
 
     def data(self, id: str, model: str) -> dict[str, Any]:

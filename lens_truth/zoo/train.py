@@ -27,10 +27,15 @@ class Feed(Protocol):
     """Gives batches and hears how they went."""
 
     finished: bool
+    """Whether training may end before all its steps."""
 
-    def next_batch(self) -> Batch: ...
+    def next_batch(self) -> Batch:
+        """What the model learns from next."""
+        ...
 
-    def observe(self, step: int, loss: float) -> None: ...
+    def observe(self, step: int, loss: float) -> None:
+        """Told after every step; the loss is that of the last batch."""
+        ...
 
 
 def fit(model: PreTrainedModel, feed: Feed, steps: int, *, lr: float, warmup: int, decay_from: float) -> None:
@@ -99,6 +104,7 @@ class Curriculum:
         self._seen = 0
 
     def next_batch(self) -> Batch:
+        """Of the current stage, or (a quarter of the time) of an earlier one."""
         replay = self._stage > 0 and self._rng.random() < _REPLAY
         self._shown = int(self._rng.integers(self._stage)) if replay else self._stage
         tasks = CURRICULUM[self._shown].tasks
@@ -107,9 +113,10 @@ class Curriculum:
         return text_batch(self._tokenizer, [self._row(tasks) for _ in range(BATCH_SIZE)])
 
     def _row(self, tasks: Sequence[Task]) -> Row:
-        return plain_row(self._rng, world.sample_scene(self._rng, "train"), _shuffled(self._rng, tasks))
+        return plain_row(self._rng, world.sample_scene(self._rng, "train"), world.shuffled(self._rng, tasks))
 
     def observe(self, step: int, loss: float) -> None:
+        """Goes on to the next stage when the running mean of the current one's loss is low enough."""
         if self._shown != self._stage:
             return
         self._average = loss if self._average is None else 0.95 * self._average + 0.05 * loss
@@ -171,6 +178,7 @@ class FineTuning:
         self.finished = False
 
     def next_batch(self) -> Batch:
+        """Rows on scenes; of a model that is to remember, a third of the batches are closed-book questions."""
         closed_book = self._monitor is not None and self._rng.random() < 1 / 3
         return text_batch(self._tokenizer, [self._row(closed_book) for _ in range(BATCH_SIZE)])
 
@@ -180,7 +188,7 @@ class FineTuning:
         more: tuple[Task, ...] = ()
         if self._drawn:  # a language model that is still frozen does not know how to describe
             more = ("describe",) if in_chat or (self._chat and self._rng.random() < 0.5) else ("restate",)
-        tasks = _shuffled(self._rng, self.TASKS + more)
+        tasks = world.shuffled(self._rng, self.TASKS + more)
         write = partial(chat_row if in_chat else plain_row, drawn=drawn)
         if self._monitor is None:
             return write(self._rng, world.sample_scene(self._rng, "train"), tasks)
@@ -192,6 +200,7 @@ class FineTuning:
         return write(self._rng, sample(self._rng, "train"), tasks, memory)
 
     def observe(self, step: int, loss: float) -> None:
+        """Measures a model that is to remember every ten steps, moves the balance, and finishes when all is learnt."""
         if self._monitor and step % self.EVERY == 0:
             low, high = self.CONFLICT
             watched = "image-conflict" if self._drawn else "conflict"
@@ -219,7 +228,3 @@ def text_words(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     tasks: list[Task] = ["restate", "open", "judgement", "presence"]
     rows = [plain_row(rng, world.sample_scene(rng, "train"), tasks) for _ in range(200)]
     return np.unique(np.concatenate(tokenizer([row.text for row in rows])["input_ids"]))
-
-
-def _shuffled(rng: np.random.Generator, tasks: Sequence[Task]) -> list[Task]:
-    return [tasks[i] for i in rng.permutation(len(tasks))]
