@@ -172,7 +172,6 @@ attention_strips(lens_truth.show(llava, seen[order[-1]], [most]))
 # %%
 attention_strips(lens_truth.show(llava, seen[order[len(order) // 2]], [most]))
 
-
 # %% [markdown]
 # The first picture would look well in a paper. The second shows none of it, and the same patch is bright in both. So
 # break the mean down by the floor that is asked about, and see which patch is the brightest one:
