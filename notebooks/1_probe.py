@@ -118,7 +118,7 @@ for some, colour, label in ((known, "#0072B2", "family-wise p < .05"), (~known, 
     axes.errorbar(x[some], y[some], whiskers, fmt="o", ms=4, lw=1, color=colour, label=label)
 axes.scatter(x, null, marker="_", s=40, color="#B2182B", label="95% of permuted labels stay below")
 axes.set(xlabel="layer", ylabel="out-of-fold accuracy", xticks=range(truth.n_layers))
-axes.legend(frameon=False, fontsize=8)
+axes.legend(loc="upper left", frameon=False, fontsize=8)
 plt.show()
 print(f"{known.sum()} of {known.size} heads are told from chance")
 

@@ -103,7 +103,7 @@ axes.plot(shares, surface, "--", color="#B2182B", label="surface baseline")
 axes.plot(shares, best, "o-", color="#0072B2", label="best head")
 axes.plot(shares, mean, "o-", color="#9A9A9A", label="mean of all heads")
 axes.set(xlabel="share of rows labelled 0 whose answer is a sentence", ylabel="accuracy", ylim=(0.45, 1.02))
-axes.legend(frameon=False)
+axes.legend(loc="upper left", frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -138,7 +138,7 @@ else:
     for some, colour, label in zip(lengths, ("#0072B2", "#E69F00"), ("right", "hallucinated"), strict=True):
         axes.hist(np.clip(some, 0, 157), bins, color=colour, alpha=0.7, label=label)
     axes.set(xlabel="characters of the answer (155 and more together)", ylabel="rows")
-    axes.legend(frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     plt.show()
 
 # %% [markdown]
