@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 BASE := zoo:llama-memory
+HOOK_TESTS := tests/compat $(addprefix tests/test_,models.py gate.py capture.py causal.py evidence.py)
+TESTERS := beartype hypothesis pytest pytest-xdist
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test browser check lint format types docs serve notebooks bench figures clean
+.PHONY: demo test browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -64,6 +66,26 @@ bench: $(VENV)/dev
 figures: $(VENV)/runtime
 	$(BIN)/python figures/make.py
 
+# Hook-level tests with the oldest versions that pyproject.toml allows (torch aside): the last HookedTransformer.
+compat-oldest: .venv-oldest/ready
+	.venv-oldest/bin/python -m pytest $(HOOK_TESTS)
+
+.venv-oldest/ready: pyproject.toml tests/compat/oldest.txt
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --no-compile -c tests/compat/oldest.txt torch
+	.venv-oldest/bin/python -m pip install --quiet --no-compile -c tests/compat/oldest.txt -e . $(TESTERS)
+	touch $@
+
+# The same with the newest that it allows today. torch stays: not every index has builds of each version for CPUs.
+compat-newest:
+	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
+	grep '^torch==' constraints.txt >.venv-newest/torch.txt
+	.venv-newest/bin/python -m pip install --quiet --no-compile -c .venv-newest/torch.txt torch
+	.venv-newest/bin/python -m pip install --quiet --no-compile --upgrade --upgrade-strategy eager -c .venv-newest/torch.txt -e . $(TESTERS)
+	@.venv-newest/bin/python -m pip freeze --exclude-editable | tee .venv-newest/resolved.txt
+	@echo "Of these, not in constraints.txt:"; grep -vxFf constraints.txt .venv-newest/resolved.txt || echo "none"
+	.venv-newest/bin/python -m pytest $(HOOK_TESTS)
+
 # torch first and alone: constraints.txt names its version, and nothing else may choose another build.
 $(VENV)/runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -80,4 +102,4 @@ $(VENV)/docs: $(VENV)/runtime
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info runs
+	rm -rf $(VENV) .venv-oldest .venv-newest build dist site *.egg-info runs

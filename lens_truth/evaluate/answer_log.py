@@ -13,7 +13,7 @@ from lens_truth.evaluate.generate import Answer
 from lens_truth.files import hash_of
 from lens_truth.gate import HeadGate
 from lens_truth.models.batches import tokenizer_of
-from lens_truth.models.hooks import device_of
+from lens_truth.models.hooks import device_of, inner_model
 
 _PACKAGES = ("lens-truth", "torch", "transformers")
 
@@ -88,7 +88,7 @@ class AnswerLog:
 
 def _settings(model: Any) -> str:
     """What answers depend on beside the weights: configuration, how they are computed, tokenizer, image processor."""
-    hf, tokenizer = model.original_model, tokenizer_of(model)
+    hf, tokenizer = inner_model(model), tokenizer_of(model)
     processor = getattr(model, "image_processor", None)
     config = {name: value for name, value in hf.config.to_dict().items() if name != "_name_or_path"}
     return hash_of(

@@ -25,7 +25,7 @@ from lens_truth.models.batches import (
     pad_rows,
     tokenizer_of,
 )
-from lens_truth.models.hooks import sliding_windows
+from lens_truth.models.hooks import inner_model, sliding_windows
 from lens_truth.models.images import image_arguments
 from lens_truth.models.prompts import PromptTokens
 
@@ -93,7 +93,7 @@ class _Runner:
     """What all batches of one call share."""
 
     def __init__(self, model: Any, n_new: int, gates: Gates, yes_no: tuple[list[int], list[int]] | None) -> None:
-        self._model, self._hf, self._tokenizer = model, model.original_model, tokenizer_of(model)
+        self._model, self._hf, self._tokenizer = model, inner_model(model), tokenizer_of(model)
         self._n_new, self._yes_no = n_new, yes_no
         self._gates = gates
 

@@ -98,12 +98,30 @@ def constant_weights(model: Any) -> Generator[None, None, None]:
 def sliding_windows(model: Any) -> list[int | None]:
     """For each layer, how many tokens up to its own a query sees; None for all."""
     hf = getattr(model, "original_model", None)
-    config = None if hf is None else hf.config.get_text_config()
+    if hf is None:  # a HookedTransformer
+        kinds = model.cfg.attn_types if model.cfg.use_local_attn else [""] * model.cfg.n_layers
+        return [model.cfg.window_size if kind == "local" else None for kind in kinds]
+    config = hf.config.get_text_config()
     window = getattr(config, "sliding_window", None) or None
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         kinds = ["sliding_attention" if getattr(config, "use_sliding_window", True) else ""] * model.cfg.n_layers
     return [window if kind == "sliding_attention" else None for kind in kinds]
+
+
+def inner_model(model: Any) -> Any:
+    """The Hugging Face model inside, which writes answers.
+
+    Raises:
+        InputError: if there is none, as in a HookedTransformer.
+    """
+    hf = getattr(model, "original_model", None)
+    if hf is None:
+        raise InputError(
+            f"answers are written by the Hugging Face model inside, and a {type(model).__name__} holds none; wrap the "
+            "checkpoint with `lens_truth.load`"
+        )
+    return hf
 
 
 def device_of(model: Any) -> torch.device:

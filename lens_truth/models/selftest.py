@@ -152,9 +152,9 @@ def _batch(
     return ids, {"attention_mask": mask, **image_arguments(model, ids, [row.image for row in rows])}
 
 
-def _distance(a: Float[Tensor, ...], b: Float[Tensor, ...]) -> float:
+def _distance(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
     return float((a.double() - b.double()).abs().max())
 
 
-def _close(a: Float[Tensor, ...], b: Float[Tensor, ...]) -> tuple[float, float]:
+def _close(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> tuple[float, float]:
     return _distance(a, b), TOLERANCE[a.dtype] * max(1.0, float(b.abs().max()))
