@@ -72,10 +72,15 @@ def correlate(
     m, _, H = x.shape
     kv = [None] * m if n_kv_heads is None else list(n_kv_heads)
     wrong = [n for n in kv if n is not None and (n < 1 or H % n)]
-    if wrong or len(kv) != m:
+    if len(kv) != m:
+        raise InputError(f"n_kv_heads has {len(kv)} entries for {m} maps; each map needs its own, or None")
+    if wrong:
         raise InputError(f"{wrong} KV heads were named for {H} heads a layer, which must share them evenly")
     if n_permutations < 1 or n_bootstrap < 1:
-        raise InputError(f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for")
+        raise InputError(
+            f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for; at least one of each is "
+            "needed"
+        )
     centred = remove_layer_means(x)
     within = _pearson(centred)
     p, null_within = _permutation(centred, within, kv, alternative, n_permutations, seed)

@@ -61,7 +61,10 @@ def probe(
     n_permutations = _PERMUTATIONS.get(estimator, 1000) if n_permutations is None else n_permutations
     labels = activations.labels.numpy()
     if n_permutations < 0 or n_bootstrap < 1:
-        raise InputError(f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for")
+        raise InputError(
+            f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for; at least 0 and 1 are "
+            "needed"
+        )
     fold = _folds(estimator, labels, activations.groups, n_folds, seed)
     # The paper's folds cut through groups and know nothing of labels, so they restrict no draw.
     kept = None if estimator == "adamw" else fold

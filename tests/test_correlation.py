@@ -165,6 +165,8 @@ def test_where_no_correlation_is_defined(other: np.ndarray, complaint: str) -> N
 def test_heads_that_kv_groups_do_not_share_evenly() -> None:
     with pytest.raises(InputError, match=r"\[5\] KV heads were named for 8 heads"):
         correlate(related(3, 8, 0.5), n_kv_heads=[8, 5])
+    with pytest.raises(InputError, match="n_kv_heads has 1 entries for 2 maps"):
+        correlate(related(3, 8, 0.5), n_kv_heads=[8])
 
 
 def test_top_heads_against_the_rest() -> None:

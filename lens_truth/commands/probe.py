@@ -68,7 +68,7 @@ def run(config: Config) -> None:
 
     clock = Run("probe", config)
     if (config.permutations or 0) < 0:
-        raise InputError(f"{config.permutations} permutations were asked for")
+        raise InputError(f"{config.permutations} permutations were asked for; the number must not be negative")
     data = chosen_data(config.data, config, ProbingData("zoo:text"))
     # what is wrong with data is said before a model is loaded, unless it takes the model to know which data
     model = None if data.setting is None else load_model(config.model, config)
