@@ -35,7 +35,7 @@ print(f"{model.cfg.n_layers} layers of {model.cfg.n_heads} heads, each {model.cf
 # %%
 examples = lens_truth.load_examples("zoo:text", limit=600)
 
-print(examples[0].context, "\n")
+print(examples[0].context.replace(". ", ".\n"), "\n")
 for example in examples[:4]:
     print(f"label {example.label}   {example.question}  {example.answer}")
 
@@ -109,11 +109,13 @@ for at in ranked[:6]:
 # %%
 layer = np.repeat(np.arange(truth.n_layers), truth.n_heads)
 x = layer + np.tile(np.linspace(-0.32, 0.32, truth.n_heads), truth.n_layers)
-y, low, high, null = (v.ravel() for v in (truth.values, *(truth.metrics[k] for k in ("ci_low", "ci_high", "null_q95"))))
+y = truth.values.ravel()
+low, high, null = (truth.metrics[name].ravel() for name in ("ci_low", "ci_high", "null_q95"))
 known = truth.metrics["p_familywise"].ravel() < 0.05
 
 figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
-for some, colour, label in ((known, "#0072B2", "family-wise p < .05"), (~known, "#9A9A9A", "not told from chance")):
+kinds = (known, "#0072B2", "family-wise p < .05"), (~known, "#9A9A9A", "not told from chance")
+for some, colour, label in kinds:
     whiskers = np.maximum(0, [y - low, high - y])[:, some]
     axes.errorbar(x[some], y[some], whiskers, fmt="o", ms=4, lw=1, color=colour, label=label)
 axes.scatter(x, null, marker="_", s=40, color="#B2182B", label="95% of permuted labels stay below")

@@ -12,6 +12,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -113,7 +114,7 @@ plt.show()
 # %%
 result = lens_truth.inherit(truth, unrelated=("llama-base", "llama-seed1", "llama-seed2"))
 for sentence in verdicts(result, ROOT):
-    print(sentence)
+    print(fill(sentence, 100))
 correlation_matrix(result)
 
 # %%
@@ -163,7 +164,7 @@ else:
 if published:
     real = lens_truth.inherit(published)
     for sentence in verdicts(real, {**dict.fromkeys(published, "Llama 2"), "Mistral": "Mistral"}):
-        print(sentence)
+        print(fill(sentence, 100))
     display(correlation_matrix(real))
     display(reference_bars(real, "Vicuna"))
 

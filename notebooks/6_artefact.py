@@ -29,8 +29,8 @@ def measure(title, examples):
     scores = lens_truth.probe(lens_truth.capture(model, examples), n_permutations=200)
     layer, head = scores.best()
     print(
-        f"{title} (n = {len(examples)}): surface {lens_truth.surface_accuracy(examples):.3f}, "
-        f"best head {layer}.{head} {scores.values.max():.3f}, mean of layer 0 {scores.values[0].mean():.3f}, "
+        f"{title} (n = {len(examples)})\n    surface {lens_truth.surface_accuracy(examples):.3f}   "
+        f"best head {layer}.{head} {scores.values.max():.3f}   mean of layer 0 {scores.values[0].mean():.3f}   "
         f"{(scores.metrics['p_familywise'] < 0.05).sum()} heads told from chance"
     )
     return scores
@@ -123,7 +123,7 @@ FILE = Path(os.environ.get("LENS_TRUTH_DATA", "")) / "halueval" / "qa_2000.csv"
 halueval = []
 if not FILE.is_file():
     print(
-        "LENS_TRUTH_DATA names no folder with halueval/qa_2000.csv: nothing is shown below. The rows are public "
+        "LENS_TRUTH_DATA names no folder with halueval/qa_2000.csv: nothing is shown below. The rows are public\n"
         "(qa_data.json of github.com/RUCAIBox/HaluEval); docs/reproduce.md says how to make the csv of them."
     )
 else:
