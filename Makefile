@@ -35,7 +35,7 @@ browser:
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends chromium fonts-liberation; }
 
-check: lint types test notebooks
+check: lint types docs test notebooks
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
