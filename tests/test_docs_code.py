@@ -17,7 +17,7 @@ from lens_truth.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN = [path for path in PAGES if path.parent.name == "howto" or path.name == "quickstart.md"]
+RUN = [path for path in PAGES if path.parent.name in ("concepts", "howto") or path.name == "quickstart.md"]
 NOT_RUN = "<!-- not run"
 """Begins the line above a block of Python that takes what a test has not got; why stands behind it."""
 
