@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import os
 import re
+import signal
 import sys
 import tempfile
 import textwrap
@@ -30,6 +31,7 @@ from nbformat import NotebookNode
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = ROOT / "runs" / "notebooks"
+DATA = "LENS_TRUTH_DATA"
 AT_ONCE = 2
 CELL_SECONDS = 600
 LINE = 400
@@ -57,7 +59,7 @@ class NotebookError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 if every notebook ran, 1 if one failed, 2 if one is not there."""
+    """Exit code 0 if every notebook ran, 1 if one failed, 2 if one is not there, 130 if interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="*", type=Path, help="sources to execute; all, if none is named")
     parser.add_argument("--write", action="store_true", help="put each executed notebook beside its source")
@@ -67,8 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {missing[0]} is no source of a notebook (a .py file)", file=sys.stderr)
         return 2
     os.environ.update(QUIET)
+    if os.environ.get(DATA):
+        os.environ[DATA] = str(Path(os.environ[DATA]).resolve())  # kernels work elsewhere
     start = time.perf_counter()
-    succeeded = asyncio.run(_execute_all(sources, given.write))
+    try:
+        succeeded = asyncio.run(_execute_all(sources, given.write))
+    except KeyboardInterrupt:
+        return 130
     print(f"{sum(succeeded)} of {len(sources)} notebooks ran, {time.perf_counter() - start:.0f} s together")
     return int(not all(succeeded))
 
@@ -120,13 +127,17 @@ async def executed(source: Path) -> NotebookNode:
             shutdown_kernel="immediate",
         )
         try:
-            await client.async_execute(cleanup_kc=True)
+            async with client.async_setup_kernel(cleanup_kc=True):
+                for number in (signal.SIGINT, signal.SIGTERM):  # the client's handlers stop one kernel, not the run
+                    asyncio.get_running_loop().remove_signal_handler(number)
+                for index, cell in enumerate(notebook.cells):
+                    await client.async_execute_cell(cell, index)
         except CellExecutionError as error:
             raise NotebookError(_failed_cell(notebook, error)) from error
         except Exception as error:  # a cell that never ends, a kernel that died
             raise NotebookError(f"{type(error).__name__}: {error}") from error
         notebook.metadata = nbformat.from_dict(METADATA)
-        _refuse_noise(notebook, [scratch, str(ROOT), sys.prefix, os.environ.get("LENS_TRUTH_DATA", ""), _home()])
+        _refuse_noise(notebook, [scratch, str(ROOT), sys.prefix, os.environ.get(DATA, ""), str(Path.home())])
     return notebook
 
 
@@ -158,17 +169,12 @@ def _refuse_noise(notebook: NotebookNode, folders: list[str]) -> None:
                 raise NotebookError(f"cell {number} writes to stderr:\n{_shown(cell)}\n{output.text}")
             said = str({kind: text for kind, text in output.get("data", {}).items() if kind != "image/png"})
             said += output.get("text", "")
-            if found := [folder for folder in folders if folder and folder in said]:
+            if found := [folder for folder in folders if len(folder) > 1 and folder in said]:
                 raise NotebookError(f"cell {number} names {found[0]}, which is on this machine only:\n{_shown(cell)}")
 
 
 def _shown(cell: NotebookNode) -> str:
     return textwrap.indent(cell.source, "    | ", lambda line: True)
-
-
-def _home() -> str:
-    home = str(Path.home())
-    return home if home.count(os.sep) > 0 and home != os.sep else ""
 
 
 if __name__ == "__main__":

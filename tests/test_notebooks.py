@@ -74,7 +74,7 @@ class TestPair:
 def test_runner_writes_what_ran_and_refuses_the_rest(
     runner: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (*runner.QUIET, "IPYTHONDIR"):
+    for name in (*runner.QUIET, "IPYTHONDIR", runner.DATA):
         monkeypatch.setenv(name, "")  # so that what the runner sets is taken back
     bodies = {
         "good": "print(6 * 7)",
@@ -98,8 +98,6 @@ def test_runner_writes_what_ran_and_refuses_the_rest(
     assert output["text"] == ["42\n"]
 
 
-def test_runner_refuses_what_is_not_there(
-    runner: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runner_refuses_what_is_not_there(runner: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main([str(tmp_path / "none.py")]) == 2
     assert "none.py is no source of a notebook" in capsys.readouterr().err
