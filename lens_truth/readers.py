@@ -14,6 +14,8 @@ from typing import Any, TypeGuard
 from lens_truth.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BEYOND_PYTHON = (ValueError, RecursionError)
+"""What `json` raises for numbers of more than 4,300 digits and for lists inside a thousand others."""
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -75,6 +77,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(text)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
+        except _BEYOND_PYTHON as error:
+            raise InputError(f"{path}, line {line}: is JSON that Python cannot read ({error})") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line}: is not a JSON object")
         if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
@@ -123,5 +127,9 @@ def read_json(path: Path) -> Any:
         if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
             raise InputError(f"{path}: holds half of a surrogate pair, which is no character")
         return value
+    except InputError:
+        raise
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
+    except _BEYOND_PYTHON as error:
+        raise InputError(f"{path}: is JSON that Python cannot read ({error})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +17,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
 from lens_truth.errors import InputError
-from lens_truth.files import none_for_nan, write_text, write_with
+from lens_truth.files import DAMAGED_NPY, none_for_nan, write_text, write_with
 from lens_truth.readers import is_list, is_object, read_csv, read_json
 
 Map = Float[np.ndarray, "L H"]
@@ -156,11 +158,13 @@ class HeadScores:
 
 def heads_csv(columns: Mapping[str, Map], undefined: str = "nan") -> str:
     """A comma-separated row a head: layer, head, and each column's number there."""
-    lines = [",".join(["layer", "head", *columns])]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["layer", "head", *columns])
     for at in np.ndindex(*next(iter(columns.values())).shape):
         cells = [undefined if np.isnan(values[at]) else repr(float(values[at])) for values in columns.values()]
-        lines.append(",".join([str(at[0]), str(at[1]), *cells]))
-    return "\n".join(lines) + "\n"
+        writer.writerow([*at, *cells])
+    return table.getvalue()
 
 
 def _load_safetensors(path: Path) -> HeadScores:
@@ -189,7 +193,7 @@ def _load_safetensors(path: Path) -> HeadScores:
 def _load_npy(path: Path) -> HeadScores:
     try:
         values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED_NPY as error:
         raise InputError(f"{path}: is not a readable .npy array ({error})") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: does not hold an array of numbers")

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.files import write_json
+from lens_truth.files import DAMAGED_NPY, write_json
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class HeadActivations:
             array = np.load(folder / "z.npy", mmap_mode="c", allow_pickle=False)
             labels = torch.tensor(rows["labels"], dtype=torch.long)
             loaded = cls(torch.from_numpy(array), labels, tuple(rows["groups"]), tuple(rows["ids"]), rows["provenance"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (KeyError, *DAMAGED_NPY) as error:
             raise InputError(f"{folder}: holds no readable activations ({error})") from error
         if array.ndim != 4 or not len(array) == len(labels) == len(loaded.groups) == len(loaded.ids):
             raise InputError(f"{folder}: z.npy has shape {array.shape}, but rows.json names {len(labels)} rows")

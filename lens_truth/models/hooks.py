@@ -6,8 +6,9 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -57,20 +58,20 @@ def gate_z(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> AbstractContextM
         InputError: if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
     check_gate_shape(model, gate)
+    factors = [gate[..., layer, :] for layer in range(gate.shape[-2])]
+    return model.hooks(
+        fwd_hooks=[(name, partial(_scale, f)) for name, f in zip(hook_names(model), factors, strict=True)]
+    )
 
-    def hook_for(layer: int) -> Callable[..., Tensor]:
-        factor = gate[..., layer, :]
 
-        def scale(z: Float[Tensor, "batch pos H D"], hook: Any) -> Float[Tensor, "batch pos H D"]:
-            if factor.ndim == 1:
-                return scaled(z, factor[:, None])
-            if len(factor) != len(z):
-                raise InputError(f"a gate for {len(factor)} rows was attached, but the batch has {len(z)} rows")
-            return scaled(z, factor[:, None, :, None])
-
-        return scale
-
-    return model.hooks(fwd_hooks=[(name, hook_for(layer)) for layer, name in enumerate(hook_names(model))])
+def _scale(
+    gate: Float[Tensor, "*rows H"], z: Float[Tensor, "batch pos H D"], hook: Any
+) -> Float[Tensor, "batch pos H D"]:
+    if gate.ndim == 1:
+        return scaled(z, gate[:, None])
+    if len(gate) != len(z):
+        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(z)} rows")
+    return scaled(z, gate[:, None, :, None])
 
 
 def check_gate_shape(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> None:
