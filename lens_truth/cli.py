@@ -49,17 +49,15 @@ def run_module(name: str) -> NoReturn:
 
 def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
     """Parses flags, runs the command and exits: 0, or 2 with one line for a user's mistake."""
-    import tyro
-
     from lens_truth.commands.common import print_warnings
+    from lens_truth.commands.flags import parse
 
     command = import_module(f"lens_truth.commands.{name}")
-    arguments = arguments or getattr(command, "DEFAULT_ARGUMENTS", ())
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        config = tyro.cli(command.Config, prog=f"lens-truth {name}", description=command.__doc__, args=arguments)
+        config = parse(command, f"lens-truth {name}", arguments)
         if (getattr(config, "seed", None) or 0) < 0:
             raise InputError(f"the seed is {config.seed}; it must not be negative")
         from lens_truth.datasets.notices import gathered_notices
@@ -69,6 +67,9 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
         print_warnings(notices)
     except InputError as error:
         _fail(str(error))
+    except BrokenPipeError:  # whoever reads what is printed, `head` say, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:  # a folder that cannot be written, a full disk
         if error.filename is None:
             raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from conftest import build, flat_scores, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.cli import COMMANDS
+from lens_truth.commands import ablate, evaluate, probe, zoo
 from lens_truth.commands.gate import GATE
 from lens_truth.datasets import load_examples
 from lens_truth.examples import write_examples
@@ -28,6 +31,22 @@ def results_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [("probe", probe.Config), ("ablate", ablate.Config), ("evaluate pope", evaluate.Pope), ("zoo train", zoo.Train)],
+)
+def test_help_tells_every_flag_in_whole_sentences(
+    capsys: pytest.CaptureFixture[str], command: str, config: type[Any]
+) -> None:
+    code, said, _ = run(capsys, *command.split(), "--help")
+    told = " ".join(said.replace("│", " ").split())
+    assert code == 0 and told.startswith(f"usage: lens-truth {command} [-h]")
+    _, *texts = re.findall(r'"""(.+?)"""', getsource(config), re.DOTALL)
+    assert all(" ".join(text.split()) in told for text in texts)
+    assert "None" not in told and "(default: )" not in told
+    assert "--device " not in told or told.index("--out ") < told.index("--device ")  # what is shared comes last
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_comes_before_heavy_imports(command: str) -> None:
     name = f"lens_truth.{command}" if command else "lens_truth"
@@ -38,7 +57,7 @@ def test_help_comes_before_heavy_imports(command: str) -> None:
         f"    runpy.run_module('{name}', run_name='__main__')\n"
         "except SystemExit as stop:\n"
         "    assert stop.code in (0, None), stop.code\n"
-        "heavy = {'torch', 'transformers', 'transformer_lens', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'transformer_lens', 'sklearn', 'matplotlib', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from lens_truth.commands.answering import Answering, check_files_only, finish, load_answerer
 from lens_truth.commands.common import LOG, number, on_terminal, print_table
 from lens_truth.errors import InputError
-from lens_truth.runs import Run
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects
@@ -65,6 +64,7 @@ def run_chair(config: Chair) -> None:
     from lens_truth.evaluate.chair import chair_intervals, read_synonyms, score_captions
     from lens_truth.evaluate.chair_files import read_captions, read_objects, write_captions
     from lens_truth.files import hash_of, write_text
+    from lens_truth.runs import Run
 
     clock = Run("evaluate chair", config)
     _check_flags(config)

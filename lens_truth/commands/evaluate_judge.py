@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lens_truth.commands.answering import Answering, ask_yes_no, finish, load_answerer
 from lens_truth.commands.common import LOG, number, on_terminal, print_table
-from lens_truth.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.runs import Run
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def run_judge(config: Judge) -> None:
     """Every row is judged."""
     from lens_truth.datasets import load_examples
     from lens_truth.evaluate.benchmark import benchmark_of
+    from lens_truth.runs import Run
 
     clock = Run("evaluate judge", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
@@ -68,6 +69,7 @@ def run_halueval(config: HaluEval) -> None:
     """One answer of each pair is judged, in one of the two published protocols."""
     from lens_truth.datasets import load_examples
     from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
+    from lens_truth.runs import Run
 
     clock = Run("evaluate halueval", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
@@ -92,6 +94,7 @@ def run_choose(config: Choose) -> None:
     from lens_truth.evaluate.choose import choose
     from lens_truth.evaluate.compare import group_interval
     from lens_truth.examples import examples_hash
+    from lens_truth.runs import Run
 
     clock = Run("evaluate choose", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)

@@ -17,7 +17,6 @@ from lens_truth.commands.answering import (
     unreadable,
 )
 from lens_truth.errors import InputError
-from lens_truth.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.evaluate.pope import PopeQuestion
     from lens_truth.examples import Example
+    from lens_truth.runs import Run
 
 _ZOO_QUESTIONS = 600
 
@@ -46,6 +46,8 @@ class Pope(Answering):
 
 def run_pope(config: Pope) -> None:
     """Scores files of answers if there are any, otherwise asks."""
+    from lens_truth.runs import Run
+
     clock = Run("evaluate pope", config)
     if config.images is not None:
         _ask_about_images(config, config.images, clock)

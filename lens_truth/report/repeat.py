@@ -6,11 +6,12 @@ import shlex
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
 from types import ModuleType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import tyro
 
 from lens_truth.cli import COMMANDS
+from lens_truth.commands.flags import subcommands
 from lens_truth.readers import is_list
 from lens_truth.runs import for_json
 
@@ -34,8 +35,6 @@ def command_line(command: str, config: dict[str, Any]) -> str | None:
         words = _words(value)
         if tyro.conf.Positional in getattr(hints[field.name], "__metadata__", ()):
             positional += words
-        elif value is None:  # the default is something else, and `None` is how tyro reads nothing
-            named += [_flag(field.name), "None"]
         elif isinstance(value, bool):
             named.append(_flag(field.name) if value else _flag(f"no-{field.name}"))
         else:
@@ -47,11 +46,7 @@ def _flags_of(module: ModuleType, subcommand: str) -> type[Any] | None:
     """The dataclass of a command's flags; where there are several, that of the subcommand."""
     if not subcommand:
         return module.Config if isinstance(module.Config, type) else None
-    for choice in get_args(module.Config):
-        flags, about = get_args(choice)[0], choice.__metadata__[0]
-        if about.name == subcommand:
-            return flags
-    return None
+    return subcommands(module.Config).get(subcommand)
 
 
 def _default(field: Field[Any]) -> Any:
