@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lens_truth.commands.lineage_inputs import doubts
 from lens_truth.errors import InputError
 from lens_truth.inherit import inherit, reliability, shared_grid
 from lens_truth.lineage_verdict import markdown_table, verdicts
@@ -162,6 +163,7 @@ def test_shared_grid() -> None:
     }
     with pytest.raises(InputError, match=r"wide 8 x 10, deep 9 x 9.*--shared-grid"):
         inherit(scores)
+    assert doubts(scores) == []  # what the command asks first
     assert shared_grid(list(scores.values())) == (8, 6)  # whole groups of two and of three
     cropped = {name: its.crop(8, 6) for name, its in scores.items()}
     assert np.array_equal(cropped["wide"].values, scores["wide"].values[:8, :6])

@@ -152,11 +152,13 @@ def cropped(*tables: dict[str, dict[str, HeadScores]]) -> list[dict[str, dict[st
 
 def doubts(scores: dict[str, HeadScores]) -> list[str]:
     """What the reader of a comparison should know about its inputs."""
+    import numpy as np
+
     unknown = [name for name, its in scores.items() if its.n_kv_heads is None]
     warnings = [
         f"{one} and {other} hold the same scores"
         for one, other in combinations(scores, 2)
-        if (scores[one].values == scores[other].values).all()
+        if np.array_equal(scores[one].values, scores[other].values)
     ]
     if len(unknown) > 1:
         warnings.append(
