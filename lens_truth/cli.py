@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: lens-truth COMMAND [--help] [flags]\n")
-        print("\n".join(f"  {name:<9}{line}" for name, line in COMMANDS.items()))
+        print("\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items()))
         print("\nWith no flags each command runs on the zoo. Models: a Hugging Face id, a folder, or zoo:NAME.")
         sys.exit(0)
     name = arguments[0]

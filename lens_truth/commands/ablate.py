@@ -82,7 +82,7 @@ class Config(Compute):
     """A text file for the side effects, beside the zoo's own scenes; by default WikiText-2 if LENS_TRUTH_DATA is set
     and holds it."""
     batch_size: int = 256
-    """Rows a forward pass: gates x questions."""
+    """Rows in one forward pass: gates x questions."""
     out: Path = Path("runs/ablate")
     """Folder for the results."""
 

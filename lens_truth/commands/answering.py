@@ -49,7 +49,7 @@ class Answering(Compute):
     limit: int | None = None
     """Only the first so many examples."""
     batch_size: int = 128
-    """Rows a forward pass."""
+    """Rows in one forward pass."""
     out: Path = Path("runs/evaluate")
     """Folder for the results."""
 

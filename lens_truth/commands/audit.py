@@ -35,7 +35,7 @@ class Config:
     limit: int | None = None
     """Only the first so many examples of each data set."""
     seed: int = 0
-    """Of generated data and of the folds."""
+    """Seed of generated data and of the folds."""
     out: Path = Path("runs/audit")
     """Folder for the results."""
 

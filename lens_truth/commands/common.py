@@ -28,13 +28,13 @@ class Compute:
     """Where and how a model runs."""
 
     seed: int = 0
-    """Of every random choice."""
+    """Seed of every random choice."""
     device: str = "cpu"
     """Where the model runs: cpu, cuda, cuda:1, mps."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Of the weights; auto keeps the checkpoint's."""
+    """Number format of the weights; auto keeps the checkpoint's."""
     batch_size: int = 32
-    """Rows a forward pass."""
+    """Rows in one forward pass."""
     trust_remote_code: bool = False
     """Let a checkpoint run code of its own."""
 

@@ -37,7 +37,7 @@ class Choose(Answering):
     images: Path | None = None
     """Folder with the images that data from a file names."""
     batch_size: int = 32
-    """Rows a forward pass."""
+    """Rows in one forward pass."""
     out: Path = Path("runs/evaluate-choose")
     """Folder for the results."""
 

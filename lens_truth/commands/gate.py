@@ -25,9 +25,10 @@ class Config(Compute):
     scores: str = "truth"
     """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
     lam: float | None = None
-    """Lambda in g = 1 + lambda * norm(score); by default 4.5 for truth scores, 1 for learned ones."""
+    """Lambda in g = 1 + lambda * norm(score); by default 4.5 for truth scores, 1 for learned ones; others need one."""
     norm: Literal["center", "minmax", "none"] | None = None
-    """Per layer: score minus mean; scaled to [0, 1]; or as it is (the default for learned scores, which are a gate)."""
+    """How scores are normalised inside each layer: center, less their mean (the default); minmax, scaled to [0, 1];
+    none (the default for learned scores, which are a gate)."""
     floor: float | None = None
     """Raise smaller gates to this value."""
     site: Literal["z", "result", "block"] = "z"
@@ -37,7 +38,7 @@ class Config(Compute):
     images: Path | None = None
     """Folder with the images that data from a file names."""
     limit: int | None = None
-    """Only the first so many of them."""
+    """Only the first so many examples of --data."""
     save: Path = Path("runs/gate")
     """Folder of the gated checkpoint."""
 

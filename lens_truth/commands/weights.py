@@ -36,7 +36,7 @@ class Config(Scoring):
     child: str = "zoo:llama-chat"
     """Its descendant: of the same attention shape, alone or inside a multimodal model."""
     unrelated: str | None = None
-    """A model of the same shape that does not descend from the base, for comparison; for the zoo's pair above
+    """A model of the same shape that does not descend from the base, for comparison; by default, for the zoo's pair,
     zoo:llama-seed1."""
     base_scores: str | None = None
     """File of the base's head scores."""

@@ -28,7 +28,7 @@ class Train:
     """Train a model of the zoo anew (minutes on one core); children start from their parent in the zoo."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """llama-base, llama-chat, ... (see the list)."""
+    """The model: llama-base, llama-chat, ... (`lens-truth zoo` lists them)."""
     seed: int | None = None
     """By default the seed that the shipped model was trained with."""
     out: Path | None = None
