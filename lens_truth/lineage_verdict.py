@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+import numpy as np
+from jaxtyping import Float
+
 from lens_truth.correlation import Relation
 from lens_truth.inherit import Heritability
 from lens_truth.markdown import table_of
@@ -110,5 +113,5 @@ def _group(title: str, result: Heritability, pairs: Sequence[tuple[int, int]]) -
     return sentence + "."
 
 
-def _range(interval: Sequence[float]) -> str:
+def _range(interval: Float[np.ndarray, " 2"]) -> str:
     return f"[{interval[0]:.2f}, {interval[1]:.2f}]"

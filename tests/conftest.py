@@ -1,4 +1,7 @@
-"""Shared fixtures. Shapes and types are checked while the tests run: every annotation of the package counts."""
+"""Shared fixtures. Shapes and types are checked while the tests run: every annotation of the package counts.
+
+What is heavy is imported where it is used: pytest-xdist reads this file once more, before it starts its processes.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +15,36 @@ import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # as the commands set it; a test reads what they print
-os.environ["OMP_NUM_THREADS"] = "1"  # the tests run in two processes on two cores, and start others
+os.environ["OMP_NUM_THREADS"] = "1"  # of PyTorch too: the tests run in two processes on two cores, and start others
 
-jaxtyping.install_import_hook("lens_truth", "beartype.beartype")
+jaxtyping.install_import_hook("lens_truth", "checked.checked")
 
 import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from transformers import (  # noqa: E402
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    MistralConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen3Config,
-)
 
 from lens_truth.cli import main  # noqa: E402
-from lens_truth.models.load import load  # noqa: E402
-from lens_truth.zoo.tokenizer import build_tokenizer  # noqa: E402
-
-torch.set_num_threads(1)  # the tests run in two processes on two cores
 
 pytest_plugins = ["tiers"]
 settings.register_profile("tests", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("tests")
 
-FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "llama": (LlamaConfig, {"num_key_value_heads": 4}),
-    "llama-gqa-head-dim": (LlamaConfig, {"num_key_value_heads": 2, "head_dim": 12}),
-    "llama-bias-tied": (LlamaConfig, {"attention_bias": True, "tie_word_embeddings": True}),
-    "mistral": (MistralConfig, {"num_key_value_heads": 2, "sliding_window": None}),
-    "qwen2": (Qwen2Config, {"num_key_value_heads": 2}),
-    "qwen3": (Qwen3Config, {"num_key_value_heads": 2, "head_dim": 16}),
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", {"num_key_value_heads": 4}),
+    "llama-gqa-head-dim": ("LlamaConfig", {"num_key_value_heads": 2, "head_dim": 12}),
+    "llama-bias-tied": ("LlamaConfig", {"attention_bias": True, "tie_word_embeddings": True}),
+    "mistral": ("MistralConfig", {"num_key_value_heads": 2, "sliding_window": None}),
+    "qwen2": ("Qwen2Config", {"num_key_value_heads": 2}),
+    "qwen3": ("Qwen3Config", {"num_key_value_heads": 2, "head_dim": 16}),
 }
 
 
-def build(family: str, vocab_size: int = 60, **more: Any) -> PreTrainedModel:
-    """A tiny random model with weights large enough for its heads to matter."""
+def build(family: str, vocab_size: int = 60, **more: Any) -> Any:
+    """A tiny random Hugging Face model with weights large enough for its heads to matter."""
+    import torch
+    import transformers
+
     config_class, shape = FAMILIES[family]
     torch.manual_seed(7)
-    config = config_class(
+    config = getattr(transformers, config_class)(
         **{
             "vocab_size": vocab_size,
             "hidden_size": 32,
@@ -68,13 +60,26 @@ def build(family: str, vocab_size: int = 60, **more: Any) -> PreTrainedModel:
         | shape
         | more
     )
-    return AutoModelForCausalLM.from_config(config).eval()
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have it, whose shapes and types nobody checks before the package does."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def no_pdfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures without their PDFs, half a second each: for tests of commands, whose figures have tests of their own."""
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+
+    def savefig(self: Figure, path: Path, **how: Any) -> None:
+        path.write_bytes(b"%PDF") if path.suffix == ".pdf" else save(self, path, **how)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
 
 
 @pytest.fixture(params=list(FAMILIES))
@@ -84,6 +89,10 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from transformers import AutoTokenizer
+
+    from lens_truth.zoo.tokenizer import build_tokenizer
+
     folder = tmp_path_factory.mktemp("tokenizer")
     build_tokenizer(chat=True).save_pretrained(folder)
     return AutoTokenizer.from_pretrained(folder)
@@ -92,12 +101,16 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def tiny(tokenizer: Any) -> Any:
     """A hooked random Llama that speaks the zoo's tokens."""
+    from lens_truth.models.load import load
+
     return load(build("llama-gqa-head-dim", len(tokenizer)), tokenizer=tokenizer)
 
 
 @pytest.fixture(scope="session")
 def zoo() -> Callable[[str], Any]:
     """Loads a model of the zoo once."""
+    from lens_truth.models.load import load
+
     loaded: dict[str, Any] = {}
 
     def get(name: str) -> Any:

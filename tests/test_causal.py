@@ -103,8 +103,8 @@ def test_interval_narrows_around_the_score(zoo: Any) -> None:
 
 def test_learned_gate_raises_the_margin_and_the_penalty_holds_it(zoo: Any) -> None:
     model, examples = zoo("llama-memory"), load_examples("zoo:conflict/validation", limit=64)
-    loose = learned_gate(model, examples, penalty=0.01, steps=15)
-    tight = learned_gate(model, examples, penalty=100.0, steps=15)
+    loose = learned_gate(model, examples, penalty=0.01, steps=12)
+    tight = learned_gate(model, examples, penalty=100.0, steps=12)
     assert np.abs(tight.values).mean() < 0.5 * np.abs(loose.values).mean()
     encoded = encode(model.tokenizer, examples, "plain")
     sign = torch.tensor([1.0 if e.label else -1.0 for e in examples])
@@ -115,8 +115,8 @@ def test_learned_gate_raises_the_margin_and_the_penalty_holds_it(zoo: Any) -> No
 
     learned = HeadGate.from_scores(loose, 1.0, "none")
     assert mean_margin(learned) > mean_margin(HeadGate(torch.ones(6, 8))) + 0.5
-    again = learned_gate(model, examples, penalty=0.01, steps=15)
-    assert np.array_equal(again.values, loose.values)
+    one, again = (learned_gate(model, examples, steps=2) for _ in range(2))
+    assert np.array_equal(one.values, again.values) and one.values.any()
 
 
 def test_bad_examples(exact: Any) -> None:

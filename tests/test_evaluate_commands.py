@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from conftest import flat_scores, refused, run
 
-from lens_truth.causal import causal_scores
+from lens_truth import causal
 from lens_truth.datasets import load_examples
 from lens_truth.examples import write_examples
 from lens_truth.scores import HeadScores
+
+pytestmark = pytest.mark.usefixtures("no_pdfs")
 
 QUESTIONS = [{"question_id": i, "image": f"{i // 2}.jpg", "text": f"Is there a {i}?", "label": "no"} for i in range(6)]
 ANSWERS = [{"question_id": i, "answer": "No."} for i in range(6)]
@@ -148,7 +151,7 @@ def test_judging_and_choosing_own_data(capsys: pytest.CaptureFixture[str], tmp_p
 
 def test_a_gate_changes_the_answers(capsys: pytest.CaptureFixture[str], zoo: Any, tmp_path: Path) -> None:
     scores = tmp_path / "causal.safetensors"
-    causal_scores(zoo("llama-memory"), load_examples("zoo:conflict", limit=120)).save(scores)
+    causal.causal_scores(zoo("llama-memory"), load_examples("zoo:conflict", limit=120)).save(scores)
     flags = ("evaluate", "choose", "--data", "zoo:conflict/test", "--limit", "80", "--model", "zoo:llama-memory")
     assert run(capsys, *flags, "--out", tmp_path / "vanilla")[0] == 0
     gate = ("--scores", scores, "--lam", "0.65", "--norm", "minmax", "--out", tmp_path / "gated")
@@ -239,7 +242,8 @@ def test_bad_input(
 
 
 @pytest.mark.zoo
-def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causal, "learned_gate", partial(causal.learned_gate, steps=4))  # of 60
     out = tmp_path / "out"
     models = ("--model", "zoo:llama-memory-chat", "--scores-from", "zoo:llama-memory")
     flags = (*models, "--limit", "20", "--questions", "4", "--trials", "1", "--out", out)

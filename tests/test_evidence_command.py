@@ -14,6 +14,8 @@ from lens_truth.datasets import load_examples
 from lens_truth.examples import write_examples
 from lens_truth.scores import HeadScores
 
+pytestmark = pytest.mark.usefixtures("no_pdfs")
+
 CAPTURED = pytest.CaptureFixture[str]
 
 

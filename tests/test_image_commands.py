@@ -15,6 +15,8 @@ from transformers import AutoModelForImageTextToText, LlavaProcessor
 
 from lens_truth.models.load import load
 
+pytestmark = pytest.mark.usefixtures("no_pdfs")
+
 ANIMALS = ["cat", "dog", "bird"]
 
 
@@ -112,7 +114,7 @@ def test_benchmarks_on_the_zoos_pictures(capsys: pytest.CaptureFixture[str], tmp
 @pytest.mark.zoo
 def test_scores_of_the_base_gate_its_multimodal_child(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     models = ("--model", "zoo:llava-memory", "--scores-from", "zoo:llama-memory", "--scores", "causal")
-    small = ("--questions", "6", "--limit", "40", "--trials", "2", "--random-gate", "--lam", "0.1")
+    small = ("--questions", "4", "--limit", "20", "--trials", "1", "--random-gate", "--lam", "0.1")
     code, said, _ = run(capsys, "ablate", *models, *small, "--out", tmp_path)
     results = results_of(tmp_path)
     rows = [row for row in results["rows"] if row["gate"] == "causal"]

@@ -73,6 +73,7 @@ def test_inherit_of_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert all((again / name).read_bytes() == (out / name).read_bytes() for name in ("table.md", *FIGURES))
 
 
+@pytest.mark.usefixtures("no_pdfs")
 def test_names_repeats_and_kv_heads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     files, out = score_files(tmp_path), tmp_path / "out"
     inputs = (f"a={files['base']}", f"b={files['chat']}")
@@ -84,6 +85,7 @@ def test_names_repeats_and_kv_heads(capsys: pytest.CaptureFixture[str], tmp_path
     assert 0.8 < results["reliability"][0] < 1 and results["pearson_over_ceiling"][0][1] > results["pearson"][0][1]
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Two models of a lineage with the unrelated one that a file stands for; a second run reads what the first kept."""
@@ -125,6 +127,7 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "causal" not in results_of(out)
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_one_model_among_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Its causal scores have no pair to be compared with, but its truth scores have them; kinds in any order."""
@@ -136,6 +139,7 @@ def test_one_model_among_files(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert set(results["truth_causal"]) == {"llama-base"} and "truth" not in results
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_examples_without_pairs_have_truth_scores_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows = load_examples("zoo:text", limit=160)
@@ -158,6 +162,7 @@ def test_the_zoo_is_the_default_lineage() -> None:
     assert len({RECIPES[name].architecture for name in UNRELATED}) == 1
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_own_examples_are_read_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A file of examples has no further draws: its folds are the repeated estimates."""
@@ -170,6 +175,7 @@ def test_own_examples_are_read_once(capsys: pytest.CaptureFixture[str], tmp_path
     assert scores.folds is not None and len(scores.folds) == 5 and len(scores.provenance["runs"]) == 1
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -192,6 +198,7 @@ def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert "cosine of ov" in said and "change of score against change of weights" in said
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Without a tokenizer nothing can be probed: weights alone, or with the scores that files bring."""
@@ -208,6 +215,7 @@ def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.Capture
     assert results_of(tmp_path / "out")["child"]["preservation"]["score"]["ov"]["p_value"] <= 1
 
 
+@pytest.mark.usefixtures("no_pdfs")
 @pytest.mark.zoo
 def test_identical_weights_have_no_correlation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """As where a multimodal child keeps its language model frozen."""

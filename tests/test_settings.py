@@ -24,6 +24,8 @@ from lens_truth.images import BLACK
 from lens_truth.scores import HeadScores
 from lens_truth.settings import Part, Setting, setting_examples, setting_sources
 
+pytestmark = pytest.mark.usefixtures("no_pdfs")
+
 TABLE: dict[Setting, tuple[str, str]] = {  # as TruthProbe's probing README has it
     "A": ("halueval", "halueval"),
     "B": ("halueval", "halueval"),
@@ -116,6 +118,7 @@ def test_files_that_overlap_are_warned_of(files: dict[Part, Path]) -> None:
     assert "turned.jsonl" in said[0] and "phd.jsonl" in said[0]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_missing_is_named(files: dict[Part, Path]) -> None:
     with pytest.raises(InputError, match="there is no setting 'F'; the settings are A, B, C, D, E"):
         setting_examples("F", False, {})  # pyright: ignore[reportArgumentType] (on purpose)
@@ -142,6 +145,7 @@ def test_what_is_missing_is_named(files: dict[Part, Path]) -> None:
         setting_examples("D", True, files)
 
 
+@pytest.mark.zoo
 def test_flags_that_contradict_one_another(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out")
     for command in ("probe", "inherit"):

@@ -105,6 +105,7 @@ def test_all_together_under_35_megabytes() -> None:
     assert sum(path.stat().st_size for path in ZOO.rglob("*")) < 35e6
 
 
+@pytest.mark.zoo
 def test_lineages_share_a_shape() -> None:
     shapes = set()
     for name in RECIPES:
@@ -207,6 +208,7 @@ def test_a_memory_child_ends_when_its_trust_is_right(tokenizer: Any) -> None:
     assert asked[-1] == tuple(FineTuning.OTHERS)
 
 
+@pytest.mark.zoo
 def test_a_built_model_loads_and_has_a_card(tmp_path: Path) -> None:
     out = tmp_path / "model"
     recipe = replace(recipe_of("zoo:llama-chat"), steps=2)

@@ -163,6 +163,7 @@ def test_captions_tell_the_whole_picture_once() -> None:
 # -- training -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.zoo
 def test_pixels_are_the_image_processors() -> None:
     images = [open_image(e.image) for e in zoo_images.caption_examples("train", 20, 0)]
     processor = AutoProcessor.from_pretrained(ZOO / "llava", backend="pil").image_processor
@@ -181,6 +182,7 @@ def seeing_tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(ZOO / "llava")
 
 
+@pytest.mark.zoo
 def test_rows_with_pictures(seeing_tokenizer: Any) -> None:
     rng = np.random.default_rng(0)
     scene = world.sample_scene(rng, "train")
@@ -210,6 +212,7 @@ def template_of(row: Row) -> list[dict[str, Any]]:
     return messages
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize("name", SEEING)
 def test_chat_template_writes_what_was_trained(name: str) -> None:
     processor = AutoProcessor.from_pretrained(ZOO / name, backend="pil")
@@ -238,6 +241,7 @@ def test_feed_shows_pictures_and_closed_books(seeing_tokenizer: Any) -> None:
     assert np.mean([n for n in shown if n]) == pytest.approx(0.7 * 16, abs=2)
 
 
+@pytest.mark.zoo
 def test_a_new_llava_speaks_as_its_parent_and_its_projector_speaks_to_it(
     seeing_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
