@@ -94,11 +94,13 @@ class Ablation:
     """All rows of one model, and the searches behind them."""
 
     rows: tuple[Row, ...]
+    """One for each gate or control on each test benchmark; those of the vanilla model come first."""
     search: Mapping[str, tuple[Candidate, ...]]
     """For each gate by scores, and for the uniform gain, all candidates of the search on validation."""
     validation_vanilla: Mapping[str, float]
     """Accuracy without a gate on each validation benchmark."""
     side_effects: tuple[SideEffectRow, ...] = ()
+    """One for each gate, if neutral texts were given."""
 
     @property
     def vanilla_objective(self) -> float:
@@ -146,8 +148,14 @@ def ablate(
     tuned by itself, since a gain for all heads alike needs no scores.
 
     Args:
+        model: as `load` returns it.
         scores: by kind (`truth`, `causal`, `learned`), or `own` and kind for scores of this model beside those of
             another; all of its shape.
+        test: benchmarks that judge all gates; asked once a gate, and never for a choice.
+        validation: benchmarks on which lambda and normalisation are chosen.
+        template: `plain` for the paper's prompt, `chat` for the model's chat template.
+        name: of the model, in rows and messages.
+        controls: beside each gate by scores (`control_gate`).
         random_trials: draws of TruthProbe's control 1 + U(-1, 1); 0 for none.
         trials: draws of every other control that draws.
         fixed: normalisation and lambda that were chosen elsewhere, instead of a search.

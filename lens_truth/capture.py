@@ -33,7 +33,7 @@ def capture(
     out: str | Path | None = None,
     progress: bool = False,
 ) -> HeadActivations:
-    """`hook_z` of every head at the last answer token of every example, with labels and groups.
+    """`hook_z` of every head at the last answer token of every example, [N, L, H, D], with labels and groups.
 
     Only that position leaves a hook; rows of similar length share a padded batch. The position and the prompt are
     TruthProbe's (Section 3.1 of the paper; `Context: ... Question: ... Answer: ...`).

@@ -37,8 +37,8 @@ def causal_scores(
     """d(margin) / d(gate) of every head at a gate of ones, averaged over questions.
 
     The margin is the log-probability of the supported answer minus that of the hallucinated one (means, if a question
-    has several), each summed over all tokens after the prompt; the score says how much the margin would grow, per
-    unit, if the head were amplified. One backward pass per batch gives every head, for every row. Metrics: ci_low and
+    has several), each summed over all tokens after the prompt, in nats; the score says how much the margin would grow
+    for each unit that is added to the head's gain, to first order. One backward pass per batch gives every head, for every row. Metrics: ci_low and
     ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the groups.
 
     Raises:

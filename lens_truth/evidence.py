@@ -43,8 +43,11 @@ class Evidence:
     evidence is in an image, whose tokens are no words, and all of `evidence` where a layer's sliding window does not
     reach the evidence."""
     ids: tuple[str, ...]
+    """Of the N examples that have evidence, in their order."""
     groups: tuple[str, ...]
+    """The group of each; intervals are drawn over groups."""
     provenance: Mapping[str, Any]
+    """Model, weights, data and settings they were measured with."""
 
     def n_examples(self, measure: str) -> int:
         """How many examples define a measure."""
@@ -83,7 +86,10 @@ def evidence(
     """What every head looks at while it reads or writes the answer (TruthProbe's claim about evidence, with chance,
     sink and a control taken care of), and, over the same rows, its retrieval-head score and lookback ratio.
 
-    Patterns exist one layer at a time, and only the rows of the answer's queries are looked at.
+    The main measure, `evidence`, is a ratio: attention of the answer's last token to the evidence over what its length
+    alone would get, so 1 is chance; the first token, where attention comes to rest, counts for neither. Retrieval-head
+    score: Wu et al. 2024; lookback ratio: Chuang et al. 2024, both from 0 to 1. Patterns exist one layer at a time, and
+    only the rows of the answer's queries are looked at.
 
     Args:
         examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.

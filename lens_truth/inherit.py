@@ -28,9 +28,11 @@ class Floor:
     """Pairs that share an architecture and nothing else: what a correlation must exceed to be inheritance."""
 
     names: tuple[str, ...]
+    """Of the models."""
     pearson: tuple[float, float, float]
     """Least, mean and greatest over the pairs."""
     pearson_within_layer: tuple[float, float, float]
+    """The same with each layer's mean removed."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Heritability:
     """How well the scores of every two of m models agree, head by head; matrices in the order of `names`."""
 
     names: tuple[str, ...]
+    """Of the m models."""
     kinds: tuple[str, ...]
     """Kind of each model's scores (truth, causal, retrieval, ...)."""
     shape: tuple[int, int]
@@ -45,6 +48,8 @@ class Heritability:
     n_kv_heads: tuple[int | None, ...]
     """KV heads a layer: the units that the null shuffles; None where a file does not say."""
     correlations: Correlations
+    """Of every pair: Pearson and Spearman over heads, raw and inside layers (each layer's mean removed from both), with
+    95% bootstrap intervals and the middle 95% of the null."""
     p_permutation: Float[np.ndarray, "m m"]
     """One-sided (the maps agree), Holm-adjusted over all pairs; on the diagonal as it is."""
     reliability: tuple[float, ...]
@@ -53,11 +58,14 @@ class Heritability:
     """The Pearson r that two models with equal true scores would reach, given the noise of both estimates: the root of
     the product of their reliabilities (Spearman 1904). NaN where a model has no repeated estimates."""
     ceiling_within_layer: Float[np.ndarray, "m m"]
+    """The same inside layers."""
     disattenuated: Float[np.ndarray, "m m"]
     """r over its ceiling from different runs only: models that are scored on the same examples share some of their
     noise, which r contains and this does not. NaN unless both models have equally many estimates."""
     disattenuated_within_layer: Float[np.ndarray, "m m"]
+    """The same inside layers."""
     floor: Floor | None = None
+    """Of the models that were named as unrelated; None if none were."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists for JSON; None for what is not defined."""

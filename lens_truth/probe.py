@@ -51,7 +51,11 @@ def probe(
     the best head of each permutation (Westfall and Young 1993), which holds for all heads together.
 
     Args:
+        activations: of N rows and L x H heads of width D.
+        estimator: `ridge`, `mass-mean` and `centroid` in closed form (`lens_truth.probing.closed_form`); `logistic`,
+            scikit-learn's; `adamw`.
         n_permutations: 0 for no null; by default 1,000, and 20 for the iterative estimators.
+        n_bootstrap: draws of groups behind the interval.
 
     Raises:
         InputError: for one class only, fewer groups than folds, or activations that are not finite.

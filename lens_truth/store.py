@@ -32,6 +32,7 @@ class HeadActivations:
     groups: tuple[str, ...]
     """The group of every row; groups are never split between folds."""
     ids: tuple[str, ...]
+    """The id of every row's example."""
     provenance: dict[str, Any]
     """Model, weights, data and settings they were captured with."""
 

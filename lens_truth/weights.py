@@ -42,6 +42,7 @@ class WeightSimilarity:
     change: Float[np.ndarray, "L H"]
     """|child - base| / |base| over the head's four matrices together (Frobenius norm)."""
     n_kv_heads: int
+    """KV heads a layer, each of which several query heads may share."""
     hashes: tuple[str, str]
     """Of the attention weights of base and child."""
 
@@ -60,7 +61,7 @@ def compare_weights(
     base: str | Path, child: str | Path, *, trust_remote_code: bool = False, progress: bool = False
 ) -> WeightSimilarity:
     """Compares the attention weights of two models of one shape: an LLM, or the language tower inside a multimodal
-    model, each by Hugging Face id, folder or `zoo:NAME`.
+    model, each by Hugging Face id, folder or `zoo:NAME`. Cosines are from -1 to 1, and 1 where nothing was changed.
 
     Weights are read layer by layer from safetensors files: in memory are never more than two projections of one layer
     of each model. The circuits, d_model x d_model but of rank d_head, are never formed:
