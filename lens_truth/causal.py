@@ -38,8 +38,9 @@ def causal_scores(
 
     The margin is the log-probability of the supported answer minus that of the hallucinated one (means, if a question
     has several), each summed over all tokens after the prompt, in nats; the score says how much the margin would grow
-    for each unit that is added to the head's gain, to first order. One backward pass per batch gives every head, for every row. Metrics: ci_low and
-    ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the groups.
+    for each unit that is added to the head's gain, to first order. One backward pass per batch gives every head, for
+    every row. Metrics: ci_low and ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the
+    groups.
 
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
