@@ -89,7 +89,7 @@ compat-newest:
 	grep '^torch==' constraints.txt >.venv-newest/torch.txt
 	.venv-newest/bin/python -m pip install --quiet --no-compile -c .venv-newest/torch.txt torch
 	.venv-newest/bin/python -m pip install --quiet --no-compile --upgrade --upgrade-strategy eager -c .venv-newest/torch.txt -e . $(TESTERS)
-	@.venv-newest/bin/python -m pip freeze --exclude-editable | tee .venv-newest/resolved.txt
+	@.venv-newest/bin/python -m pip freeze --exclude-editable | sed "s,+cpu,," | tee .venv-newest/resolved.txt
 	@echo "Of these, not in constraints.txt:"; grep -vxFf constraints.txt .venv-newest/resolved.txt || echo "none"
 	.venv-newest/bin/python -m pytest $(HOOK_TESTS)
 

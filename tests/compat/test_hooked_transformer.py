@@ -42,7 +42,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral-window": ("mistral", {"sliding_window": 12}),
     "qwen2": ("qwen2", {}),
 }
-ZOO = ("llama-base", "llama-memory", "mistral-base", "qwen2-base")
+ZOO = ("llama-base", "mistral-base", "qwen2-base")
 GATE = HeadGate.from_scores(HeadScores(np.random.default_rng(0).uniform(0.5, 1, size=(3, 4))), 1.5, "minmax")
 FACTS = [example for example in load_examples("zoo:text", limit=40) if example.label]
 PAIRS = load_examples("zoo:text", limit=12)
@@ -240,8 +240,9 @@ def test_a_trained_model_gives_the_same_answers_and_scores(trained: Pair) -> Non
     margins = [(found * sign).reshape(-1, 2).sum(1) for found in log_probs]
     assert torch.equal(margins[0] > 0, margins[1] > 0)
 
-    truth = [probe(capture(model, examples)) for model in trained]
-    assert np.abs(truth[0].values - truth[1].values).max() <= 1 / len(examples)  # an example on the probe's edge
+    truth = [probe(capture(model, examples), n_permutations=0, n_bootstrap=1) for model in trained]
+    moved = np.abs(truth[0].values - truth[1].values) * len(examples)
+    assert moved.max() < 2.5 and (moved > 0.5).sum() <= 2  # examples on the edge of a probe, with the one they mirror
     causal = [causal_scores(model, examples) for model in trained]
     close(causal[1].values, causal[0].values, 5e-5)
     gate = HeadGate.from_scores(causal[0], 0.65, "minmax")
