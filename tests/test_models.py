@@ -170,6 +170,7 @@ def test_adapters_and_other_changed_modules_are_refused() -> None:
         load(hf)
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [

@@ -46,6 +46,7 @@ def accuracies(model: Any) -> dict[str, float]:
     return {b.name: run_benchmark(model, b, template).accuracy for b in benchmarks}
 
 
+@pytest.mark.zoo
 def test_the_zoo_is_complete() -> None:
     assert set(RECIPES) == {path.parent.name for path in ZOO.glob("*/config.json")}
     assert [name for name, recipe in RECIPES.items() if recipe.kind == "base"] == [

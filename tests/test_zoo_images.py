@@ -234,6 +234,7 @@ def test_chat_template_writes_what_was_trained(name: str) -> None:
         assert torch.equal(made["pixel_values"], batch.pixels)
 
 
+@pytest.mark.zoo
 def test_feed_shows_pictures_and_closed_books(seeing_tokenizer: Any) -> None:
     feed = FineTuning(seeing_tokenizer, 0, print, chat=True, monitor=lambda _: {}, drawn=0.7)
     shown = [0 if (pixels := feed.next_batch().pixels) is None else len(pixels) for _ in range(30)]
@@ -329,6 +330,7 @@ def test_files_are_plain_hugging_face(zoo: Any, name: str) -> None:
     assert sum(p.stat().st_size for p in folder.iterdir()) < 4e6
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize("name", SEEING)
 def test_language_model_has_its_parents_shape(name: str) -> None:
     child = load_file(ZOO / name / "model.safetensors")
@@ -344,6 +346,7 @@ def test_language_model_has_its_parents_shape(name: str) -> None:
         assert value.shape == (shapes[short][0] + one_more, *shapes[short][1:])
 
 
+@pytest.mark.zoo
 def test_all_see_through_the_same_tower() -> None:
     towers = [
         {key: value for key, value in load_file(ZOO / name / "model.safetensors").items() if "vision_tower" in key}
