@@ -15,7 +15,7 @@ import griffe
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
-from mkdocs.structure.files import File, get_files
+from mkdocs.structure.files import get_files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
@@ -110,9 +110,10 @@ def test_every_command_has_a_page_with_its_flags() -> None:
 def test_links_of_the_repository_lead_to_the_site(tmp_path: Path) -> None:
     """Also where the text of a link is what it links to; what the site does not have keeps its text."""
     config = site(tmp_path, "# A page\n")
-    files = get_files(config)
     for place in ("changelog.md", "benchmarks.md", "howto/own.md", "figures/x.png"):
-        files.append(File.generated(config, place, content="# x\n"))
+        (tmp_path / "docs" / place).parent.mkdir(exist_ok=True)
+        (tmp_path / "docs" / place).touch()
+    files = get_files(config)
     page = Page("x", files.get_file_from_path("changelog.md"), config)
     text = "[docs/benchmarks.md](docs/benchmarks.md#a), ![x](figures/x.png), [LICENSE](LICENSE), [gone](gone.md)"
     led = outside.on_page_markdown(text, page, config, files)
