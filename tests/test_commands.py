@@ -136,10 +136,10 @@ def test_nobody_misses_that_length_tells_on_halueval(
     capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path
 ) -> None:
     name = f"halueval:{data / 'halueval' / 'qa_2000.csv'}"
-    code, said, _ = run(capsys, "probe", "--data", name, "--limit", "80", "--permutations", "0", "--out", tmp_path)
+    code, said, _ = run(capsys, "probe", "--data", name, "--limit", "60", "--permutations", "0", "--out", tmp_path)
     assert code == 0
     record = results_of(tmp_path)
-    assert record["results"]["n_examples"] == 80
+    assert record["results"]["n_examples"] == 60
     assert record["results"]["surface_accuracy"] > 0.95
     assert "SURFACE CONFOUND" in said and "SURFACE CONFOUND" in record["warnings"][0]
     assert HeadScores.load(tmp_path / "scores.safetensors").provenance["surface_accuracy"] > 0.95

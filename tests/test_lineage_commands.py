@@ -92,7 +92,7 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     out = tmp_path / "out"
     inputs = ("zoo:llama-base", "mine=zoo:llama-memory", tmp_path / "stranger.npy")
     np.save(tmp_path / "stranger.npy", np.random.default_rng(0).normal(size=(6, 8)))
-    assert run(capsys, "inherit", *inputs, "--limit", "120", "--probe-seeds", "2", "--out", out)[0] == 0
+    assert run(capsys, "inherit", *inputs, "--limit", "80", "--probe-seeds", "2", "--out", out)[0] == 0
     results = results_of(out)
     assert results["names"] == ["llama-base", "mine", "stranger"] and results["causal"]["names"] == [
         "llama-base",
@@ -119,9 +119,9 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     assert len(set(scores.provenance["runs"])) == 2  # each run has examples of its own
 
     before = {path: path.stat().st_mtime_ns for path in kept}
-    run(capsys, "inherit", *inputs, "--limit", "120", "--probe-seeds", "2", "--out", out)
+    run(capsys, "inherit", *inputs, "--limit", "80", "--probe-seeds", "2", "--out", out)
     assert {path: path.stat().st_mtime_ns for path in kept} == before and results_of(out) == results
-    run(capsys, "inherit", *inputs, "--limit", "100", "--probe-seeds", "2", "--out", out, "--scores", "truth")
+    run(capsys, "inherit", *inputs, "--limit", "60", "--probe-seeds", "2", "--out", out, "--scores", "truth")
     changed = {path.name for path in kept if path.stat().st_mtime_ns != before[path]}
     assert changed == {"zoo-llama-base-truth.safetensors", "zoo-llama-memory-truth.safetensors"}
     assert "causal" not in results_of(out)
