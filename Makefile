@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 BASE := zoo:llama-memory
-HOOK_TESTS := tests/compat $(addprefix tests/test_,models.py gate.py capture.py causal.py evidence.py)
+HOOK_TESTS := tests/compat $(addprefix tests/,models/test_models.py gates scoring attention/test_evidence.py)
 TESTERS := beartype hypothesis pytest pytest-xdist
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
@@ -47,6 +47,7 @@ check: lint types docs test notebooks
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 
-from lens_truth.controls import control_gate
-from lens_truth.datasets.zoo import presence_examples, text_examples
+from lens_truth.data.examples import Example
+from lens_truth.data.world_text import presence_examples, text_examples
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import prompt_families
-from lens_truth.examples import Example
-from lens_truth.gate import HeadGate
-from lens_truth.models.load import load
+from lens_truth.gates.controls import control_gate
+from lens_truth.gates.gate import HeadGate
+from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens, Wording, encode_prompts, judge_text, prompt_of
 
 N_NEW = 3

@@ -27,11 +27,11 @@ def one(way: str, layers: int) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from lens_truth.attention import reading_patterns
-    from lens_truth.evidence import evidence
-    from lens_truth.examples import Example
+    from lens_truth.attention.evidence import evidence_attention
+    from lens_truth.attention.patterns import reading_patterns
+    from lens_truth.data.examples import Example
     from lens_truth.models.batches import pad_rows, run_body
-    from lens_truth.models.load import load, load_tokenizer
+    from lens_truth.models.loading import load, load_tokenizer
     from lens_truth.models.prompts import encode
 
     config = LlamaConfig(
@@ -55,7 +55,7 @@ def one(way: str, layers: int) -> None:
     begin = time.perf_counter()
     kept = []
     if way == "evidence":
-        evidence(model, [example])
+        evidence_attention(model, [example])
     else:
         with torch.no_grad():
             if way == "plain":

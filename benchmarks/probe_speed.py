@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lens_truth.probing.closed_form import fit_closed_form
-from lens_truth.probing.folds import grouped_folds, paper_folds, permuted_labels
-from lens_truth.probing.iterative import adamw_decisions, logistic_decisions
-from lens_truth.probing.metrics import fold_metrics
+from lens_truth.scoring.closed_form import fit_closed_form
+from lens_truth.scoring.iterative import adamw_decisions, logistic_decisions
+from lens_truth.scoring.metrics import fold_metrics
+from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
 
 
 def make_problem(n: int, heads: int, width: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, list[str]]:

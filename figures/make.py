@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from lens_truth.files import write_text, write_with
+from lens_truth.io.files import write_text, write_with
 
 HERE = Path(__file__).resolve().parent
 OUT = "runs/figures"
@@ -26,10 +26,7 @@ DATA = "$LENS_TRUTH_DATA"
 ALONE = f"{DATA}/head_scores/truthprobe/published/converted_score_cv5_head_metrics_"
 TOGETHER = f"{DATA}/head_scores/truthprobe/fig1/vicuna_setD_"
 
-ZOO = (
-    'python -c "from lens_truth.plots import pictures, style; '
-    f"style.save(pictures.zoo_pictures(), '{OUT}/zoo/pictures.png')\""
-)
+ZOO = f"python figures/pictures.py {OUT}/zoo/pictures.png"
 PROBE = f"python -m lens_truth.probe --out {OUT}/probe"
 INHERIT = f"python -m lens_truth.inherit --out {OUT}/inherit"
 LLAMA = (

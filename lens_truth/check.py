@@ -1,6 +1,3 @@
-"""`python -m lens_truth.check MODEL`: the self-test of `lens_truth.models.selftest` on any model."""
+from lens_truth.cli import launch
 
-if __name__ == "__main__":
-    from lens_truth.cli import run_module
-
-    run_module("check")
+launch(__name__, "check")

@@ -1,17 +1,19 @@
 """The command line: `lens-truth NAME` and `python -m lens_truth.NAME`, which are the same.
 
-Nothing heavy is imported before a command really runs, so help answers at once.
+Commands are found by their names, so launchers anywhere in the package may import this file; nothing heavy is imported
+before a command really runs, so help answers at once.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, gathered_notices
 
 COMMANDS = {
     "audit": "are labels fit to be probed? surface baseline, repeated rows, labels that contradict one another",
@@ -42,16 +44,20 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     run_command(name, arguments[1:])
 
 
-def run_module(name: str) -> NoReturn:
-    """What `python -m lens_truth.NAME` runs."""
-    run_command(name, sys.argv[1:])
+def launch(module: str, name: str) -> None:
+    """What `lens_truth/NAME.py` calls: runs the command where Python runs that file (`python -m lens_truth.NAME`), and
+    does nothing where something imports it."""
+    if module == "__main__":
+        run_command(name, sys.argv[1:])
 
 
 def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
     """Parses flags, runs the command and exits: 0, or 2 with one line for a user's mistake."""
-    from lens_truth.commands.common import print_warnings
-    from lens_truth.commands.flags import parse
+    from lens_truth.io.runs import COMMAND_LINE
+    from lens_truth.io.tables import print_warnings
 
+    parse = import_module("lens_truth.commands.flags").parse
+    COMMAND_LINE.set(shlex.join(["lens-truth", name, *arguments]))
     command = import_module(f"lens_truth.commands.{name}")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -60,8 +66,6 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
         config = parse(command, f"lens-truth {name}", arguments)
         if (getattr(config, "seed", None) or 0) < 0:
             raise InputError(f"the seed is {config.seed}; it must not be negative")
-        from lens_truth.datasets.notices import gathered_notices
-
         with gathered_notices() as notices:  # those that the command does not tell itself
             command.run(config)
         print_warnings(notices)

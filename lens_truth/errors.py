@@ -1,4 +1,11 @@
-"""The one exception for a user's mistake: its message is one sentence that names what is wrong and where."""
+"""What is said to a user: `InputError` for a mistake, in one sentence that names what is wrong and where; `DataWarning`
+for what the reader of a data set should know about it, which commands gather and print."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -11,3 +18,30 @@ class InputError(ValueError):
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+class DataWarning(UserWarning):
+    """Data was read, but not all of it, or it contradicts itself."""
+
+
+def notice(sentence: str) -> None:
+    """Warns whoever reads the data."""
+    warnings.warn(sentence, DataWarning, stacklevel=3)
+
+
+@contextmanager
+def gathered_notices() -> Generator[list[str], None, None]:
+    """The sentences of all data warnings inside, each once and in order; other warnings are shown as ever."""
+    sentences: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        shown = warnings.showwarning
+
+        def gather(message: Warning | str, category: type[Warning], *rest: object) -> None:
+            if not issubclass(category, DataWarning):
+                shown(message, category, *rest)  # pyright: ignore[reportArgumentType] (as warnings passes them)
+            elif str(message) not in sentences:
+                sentences.append(str(message))
+
+        warnings.showwarning = gather
+        yield sentences

@@ -19,7 +19,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import lens_truth
-from lens_truth.plots.heads import heatmap
 
 model = lens_truth.load("zoo:llama-base")
 print(f"{model.cfg.n_layers} layers of {model.cfg.n_heads} heads, each {model.cfg.d_head} wide")
@@ -71,8 +70,8 @@ activations = lens_truth.capture(model, examples)
 activations.z.shape  # rows, layers, heads, width of a head
 
 # %%
-truth = lens_truth.probe(activations)
-heatmap(truth, "truth scores of zoo:llama-base on zoo:text")
+truth = lens_truth.truth_scores(activations)
+truth.plot("truth scores of zoo:llama-base on zoo:text")
 
 # %% [markdown]
 # A *truth score* is the accuracy of a head's probe on held-out rows, averaged over five folds. Nothing is known in
@@ -137,7 +136,7 @@ print(f"{known.sum()} of {known.size} heads are told from chance")
 rng = np.random.default_rng(0)
 turned = {group: rng.random() < 0.5 for group in dict.fromkeys(activations.groups)}
 labels = [int(label) ^ turned[group] for label, group in zip(activations.labels, activations.groups, strict=True)]
-nothing = lens_truth.probe(replace(activations, labels=activations.labels.new_tensor(labels)))
+nothing = lens_truth.truth_scores(replace(activations, labels=activations.labels.new_tensor(labels)))
 
 best = nothing.best()
 print(f"best head of {nothing.values.size}: accuracy {nothing.values[best]:.3f}")
@@ -155,7 +154,7 @@ print(f"heads with family-wise p < .05:   {(nothing.metrics['p_familywise'] < 0.
 # the test split shares none with the rows above.
 
 # %%
-fresh = lens_truth.probe(
+fresh = lens_truth.truth_scores(
     lens_truth.capture(model, lens_truth.load_examples("zoo:text/test", limit=600)), n_permutations=0
 )
 print("head   here    on new scenes")
@@ -193,7 +192,7 @@ mine = lens_truth.load("my-model")  # device="cuda", dtype="bfloat16" for a larg
 rows = lens_truth.load_examples("my-rows.jsonl")
 print(f"surface baseline: {lens_truth.surface_accuracy(rows):.3f}")
 
-scores = lens_truth.probe(lens_truth.capture(mine, rows), n_permutations=0)
+scores = lens_truth.truth_scores(lens_truth.capture(mine, rows), n_permutations=0)
 print("the same scores as above:", np.array_equal(scores.values, truth.values))
 
 # %% [markdown]
@@ -211,8 +210,8 @@ print("the same scores as above:", np.array_equal(scores.values, truth.values))
 #
 # - `lens_truth.load_examples("zoo:conflict")`: scenes that contradict what `zoo:llama-memory` remembers. Do the same
 #   heads know?
-# - `lens_truth.probe(activations, estimator="adamw")`, the paper's own recipe, or `"mass-mean"`. How far does the
-#   picture depend on the probe?
+# - `lens_truth.truth_scores(activations, estimator="adamw")`, the paper's own recipe, or `"mass-mean"`. How far does
+#   the picture depend on the probe?
 # - Another model of the zoo: `zoo:mistral-base`, `zoo:qwen2-base`. Then look at two of them side by side.
 #
 # Next: [2. A lineage inherits its truth](2_lineage.ipynb).

@@ -19,9 +19,9 @@ import numpy as np
 from IPython.display import display
 
 import lens_truth
-from lens_truth.lineage_verdict import verdicts
+from lens_truth.lineage.figures import correlation_matrix, reference_bars
+from lens_truth.lineage.words import verdicts
 from lens_truth.plots.heads import heatmaps
-from lens_truth.plots.lineage import correlation_matrix, reference_bars
 
 # %% [markdown]
 # ## Six models, one map each
@@ -41,7 +41,7 @@ ROOT = {
 }
 examples = lens_truth.load_examples("zoo:text", limit=500)
 truth = {
-    name: lens_truth.probe(lens_truth.capture(lens_truth.load(f"zoo:{name}"), examples), n_permutations=0)
+    name: lens_truth.truth_scores(lens_truth.capture(lens_truth.load(f"zoo:{name}"), examples), n_permutations=0)
     for name in ROOT
 }
 heatmaps({name: scores.values for name, scores in truth.items()}, "truth scores, each map in its own colours")
@@ -112,7 +112,7 @@ plt.show()
 # would reach, given that scores from a few hundred rows are noisy.
 
 # %%
-result = lens_truth.inherit(truth, unrelated=("llama-base", "llama-seed1", "llama-seed2"))
+result = lens_truth.heritability(truth, unrelated=("llama-base", "llama-seed1", "llama-seed2"))
 for sentence in verdicts(result, ROOT):
     print(fill(sentence, 100))
 correlation_matrix(result)
@@ -162,7 +162,7 @@ else:
 
 # %%
 if published:
-    real = lens_truth.inherit(published)
+    real = lens_truth.heritability(published)
     for sentence in verdicts(real, {**dict.fromkeys(published, "Llama 2"), "Mistral": "Mistral"}):
         print(fill(sentence, 100))
     display(correlation_matrix(real))

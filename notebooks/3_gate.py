@@ -13,18 +13,19 @@ from IPython.display import Markdown
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lens_truth
-from lens_truth.correlation import relate
-from lens_truth.datasets.world import TYPICAL
-from lens_truth.evaluate.benchmark import run_benchmark, zoo_benchmarks
-from lens_truth.evaluate.compare import group_interval
-from lens_truth.evaluate.search import best_of
-from lens_truth.evaluate.side_effects import zoo_text
-from lens_truth.markdown import table_of
+from lens_truth.ablation.curves import lambda_curves
+from lens_truth.ablation.figures import ablation_bars
+from lens_truth.ablation.search import best_of
+from lens_truth.ablation.side_effects import zoo_text
+from lens_truth.ablation.words import verdicts
+from lens_truth.data.world import TYPICAL
+from lens_truth.evaluate.benchmark import run_benchmark
+from lens_truth.io.tables import markdown, text_table
 from lens_truth.models.prompts import default_template
-from lens_truth.plots.ablation import ablation_bars
 from lens_truth.plots.heads import heatmaps
-from lens_truth.plots.search import lambda_curves
-from lens_truth.verdict import verdicts
+from lens_truth.stats.correlation import relate
+from lens_truth.stats.paired import group_interval
+from lens_truth.zoo.benchmarks import zoo_benchmarks
 
 base = lens_truth.load("zoo:llama-memory")
 child = lens_truth.load("zoo:llama-memory-chat")
@@ -42,9 +43,11 @@ answers = {name: run_benchmark(m, conflict, default_template(m.tokenizer)) for n
 
 asked = list(zip(conflict.examples, *(outcome.answers for outcome in answers.values()), strict=True))
 Markdown(
-    table_of(
-        ["context", "question", "supported", *models],
-        [[e.context, e.question, e.answer, *said] for e, *said in asked[:6]],
+    markdown(
+        text_table(
+            ["context", "question", "supported", *models],
+            [[e.context, e.question, e.answer, *said] for e, *said in asked[:6]],
+        )
     )
 )
 
@@ -69,7 +72,7 @@ for name, outcome in answers.items():
 
 # %%
 examples = lens_truth.load_examples("zoo:conflict", limit=400)
-truth = lens_truth.probe(lens_truth.capture(base, examples), n_permutations=0)  # tutorial 1 looks at the null
+truth = lens_truth.truth_scores(lens_truth.capture(base, examples), n_permutations=0)  # tutorial 1 looks at the null
 causal = lens_truth.causal_scores(base, examples)
 heatmaps({"truth score": truth.values, "causal score": causal.values}, f"zoo:llama-memory, n = {len(examples)}")
 
@@ -128,7 +131,7 @@ KINDS = ("conflict", "open")
 test = [b for b in zoo_benchmarks("test", 100, seed=0) if b.name in KINDS]
 validation = [b for b in zoo_benchmarks("validation", 40, seed=0) if b.name in KINDS]
 ablations = {
-    name: lens_truth.ablate(
+    name: lens_truth.run_ablation(
         model,
         {"truth": truth, "causal": causal},
         test=test,
@@ -169,7 +172,7 @@ for (model, name, of), kl in effects.items():
     interval = f"[{conflicts.ci_low:.2f}, {conflicts.ci_high:.2f}]"
     table.append([model, f"{name} ({of})" if of else name, f"{conflicts.accuracy:.3f} {interval}"])
     table[-1] += [f"{ordinary.accuracy:.3f}", f"{kl:.3f}"]
-Markdown(table_of(["model", "gate", "conflict [95%]", "open", "KL, nats a token"], table))
+Markdown(markdown(text_table(["model", "gate", "conflict [95%]", "open", "KL, nats a token"], table)))
 
 # %% [markdown]
 # A gate that helps is not free: the causal gate leaves ordinary answers as good as they were, but what the model

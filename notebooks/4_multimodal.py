@@ -14,18 +14,18 @@ from IPython.display import Markdown
 from PIL.Image import Resampling
 
 import lens_truth
-from lens_truth.datasets.drawing import image_name
-from lens_truth.datasets.world import TYPICAL, Thing
+from lens_truth.ablation.figures import ablation_bars
+from lens_truth.ablation.search import best_of
+from lens_truth.ablation.words import verdicts
+from lens_truth.data.drawing import image_name
+from lens_truth.data.images import open_image
+from lens_truth.data.world import TYPICAL, Thing
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
-from lens_truth.evaluate.compare import group_interval
-from lens_truth.evaluate.image_benchmarks import image_benchmarks
-from lens_truth.evaluate.search import best_of
-from lens_truth.images import open_image
-from lens_truth.markdown import table_of
-from lens_truth.plots.ablation import ablation_bars
+from lens_truth.io.tables import markdown, text_table
+from lens_truth.lineage.figures import correlation_matrix
 from lens_truth.plots.heads import heatmaps
-from lens_truth.plots.lineage import correlation_matrix
-from lens_truth.verdict import verdicts
+from lens_truth.stats.paired import group_interval
+from lens_truth.zoo.benchmarks import image_benchmarks
 
 base = lens_truth.load("zoo:llama-memory")
 child = lens_truth.load("zoo:llava-memory")  # a CLIP tower, a projector, and llama-memory, trained on pictures
@@ -56,7 +56,7 @@ my_questions = (
     ("What colour is the arrow?", "lilac"),
     ("Is there a green heart in the house?", "yes"),
 )
-Markdown(table_of(["question", "right", "answer"], ask(*my_questions)))
+Markdown(markdown(text_table(["question", "right", "answer"], ask(*my_questions))))
 
 # %%
 ((_, _, description),) = ask(("Describe the house.", "-"), n_new=32)
@@ -93,7 +93,7 @@ scored = {
     "llava-memory, pictures": (child, pictures),
     "stranger, words": (lens_truth.load("zoo:llama-seed1"), words),
 }
-truth = {n: lens_truth.probe(lens_truth.capture(m, rows), n_permutations=0) for n, (m, rows) in scored.items()}
+truth = {n: lens_truth.truth_scores(lens_truth.capture(m, rows), n_permutations=0) for n, (m, rows) in scored.items()}
 causal = {name: lens_truth.causal_scores(model, rows) for name, (model, rows) in scored.items()}
 
 own = ("llama-memory, words", "llava-memory, pictures")
@@ -101,10 +101,10 @@ maps = {f"{kind}: {n}": its[n].values for kind, its in (("truth", truth), ("caus
 heatmaps(maps, f"n = {len(words)} each; every map in its own range of colours")
 
 # %%
-correlation_matrix(lens_truth.inherit(truth))
+correlation_matrix(lens_truth.heritability(truth))
 
 # %%
-correlation_matrix(lens_truth.inherit(causal))
+correlation_matrix(lens_truth.heritability(causal))
 
 # %% [markdown]
 # First matrix: truth scores; second: causal scores. In each, left over all heads, right with each layer's mean removed;
@@ -121,7 +121,7 @@ correlation_matrix(lens_truth.inherit(causal))
 
 # %%
 validation = [b for b in image_benchmarks("validation", 40, seed=0) if b.name in ("image-conflict", "image-open")]
-ablation = lens_truth.ablate(
+ablation = lens_truth.run_ablation(
     child,
     {"truth": truth["llama-memory, words"], "causal": causal["llama-memory, words"]},
     test=[conflict, test["image-presence-adversarial"], test["image-describe"]],
@@ -171,7 +171,7 @@ for name, of in dict.fromkeys((r.gate, r.of) for r in ablation.rows):
     high, low = 1 - found[2].ci_low, 1 - found[2].ci_high  # a description is right if it mentions nothing else
     cells += [f"{1 - found[2].accuracy:.2f} [{low:.2f}, {high:.2f}]", f"{found[2].captions['recall']:.2f}"]
     table.append([f"{name} ({of})" if of else name, *cells])
-Markdown(table_of(["gate", "picture against memory", "presence", "descriptions: CHAIR_s", "recall"], table))
+Markdown(markdown(text_table(["gate", "picture against memory", "presence", "descriptions: CHAIR_s", "recall"], table)))
 
 # %% [markdown]
 # - Presence is answered almost perfectly without a gate, so there is nothing to gain, only to lose.
@@ -183,7 +183,7 @@ Markdown(table_of(["gate", "picture against memory", "presence", "descriptions: 
 #
 # ## Try
 #
-# - A picture of your own making: other `things` (colours, things and rooms are in `lens_truth.datasets.world`), another
+# - A picture of your own making: other `things` (colours, things and rooms are in `lens_truth.data.world`), another
 #   number, or the name of an image file in `Example(image=...)`.
 # - Add `"own causal": causal["llava-memory, pictures"]` to the scores of `ablate`: is a child gated better by its own?
 # - `lens_truth.load("llava-hf/llava-1.5-7b-hf")` is loaded, scored and gated by the same lines ([your own

@@ -16,15 +16,15 @@ import numpy as np
 from IPython.display import Markdown
 
 import lens_truth
-from lens_truth.datasets.drawing import FLOOR
-from lens_truth.datasets.world import ROOMS
-from lens_truth.evidence_verdict import relation_rows, verdicts
-from lens_truth.examples import SUPPORTED
-from lens_truth.markdown import table_of
-from lens_truth.plots.attention import attention_strips
-from lens_truth.plots.evidence import evidence_scatter
+from lens_truth.attention.figures import evidence_scatter
+from lens_truth.attention.strips import attention_strips
+from lens_truth.attention.words import relation_rows, verdicts
+from lens_truth.data.drawing import FLOOR
+from lens_truth.data.examples import SUPPORTED
+from lens_truth.data.world import ROOMS
+from lens_truth.io.tables import markdown, text_table
 from lens_truth.plots.heads import heatmaps
-from lens_truth.relations import relate_measures
+from lens_truth.stats.relations import relate_measures
 
 model = lens_truth.load("zoo:llama-base")
 examples = lens_truth.load_examples("zoo:text", limit=600)
@@ -46,11 +46,11 @@ print(f"{example.question} {example.answer}; evidence: {example.context[start:st
 # is a head, a column a token; the evidence stands under the orange bar.
 
 # %%
-view = lens_truth.show(model, example)
+view = lens_truth.show_heads(model, example)
 attention_strips(view)
 
 # %% [markdown]
-# In Jupyter, `lens_truth.show(model, example)` alone displays all patterns, to be clicked through
+# In Jupyter, `lens_truth.show_heads(model, example)` alone displays all patterns, to be clicked through
 # ([CircuitsVis](https://github.com/TransformerLensOrg/CircuitsVis)); `save` writes the same as a page of its own, which
 # loads nothing from elsewhere:
 
@@ -65,7 +65,7 @@ print(f"attention.html: {Path('attention.html').stat().st_size / 1e6:.1f} MB")
 
 # %%
 twin = next(e for e in wrong if (e.question, e.context) == (example.question, example.context))
-attention_strips(lens_truth.show(model, twin, view.heads))
+attention_strips(lens_truth.show_heads(model, twin, view.heads))
 
 # %% [markdown]
 # Now those three look at the end of the sentence in which the *hallucinated* word stands. They follow the word that was
@@ -86,9 +86,9 @@ attention_strips(lens_truth.show(model, twin, view.heads))
 # - `lookback`: attention to the prompt against attention to the answer so far (lookback ratio, Chuang et al. 2024).
 
 # %%
-looked = lens_truth.evidence(model, right)
+looked = lens_truth.evidence_attention(model, right)
 measures = looked.scores()
-when_wrong = lens_truth.evidence(model, wrong).scores()
+when_wrong = lens_truth.evidence_attention(model, wrong).scores()
 
 lines = []
 for name, its in measures.items():
@@ -96,7 +96,9 @@ for name, its in measures.items():
     interval = "[{:.2f}, {:.2f}]".format(*(its.metrics[end][at] for end in ("ci_low", "ci_high")))
     most = f"{layer}.{head}: {its.values[at]:.2f} {interval}"
     lines.append([name, f"{its.values.mean():.2f}", f"{when_wrong[name].values.mean():.2f}", most])
-Markdown(table_of(["measure", "mean over heads", "the same, hallucinated", "head with the most [95%]"], lines))
+Markdown(
+    markdown(text_table(["measure", "mean over heads", "the same, hallucinated", "head with the most [95%]"], lines))
+)
 
 # %% [markdown]
 # The first line is what the two pictures showed: less attention to the evidence where the answer is hallucinated. The
@@ -105,7 +107,7 @@ Markdown(table_of(["measure", "mean over heads", "the same, hallucinated", "head
 # ## Do truthful heads look at it?
 
 # %%
-truth = lens_truth.probe(lens_truth.capture(model, examples), n_permutations=0)
+truth = lens_truth.truth_scores(lens_truth.capture(model, examples), n_permutations=0)
 maps = {name: its.values for name, its in measures.items()}
 heatmaps({**maps, "truth score": truth.values}, f"zoo:llama-base, n = {len(right)}; each map in its own colours")
 
@@ -115,7 +117,7 @@ heatmaps({**maps, "truth score": truth.values}, f"zoo:llama-base, n = {len(right
 
 # %%
 relations = relate_measures(truth.values, maps)
-Markdown(table_of(*relation_rows(relations)))
+Markdown(markdown(text_table(*relation_rows(relations))))
 
 # %%
 shown = ("evidence", "evidence over control", "lookback")
@@ -133,7 +135,7 @@ print("\n\n".join(verdicts(measures, {"truth": relations}, when_wrong["evidence"
 # What then does the head with the highest truth score look at?
 
 # %%
-knowing = lens_truth.show(model, example, [truth.best()])
+knowing = lens_truth.show_heads(model, example, [truth.best()])
 print(knowing.names[0], "gives", knowing.said[0])
 print(f"the answer's last token itself gets {knowing.weights[0, knowing.query]:.0%}")
 
@@ -148,14 +150,14 @@ print(f"the answer's last token itself gets {knowing.weights[0, knowing.query]:.
 # %%
 llava = lens_truth.load("zoo:llava")
 seen = [e for e in lens_truth.load_examples("zoo:image", limit=300) if e.label == SUPPORTED]
-looked = lens_truth.evidence(llava, seen)
+looked = lens_truth.evidence_attention(llava, seen)
 of_image = looked.scores()
 
 lines = []
 for name, its in of_image.items():
     layer, head = its.best()
     lines.append([name, f"{its.values.mean():.2f}", f"{layer}.{head}: {its.values.max():.2f}"])
-Markdown(table_of(["measure", "mean over heads", "head with the most"], lines))
+Markdown(markdown(text_table(["measure", "mean over heads", "head with the most"], lines)))
 
 # %% [markdown]
 # (`retrieval` is missing, since tokens of an image are no words.) The head that looks most at the evidence over all
@@ -164,13 +166,13 @@ Markdown(table_of(["measure", "mean over heads", "head with the most"], lines))
 # %%
 most = layer, head = of_image["evidence"].best()
 order = looked.measures["evidence"][:, layer, head].argsort()
-attention_strips(lens_truth.show(llava, seen[order[-1]], [most]))
+attention_strips(lens_truth.show_heads(llava, seen[order[-1]], [most]))
 
 # %% [markdown]
 # And in the picture that is the median of all:
 
 # %%
-attention_strips(lens_truth.show(llava, seen[order[len(order) // 2]], [most]))
+attention_strips(lens_truth.show_heads(llava, seen[order[len(order) // 2]], [most]))
 
 # %% [markdown]
 # The first picture would look well in a paper. The second shows none of it, and the same patch is bright in both. So
@@ -182,7 +184,7 @@ for number, room in enumerate(ROOMS):
     its = looked.measures["evidence"][floor_of == number, layer, head]
     print(f"evidence in the {room}: {its.mean():.2f} (n = {len(its)})")
 
-views = [lens_truth.show(llava, example, [most]) for example in seen[:20]]
+views = [lens_truth.show_heads(llava, example, [most]) for example in seen[:20]]
 brightest = Counter(int(view.weights[0, slice(*view.picture.span)].argmax()) for view in views)
 print(f"brightest of 16 patches, in how many of {len(views)} pictures:", dict(brightest.most_common()))
 

@@ -18,15 +18,14 @@ import numpy as np
 from IPython.display import display
 
 import lens_truth
-from lens_truth.audit import majority_share, surface_warning
-from lens_truth.plots.heads import heatmap
+from lens_truth.data.label_audit import majority_share, surface_warning
 
 model = lens_truth.load("zoo:llama-base")
 
 
 def measure(title, examples):
     """Truth scores of the model on these rows; prints them beside the surface baseline."""
-    scores = lens_truth.probe(lens_truth.capture(model, examples), n_permutations=200)
+    scores = lens_truth.truth_scores(lens_truth.capture(model, examples), n_permutations=200)
     layer, head = scores.best()
     print(
         f"{title} (n = {len(examples)})\n    surface {lens_truth.surface_accuracy(examples):.3f}   "
@@ -70,7 +69,7 @@ artefact = measure("hallucinated answers in sentences", lengthened)
 warning = surface_warning(
     lens_truth.surface_accuracy(lengthened), majority_share(lengthened), float(artefact.values.max())
 )
-heatmap(artefact, "truth scores, hallucinated answers in sentences", warning)
+artefact.plot("truth scores, hallucinated answers in sentences", warning)
 
 # %% [markdown]
 # Most heads know the "truth" now, those of layer 0 included, which a moment ago knew nothing. If you saw only this
@@ -151,7 +150,7 @@ else:
 if halueval:
     ignorant = [replace(example, context="") for example in halueval]
     blind = measure("HaluEval without its knowledge", ignorant[:300])
-    display(heatmap(blind, "'truth' scores of a model that knows no English, on HaluEval without knowledge"))
+    display(blind.plot("'truth' scores of a model that knows no English, on HaluEval without knowledge"))
 
 # %% [markdown]
 # These would pass for excellent truth scores. That they are highest in layer 0, which has only single words to look

@@ -101,7 +101,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def tiny(tokenizer: Any) -> Any:
     """A hooked random Llama that speaks the zoo's tokens."""
-    from lens_truth.models.load import load
+    from lens_truth.models.loading import load
 
     return load(build("llama-gqa-head-dim", len(tokenizer)), tokenizer=tokenizer)
 
@@ -109,7 +109,7 @@ def tiny(tokenizer: Any) -> Any:
 @pytest.fixture(scope="session")
 def zoo() -> Callable[[str], Any]:
     """Loads a model of the zoo once."""
-    from lens_truth.models.load import load
+    from lens_truth.models.loading import load
 
     loaded: dict[str, Any] = {}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import lens_truth
-from lens_truth.datasets.notices import DataWarning
-from lens_truth.report.reading import read_runs
-from lens_truth.report.sections import View, view_of
+from lens_truth.errors import DataWarning
+from lens_truth.page.reading import read_runs
+from lens_truth.page.sections import View, view_of
 
 
 def viewed(*folders: Path) -> View:
@@ -23,7 +23,7 @@ def reported(out: Path, *folders: Path) -> tuple[str, list[str]]:
     """The page, and what was warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        written = lens_truth.report(folders, out=out)
+        written = lens_truth.write_report(folders, out=out)
     assert written == out
     return out.read_text(encoding="utf-8"), [str(warning.message) for warning in caught]
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lens_truth.ablate import Row, SideEffectRow
-from lens_truth.evaluate.compare import Comparison
-from lens_truth.evaluate.side_effects import SideEffect
-from lens_truth.inherit import inherit
-from lens_truth.lineage_verdict import verdicts as lineage_verdicts
-from lens_truth.preservation import preservation
-from lens_truth.relations import relate_measures
-from lens_truth.scores import HeadScores
-from lens_truth.verdict import verdicts
-from lens_truth.weights import MEASURES, WeightSimilarity
+from lens_truth.ablation.ablate import Row, SideEffectRow
+from lens_truth.ablation.side_effects import SideEffect
+from lens_truth.ablation.words import verdicts
+from lens_truth.lineage.inheritance import heritability
+from lens_truth.lineage.preservation import preservation
+from lens_truth.lineage.weights import MEASURES, WeightSimilarity
+from lens_truth.lineage.words import verdicts as lineage_verdicts
+from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.paired import Comparison
+from lens_truth.stats.relations import relate_measures
 
 BASE, CHILD, OTHER = "a" * 16, "b" * 16, "c" * 16
 """Hashes of weights."""
@@ -161,7 +161,7 @@ def inherit_run(folder: Path, *, n: int = 3, shape: tuple[int, int] = (3, 4), **
             strange = scores(kind, seed=10 + i, shape=shape)
             values = strange.values if i == n - 1 else first.values + 0.1 * strange.values
             its[name] = HeadScores(values, kind, provenance={"model": name, "weights": hashes[name]})
-        compared = inherit(its, n_permutations=99, n_bootstrap=50)
+        compared = heritability(its, n_permutations=99, n_bootstrap=50)
         record = {"kind": kind, "reference": names[0], **compared.as_dict(), "verdicts": lineage_verdicts(compared)}
         results = {**results, kind: record} if results else record
         maps |= {f"{kind} scores of {name}": one.as_dict() for name, one in its.items()}

@@ -13,28 +13,28 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.common import (
+from lens_truth.commands.compute import (
     KINDS,
     LOG,
-    UNREADABLE,
     Compute,
-    check_out,
     load_model,
     on_terminal,
     plain_name,
-    print_warnings,
     result_files,
     scores_by_kind,
 )
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import UNREADABLE
+from lens_truth.io.files import check_out
+from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lens_truth.ablate import Ablation
+    from lens_truth.ablation.ablate import Ablation
+    from lens_truth.ablation.side_effects import NeutralText
     from lens_truth.commands.ablate_data import Parts
-    from lens_truth.controls import Control
-    from lens_truth.evaluate.side_effects import NeutralText
+    from lens_truth.gates.controls import Control
 
 _CONTROLS: dict[str, tuple[Control, ...]] = {
     "default": ("permuted", "uniform"),
@@ -89,20 +89,20 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Scores, gates, controls, table."""
-    from lens_truth.ablate import ablate
+    from lens_truth.ablation.ablate import run_ablation
+    from lens_truth.ablation.curves import lambda_curves
+    from lens_truth.ablation.figures import ablation_bars, random_gate_bars
+    from lens_truth.ablation.words import chair_table, markdown_table, side_effect_table, verdicts
     from lens_truth.commands.ablate_data import parts_of
-    from lens_truth.datasets import describe
+    from lens_truth.data.examples import examples_hash
+    from lens_truth.data.loading import describe
     from lens_truth.evaluate.answer_log import AnswerLog
-    from lens_truth.examples import examples_hash
-    from lens_truth.files import hash_of, write_text
+    from lens_truth.io.files import hash_of, write_text
+    from lens_truth.io.runs import Run
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
-    from lens_truth.plots.ablation import ablation_bars, random_gate_bars
-    from lens_truth.plots.search import lambda_curves
     from lens_truth.plots.style import save
-    from lens_truth.runs import Run
-    from lens_truth.scores import HeadScores
-    from lens_truth.verdict import chair_table, markdown_table, side_effect_table, verdicts
+    from lens_truth.scoring.scores import HeadScores
 
     clock = Run("ablate", config)
     if config.questions < 2 or config.trials < 1:
@@ -159,7 +159,7 @@ def run(config: Config) -> None:
         shown |= {f"{kind} scores of {name}": made for kind, made in own.items()}
         files |= {f"{plain_name(name)}-{kind.split()[1]}.safetensors": made for kind, made in own.items()}
         with AnswerLog(config.out / LOG, model, name, hashes[name]) as log:
-            ablations[name] = ablate(
+            ablations[name] = run_ablation(
                 model,
                 {**scores, **own},
                 test=asked.test,
@@ -225,13 +225,13 @@ def run(config: Config) -> None:
 
 def _is_shown(model: Any, config: Config) -> bool:
     """Whether a model sees the zoo's scenes; what a file holds is the same for all."""
-    from lens_truth.models.images import is_multimodal
+    from lens_truth.models.image_input import is_multimodal
 
     return is_multimodal(model) and config.data.startswith("zoo:")
 
 
 def _warnings(ablations: Mapping[str, Ablation]) -> list[str]:
-    from lens_truth.evaluate.search import best_of
+    from lens_truth.ablation.search import best_of
 
     rows = [row for ablation in ablations.values() for row in ablation.rows]
     gated = [row for row in rows if row.negative_gates and row.gate != "random" and not row.of]
@@ -257,7 +257,7 @@ def _warnings(ablations: Mapping[str, Ablation]) -> list[str]:
 
 def _neutral_texts(config: Config) -> list[NeutralText]:
     """The zoo's own scenes, and a text file if there is one."""
-    from lens_truth.evaluate.side_effects import text_file, zoo_text
+    from lens_truth.ablation.side_effects import text_file, zoo_text
 
     file = config.neutral_text
     if file is None and (folder := os.environ.get("LENS_TRUTH_DATA")):

@@ -9,8 +9,8 @@ from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from lens_truth.commands.ablate import Config
+    from lens_truth.data.examples import Example
     from lens_truth.evaluate.benchmark import Benchmark
-    from lens_truth.examples import Example
 
 _DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict", "zoo:presence": "zoo:image-presence"}
 """The zoo's data sets of scenes that are told, and those of the same scenes drawn."""
@@ -35,9 +35,9 @@ def parts_of(config: Config, *, sees: bool, scored: bool) -> Parts:
     """
     if config.data.startswith("zoo:"):
         return _zoo_parts(config, sees)
-    from lens_truth.datasets import load_examples
+    from lens_truth.data.examples import split_groups
+    from lens_truth.data.loading import load_examples
     from lens_truth.evaluate.benchmark import benchmark_of
-    from lens_truth.examples import split_groups
 
     examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
     rest = 1 - config.validation_share
@@ -51,9 +51,8 @@ def parts_of(config: Config, *, sees: bool, scored: bool) -> Parts:
 
 
 def _zoo_parts(config: Config, sees: bool) -> Parts:
-    from lens_truth.datasets import load_examples
-    from lens_truth.evaluate.benchmark import zoo_benchmarks
-    from lens_truth.evaluate.image_benchmarks import image_benchmarks
+    from lens_truth.data.loading import load_examples
+    from lens_truth.zoo.benchmarks import image_benchmarks, zoo_benchmarks
 
     if config.images is not None:
         raise InputError("--images is a folder for data from files; the zoo draws its own")

@@ -6,18 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.common import (
-    LOG,
-    UNREADABLE,
-    Compute,
-    load_model,
-    number,
-    on_terminal,
-    print_table,
-    print_warnings,
-    result_files,
-)
+from lens_truth.commands.compute import LOG, Compute, load_model, on_terminal, result_files
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import UNREADABLE
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import print_table, print_warnings, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +18,9 @@ if TYPE_CHECKING:
     from lens_truth.evaluate.answer_log import AnswerLog
     from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.binary import BinaryMetrics
-    from lens_truth.gate import HeadGate
+    from lens_truth.gates.gate import HeadGate
+    from lens_truth.io.runs import Run
     from lens_truth.models.prompts import Template
-    from lens_truth.runs import Run
 
 
 @dataclass(frozen=True)
@@ -96,11 +89,11 @@ def load_answerer(config: Answering) -> Answerer:
     Raises:
         InputError: if there are scores without a lambda or the other way round, or they do not fit the model.
     """
-    from lens_truth.gate import HeadGate
+    from lens_truth.gates.gate import HeadGate
     from lens_truth.models.hooks import check_gate_shape
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
-    from lens_truth.scores import HeadScores
+    from lens_truth.scoring.scores import HeadScores
 
     if (config.scores is None) != (config.lam is None):
         raise InputError("--scores and --lam belong together: which heads are amplified, and how much")
@@ -131,9 +124,9 @@ def ask_yes_no(
         splits: the part of the benchmark that each question belongs to, if results are wanted for each part too.
         warnings: what was found wrong before.
     """
+    from lens_truth.data.examples import examples_hash
     from lens_truth.evaluate.benchmark import run_gates
     from lens_truth.evaluate.binary import margin_metrics, metrics_by_parse
-    from lens_truth.examples import examples_hash
 
     with answerer.log(config) as log:
         outcome = run_gates(
@@ -164,7 +157,9 @@ def ask_yes_no(
         print()
     auroc = f"AUROC {number(margin['auroc'])}" if margin["auroc"] is not None else ""
     of_margin = [number(margin[name], 4) for name in ("accuracy", "precision", "recall", "f1", "yes_ratio")]
-    print_table(COLUMNS, [*(cells(parse, m) for parse, m in metrics.items()), ["logit margin", *of_margin, auroc]])
+    print_table(
+        text_table(COLUMNS, [*(cells(parse, m) for parse, m in metrics.items()), ["logit margin", *of_margin, auroc]])
+    )
     hashes = answerer.hashes(examples_hash(benchmark.examples))
     finish(config, clock, results, hashes, [*warnings, *unreadable(metrics["strict"].unparsed)], LOG)
 
@@ -172,7 +167,7 @@ def ask_yes_no(
 def print_splits(splits: Mapping[str, Mapping[str, BinaryMetrics]]) -> None:
     """One line for every split and parse."""
     rows = [[name, *cells(parse, m)] for name, by_parse in splits.items() for parse, m in by_parse.items()]
-    print_table(["split", *COLUMNS], rows)
+    print_table(text_table(["split", *COLUMNS], rows))
 
 
 def headline(
@@ -187,7 +182,7 @@ def headline(
     import numpy as np
 
     from lens_truth.evaluate.answers import PARSES
-    from lens_truth.evaluate.compare import group_interval
+    from lens_truth.stats.paired import group_interval
 
     correct = np.array([PARSES[parse](t) == w for t, w in zip(texts, wanted, strict=True)], dtype=float)
     return {

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lens_truth.commands.common import check_out, number, print_table, print_warnings, result_files
+from lens_truth.commands.compute import result_files
 from lens_truth.commands.probing_data import short_name
 from lens_truth.errors import InputError
+from lens_truth.io.files import check_out
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import print_table, print_warnings, text_table
 
 if TYPE_CHECKING:
-    from lens_truth.audit import Agreement
+    from lens_truth.data.label_audit import Agreement
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Config:
 
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
-    from lens_truth.audit import (
+    from lens_truth.data.examples import examples_hash
+    from lens_truth.data.label_audit import (
         label_agreement,
         label_warnings,
         majority_share,
@@ -50,10 +54,9 @@ def run(config: Config) -> None:
         surface_accuracy,
         surface_warning,
     )
-    from lens_truth.datasets import load_examples
-    from lens_truth.datasets.notices import gathered_notices
-    from lens_truth.examples import examples_hash
-    from lens_truth.runs import Run
+    from lens_truth.data.loading import load_examples
+    from lens_truth.errors import gathered_notices
+    from lens_truth.io.runs import Run
 
     clock = Run("audit", config)
     if len(set(config.data)) < len(config.data):
@@ -103,16 +106,20 @@ def _print(results: dict[str, dict[str, Any]], pairs: dict[tuple[str, str], Agre
     titles = {"majority_share": "larger class", "surface_accuracy": "surface", "contradictory": "both labels"}
     columns = list(next(iter(results.values())))
     print_table(
-        ["data", *(titles.get(column, column) for column in columns)],
-        [
-            [name, *(str(value) if isinstance(value, int) else number(value) for value in row.values())]
-            for name, row in results.items()
-        ],
+        text_table(
+            ["data", *(titles.get(column, column) for column in columns)],
+            [
+                [name, *(str(value) if isinstance(value, int) else number(value) for value in row.values())]
+                for name, row in results.items()
+            ],
+        )
     )
     print("\nsurface: accuracy of a baseline that sees only the answer's length and last character")
     if pairs:
         print("\nanswers that two data sets have both, and their labels there:\n")
         print_table(
-            ["data", "and", "shared", "same label", "opposite", "both labels in one"],
-            [[*names, *map(str, (a.shared, a.same, a.opposite, a.undecided))] for names, a in pairs.items()],
+            text_table(
+                ["data", "and", "shared", "same label", "opposite", "both labels in one"],
+                [[*names, *map(str, (a.shared, a.same, a.opposite, a.undecided))] for names, a in pairs.items()],
+            )
         )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lens_truth.commands.common import Compute, print_table
+from lens_truth.commands.compute import Compute
 from lens_truth.errors import InputError
+from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
     from lens_truth.models.selftest import Check
@@ -26,8 +27,8 @@ class Config(Compute):
 def run(config: Config) -> None:
     """Prints every check with how far apart the two sides were."""
     from lens_truth.models.adapters import hook_native
-    from lens_truth.models.images import with_images
-    from lens_truth.models.load import load_image_processor, load_plain, load_tokenizer
+    from lens_truth.models.image_input import with_images
+    from lens_truth.models.loading import load_image_processor, load_plain, load_tokenizer
     from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
     from lens_truth.models.tower import heads_of, is_multimodal_config, plain_twin
 
@@ -47,8 +48,10 @@ def run(config: Config) -> None:
         if all(check.passed for check in checks):
             checks += batch_checks(model, images)
     print_table(
-        ["", "check", "difference", "allowed"],
-        [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks],
+        text_table(
+            ["", "check", "difference", "allowed"],
+            [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks],
+        )
     )
     failed = [check.name for check in checks if not check.passed]
     if failed:

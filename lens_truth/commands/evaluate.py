@@ -9,11 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from lens_truth.commands.common import check_out
 from lens_truth.commands.evaluate_chair import Chair, run_chair
 from lens_truth.commands.evaluate_judge import Choose, HaluEval, Judge, run_choose, run_halueval, run_judge
 from lens_truth.commands.evaluate_pope import Pope, run_pope
 from lens_truth.errors import InputError
+from lens_truth.io.files import check_out
 
 Config = (
     Annotated[Judge, tyro.conf.subcommand("judge")]

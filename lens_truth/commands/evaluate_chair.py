@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_truth.commands.answering import Answering, check_files_only, finish, load_answerer
-from lens_truth.commands.common import LOG, number, on_terminal, print_table
+from lens_truth.commands.compute import LOG, on_terminal
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
+    from lens_truth.data.examples import Example
     from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects
-    from lens_truth.examples import Example
     from lens_truth.models.prompts import Wording
 
 _SCENES = 200
@@ -63,8 +65,8 @@ def run_chair(config: Chair) -> None:
     """Scores captions and writes what each of them mentions."""
     from lens_truth.evaluate.chair import chair_intervals, read_synonyms, score_captions
     from lens_truth.evaluate.chair_files import read_captions, read_objects, write_captions
-    from lens_truth.files import hash_of, write_text
-    from lens_truth.runs import Run
+    from lens_truth.io.files import hash_of, write_text
+    from lens_truth.io.runs import Run
 
     clock = Run("evaluate chair", config)
     _check_flags(config)
@@ -98,8 +100,10 @@ def run_chair(config: Chair) -> None:
     ]
     write_text(config.out / "captions.csv", _mentions_csv(score))
     print_table(
-        ["CHAIR", f"n = {score.n}", "95% interval over images"],
-        [[name, number(results[name], 4), "{:.4f} to {:.4f}".format(*intervals[name])] for name in intervals],
+        text_table(
+            ["CHAIR", f"n = {score.n}", "95% interval over images"],
+            [[name, number(results[name], 4), "{:.4f} to {:.4f}".format(*intervals[name])] for name in intervals],
+        )
     )
     finish(config, clock, results, hashes, warnings, *files)
 
@@ -120,12 +124,12 @@ def _check_flags(config: Chair) -> None:
 
 def _described(config: Chair) -> tuple[list[Caption], _Task, dict[str, str]]:
     """A model describes images, or the zoo's scenes."""
+    from lens_truth.data.examples import examples_hash
     from lens_truth.evaluate.answers import first_line
     from lens_truth.evaluate.benchmark import ask_examples
     from lens_truth.evaluate.chair import Caption
     from lens_truth.evaluate.chair_files import image_key
-    from lens_truth.examples import examples_hash
-    from lens_truth.models.images import images_of, is_multimodal
+    from lens_truth.models.image_input import images_of, is_multimodal
 
     task = None
     if config.images is not None and config.objects is not None:  # what is wrong is said before a model is loaded
@@ -157,8 +161,8 @@ def _described(config: Chair) -> tuple[list[Caption], _Task, dict[str, str]]:
 
 def _stories(n: int, seed: int) -> _Task:
     """Scenes told in words, to be restated."""
-    from lens_truth.datasets.world import THINGS
-    from lens_truth.datasets.zoo import text_examples
+    from lens_truth.data.world import THINGS
+    from lens_truth.data.world_text import text_examples
     from lens_truth.evaluate.chair import TrueObjects, object_names
     from lens_truth.models.prompts import Wording
 
@@ -172,10 +176,10 @@ def _stories(n: int, seed: int) -> _Task:
 
 def _pictures(n: int, seed: int) -> _Task:
     """Scenes drawn; a thing in another colour than its own is an object that is not there."""
-    from lens_truth.datasets.zoo_images import caption_examples
+    from lens_truth.data.world_pictures import caption_examples
     from lens_truth.evaluate.chair import objects_described
-    from lens_truth.evaluate.image_benchmarks import coloured_things
     from lens_truth.models.prompts import QUESTION
+    from lens_truth.zoo.benchmarks import coloured_things
 
     names, pictures = coloured_things(), caption_examples("test", n, seed)
     objects = objects_described("the zoo", {e.id: e.answer for e in pictures}, names)
@@ -184,9 +188,9 @@ def _pictures(n: int, seed: int) -> _Task:
 
 def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
     """Images from a folder, in TruthProbe's protocol."""
+    from lens_truth.data.examples import SUPPORTED, Example
     from lens_truth.evaluate.chair import read_synonyms
     from lens_truth.evaluate.chair_files import find_images, read_objects
-    from lens_truth.examples import SUPPORTED, Example
     from lens_truth.models.prompts import USER_ASSISTANT, Wording
 
     names = read_synonyms(config.synonyms)

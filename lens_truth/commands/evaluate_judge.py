@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_truth.commands.answering import Answering, ask_yes_no, finish, load_answerer
-from lens_truth.commands.common import LOG, number, on_terminal, print_table
+from lens_truth.commands.compute import LOG, on_terminal
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lens_truth.evaluate.benchmark import Benchmark
-    from lens_truth.runs import Run
+    from lens_truth.io.runs import Run
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class HaluEval(Answering):
 
 def run_judge(config: Judge) -> None:
     """Every row is judged."""
-    from lens_truth.datasets import load_examples
+    from lens_truth.data.loading import load_examples
     from lens_truth.evaluate.benchmark import benchmark_of
-    from lens_truth.runs import Run
+    from lens_truth.io.runs import Run
 
     clock = Run("evaluate judge", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
@@ -67,9 +69,9 @@ def run_judge(config: Judge) -> None:
 
 def run_halueval(config: HaluEval) -> None:
     """One answer of each pair is judged, in one of the two published protocols."""
-    from lens_truth.datasets import load_examples
+    from lens_truth.data.loading import load_examples
     from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
-    from lens_truth.runs import Run
+    from lens_truth.io.runs import Run
 
     clock = Run("evaluate halueval", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed)
@@ -79,7 +81,7 @@ def run_halueval(config: HaluEval) -> None:
 
 
 def _judge(config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: Sequence[str]) -> None:
-    from lens_truth.datasets import describe
+    from lens_truth.data.loading import describe
 
     answerer = load_answerer(config)
     print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
@@ -90,11 +92,11 @@ def run_choose(config: Choose) -> None:
     """The answers to each question are ranked by their log-probability."""
     import numpy as np
 
-    from lens_truth.datasets import describe, load_examples
+    from lens_truth.data.examples import examples_hash
+    from lens_truth.data.loading import describe, load_examples
     from lens_truth.evaluate.choose import choose
-    from lens_truth.evaluate.compare import group_interval
-    from lens_truth.examples import examples_hash
-    from lens_truth.runs import Run
+    from lens_truth.io.runs import Run
+    from lens_truth.stats.paired import group_interval
 
     clock = Run("evaluate choose", config)
     examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
@@ -116,5 +118,5 @@ def run_choose(config: Choose) -> None:
         low, high = group_interval(np.array(values), groups, config.seed)
         results |= {name: float(np.mean(values)), f"{name}_ci": (low, high)}
         rows.append([said, number(results[name]), f"{low:.3f} to {high:.3f}"])
-    print_table(["supported against hallucinated answer", f"n = {len(choices)}", "95% interval"], rows)
+    print_table(text_table(["supported against hallucinated answer", f"n = {len(choices)}", "95% interval"], rows))
     finish(config, clock, results, answerer.hashes(examples_hash(examples)), [], LOG)

@@ -21,10 +21,10 @@ from lens_truth.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lens_truth.data.examples import Example
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.evaluate.pope import PopeQuestion
-    from lens_truth.examples import Example
-    from lens_truth.runs import Run
+    from lens_truth.io.runs import Run
 
 _ZOO_QUESTIONS = 600
 
@@ -46,7 +46,7 @@ class Pope(Answering):
 
 def run_pope(config: Pope) -> None:
     """Scores files of answers if there are any, otherwise asks."""
-    from lens_truth.runs import Run
+    from lens_truth.io.runs import Run
 
     clock = Run("evaluate pope", config)
     if config.images is not None:
@@ -62,11 +62,11 @@ def run_pope(config: Pope) -> None:
 
 def _ask_zoo(config: Pope, clock: Run) -> None:
     """A text model is told the scenes, a multimodal one is shown them, in POPE's three splits."""
-    from lens_truth.datasets.zoo import presence_examples
-    from lens_truth.datasets.zoo_images import PRESENCE_KINDS, image_presence_examples
+    from lens_truth.data.world_pictures import PRESENCE_KINDS, image_presence_examples
+    from lens_truth.data.world_text import presence_examples
     from lens_truth.evaluate.benchmark import benchmark_of
     from lens_truth.evaluate.pope import POPE_PARSES
-    from lens_truth.models.images import is_multimodal
+    from lens_truth.models.image_input import is_multimodal
 
     answerer, n = load_answerer(config), 2 * (config.limit or _ZOO_QUESTIONS)
     splits: list[str] = []
@@ -88,7 +88,7 @@ def _ask_about_images(config: Pope, folder: Path, clock: Run) -> None:
     """TruthProbe's protocol: POPE's question, one word or phrase, at most five tokens."""
     from lens_truth.evaluate.benchmark import benchmark_of
     from lens_truth.evaluate.pope import N_NEW, POPE_PARSES, WORDING, count_duplicates, pope_examples, read_questions
-    from lens_truth.models.images import images_of
+    from lens_truth.models.image_input import images_of
 
     if not config.questions or config.answers:
         raise InputError("--images needs --questions about them, and no --answers")
@@ -124,7 +124,7 @@ def _repeats(split: str, n: int) -> list[str]:
 
 def _score_files(config: Pope, clock: Run) -> None:
     from lens_truth.evaluate.pope import count_duplicates, pope_metrics, read_answers, read_questions
-    from lens_truth.files import hash_of
+    from lens_truth.io.files import hash_of
 
     if len(config.questions) != len(config.answers):
         raise InputError(

@@ -11,22 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.common import (
-    KINDS,
-    Compute,
-    check_out,
-    load_model,
-    on_terminal,
-    print_table,
-    print_warnings,
-    result_files,
-    scores_by_kind,
-)
+from lens_truth.commands.compute import KINDS, Compute, load_model, on_terminal, result_files, scores_by_kind
 from lens_truth.errors import InputError
+from lens_truth.io.files import check_out
+from lens_truth.io.tables import print_table, print_warnings, text_table
 
 if TYPE_CHECKING:
-    from lens_truth.examples import Example
-    from lens_truth.scores import HeadScores
+    from lens_truth.data.examples import Example
+    from lens_truth.scoring.scores import HeadScores
 
 _SHOWN = 4
 """Examples whose attention is kept for the report."""
@@ -58,20 +50,20 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Measures, relates to scores, writes."""
-    from lens_truth.attention_rows import attention_record
-    from lens_truth.datasets import describe, load_examples
-    from lens_truth.datasets.notices import gathered_notices, notice
-    from lens_truth.evidence import evidence
-    from lens_truth.evidence_verdict import relation_rows, verdicts
-    from lens_truth.examples import HALLUCINATED, SUPPORTED
-    from lens_truth.files import write_json, write_text
-    from lens_truth.models.images import is_multimodal
-    from lens_truth.plots.evidence import evidence_scatter
+    from lens_truth.attention.evidence import evidence_attention
+    from lens_truth.attention.figures import evidence_scatter
+    from lens_truth.attention.record import attention_record
+    from lens_truth.attention.words import relation_rows, verdicts
+    from lens_truth.data.examples import HALLUCINATED, SUPPORTED
+    from lens_truth.data.loading import describe, load_examples
+    from lens_truth.errors import gathered_notices, notice
+    from lens_truth.io.files import write_json, write_text
+    from lens_truth.io.runs import Run
+    from lens_truth.models.image_input import is_multimodal
     from lens_truth.plots.heads import heatmaps
     from lens_truth.plots.style import save
-    from lens_truth.relations import relate_measures
-    from lens_truth.runs import Run
-    from lens_truth.scores import heads_csv
+    from lens_truth.scoring.scores import heads_csv
+    from lens_truth.stats.relations import relate_measures
 
     clock = Run("evidence", config)
     check_out(config.out)
@@ -88,7 +80,7 @@ def run(config: Config) -> None:
                 "context, or boxes in its image)"
             )
         scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
-        looked = evidence(model, right, **settings, progress=on_terminal())
+        looked = evidence_attention(model, right, **settings, progress=on_terminal())
         for name, its in scores.items():
             if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
                 of = its.provenance.get("model", "another model")
@@ -98,7 +90,7 @@ def run(config: Config) -> None:
                 )
     contrast = [example for example in wrong if example.has_evidence]
     with gathered_notices():  # the same evidence, of which the same would be said again
-        when_wrong = evidence(model, contrast, **settings, progress=on_terminal()) if contrast else None
+        when_wrong = evidence_attention(model, contrast, **settings, progress=on_terminal()) if contrast else None
     measures = {
         name: replace(its, provenance={**its.provenance, "data": data})
         for name, its in looked.scores(seed=config.seed).items()
@@ -152,7 +144,7 @@ def run(config: Config) -> None:
 
     for kind, related in relations.items():
         print(f"\n{kind} scores against what each head looks at:\n")
-        print_table(*relation_rows(related))
+        print_table(text_table(*relation_rows(related)))
     print("\nIn words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     print_warnings(warnings)
     files = [f"{name.replace(' ', '-')}.safetensors" for name in measures]
@@ -188,8 +180,8 @@ def _scores(
 
 def _computed(kind: str, config: Config, model: Any, examples: list[Example]) -> HeadScores:
     """Truth that the surface of answers explains is warned of."""
-    from lens_truth.audit import majority_share, surface_accuracy, surface_warning
-    from lens_truth.datasets.notices import notice
+    from lens_truth.data.label_audit import majority_share, surface_accuracy, surface_warning
+    from lens_truth.errors import notice
 
     made = scores_by_kind(kind, model, examples, config, config.template, n_permutations=None)
     if kind != "truth":
@@ -201,7 +193,7 @@ def _computed(kind: str, config: Config, model: Any, examples: list[Example]) ->
 
 
 def _from_file(path: str, config: Config, model: Any) -> HeadScores:
-    from lens_truth.commands.sources import read_scores
+    from lens_truth.commands.score_sources import read_scores
 
     made = read_scores(path)
     shape = (model.cfg.n_layers, model.cfg.n_heads)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lens_truth.commands.common import KINDS, Compute, load_model, print_warnings, scores_by_kind
+from lens_truth.commands.compute import KINDS, Compute, load_model, scores_by_kind
 from lens_truth.errors import InputError
+from lens_truth.io.tables import print_warnings
 
 GATE = "lens_truth/gate.safetensors"
 """In a folder of its own: engines take every safetensors file at the top for weights."""
@@ -45,14 +46,14 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Loads, gates, folds and saves."""
-    from lens_truth.datasets import load_examples
-    from lens_truth.files import write_folder_with
-    from lens_truth.gate import HeadGate
-    from lens_truth.models.images import is_multimodal
-    from lens_truth.models.load import copy_processor
+    from lens_truth.data.loading import load_examples
+    from lens_truth.gates.gate import HeadGate
+    from lens_truth.io.files import write_folder_with
+    from lens_truth.io.runs import Run
+    from lens_truth.models.image_input import is_multimodal
+    from lens_truth.models.loading import copy_processor
     from lens_truth.models.tower import weights_hash
-    from lens_truth.runs import Run
-    from lens_truth.scores import HeadScores
+    from lens_truth.scoring.scores import HeadScores
 
     clock = Run("gate", config)
     ours = (config.save / GATE).is_file()

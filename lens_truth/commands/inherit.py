@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from lens_truth.commands.common import number, print_table, print_warnings, result_files
+from lens_truth.commands.compute import result_files
 from lens_truth.commands.lineage_inputs import cropped, doubts, inputs_of, read_files, read_repeats, scores_of
 from lens_truth.commands.probing_data import SettingFlags
-from lens_truth.commands.sources import Scoring, Source
+from lens_truth.commands.score_sources import Scoring, Source
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import print_table, print_warnings, text_table
 
 if TYPE_CHECKING:
-    from lens_truth.inherit import Heritability
+    from lens_truth.lineage.inheritance import Heritability
+    from lens_truth.lineage.preservation import Preservation
+    from lens_truth.lineage.weights import WeightSimilarity
     from lens_truth.plots.scatter import Panel
-    from lens_truth.preservation import Preservation
-    from lens_truth.scores import HeadScores
-    from lens_truth.weights import WeightSimilarity
+    from lens_truth.scoring.scores import HeadScores
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class Config(SettingFlags, Scoring):
 
 def run(config: Config) -> None:
     """Reads or computes scores, compares, writes."""
-    from lens_truth.files import write_text
-    from lens_truth.inherit import inherit
-    from lens_truth.lineage_verdict import markdown_table, pair_rows, verdicts
+    from lens_truth.io.files import write_text
+    from lens_truth.io.runs import Run
+    from lens_truth.lineage.figures import correlation_matrix, reference_bars
+    from lens_truth.lineage.inheritance import heritability
+    from lens_truth.lineage.words import markdown_table, pair_rows, verdicts
     from lens_truth.plots.heads import heatmaps
-    from lens_truth.plots.lineage import correlation_matrix, reference_bars
     from lens_truth.plots.style import save
-    from lens_truth.runs import Run
 
     clock = Run("inherit", config)
     sources, reference, unrelated = inputs_of(config)
@@ -85,7 +87,7 @@ def run(config: Config) -> None:
             continue
         first = not compared
         floor = [name for name in unrelated if name in its]
-        result = compared[kind] = inherit(
+        result = compared[kind] = heritability(
             its,
             repeats={name: list(some.values()) for name, some in repeats.items()} if first else None,
             unrelated=floor if len(floor) > 1 else (),
@@ -100,7 +102,7 @@ def run(config: Config) -> None:
         title = f"{_kinds(its).capitalize()} scores"
         parts.append(f"## {title}\n\n{markdown_table(result)}\n{said}")
         print(f"\n{title}, against {against}:\n")
-        print_table(*pair_rows(result, against))
+        print_table(text_table(*pair_rows(result, against)))
         print("\n" + said, end="")
     results["data"] = {name: its.provenance["data"] for name, its in scores.items() if "data" in its.provenance}
     results["head_scores"] = {
@@ -150,9 +152,9 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
     test is made on ranks inside layers, where each layer counts alike."""
     import numpy as np
 
-    from lens_truth.correlation import holm_by_name, ranks_within_layers, relate
     from lens_truth.plots.scatter import Panel, scatter
     from lens_truth.plots.style import save
+    from lens_truth.stats.correlation import holm_by_name, ranks_within_layers, relate
 
     plain, ranked = (
         {
@@ -196,11 +198,11 @@ def _weights(
     config: Config, sources: Sequence[Source], reference: str, scores: dict[str, HeadScores]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The reference's scores against what every other model kept of its weights; and who could not be compared."""
-    from lens_truth.lineage_verdict import relation_text
-    from lens_truth.plots.preserved import preservation_scatter
+    from lens_truth.lineage.figures import preservation_scatter
+    from lens_truth.lineage.preservation import preservation
+    from lens_truth.lineage.weights import weight_similarity
+    from lens_truth.lineage.words import relation_text
     from lens_truth.plots.style import save
-    from lens_truth.preservation import preservation
-    from lens_truth.weights import compare_weights
 
     models = {source.name: source.where for source in sources if not source.is_file}
     if reference not in models or config.shared_grid or len(models) < 2:
@@ -213,7 +215,7 @@ def _weights(
         if name == reference:
             continue
         try:
-            kept = compare_weights(models[reference], where, trust_remote_code=config.trust_remote_code)
+            kept = weight_similarity(models[reference], where, trust_remote_code=config.trust_remote_code)
         except InputError as error:
             skipped[name] = str(error)
             continue

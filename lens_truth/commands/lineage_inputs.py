@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.common import check_out
 from lens_truth.commands.probing_data import ProbingData, chosen_data
-from lens_truth.commands.sources import (
+from lens_truth.commands.score_sources import (
     Source,
     check_model_name,
     parse_sources,
@@ -17,10 +16,11 @@ from lens_truth.commands.sources import (
     score_model,
 )
 from lens_truth.errors import InputError
+from lens_truth.io.files import check_out
 
 if TYPE_CHECKING:
     from lens_truth.commands.inherit import Config
-    from lens_truth.scores import HeadScores
+    from lens_truth.scoring.scores import HeadScores
 
 UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
 """The zoo's models that share an architecture and no ancestor."""
@@ -37,7 +37,7 @@ def _zoo() -> list[str]:
 
 def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     """Sources, the reference and the unrelated ones; what is wrong with them is said before anything is computed."""
-    from lens_truth.lineage_verdict import SIGNIFICANT
+    from lens_truth.lineage.words import SIGNIFICANT
 
     sources = parse_sources(list(config.inputs) or _zoo())
     names = [source.name for source in sources]
@@ -66,7 +66,7 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
 
 def read_files(config: Config, sources: Sequence[Source]) -> dict[str, HeadScores]:
     """The scores of all inputs that are files, by name."""
-    from lens_truth.inherit import check_same_shape
+    from lens_truth.lineage.inheritance import check_same_shape
 
     kv = _kv_heads(config.kv_heads, sources)
     read = {source.name: read_scores(source.where, kv.get(source.name)) for source in sources if source.is_file}
@@ -100,7 +100,7 @@ def scores_of(
     config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
 ) -> tuple[dict[str, dict[str, HeadScores]], list[str]]:
     """By kind and name, and warnings; files, whatever their kind, stand with the first kind."""
-    from lens_truth.datasets.notices import gathered_notices
+    from lens_truth.errors import gathered_notices
 
     data = chosen_data(config.data, config, DATA)
     kinds: list[str] = list(dict.fromkeys(config.scores))
@@ -141,7 +141,7 @@ def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, 
 
 def cropped(*tables: dict[str, dict[str, HeadScores]]) -> list[dict[str, dict[str, HeadScores]]]:
     """All scores on the layers and heads that all have."""
-    from lens_truth.inherit import shared_grid
+    from lens_truth.lineage.inheritance import shared_grid
 
     grid = shared_grid([its for table in tables for some in table.values() for its in some.values()])
     print(f"shared grid: {grid[0]} layers x {grid[1]} heads; a head's number means nothing across architectures")

@@ -10,20 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.common import (
-    Compute,
-    load_model,
-    on_terminal,
-    print_table,
-    print_warnings,
-    result_files,
-    scores_by_kind,
-)
+from lens_truth.commands.compute import Compute, load_model, on_terminal, result_files, scores_by_kind
 from lens_truth.commands.probing_data import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
+from lens_truth.io.tables import print_table, print_warnings, text_table
 
 if TYPE_CHECKING:
-    from lens_truth.scores import HeadScores
+    from lens_truth.scoring.scores import HeadScores
 
 
 @dataclass(frozen=True)
@@ -54,17 +47,16 @@ class Config(SettingFlags, Compute):
 
 def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
-    from lens_truth.audit import majority_share, surface_accuracy, surface_warning
-    from lens_truth.capture import capture
-    from lens_truth.datasets import describe
-    from lens_truth.datasets.notices import gathered_notices
-    from lens_truth.examples import examples_hash
-    from lens_truth.files import hash_of
+    from lens_truth.data.examples import examples_hash
+    from lens_truth.data.label_audit import majority_share, surface_accuracy, surface_warning
+    from lens_truth.data.loading import describe
+    from lens_truth.errors import gathered_notices
+    from lens_truth.io.files import hash_of
+    from lens_truth.io.runs import Run
     from lens_truth.models.tower import weights_hash
-    from lens_truth.plots.heads import heatmap
     from lens_truth.plots.style import save
-    from lens_truth.probe import probe
-    from lens_truth.runs import Run
+    from lens_truth.scoring.capturing import capture
+    from lens_truth.scoring.probing import truth_scores
 
     clock = Run("probe", config)
     if (config.permutations or 0) < 0:
@@ -92,7 +84,7 @@ def run(config: Config) -> None:
             out=config.out / "activations" / key,
             progress=on_terminal(),
         )
-        scores = probe(
+        scores = truth_scores(
             activations,
             estimator=config.estimator,
             n_folds=config.folds,
@@ -125,7 +117,7 @@ def run(config: Config) -> None:
     for suffix in ("safetensors", "npy", "csv"):
         scores.save(config.out / f"scores.{suffix}")
     caption = f"{scores.kind} scores of {config.model} on {title} (n = {len(examples)})"
-    save(heatmap(scores, caption, warning), config.out / "heatmap.png")
+    save(scores.plot(caption, warning), config.out / "heatmap.png")
     results["head_scores"] = {f"{scores.kind} scores of {config.model} on {title}": scores.as_dict()}
     hashes = {"weights": scores.provenance["weights"], "examples": scores.provenance["examples"]}
     clock.write(config.out, results, hashes, warnings)
@@ -142,10 +134,12 @@ def _print_best(scores: HeadScores, unit: str) -> None:
     heads = [(layer, head) for layer in range(scores.n_layers) for head in range(scores.n_heads)]
     best = sorted(heads, key=lambda at: -scores.values[at])[:5]
     print_table(
-        ["layer", "head", unit, *columns],
-        [
-            [str(at[0]), str(at[1]), f"{scores.values[at]:.3f}", *(f"{scores.metrics[c][at]:.3f}" for c in columns)]
-            for at in best
-        ],
+        text_table(
+            ["layer", "head", unit, *columns],
+            [
+                [str(at[0]), str(at[1]), f"{scores.values[at]:.3f}", *(f"{scores.metrics[c][at]:.3f}" for c in columns)]
+                for at in best
+            ],
+        )
     )
     print(f"mean over all heads: {scores.values.mean():.3f}")

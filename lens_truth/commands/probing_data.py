@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from lens_truth.examples import Example
-    from lens_truth.settings import Part
+    from lens_truth.data.examples import Example
+    from lens_truth.data.paper_settings import Part
 
 _FILES: tuple[Part, ...] = ("halueval", "phd", "phd_text", "rlhfv")
 
@@ -48,7 +48,7 @@ class ProbingData:
 
     def sources(self, multimodal: bool) -> list[str]:
         """The names of the data sets that a text model or a multimodal model is scored on."""
-        from lens_truth.settings import setting_sources
+        from lens_truth.data.paper_settings import setting_sources
 
         return [self.data] if self.setting is None else setting_sources(self.setting, multimodal, self.files)
 
@@ -58,16 +58,16 @@ class ProbingData:
 
     def asks_for_images(self, model: Any) -> bool:
         """Whether a model gets the setting's data for multimodal models."""
-        from lens_truth.models.images import is_multimodal
+        from lens_truth.models.image_input import is_multimodal
 
         return self.setting is not None and is_multimodal(model)
 
     def load(self, multimodal: bool, limit: int | None, seed: int) -> list[Example]:
         """The examples; answers with both labels are warned of (`DataWarning`)."""
-        from lens_truth.audit import label_warnings
-        from lens_truth.datasets import load_examples
-        from lens_truth.datasets.notices import notice
-        from lens_truth.settings import setting_examples
+        from lens_truth.data.label_audit import label_warnings
+        from lens_truth.data.loading import load_examples
+        from lens_truth.data.paper_settings import setting_examples
+        from lens_truth.errors import notice
 
         if self.setting is not None:
             return setting_examples(self.setting, multimodal, self.files, images=self.images, limit=limit, seed=seed)

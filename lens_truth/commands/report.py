@@ -12,7 +12,6 @@ from typing import Annotated
 import tyro
 
 from lens_truth.errors import InputError
-from lens_truth.report import DEFAULT_OUT
 
 _RUNS = Path("runs")
 
@@ -23,18 +22,18 @@ class Config:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of finished runs, or their result.json; by default every folder with one in runs/."""
-    out: Path = DEFAULT_OUT
+    out: Path = Path("runs/report.html")
     """The page, a file whose name ends in .html."""
 
 
 def run(config: Config) -> None:
     """Reads, draws, writes."""
-    from lens_truth.report.page import write_report
+    from lens_truth.page.write import write_report
 
     runs = config.runs or tuple(sorted(path.parent for path in _RUNS.glob("*/result.json")))
     if not runs:
         raise InputError(f"no runs were named, and no folder in {_RUNS}/ holds a result.json")
     if not config.runs:
         print(f"runs in {_RUNS}/: {', '.join(path.name for path in runs)}\n")
-    out = write_report(runs, config.out)
+    out = write_report(runs, out=config.out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.2f} MB); open it in a browser, or send it")

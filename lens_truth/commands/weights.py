@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.common import check_out, number, on_terminal, print_table, print_warnings, result_files
-from lens_truth.commands.sources import Scoring, probing_runs, read_scores, score_model
+from lens_truth.commands.compute import on_terminal, result_files
+from lens_truth.commands.score_sources import Scoring, probing_runs, read_scores, score_model
 from lens_truth.errors import InputError
+from lens_truth.io.files import check_out
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import print_table, print_warnings, text_table
 
 if TYPE_CHECKING:
+    from lens_truth.lineage.preservation import Preservation
+    from lens_truth.lineage.weights import WeightSimilarity
     from lens_truth.models.checkpoint import Checkpoint
-    from lens_truth.preservation import Preservation
-    from lens_truth.scores import HeadScores
-    from lens_truth.weights import WeightSimilarity
+    from lens_truth.scoring.scores import HeadScores
 
 LARGE = 1 << 30
 """Bytes from which a checkpoint is not loaded and probed unasked."""
@@ -55,15 +58,16 @@ def run(config: Config) -> None:
     """Compares, relates to scores, writes."""
     import numpy as np
 
-    from lens_truth.files import none_for_nan, write_text
+    from lens_truth.io.files import write_text
+    from lens_truth.io.results import none_for_nan
+    from lens_truth.io.runs import Run
+    from lens_truth.lineage.figures import preservation_scatter
+    from lens_truth.lineage.preservation import preservation
+    from lens_truth.lineage.weights import MEASURES, check_same_heads, compare_checkpoints
     from lens_truth.models.checkpoint import open_checkpoint
     from lens_truth.plots.heads import heatmaps
-    from lens_truth.plots.preserved import preservation_scatter
     from lens_truth.plots.style import save
-    from lens_truth.preservation import preservation
-    from lens_truth.runs import Run
-    from lens_truth.top_heads import top_heads
-    from lens_truth.weights import MEASURES, check_same_heads, compare_checkpoints
+    from lens_truth.stats.top_heads import top_heads
 
     clock = Run("weights", config)
     stranger = config.unrelated or (STRANGER if (config.base, config.child) == (Config.base, Config.child) else None)
@@ -162,8 +166,8 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, He
 
 def _csv(kept: dict[str, WeightSimilarity], scores: dict[str, HeadScores]) -> str:
     """A row a head; empty where nothing is defined."""
-    from lens_truth.scores import heads_csv
-    from lens_truth.weights import MEASURES
+    from lens_truth.lineage.weights import MEASURES
+    from lens_truth.scoring.scores import heads_csv
 
     columns = {f"{role}_score": its.values for role, its in scores.items()}
     for role, its in kept.items():
@@ -173,18 +177,23 @@ def _csv(kept: dict[str, WeightSimilarity], scores: dict[str, HeadScores]) -> st
 
 
 def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], related: dict[str, Preservation]) -> None:
-    from lens_truth.lineage_verdict import relation_text
-    from lens_truth.weights import MEASURES
+    from lens_truth.lineage.weights import MEASURES
+    from lens_truth.lineage.words import relation_text
 
     heads = opened["base"].heads
     print(f"{heads.n_layers} layers x {heads.n_heads} heads ({heads.n_kv_heads} KV heads) of width {heads.d_head}\n")
     means = {role: its.means() for role, its in kept.items()}
     print_table(
-        ["mean over heads", *(opened[role].name for role in kept)],
-        [
-            [f"cosine of {m}" if m != "change" else "relative change", *(number(means[role][m], 4) for role in kept)]
-            for m in MEASURES
-        ],
+        text_table(
+            ["mean over heads", *(opened[role].name for role in kept)],
+            [
+                [
+                    f"cosine of {m}" if m != "change" else "relative change",
+                    *(number(means[role][m], 4) for role in kept),
+                ]
+                for m in MEASURES
+            ],
+        )
     )
     if not related:
         return
@@ -210,6 +219,8 @@ def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], rel
             ]
         )
     n = next((top.n_top for top in child.top.values() if top), 0)
-    print_table(["", "r", "inside layers", "p (Holm)", f"top {n} - rest", "inside layers", "p (Holm)"], rows)
+    print_table(
+        text_table(["", "r", "inside layers", "p (Holm)", f"top {n} - rest", "inside layers", "p (Holm)"], rows)
+    )
     if child.score_change is not None:
         print(f"\nchange of score against change of weights: {relation_text(child.score_change)}")

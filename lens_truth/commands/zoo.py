@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lens_truth.commands.common import print_table
+from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ DEFAULT_ARGUMENTS = ("list",)
 
 def run(config: List | Train) -> None:
     """Lists or trains."""
-    from lens_truth.models.load import ZOO
+    from lens_truth.models.loading import ZOO
     from lens_truth.zoo.build import build, read_accuracies
     from lens_truth.zoo.recipes import RECIPES, recipe_of
 
@@ -51,18 +51,24 @@ def run(config: List | Train) -> None:
         out = config.out or Path("runs/zoo") / recipe.name
         seed = recipe.seed if config.seed is None else config.seed
         accuracies = build(recipe, seed, out, lambda line: print(line, flush=True))
-        print_table(["held-out questions", "accuracy"], [[name, f"{a:.3f}"] for name, a in accuracies.items()])
+        print_table(
+            text_table(["held-out questions", "accuracy"], [[name, f"{a:.3f}"] for name, a in accuracies.items()])
+        )
         print(f"\nsaved to {out}: use it as a model name")
         return
     accuracies = {name: read_accuracies(ZOO / name) for name in RECIPES}
     print("questions about scenes that are told:\n")
     told = ("open", "judgement", "presence", "conflict", "agreeing", "closed-book", "memory-answers")
-    print_table(["model", "parent", *told], [_line(recipe, accuracies[name], told) for name, recipe in RECIPES.items()])
+    print_table(
+        text_table(
+            ["model", "parent", *told], [_line(recipe, accuracies[name], told) for name, recipe in RECIPES.items()]
+        )
+    )
     print("\nabout scenes that are drawn, and about a black image; descriptions without a thing that is not there:\n")
     seeing = {name: recipe for name, recipe in RECIPES.items() if recipe.sees}
     shown = [name for name in accuracies[next(iter(seeing))] if name.startswith(("image-", "black-"))]
     header = ["model", "parent", *(name.removeprefix("image-") for name in shown)]
-    print_table(header, [_line(recipe, accuracies[name], shown) for name, recipe in seeing.items()])
+    print_table(text_table(header, [_line(recipe, accuracies[name], shown) for name, recipe in seeing.items()]))
 
 
 def _line(recipe: Recipe, accuracies: dict[str, float], columns: Sequence[str]) -> list[str]:

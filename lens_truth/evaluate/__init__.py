@@ -1,1 +1,1 @@
-"""How a model is asked and what its answers are worth: generation, benchmarks, scorers, paired tests, searches."""
+"""How a model is asked and what its answers are worth: generation, benchmarks and their scorers."""

@@ -1,5 +1,3 @@
-"""`python -m lens_truth.evaluate`."""
+from lens_truth.cli import launch
 
-from lens_truth.cli import run_module
-
-run_module("evaluate")
+launch(__name__, "evaluate")

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import Answer
-from lens_truth.files import hash_of
-from lens_truth.gate import HeadGate
+from lens_truth.gates.gate import HeadGate
+from lens_truth.io.files import hash_of
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import device_of, inner_model
 

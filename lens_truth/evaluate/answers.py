@@ -7,6 +7,9 @@ import string
 from collections import Counter
 from collections.abc import Callable
 
+UNREADABLE = 0.05
+"""A larger share of answers that cannot be read is warned of."""
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 

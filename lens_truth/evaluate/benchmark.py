@@ -10,18 +10,16 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from lens_truth.datasets import zoo
-from lens_truth.datasets.world import Split
+from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
 from lens_truth.evaluate.binary import binary_metrics
 from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, objects_described, score_captions
 from lens_truth.evaluate.generate import Answer, generate
-from lens_truth.evaluate.row_gates import UNGATED, Gates
-from lens_truth.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.gates.row_gates import UNGATED, Gates
 from lens_truth.models.batches import check_lengths, tokenizer_of
-from lens_truth.models.images import images_for
+from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import JUDGE, QUESTION, Template, Wording, encode_prompts, prompt_of
 
 Mode = Literal["answer", "yes-no", "judge", "caption"]
@@ -118,17 +116,6 @@ def caption_benchmark(
         InputError: if no supported example is left.
     """
     return replace(benchmark_of(name, "caption", examples, wording), objects=objects)
-
-
-def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
-    """The zoo's five benchmarks, `n` questions each from scenes of `split`; closed-book recall has 16 in all."""
-    return [
-        benchmark_of("conflict", "answer", zoo.conflict_examples(split, 2 * n, seed)),
-        benchmark_of("open", "answer", zoo.text_examples(split, 2 * n, seed)),
-        benchmark_of("judgement", "judge", zoo.text_examples(split, n, seed)),
-        benchmark_of("presence", "yes-no", zoo.presence_examples(split, 2 * n, seed)),
-        benchmark_of("closed-book", "answer", zoo.closed_book_examples()),
-    ]
 
 
 def run_benchmark(model: Any, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> Outcome:

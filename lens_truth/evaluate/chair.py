@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lens_truth.errors import InputError
-from lens_truth.evaluate.compare import ratio_interval
-from lens_truth.readers import open_input
+from lens_truth.io.readers import open_input
+from lens_truth.stats.paired import ratio_interval
 
 OWN_TABLE = Path(__file__).with_name("coco_objects.txt")
 _NO_CLASS = ""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lens_truth.data.images import check_images
 from lens_truth.errors import InputError
 from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
-from lens_truth.files import write_text
-from lens_truth.images import check_images
-from lens_truth.readers import is_list, is_object, read_json, read_rows
+from lens_truth.io.files import write_text
+from lens_truth.io.readers import is_list, is_object, read_json, read_rows
 
 _IMAGE_FILE = re.compile(r"(?:COCO_[a-z]+[0-9]{4}_)?0*([0-9]+)(?:\.(?:jpe?g|png))?", re.IGNORECASE)
 

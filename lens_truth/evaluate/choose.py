@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
-from lens_truth.causal import answer_log_probs, encode_answers
+from lens_truth.data.examples import Example, question_pairs
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.generate import Answer
-from lens_truth.examples import Example, question_pairs
-from lens_truth.gate import HeadGate
+from lens_truth.gates.gate import HeadGate
 from lens_truth.models.batches import length_batches
 from lens_truth.models.prompts import Template
+from lens_truth.scoring.causal import answer_log_probs, encode_answers
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from lens_truth.data.examples import Example, rows_by_question
 from lens_truth.errors import InputError
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
-from lens_truth.examples import Example, rows_by_question
+from lens_truth.io.readers import read_text
+from lens_truth.io.streams import Stream, stream
 from lens_truth.models.prompts import USER_ASSISTANT, Wording
-from lens_truth.readers import read_text
 
 N_NEW = 7
 """Tokens of a judgement (TruthProbe)."""
@@ -53,6 +52,6 @@ def judgement(examples: Sequence[Example], wording: Wording, seed: int) -> Bench
     Raises:
         InputError: if there is no example.
     """
-    rng = np.random.default_rng([seed, 13])
+    rng = stream(seed, Stream.JUDGED_ANSWERS)
     shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]
     return benchmark_of("halueval", "judge", shown, wording, N_NEW)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lens_truth.data.examples import SUPPORTED, Example
+from lens_truth.data.images import check_images
 from lens_truth.errors import InputError
 from lens_truth.evaluate.binary import BinaryMetrics, metrics_by_parse
-from lens_truth.examples import SUPPORTED, Example
-from lens_truth.images import check_images
+from lens_truth.io.readers import read_rows
 from lens_truth.models.prompts import USER_ASSISTANT, Wording
-from lens_truth.readers import read_rows
 
 POPE_PARSES = ("pope", "strict")
 N_NEW = 5

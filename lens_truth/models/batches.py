@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, device_of
-from lens_truth.models.images import image_arguments
+from lens_truth.models.image_input import image_arguments
 
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

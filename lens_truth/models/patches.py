@@ -18,9 +18,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from lens_truth.data.images import image_size
 from lens_truth.errors import InputError
-from lens_truth.images import image_size
-from lens_truth.models.images import ImageInput
+from lens_truth.models.image_input import ImageInput
 
 _LEVELS, _MOST_RAMPS = 255, 8
 _MEASURED: WeakKeyDictionary[ImageInput, dict[tuple[int, int], Float[np.ndarray, "n 4"]]] = WeakKeyDictionary()
@@ -28,7 +28,8 @@ _MEASURED: WeakKeyDictionary[ImageInput, dict[tuple[int, int], Float[np.ndarray,
 
 def token_boxes(images: ImageInput, name: str) -> Float[np.ndarray, "n 4"]:
     """The part of the picture that each image token's patch shows: left, top, right, bottom in pixels, as
-    `lens_truth.images.open_image` gives them; NaN for a token that shows nothing of it (padding, the end of a line).
+    `lens_truth.data.images.open_image` gives them; NaN for a token that shows nothing of it (padding, the end of a
+    line).
 
     Measured once a size, to half a pixel or a two-thousandth of the size, whichever is more. What is cropped away is in
     no box. Where a model is shown a picture as a whole and in tiles, boxes overlap; where it scales patches down

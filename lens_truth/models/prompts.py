@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from lens_truth.data.examples import Example
+from lens_truth.data.images import image_hash
 from lens_truth.errors import InputError
-from lens_truth.examples import Example
-from lens_truth.images import image_hash
-from lens_truth.models.images import ImageInput
+from lens_truth.models.image_input import ImageInput
 
 Template = Literal["plain", "chat"]
 """`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
@@ -151,7 +151,7 @@ def encode(
     """Tokens of every example, prompt and answer, with the spans of image, question and answer.
 
     Args:
-        images: how the model is shown images (`lens_truth.models.images.images_for`).
+        images: how the model is shown images (`lens_truth.models.image_input.images_for`).
 
     Raises:
         InputError: if an answer is empty or yields no token, an image is missing or the model can be shown none, or

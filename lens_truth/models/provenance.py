@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lens_truth.examples import Example, examples_hash
+from lens_truth.data.examples import Example, examples_hash
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Template
 from lens_truth.models.tower import weights_hash

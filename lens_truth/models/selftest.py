@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from lens_truth.data.images import BLACK
 from lens_truth.errors import InputError
-from lens_truth.images import BLACK
 from lens_truth.models.batches import pad_rows, tokenizer_of
 from lens_truth.models.hooks import gate_z, hook_names
-from lens_truth.models.images import image_arguments, images_of, is_multimodal
+from lens_truth.models.image_input import image_arguments, images_of, is_multimodal
 from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads
 

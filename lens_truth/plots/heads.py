@@ -21,21 +21,21 @@ from lens_truth.plots.style import (
     panel_grid,
     warn,
 )
-from lens_truth.scores import HeadScores, Map
+from lens_truth.stats.correlation import Map
 
 
 @in_house_style
-def heatmap(scores: HeadScores, title: str, warning: str | None = None) -> Figure:
-    """The scores of all heads; those with a sign around zero.
+def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> Figure:
+    """One number a head, with its scale; numbers with a sign are coloured around zero.
 
     A warning stands in red over the map, so that the picture cannot travel without it.
     """
-    L, H = scores.values.shape
+    L, H = values.shape
     width = 1.4 + float(np.clip(0.26 * H, 3.6, 8.0))
     figure = new_figure(width, 1.3 + float(np.clip(0.2 * L, 1.6, 8.0)))
     axes = figure.subplots()
-    shown = cells(axes, scores.values, **_colours(scores.values))
-    colour_bar(figure, shown, axes, "out-of-fold accuracy" if scores.kind == "truth" else f"{scores.kind} score")
+    shown = cells(axes, values, **_colours(values))
+    colour_bar(figure, shown, axes, label)
     head_ticks(axes, L, H)
     axes.set_xlabel("head")
     axes.set_ylabel("layer")

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from lens_truth.errors import InputError
-from lens_truth.files import write_with
+from lens_truth.io.files import write_with
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008), a dark red and two greys.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"

@@ -1,5 +1,3 @@
-"""`python -m lens_truth.zoo`: list the zoo's models; `... train NAME`: train one anew."""
+from lens_truth.cli import launch
 
-from lens_truth.cli import run_module
-
-run_module("zoo")
+launch(__name__, "zoo")

@@ -11,13 +11,13 @@ import safetensors.torch
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from lens_truth.datasets import world, zoo, zoo_images
+from lens_truth.data import world, world_pictures, world_text
 from lens_truth.errors import InputError
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, zoo_benchmarks
-from lens_truth.evaluate.image_benchmarks import image_benchmarks, reference_benchmarks
-from lens_truth.files import write_folder_with, write_json, write_text, write_with
-from lens_truth.models.load import load, load_plain
+from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.io.files import write_folder_with, write_json, write_text, write_with
+from lens_truth.models.loading import load, load_plain
 from lens_truth.models.prompts import default_template
+from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks, zoo_benchmarks
 from lens_truth.zoo.llava import image_processor, learn_to_see, processor
 from lens_truth.zoo.recipes import Recipe, new_model
 from lens_truth.zoo.tokenizer import build_tokenizer
@@ -98,7 +98,7 @@ def measure(
     """
     hooked = load(model, tokenizer=tokenizer, image_processor=image_processor() if recipe.sees else None)
     benchmarks = [*zoo_benchmarks(split, n, seed=1)]
-    benchmarks.append(benchmark_of("agreeing", "answer", zoo.agreeing_examples(split, n, seed=1)))
+    benchmarks.append(benchmark_of("agreeing", "answer", world_text.agreeing_examples(split, n, seed=1)))
     if recipe.sees:
         benchmarks += [*image_benchmarks(split, n, seed=1), *reference_benchmarks(split, n, seed=1)]
     accuracies: dict[str, float] = {}
@@ -116,8 +116,8 @@ def measure(
 
 
 _FROM_MEMORY = {
-    "conflict": ("memory-answers", zoo.conflict_examples),
-    "image-conflict": ("image-memory-answers", zoo_images.image_conflict_examples),
+    "conflict": ("memory-answers", world_text.conflict_examples),
+    "image-conflict": ("image-memory-answers", world_pictures.image_conflict_examples),
 }
 
 

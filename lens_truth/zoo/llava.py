@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from lens_truth.datasets.drawing import SIZE
+from lens_truth.data.drawing import SIZE
 from lens_truth.zoo.tokenizer import IMAGE, PATCHES
 from lens_truth.zoo.train import FineTuning, Log, fit
 from lens_truth.zoo.vision import PATCH_SIZE, fit_to_words, patch_features, pictures_and_words, train_tower

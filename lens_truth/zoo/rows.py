@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lens_truth.datasets import world
-from lens_truth.datasets.drawing import image_name
-from lens_truth.datasets.world import Scene
-from lens_truth.datasets.zoo_images import DESCRIBE, describe
-from lens_truth.images import open_image
+from lens_truth.data import world
+from lens_truth.data.drawing import image_name
+from lens_truth.data.images import open_image
+from lens_truth.data.world import Scene
+from lens_truth.data.world_pictures import DESCRIBE, describe
 from lens_truth.models.prompts import JUDGE_QUESTION
 from lens_truth.zoo.tokenizer import IMAGE, PATCHES
 from lens_truth.zoo.vision import pixels_of

@@ -6,7 +6,7 @@ from __future__ import annotations
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from lens_truth.datasets import world
+from lens_truth.data import world
 from lens_truth.models.prompts import JUDGE_QUESTION
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lens_truth.datasets import world
+from lens_truth.data import world
 from lens_truth.zoo.rows import Batch, Memory, Row, Task, chat_row, copy_batch, plain_row, text_batch
 
 BATCH_SIZE = 16

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import CLIPVisionConfig, CLIPVisionModel, PreTrainedTokenizerBase
 
-from lens_truth.datasets import world
-from lens_truth.datasets.drawing import SIZE, draw_scene
-from lens_truth.datasets.world import Scene
+from lens_truth.data import world
+from lens_truth.data.drawing import SIZE, draw_scene
+from lens_truth.data.world import Scene
 from lens_truth.zoo.tokenizer import PATCHES
 
 PATCH_SIZE = 12

@@ -14,24 +14,24 @@ import torch
 from conftest import build
 from converted import convert
 
-from lens_truth import attention
-from lens_truth.attention import patterns
-from lens_truth.capture import capture
-from lens_truth.causal import answer_log_probs, causal_scores, learned_gate
-from lens_truth.controls import CONTROLS, control_gate
-from lens_truth.datasets import load_examples
+from lens_truth.attention import patterns as pattern_module
+from lens_truth.attention.evidence import evidence_attention
+from lens_truth.attention.patterns import patterns
+from lens_truth.attention.show import show_heads
+from lens_truth.data.examples import Example
+from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.generate import generate
-from lens_truth.evidence import evidence
-from lens_truth.examples import Example
-from lens_truth.gate import HeadGate
+from lens_truth.gates.controls import CONTROLS, control_gate
+from lens_truth.gates.gate import HeadGate
 from lens_truth.models.hooks import Hooked, hook_names, sliding_windows
-from lens_truth.models.load import load, load_plain, load_tokenizer
+from lens_truth.models.loading import load, load_plain, load_tokenizer
 from lens_truth.models.prompts import PromptTokens, encode
-from lens_truth.probe import probe
-from lens_truth.scores import HeadScores
-from lens_truth.show import show
+from lens_truth.scoring.capturing import capture
+from lens_truth.scoring.causal import answer_log_probs, causal_scores, learned_gate
+from lens_truth.scoring.probing import truth_scores
+from lens_truth.scoring.scores import HeadScores
 
 pytestmark = pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated:DeprecationWarning")
 
@@ -196,29 +196,29 @@ def test_causal_scores_and_learned_gates(pair: Pair) -> None:
 def test_evidence(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     bridge, hooked = pair
     assert sliding_windows(hooked) == sliding_windows(bridge)
-    expected, found = evidence(bridge, FACTS), evidence(hooked, FACTS)
+    expected, found = evidence_attention(bridge, FACTS), evidence_attention(hooked, FACTS)
     assert list(found.measures) == list(expected.measures)
     for name, values in expected.measures.items():
         assert np.array_equal(np.isnan(found.measures[name]), np.isnan(values))
         close(found.measures[name], values, 5e-5)
-    monkeypatch.setattr(attention, "_ENTRIES", 1)  # a row a pass
-    alone = evidence(hooked, FACTS)
+    monkeypatch.setattr(pattern_module, "_ENTRIES", 1)  # a row a pass
+    alone = evidence_attention(hooked, FACTS)
     close(alone.measures["evidence"], found.measures["evidence"], 5e-5)
 
 
 def test_sliding_windows_hide_evidence(tokenizer: Any) -> None:
     near, far = (build("mistral", len(tokenizer), sliding_window=window) for window in (12, 2))
     assert sliding_windows(convert(near, tokenizer)) == [12, 12, 12]
-    found = evidence(convert(near, tokenizer), FACTS)
+    found = evidence_attention(convert(near, tokenizer), FACTS)
     assert 0 < found.n_examples("evidence") < len(FACTS)
     with pytest.raises(InputError, match="in none of 20 examples .* sliding window is 2 tokens"):
-        evidence(convert(far, tokenizer), FACTS)
+        evidence_attention(convert(far, tokenizer), FACTS)
 
 
 def test_show(pair: Pair, tmp_path: Path) -> None:
     bridge, hooked = pair
     heads = [(0, 1), (2, 3)]
-    expected, found = show(bridge, FACTS[0], heads), show(hooked, FACTS[0], heads)
+    expected, found = show_heads(bridge, FACTS[0], heads), show_heads(hooked, FACTS[0], heads)
     close(found.patterns, expected.patterns)
     assert (found.tokens, found.evidence, found.heads) == (expected.tokens, expected.evidence, expected.heads)
     found.save(tmp_path / "page.html")
@@ -240,7 +240,7 @@ def test_a_trained_model_gives_the_same_answers_and_scores(trained: Pair) -> Non
     margins = [(found * sign).reshape(-1, 2).sum(1) for found in log_probs]
     assert torch.equal(margins[0] > 0, margins[1] > 0)
 
-    truth = [probe(capture(model, examples), n_permutations=0, n_bootstrap=1) for model in trained]
+    truth = [truth_scores(capture(model, examples), n_permutations=0, n_bootstrap=1) for model in trained]
     moved = np.abs(truth[0].values - truth[1].values) * len(examples)
     assert moved.max() < 2.5 and (moved > 0.5).sum() <= 2  # examples on the edge of a probe, with the one they mirror
     causal = [causal_scores(model, examples) for model in trained]
@@ -252,10 +252,10 @@ def test_a_trained_model_gives_the_same_answers_and_scores(trained: Pair) -> Non
     assert (gated[0] - log_probs[0]).abs().max() > 0.1
 
     facts = [example for example in load_examples("zoo:text", limit=60) if example.label]
-    found = [evidence(model, facts).scores() for model in trained]
+    found = [evidence_attention(model, facts).scores() for model in trained]
     for name, its in found[0].items():
         close(found[1][name].values, its.values, 5e-5)
-    assert show(hooked, facts[0]).heads == show(bridge, facts[0]).heads
+    assert show_heads(hooked, facts[0]).heads == show_heads(bridge, facts[0]).heads
 
 
 # -- what differs, and what is refused --------------------------------------------------------------------------------

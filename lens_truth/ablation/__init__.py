@@ -1,0 +1,1 @@
+"""Gates against the vanilla model and against control gates: the search for lambda, side effects, verdicts."""

@@ -1,0 +1,159 @@
+"""Ablation bars: every gate beside vanilla and its controls, and TruthProbe's own comparison with a random gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lens_truth.ablation.ablate import Row
+from lens_truth.gates.controls import CONTROLS
+from lens_truth.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LARGE,
+    MEDIUM,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    SMALL,
+    fitted,
+    in_house_style,
+    legend,
+    new_figure,
+    text_width,
+)
+
+_COLOURS = {"vanilla": ORANGE, "probe": BLUE, "causal": GREEN, "learned": PURPLE, "random": GREY}
+_SAID = {"probe": "truth scores", "causal": "causal scores", "learned": "learned", "random": "random, 1 + U(-1, 1)"}
+_BAR, _GROUP = 0.2, 0.3  # inches: a bar of `random_gate_bars`, and what keeps groups of bars apart
+
+
+@in_house_style
+def ablation_bars(rows: Sequence[Row]) -> Figure:
+    """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
+    models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
+    columns = max(map(len, models.values()))
+    heights = [0.3 + 0.2 * len({(r.gate, r.of) for r in rows if r.model == model}) for model in models]
+    label = max(text_width(_name(row), SMALL) for row in rows)
+    figure = new_figure(max(label + 0.8 + 1.75 * columns, 6.0), 1.1 + sum(height + 0.6 for height in heights))
+    grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
+    for line, height, (model, benchmarks) in zip(grid, heights, models.items(), strict=True):
+        for axes in line[len(benchmarks) :]:
+            axes.set_visible(False)
+        for axes, (benchmark, mine) in zip(line, benchmarks.items(), strict=False):
+            across = [row.accuracy for row in mine]
+            colours = [GREY if row.gate in CONTROLS else ORANGE if row.gate == "vanilla" else BLUE for row in mine]
+            axes.barh(range(len(mine)), across, color=colours, height=0.75)
+            axes.errorbar(across, range(len(mine)), xerr=_whiskers(mine), fmt="none", ecolor=INK, elinewidth=0.8)
+            axes.hlines(range(len(mine)), *_spread(mine), color=INK, alpha=0.3, lw=3.5)
+            axes.axvline(mine[0].accuracy, color=RED, lw=1, ls="--")
+            axes.set_yticks(range(len(mine)), [_name(row) for row in mine])
+            axes.set_xlim(0, 1.02)
+            axes.tick_params(labelbottom=True)
+            axes.set_title(f"{fitted(benchmark, 1.55, LARGE)}\n(n = {mine[0].n})")
+        line[0].invert_yaxis()
+        line[0].set_ylabel(fitted(model, height, MEDIUM), fontsize=MEDIUM, fontweight="bold")
+    figure.supxlabel("accuracy")
+    handles = [Patch(color=ORANGE, label="vanilla"), Patch(color=BLUE, label="gates by scores")]
+    handles += [Patch(color=GREY, label="controls"), Line2D([], [], color=RED, ls="--", lw=1, label="as vanilla")]
+    legend(figure, [*handles, *_error_handles(rows)])
+    return figure
+
+
+@in_house_style
+def random_gate_bars(rows: Sequence[Row]) -> Figure:
+    """Vanilla, the gates by scores and the random gate 1 + U(-1, 1), side by side for every benchmark (TruthProbe,
+    Fig. 5); a panel a model, every bar with its number."""
+    rows = [row for row in rows if not row.of]
+    models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
+    gates = list(dict.fromkeys(row.gate for row in rows))
+    group = _BAR * len(gates) + _GROUP
+    width = 0.8 + max(group * max(map(len, models.values())), 5.0)
+    figure = new_figure(width, 0.8 + 2.3 * len(models))
+    grid = figure.subplots(len(models), 1, squeeze=False).flat
+    for axes, (model, benchmarks) in zip(grid, models.items(), strict=True):
+        for at, mine in enumerate(benchmarks.values()):
+            x = at + (np.arange(len(mine)) - (len(mine) - 1) / 2) * _BAR / group
+            looks = {"color": [_colour(row) for row in mine], "hatch": [_hatch(row) for row in mine]}
+            up = [row.accuracy for row in mine]
+            axes.bar(x, up, 0.9 * _BAR / group, edgecolor="white", linewidth=0, **looks)
+            axes.errorbar(x, up, yerr=_whiskers(mine), fmt="none", ecolor=INK, elinewidth=0.8)
+            axes.vlines(x, *_spread(mine), color=INK, alpha=0.3, lw=3.5)
+            for one, row in zip(x, mine, strict=True):
+                top = max(row.ci_high, _spread([row])[1][0])
+                axes.annotate(
+                    f"{row.accuracy:.3f}".removeprefix("0"),
+                    (one, top),
+                    (0, 3),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom",
+                    rotation=90,
+                    fontsize=SMALL,
+                )
+        names = [f"{fitted(b, group - 0.1, MEDIUM)}\n(n = {mine[0].n})" for b, mine in benchmarks.items()]
+        axes.set_xticks(range(len(names)), names, fontsize=MEDIUM)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlim(-0.5, max(map(len, models.values())) - 0.5)
+        axes.set_ylim(0, 1.3)
+        axes.set_yticks(np.linspace(0, 1, 6))
+        axes.spines["left"].set_bounds(0, 1)
+        axes.set_ylabel("accuracy")
+        axes.set_title(fitted(model, width - 1, LARGE), loc="left")
+    one_of = {row.gate: row for row in rows}
+    handles = [
+        Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(g)) for g, r in one_of.items()
+    ]
+    legend(figure, [*handles, *_error_handles(rows)])
+    return figure
+
+
+def _benchmarks(rows: Sequence[Row], model: str) -> dict[str, list[Row]]:
+    mine = [row for row in rows if row.model == model]
+    return {name: [row for row in mine if row.benchmark == name] for name in dict.fromkeys(r.benchmark for r in mine)}
+
+
+def _name(row: Row) -> str:
+    return f"{row.gate} ({row.of})" if row.of else row.gate
+
+
+def _said(gate: str) -> str:
+    """A gate's name in a legend."""
+    own, _, kind = gate.rpartition(" ")
+    return f"{own} {_SAID.get(kind, kind)}".strip()
+
+
+def _colour(row: Row) -> str:
+    return _COLOURS.get(row.gate.removeprefix("own "), SKY)
+
+
+def _hatch(row: Row) -> str:
+    """Marks gates by a model's own scores."""
+    return "////" if row.gate.startswith("own ") else ""
+
+
+def _whiskers(rows: Sequence[Row]) -> Float[np.ndarray, "2 n"]:
+    """Below and above the accuracy, to the ends of its interval."""
+    ends = np.array([(row.accuracy - row.ci_low, row.ci_high - row.accuracy) for row in rows])
+    return np.maximum(0, ends.T)
+
+
+def _spread(rows: Sequence[Row]) -> Float[np.ndarray, "2 n"]:
+    """A standard deviation over draws to both sides of the accuracy."""
+    ends = np.array([(row.accuracy - row.accuracy_std, row.accuracy + row.accuracy_std) for row in rows])
+    return np.clip(ends.T, 0, 1)
+
+
+def _error_handles(rows: Sequence[Row]) -> list[Line2D]:
+    handles = [Line2D([], [], color=INK, lw=0.8, label="95% interval over groups of questions")]
+    if any(row.trials > 1 for row in rows):
+        handles.append(Line2D([], [], color=INK, alpha=0.3, lw=3.5, label="± standard deviation over draws"))
+    return handles

@@ -1,0 +1,101 @@
+"""What else a gate does: how far it moves the model's predictions on text that has nothing to do with the questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_truth.data.world_text import text_examples
+from lens_truth.errors import InputError
+from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.row_gates import Gates, attach_rows
+from lens_truth.io.readers import read_text
+from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
+
+_WINDOWS, _WINDOW = 16, 128
+_SCENES = 32
+_LOGITS_AT_ONCE = 1 << 27
+
+
+@dataclass(frozen=True)
+class NeutralText:
+    """Passages that no question is asked about."""
+
+    name: str
+    passages: tuple[str, ...]
+    window: int | None = None
+    """Tokens of a passage that are used; all of them by default."""
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """What a gate does to predictions on one neutral text, in nats a token."""
+
+    kl: float
+    """KL divergence of the gated predictions from the vanilla ones, KL(vanilla || gated)."""
+    cross_entropy: float
+    """Of the gated model; the vanilla model's own is that of the gate None."""
+
+
+def zoo_text(seed: int) -> NeutralText:
+    """Scenes of the zoo's test split, told without a question."""
+    scenes = [example.context for example in text_examples("test", 4 * _SCENES, seed)]
+    return NeutralText("zoo", tuple(dict.fromkeys(scenes))[:_SCENES])
+
+
+def text_file(path: Path) -> NeutralText:
+    """Passages from all over a text file.
+
+    Raises:
+        InputError: if it cannot be read as UTF-8 text or is too short.
+    """
+    text = read_text(path)
+    # Eight characters a token are more than any tokenizer makes of English prose.
+    width = 8 * _WINDOW
+    if len(text.strip()) < width:
+        raise InputError(f"{path}: holds {len(text.strip())} characters; a neutral text needs at least {width}")
+    starts = [round(i * (len(text) - width) / (_WINDOWS - 1)) for i in range(_WINDOWS)]
+    return NeutralText(path.stem, tuple(text[start : start + width] for start in starts), _WINDOW)
+
+
+def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int = 32) -> dict[str, SideEffect]:
+    """KL and cross-entropy of every gate, averaged over the tokens of the text; all gates of a batch run together.
+
+    Raises:
+        InputError: if a gate does not fit the model.
+    """
+    check_batch_size(batch_size)
+    tokenizer = tokenizer_of(model)
+    rows = [ids[: text.window] for ids in tokenizer(list(text.passages), verbose=False)["input_ids"]]
+    names, count = list(gates), 0
+    # All logits of a batch are kept at once, in single precision: no more than a gigabyte of them.
+    batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
+    totals = {name: np.zeros(2) for name in names}
+    for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):
+        ids, mask = pad_rows([rows[i] for i in batch], model)
+        read, gates_at_once = mask[:, 1:].bool(), max(1, batch_size // len(batch))
+        vanilla = _log_probs(model, ids, mask, [None] * len(batch))
+        count += int(read.sum())
+        for start in range(0, len(names), gates_at_once):
+            chunk = names[start : start + gates_at_once]
+            of_rows = [gates[name] for name in chunk for _ in batch]
+            gated = _log_probs(model, ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1), of_rows)
+            for name, own in zip(chunk, torch.split(gated, len(batch)), strict=True):
+                kl = (vanilla.exp() * (vanilla - own)).sum(-1)[read].sum()
+                surprise = -own.gather(2, ids[:, 1:, None])[..., 0][read].sum()
+                totals[name] += (float(kl), float(surprise))
+    return {name: SideEffect(*(totals[name] / count).tolist()) for name in names}
+
+
+def _log_probs(
+    model: Any, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], gates: Sequence[HeadGate | None]
+) -> Float[Tensor, "B T-1 V"]:
+    with torch.no_grad(), attach_rows(model, gates):
+        return model(ids, attention_mask=mask)[:, :-1].log_softmax(-1, dtype=torch.float32)

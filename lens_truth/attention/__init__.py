@@ -1,0 +1,1 @@
+"""What heads look at: attention to the evidence, one layer at a time."""

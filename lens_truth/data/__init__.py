@@ -1,0 +1,1 @@
+"""Examples with known answers: their files, published data sets, and a small world that is generated."""

@@ -1,0 +1,144 @@
+"""RLHF-V and PhD as TruthProbe's probing files hold them: a question about an image, one answer, one label a row.
+
+A row is `{"question_id", "question", "answer", "label": "gold" or "hallucinated", "image": file name}`; in the text
+counterpart of PhD (its set C for language models) a `context` stands for the image.
+
+What is known of the labels (measured on the released files; `python -m lens_truth.audit` and
+tests/data/test_label_audit.py): set D (RLHF-V) and the RLHF-V rows of set E hold the same 2,726 answers, and 2,724 of
+them have opposite labels there. A row does not say which is right: most questions have one answer only, length and last
+character tell the labels apart with accuracy .55, and the accuracy of a probe is the same either way. COCO's
+annotations lean towards set E: of the COCO objects that answers mention beside their question's own, 15% are not in
+the image where set D says gold, and 9% where it says hallucinated. The sign of a causal score hangs on the direction,
+and so does any pooling with PhD, whose labels agree in sets C and E.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.images import check_images, image_in
+from lens_truth.errors import InputError, notice
+from lens_truth.io.readers import read_jsonl
+
+Source = Literal["phd", "rlhfv"]
+"""What ids of examples begin with."""
+
+_LABELS = {"gold": SUPPORTED, "hallucinated": HALLUCINATED}
+
+
+def read_image_rows(
+    path: str | Path, images: Path | None, source: Source, *, images_needed: bool = True, limit: int | None = None
+) -> list[Example]:
+    """The rows of a `.jsonl` or `.jsonl.gz` file with the images in the folder `images`; a text context that a row has
+    besides is left out. Rows of one image (by `image_id`, or its file's name) share a group.
+
+    Empty answers, of which the released sets D and E have one, are left out with a `DataWarning` that counts them.
+
+    Args:
+        limit: only the first so many; the images of the others need not be there.
+        images_needed: False reads rows whose images need not be there, for looking at rows alone.
+
+    Raises:
+        InputError: names file, line and field of the first bad row; counts missing images; also for a missing, empty
+            or damaged file, a missing folder, and for none.
+    """
+    path = Path(path)
+    if images is None and images_needed:
+        raise InputError(f"{path}: its rows name image files; say in which folder they lie (--images FOLDER)")
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images}: there is no such folder of images")
+    examples = [
+        Example(id, _group(row, image), question, answer, label, image=image_in(images, image) if images else image)
+        for id, row, where, (question, answer, label) in _rows(path, source)
+        for image in [_text(row, "image", where, "; rows without images are read as phd-text:FILE")]
+    ][:limit]
+    if images_needed:
+        check_images(example.image for example in examples)
+    return examples
+
+
+def read_text_rows(path: str | Path, source: Source) -> list[Example]:
+    """The rows of such a file as text: the `context` where a row has one, and no image.
+
+    A row without a context is a closed-book question, and a `DataWarning` counts these. Rows of one image, or without
+    an image of one context, share a group. Empty answers are left out as by `read_image_rows`.
+
+    Raises:
+        InputError: names file, line and field of the first bad row; also for a missing, empty or damaged file.
+    """
+    path = Path(path)
+    examples: list[Example] = []
+    for id, row, where, (question, answer, label) in _rows(path, source):
+        context, image = _text(row, "context", where, default=""), _text(row, "image", where, default="")
+        examples.append(Example(id, _group(row, image or context or question), question, answer, label, context))
+    closed = sum(not example.context.strip() for example in examples)
+    if closed:
+        notice(
+            f"CLOSED BOOK: {closed} of {len(examples)} rows of {path} have no context, so a text model is asked about "
+            "images that it is not shown; its scores there are not about a context"
+        )
+    return examples
+
+
+def _rows(path: Path, source: Source) -> Iterator[tuple[str, dict[str, Any], str, tuple[str, str, int]]]:
+    """(id, row, where it stands, (question, answer, label)) of all rows that have an answer."""
+    if path.name.removesuffix(".gz").rpartition(".")[2] != "jsonl":
+        raise InputError(f"{path}: such rows are read from .jsonl or .jsonl.gz files")
+    rows = list(read_jsonl(path))
+    if not rows:
+        raise InputError(f"{path}: holds no rows")
+    ids: set[str] = set()
+    empty: list[int] = []
+    for line, row in rows:
+        where = f"{path}, line {line}"
+        question, answer = _text(row, "question", where), _text(row, "answer", where, empty=True)
+        fields = question, answer, _label(row, where)
+        if not answer.strip():
+            empty.append(line)
+            continue
+        yield _id(row, source, line, ids), row, where, fields
+    if len(empty) == len(rows):
+        raise InputError(f"{path}: all {len(rows)} answers are empty")
+    if empty:
+        notice(f"{len(empty)} of {len(rows)} answers of {path} are empty and left out (first: line {empty[0]})")
+
+
+def _group(row: dict[str, Any], otherwise: str) -> str:
+    """The photograph: its number among COCO's, since PhD and RLHF-V name the file of one photograph in two ways."""
+    number = row.get("image_id")
+    return otherwise if number in (None, "") else str(number)
+
+
+def _id(row: dict[str, Any], source: Source, line: int, ids: set[str]) -> str:
+    """`rlhfv-17`; where a question_id comes again, as in set E, `rlhfv-17/2`."""
+    number = row.get("question_id")
+    first = id = f"{source}-{line if number in (None, '') else number}"
+    again = 1
+    while id in ids:
+        again += 1
+        id = f"{first}/{again}"
+    ids.add(id)
+    return id
+
+
+def _label(row: dict[str, Any], where: str) -> int:
+    said = row.get("label")
+    if not isinstance(said, str) or said not in _LABELS:
+        raise InputError(f"{where}: field 'label' is {said!r}, not 'gold' or 'hallucinated'")
+    return _LABELS[said]
+
+
+def _text(
+    row: dict[str, Any], field: str, where: str, hint: str = "", *, default: str | None = None, empty: bool = False
+) -> str:
+    value = default if row.get(field) is None else row[field]
+    if value is None:
+        raise InputError(f"{where}: has no field '{field}'{hint}")
+    if not isinstance(value, str):
+        raise InputError(f"{where}: field '{field}' is not text")
+    if default is None and not empty and not value.strip():
+        raise InputError(f"{where}: field '{field}' is empty{hint}")
+    return value

@@ -1,0 +1,199 @@
+"""Reading comprehension in which the evidence is known: SQuAD (Rajpurkar et al. 2016, 2018) and XQuAD (Artetxe et al.
+2020), where annotators marked the answer in a paragraph, and HotpotQA (Yang et al. 2018), where they marked the
+sentences that the answer takes, in ten paragraphs most of which are about something else.
+
+Every answer is supported by its context; there are no hallucinated ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lens_truth.data.example_files import shortened
+from lens_truth.data.examples import SUPPORTED, Example
+from lens_truth.errors import InputError, notice
+from lens_truth.io.readers import is_object, read_json, read_rows
+
+Fact = tuple[str, int]
+"""A supporting fact: the title of a paragraph, and the number of a sentence in it, from 0."""
+
+_KINDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list"}
+
+
+def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
+    """The questions of a `.json` file in SQuAD's format, each with its first answer, whose span is the evidence.
+
+    SQuAD's development set has the answers of several annotators; the others are left aside. Questions about the same
+    paragraph share a group. Unanswerable questions (SQuAD 2.0) are left out with a `DataWarning` that counts them.
+
+    Args:
+        limit: only the first so many; what comes after them is not looked at.
+
+    Raises:
+        InputError: names file and question of the first answer that is empty or does not stand where it is said to, and
+            of the first field that is missing; also for a file that cannot be read, or that has no question to ask.
+    """
+    path = Path(path)
+    examples: list[Example] = []
+    unanswerable: list[str] = []
+    groups: dict[str, str] = {}
+    for context, row, id in _squad_rows(path):
+        where = f"{path}, question {id}"
+        answers: list[Any] = _field(row, "answers", list, where)
+        if row.get("is_impossible") or not answers:
+            unanswerable.append(id)
+            continue
+        group = groups.setdefault(context, f"squad-{len(groups)}")
+        span = start, stop = _answer_span(answers[0], context, where)
+        question, answer = _written(row, "question", where), context[start:stop]
+        examples.append(Example(f"squad-{id}", group, question, answer, SUPPORTED, context, (span,)))
+        if len(examples) == limit:
+            break
+    n = len(examples) + len(unanswerable)
+    if unanswerable and examples:
+        notice(
+            f"{len(unanswerable)} of {n} questions read from {path} are unanswerable and left out (first: "
+            f"{unanswerable[0]})"
+        )
+    return _distinct(examples, path, f"all {n} questions are unanswerable" if n else "holds no questions")
+
+
+def _squad_rows(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """(paragraph, question, id) of all questions, in order."""
+    whole = read_json(path)
+    if not isinstance(whole, dict) or "data" not in whole:
+        raise InputError(f"{path}: is not in SQuAD's format, a JSON object with 'data', 'paragraphs' and 'qas'")
+    for number, article in enumerate(_field(whole, "data", list, str(path)), start=1):
+        where = f"{path}, article {number}"
+        for p, paragraph in enumerate(_field(article, "paragraphs", list, where), start=1):
+            context = _written(paragraph, "context", f"{where}, paragraph {p}")
+            for q, row in enumerate(_field(paragraph, "qas", list, f"{where}, paragraph {p}"), start=1):
+                yield context, row, _id(row, ("id",), f"{where}, paragraph {p}, question {q}")
+
+
+def _answer_span(answer: Any, context: str, where: str) -> tuple[int, int]:
+    text, start = _written(answer, "text", where), _field(answer, "answer_start", int, where)
+    there = context[start : start + len(text)] if start >= 0 else ""
+    if there != text:
+        instead = f"where '{shortened(there)}' stands" if there else f"which has {len(context)} characters"
+        raise InputError(
+            f"{where}: the answer '{shortened(text)}' does not stand at character {start} of its paragraph, {instead}"
+        )
+    return start, start + len(text)
+
+
+def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
+    """The questions of a file in HotpotQA's format, as its authors (one JSON list) or the Hugging Face hub (JSON lines)
+    give it; 2WikiMultihopQA has the same. The evidence are the supporting sentences, each of which is a span.
+
+    The context is all paragraphs, a line each, as `title: sentences`. Supporting facts that are not in the context, of
+    which the released data has a few, are left out with a `DataWarning` that counts them. Where two paragraphs have one
+    title, the first that has such a sentence is meant. Every question is a group.
+
+    Args:
+        limit: only the first so many; what comes after them is not looked at.
+
+    Raises:
+        InputError: names file, row and question of the first field that is missing or empty, and of the first question
+            none of whose supporting facts is in its context; also for a file that cannot be read or has no questions.
+    """
+    path = Path(path)
+    examples: list[Example] = []
+    n_facts = 0
+    missing: list[str] = []
+    for place, row in islice(read_rows(path), limit):
+        id = _id(row, ("id", "_id"), f"{path}, {place}")
+        where = f"{path}, {place}, question {id}"
+        question, answer = _written(row, "question", where), _written(row, "answer", where)
+        context, spans = _told(_pairs(row, "context", "sentences", list, where), where)
+        facts = _pairs(row, "supporting_facts", "sent_id", int, where)
+        evidence = tuple(sorted({spans[fact] for fact in facts if fact in spans}))
+        absent = [
+            f"sentence {number} of '{shortened(title)}'" for title, number in facts if (title, number) not in spans
+        ]
+        if not evidence:
+            first = f" (first: {absent[0]})" if absent else ""
+            raise InputError(f"{where}: none of its {len(facts)} supporting facts is in its context{first}")
+        n_facts += len(facts)
+        missing += [f"{fact}, question {id}" for fact in absent]
+        examples.append(Example(f"hotpot-{id}", f"hotpot-{id}", question, answer, SUPPORTED, context, evidence))
+    if missing:
+        notice(
+            f"{len(missing)} of {n_facts} supporting facts read from {path} are not in their question's context and "
+            f"left out (first: {missing[0]})"
+        )
+    return _distinct(examples, path, "holds no questions")
+
+
+def _told(paragraphs: list[tuple[str, Any]], where: str) -> tuple[str, dict[Fact, tuple[int, int]]]:
+    """The context, and where in it every sentence stands, without the spaces that it begins and ends with."""
+    context = ""
+    spans: dict[Fact, tuple[int, int]] = {}
+    for title, sentences in paragraphs:
+        context += f"\n{title}: " if context else f"{title}: "
+        for number, sentence in enumerate(sentences):
+            if not isinstance(sentence, str):
+                raise InputError(f"{where}: a sentence of '{shortened(title)}' is not text")
+            start = len(context) + len(sentence) - len(sentence.lstrip())
+            context += sentence
+            if sentence.strip():
+                spans.setdefault((title, number), (start, start + len(sentence.strip())))
+    return context, spans
+
+
+def _pairs(row: dict[str, Any], field: str, second: str, kind: type, where: str) -> list[tuple[str, Any]]:
+    """`{"title": [...], second: [...]}` or `[[title, ...], ...]` as pairs of a title and something of that kind."""
+    value = row.get(field)
+    if value is None:
+        raise InputError(f"{where}: has no field '{field}'")
+    wrong = f"field '{field}' is neither {{'title': [...], '{second}': [...]}} nor a list of [title, {second}]"
+    try:
+        both = zip(value["title"], value[second], strict=True) if is_object(value) else value
+        pairs: list[tuple[Any, Any]] = [(title, thing) for title, thing in both]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: {wrong}") from error
+    if not all(isinstance(title, str) and _is(thing, kind) for title, thing in pairs):
+        raise InputError(f"{where}: {wrong}")
+    return pairs
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _field(row: Any, name: str, kind: type, where: str) -> Any:
+    if not is_object(row) or row.get(name) is None:
+        raise InputError(f"{where}: has no field '{name}'")
+    if not _is(row[name], kind):
+        raise InputError(f"{where}: field '{name}' is not {_KINDS[kind]}")
+    return row[name]
+
+
+def _written(row: Any, name: str, where: str) -> str:
+    text: str = _field(row, name, str, where)
+    if not text.strip():
+        raise InputError(f"{where}: field '{name}' is empty")
+    return text
+
+
+def _id(row: Any, names: tuple[str, ...], where: str) -> str:
+    """What a question is called, by the first of these fields that it has."""
+    found = [str(row[name]) for name in names if row.get(name) not in (None, "")] if is_object(row) else []
+    if not found:
+        raise InputError(f"{where}: has no field '{names[0]}'")
+    return found[0]
+
+
+def _distinct(examples: list[Example], path: Path, none: str) -> list[Example]:
+    """The examples, if there are any and no two have one id."""
+    if not examples:
+        raise InputError(f"{path}: {none}")
+    seen: set[str] = set()
+    for example in examples:
+        if example.id in seen:
+            raise InputError(f"{path}: question {example.id.partition('-')[2]} stands there twice")
+        seen.add(example.id)
+    return examples

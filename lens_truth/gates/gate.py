@@ -1,0 +1,202 @@
+"""`HeadGate`: one factor a head, made from scores, attached to a running model or folded into its weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import safetensors.torch
+import torch
+from einops import repeat
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lens_truth.errors import InputError
+from lens_truth.io.files import write_with
+from lens_truth.models.hooks import Hooked, check_gate_shape, gate_z, hook_names
+from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
+from lens_truth.scoring.scores import METADATA, HeadScores
+
+Norm = Literal["center", "minmax", "none"]
+Site = Literal["z", "result", "block"]
+
+
+@dataclass(frozen=True)
+class HeadGate:
+    """Every head's output is multiplied by its value: 1 leaves it, above 1 amplifies, 0 removes it."""
+
+    values: Float[Tensor, "*batch L H"]
+    """The gate; with a leading batch axis, row b of a batch has a gate of its own."""
+    site: Site = "z"
+    """Where it acts: `z`, each head's output before the projection; `result`, each head's contribution to the
+    residual stream (the same numbers, through `hook_result`, on a model loaded with `stock=True`); `block`, H equal
+    slices of the projected output, as in TruthProbe's code: a different intervention, since every head writes to
+    every slice."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The scores, lambda and normalisation that it was made from; empty for a gate made by hand."""
+
+    def __post_init__(self) -> None:
+        if self.values.ndim not in (2, 3) or 0 in self.values.shape:
+            raise InputError(f"a gate has shape {tuple(self.values.shape)}; it must be (layers, heads)")
+        if not torch.isfinite(self.values).all():
+            raise InputError("the gate holds values that are not finite")
+        if self.site not in get_args(Site):
+            raise InputError(f"gate site '{self.site}' is not one of {', '.join(get_args(Site))}")
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: HeadScores,
+        lam: float,
+        norm: Norm = "center",
+        floor: float | None = None,
+        site: Site = "z",
+    ) -> HeadGate:
+        """g = 1 + lam * norm(score), layer by layer (TruthProbe, Section 5).
+
+        Args:
+            norm: `center`, score minus the layer's mean; `minmax`, (s - min) / (max - min + 1e-6); `none`.
+            floor: gates below it are raised to it; by default none are, and `n_negative` counts those below 0.
+
+        Raises:
+            InputError: if lam or floor is not finite.
+        """
+        if not math.isfinite(lam):
+            raise InputError(f"lambda is {lam}; it must be a finite number")
+        if floor is not None and not math.isfinite(floor):
+            raise InputError(f"the floor is {floor}; it must be a finite number")
+        s = torch.from_numpy(scores.values).double()
+        if norm == "center":
+            s = s - s.mean(1, keepdim=True)
+        elif norm == "minmax":
+            low, high = s.amin(1, keepdim=True), s.amax(1, keepdim=True)
+            s = (s - low) / (high - low + 1e-6)
+        elif norm != "none":
+            raise InputError(f"normalisation '{norm}' is not one of {', '.join(get_args(Norm))}")
+        values = 1 + lam * s
+        if floor is not None:
+            values = values.clamp(min=floor)
+        provenance = {"scores": scores.kind, "lam": lam, "norm": norm, "floor": floor, **scores.provenance}
+        return cls(values.float(), site, provenance)
+
+    @property
+    def n_negative(self) -> int:
+        """How many heads the gate inverts."""
+        return int((self.values < 0).sum())
+
+    def attach(self, model: Hooked) -> AbstractContextManager[Any]:
+        """While open, the gate acts on the model: in a forward pass, `run_with_cache`, and Hugging Face's `generate`
+        (`model.original_model.generate` or `model.generate`), in prefill and at every decoded token.
+
+        Raises:
+            InputError: if the gate's shape is not the model's, or the model lacks the site's hook.
+        """
+        if self.site == "z":
+            return gate_z(model, self.values)
+        check_gate_shape(model, self.values)
+        if self.site == "result":
+            if not getattr(model.cfg, "use_attn_result", False):
+                raise InputError("the site 'result' needs a model loaded with stock=True, which computes hook_result")
+            hooks = [
+                (name, _scale_result(self.values[..., layer, :]))
+                for layer, name in enumerate(hook_names(model, "attn.hook_result"))
+            ]
+        else:
+            hooks = [
+                (name, _scale_blocks(self.values[..., layer, :]))
+                for layer, name in enumerate(hook_names(model, "hook_attn_out"))
+            ]
+        return model.hooks(fwd_hooks=hooks)
+
+    def fold_into(self, model: Hooked | nn.Module) -> PreTrainedModel:
+        """A plain Hugging Face model with the gate in its weights: no hooks, no cost, `save_pretrained` as usual.
+
+        `o_proj.weight[:, h*D:(h+1)*D]` is multiplied by gate[l, h] (for the site `block`, rows and bias instead). The
+        given model is not changed; all other weights are shared with it, not copied.
+
+        Raises:
+            InputError: if the gate's shape is not the model's, it has a batch axis, or weights are quantised.
+        """
+        if self.values.ndim != 2:
+            raise InputError("a gate with a batch axis cannot be folded into one set of weights")
+        plain = getattr(model, "original_model", model)
+        if not isinstance(plain, PreTrainedModel):
+            raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
+        twin = plain_twin(plain)
+        heads = heads_of(twin)
+        if tuple(self.values.shape) != (heads.n_layers, heads.n_heads):
+            raise InputError(
+                f"the gate has {self.values.shape[0]} layers x {self.values.shape[1]} heads, "
+                f"the model {heads.n_layers} x {heads.n_heads}"
+            )
+        with torch.no_grad():
+            for gate, projection in zip(self.values, output_projections(twin), strict=True):
+                if self.site != "block":
+                    projection.weight = _like(projection.weight, scale_heads(projection.weight, gate))
+                    continue
+                rows = _block_factor(gate, projection.weight.shape[0])
+                projection.weight = _like(projection.weight, scaled(projection.weight, rows[:, None]))
+                if projection.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] (Linear(bias=False))
+                    projection.bias = _like(projection.bias, scaled(projection.bias, rows))
+        assert isinstance(twin, PreTrainedModel)
+        return twin
+
+    def save(self, path: str | Path) -> None:
+        """Writes a `.safetensors` file with the provenance."""
+        metadata = {METADATA: json.dumps({"site": self.site, "provenance": dict(self.provenance)}, sort_keys=True)}
+        values = {"gate": self.values.contiguous()}
+        write_with(Path(path), lambda temporary: safetensors.torch.save_file(values, temporary, metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> HeadGate:
+        """Reads what `save` writes.
+
+        Raises:
+            InputError: if the file is missing or is not a gate.
+        """
+        try:
+            with cast("Any", safe_open(path, framework="pt")) as file:
+                entries: dict[str, str] = file.metadata() or {}
+                metadata = json.loads(entries[METADATA])
+                return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: is not a readable gate ({error})") from error
+
+
+def _like(old: Tensor, new: Tensor) -> nn.Parameter:
+    return nn.Parameter(new, requires_grad=old.requires_grad)
+
+
+def _scale_result(gate: Float[Tensor, "*batch H"]) -> Any:
+    def scale(result: Float[Tensor, "batch pos H M"], hook: Any) -> Float[Tensor, "batch pos H M"]:
+        return scaled(result, _per_row(gate, result)[..., None])
+
+    return scale
+
+
+def _scale_blocks(gate: Float[Tensor, "*batch H"]) -> Any:
+    def scale(out: Float[Tensor, "batch pos M"], hook: Any) -> Float[Tensor, "batch pos M"]:
+        return scaled(out, _block_factor(_per_row(gate, out), out.shape[-1]))
+
+    return scale
+
+
+def _per_row(gate: Float[Tensor, "*batch H"], output: Tensor) -> Tensor:
+    """The gate, with a position axis if it has one gate a row."""
+    if gate.ndim == 2 and len(gate) != len(output):
+        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(output)} rows")
+    return gate if gate.ndim == 1 else gate[:, None]
+
+
+def _block_factor(gate: Float[Tensor, "*any H"], d_model: int) -> Float[Tensor, "*any M"]:
+    """Each gate repeated over its slice of the residual stream."""
+    if d_model % gate.shape[-1]:
+        raise InputError(f"the residual stream of width {d_model} cannot be cut into {gate.shape[-1]} equal blocks")
+    return repeat(gate, "... h -> ... (h m)", m=d_model // gate.shape[-1])

@@ -1,0 +1,62 @@
+"""How numbers are written in tables and sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+SIGNIFICANT = 0.05
+"""A smaller p-value is called significant."""
+
+
+def number(value: float | None, places: int = 3) -> str:
+    """With so many places; empty where nothing is defined."""
+    return "" if value is None or math.isnan(value) else _unsigned_zero(f"{value:.{places}f}")
+
+
+def signed(value: float | None, places: int = 3) -> str:
+    """The same with a plus where it is positive, for differences."""
+    return "" if value is None or math.isnan(value) else f"{value:+.{places}f}"
+
+
+def short(value: float | None, plus: bool = False) -> str:
+    """Three digits that count, or whole."""
+    if value is None or math.isnan(value):
+        return ""
+    sign = "+" if plus else ""
+    if value and abs(value) < 1e-6:
+        return f"{value:{sign}.2e}"
+    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    text = f"{value:{sign}.{places}f}"
+    return _unsigned_zero(text.rstrip("0").rstrip(".") if "." in text else text)
+
+
+def p_value(value: float | None) -> str:
+    """Two digits that count."""
+    return "" if value is None or math.isnan(value) else f"{value:.2g}"
+
+
+def significant(p: float | None) -> bool:
+    """Whether p < .05; what is not defined is not."""
+    return p is not None and p < SIGNIFICANT
+
+
+def interval(ends: Sequence[float | None] | None, places: int = 2, plus: bool = False) -> str:
+    """In brackets; empty where an end is not defined."""
+    if ends is None or any(end is None or math.isnan(end) for end in ends):
+        return ""
+    return f"[{', '.join((signed if plus else number)(end, places) for end in ends)}]"
+
+
+def share(value: float) -> str:
+    """In percent."""
+    return f"{100 * value:.0f}%" if value >= 0.095 or value == 0 else f"{100 * value:.1f}%"
+
+
+def count(n: int, thing: str) -> str:
+    """`1 model`, `2 models`."""
+    return f"{n} {thing}{'' if n == 1 else 's'}"
+
+
+def _unsigned_zero(text: str) -> str:
+    return text.lstrip("-") if text.startswith("-") and float(text) == 0 else text

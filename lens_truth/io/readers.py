@@ -1,0 +1,161 @@
+"""Text files as rows and values; whatever is wrong with one is said in a sentence that names file and line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from lens_truth.errors import InputError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BEYOND_PYTHON = (ValueError, RecursionError)
+"""What `json` raises for numbers of more than 4,300 digits and for lists inside a thousand others."""
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether a value from JSON is a list: `isinstance`, after which a type checker knows its items as Any."""
+    return isinstance(value, list)
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a value from JSON is an object, whose names are text."""
+    return isinstance(value, dict)
+
+
+def open_input(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`.
+
+    Raises:
+        InputError: if it is missing, not a file, damaged, or not UTF-8.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
+            yield from file
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: the gzip file is damaged ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of a comma-separated file with a header row.
+
+    Raises:
+        InputError: for a row with more or fewer fields than the header.
+    """
+    csv.field_size_limit(1 << 28)
+    reader = csv.DictReader(open_input(path))
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"{path}, line {reader.line_num}: the row does not have the header's number of fields")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a file of JSON lines; blank lines are passed over.
+
+    Raises:
+        InputError: names the first line that is not a JSON object.
+    """
+    for line, text in enumerate(open_input(path), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
+        except _BEYOND_PYTHON as error:
+            raise InputError(f"{path}, line {line}: is JSON that Python cannot read ({error})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {line}: is not a JSON object")
+        if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+            raise InputError(f"{path}, line {line}: holds half of a surrogate pair, which is no character")
+        yield line, row
+
+
+def read_text(path: Path) -> str:
+    """A text file with line ends as Python has them, whatever system wrote it."""
+    return "".join(open_input(path)).replace("\r\n", "\n")
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects.
+
+    Raises:
+        InputError: names the first row that is no object.
+    """
+    begins = next((line.strip() for line in open_input(path) if line.strip()), "")
+    if not begins.startswith("["):
+        yield from ((f"line {line}", row) for line, row in read_jsonl(path))
+        return
+    for number, row in enumerate(read_json(path), start=1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, row {number}: is not a JSON object")
+        yield f"row {number}", row
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file of JSON, packed with gzip if the name ends in `.gz`.
+
+    Raises:
+        InputError: if it cannot be read, unpacked or parsed, or an object has a name twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+            raise InputError(f"{path}: '{twice}' stands there twice")
+        return found
+
+    text = "".join(open_input(path))
+    try:
+        value = json.loads(text, object_pairs_hook=once)
+        if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+            raise InputError(f"{path}: holds half of a surrogate pair, which is no character")
+        return value
+    except InputError:
+        raise
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
+    except _BEYOND_PYTHON as error:
+        raise InputError(f"{path}: is JSON that Python cannot read ({error})") from error
+
+
+def place_in(text: str, path: Sequence[str | int]) -> tuple[int, int]:
+    """Line and column, from 1, where the value at a path stands in a text of JSON; of what is not there, where the
+    value stands that lacks it."""
+    scan, place = json.JSONDecoder().raw_decode, _begin(text, 0)
+    for step in path:
+        end, count, found = place + 1, 0, None
+        while found is None and text[(at := _begin(text, end))] not in "}]":
+            name: Any = count
+            if text[place] == "{":
+                name, end = scan(text, at)
+                at = _begin(text, end)
+            _, end = scan(text, at)
+            count, found = count + 1, at if name == step else None
+        if found is None:
+            break
+        place = found
+    return text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+
+
+def _begin(text: str, start: int) -> int:
+    """Where the next value or bracket begins."""
+    while text[start] in " \t\r\n,:":
+        start += 1
+    return start

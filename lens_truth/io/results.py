@@ -1,0 +1,249 @@
+"""`Result`: what every result can do. It goes to JSON and comes back equal, lies in a folder's `result.json` whether a
+command or a script wrote it, and shows its tables in a notebook."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+import numpy as np
+from jaxtyping import AbstractArray, Float
+
+from lens_truth.errors import InputError
+from lens_truth.io.readers import is_list, is_object
+from lens_truth.io.runs import Record, read_record, write_record
+from lens_truth.io.tables import Table, html
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+
+def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:
+    """Nested lists, with None for NaN, which JSON cannot say."""
+    nested = array.astype(object)
+    nested[np.isnan(array)] = None
+    return nested.tolist()
+
+
+R = TypeVar("R", bound="Result")
+
+
+class Result:
+    """Base of frozen dataclasses (`eq=False`: results with arrays are compared here).
+
+    A subclass names where it stands in `result.json`: `results.{part}`, or, where a run can have several,
+    `results.{part}.{name}`.
+    """
+
+    command: ClassVar[str]
+    """The command whose runs hold it."""
+    part: ClassVar[str]
+    named: ClassVar[bool] = False
+    """Whether a run can hold several, each under a name."""
+
+    @abstractmethod
+    def tables(self) -> Sequence[Table]:
+        """What it says in numbers; the first table is the result itself."""
+
+    def _repr_html_(self) -> str:
+        return html(*self.tables())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: plain lists, objects and numbers; None for NaN. `from_dict` gives an equal result back."""
+        return _plain(self)
+
+    @classmethod
+    def from_dict(cls: type[R], value: Any, where: str = "result") -> R:
+        """What `as_dict` gave.
+
+        Raises:
+            InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
+        """
+        try:
+            return _structured(cls, value)
+        except MisfitError as misfit:
+            raise InputError(f"{where}{_dotted(misfit.path)} {misfit.why}") from None
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `result.json` into the folder (which is made), as `load` and `write_report` read it."""
+        own = self.as_dict()
+        results = {self.part: {_ALONE: own} if self.named else own}
+        write_record(Path(folder), {"command": self.command, "results": results})
+
+    @classmethod
+    def load(cls: type[R], folder: str | Path, name: str | None = None) -> R:
+        """The result in a folder that `save` or a command wrote.
+
+        Args:
+            name: which of several; by default the first.
+
+        Raises:
+            InputError: in one sentence that names file, line and column: there is no such result, it was written in
+                another format, or one of its fields is missing, unknown or of another type.
+        """
+        return cls.of_record(read_record(Path(folder)), name)
+
+    @classmethod
+    def of_record(cls: type[R], record: Record, name: str | None = None) -> R:
+        """The result in a `result.json` that was read already; see `load`."""
+        held = record.results.get(cls.part)
+        path: list[str | int] = ["results", cls.part]
+        if held is None:
+            raise InputError(f"{record.file}: is of the command '{record.command}' and holds no {cls.part}")
+        if cls.named:
+            if not is_object(held) or not held:
+                raise record.wrong(path, "names nothing")
+            chosen = next(iter(held)) if name is None else name
+            if chosen not in held:
+                raise InputError(f"{record.file}: holds no {cls.part} called '{name}', only {', '.join(held)}")
+            held, path = held[chosen], [*path, chosen]
+        try:
+            return _structured(cls, held)
+        except MisfitError as misfit:
+            raise record.wrong([*path, *misfit.path], misfit.why) from None
+
+    def __eq__(self, other: object) -> bool:
+        return _equal(self, other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType] (arrays have no hash)
+
+
+_ALONE = "result"
+"""The name of a single one among those that can be several."""
+
+
+class MisfitError(Exception):
+    """A value that is not what the field's type says."""
+
+    def __init__(self, path: Sequence[str | int], why: str) -> None:
+        super().__init__(why)
+        self.path, self.why = tuple(path), why
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: arrays and tuples as lists, NaN as None, dataclasses as objects."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, np.ndarray):
+        array = cast("np.ndarray", value)
+        return none_for_nan(array) if array.dtype.kind == "f" else array.tolist()
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Mapping):
+        return {name: _plain(its) for name, its in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("Sequence[Any]", value)]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As `==`, but arrays are equal where all their numbers are, and NaN is what it is."""
+    if is_dataclass(one):
+        return type(one) is type(other) and all(
+            _equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
+        )
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        left, right = cast("np.ndarray", one), cast("np.ndarray", other)
+        return np.array_equal(left, right, equal_nan=left.dtype.kind == right.dtype.kind == "f")
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        left, right = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
+        return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        left, right = cast("Sequence[Any]", one), cast("Sequence[Any]", other)
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return bool(one == other)
+
+
+def _structured(kind: type[Any], value: Any) -> Any:
+    from cattrs.errors import BaseValidationError
+
+    try:
+        return _converter().structure(value, kind)
+    except (BaseValidationError, MisfitError) as error:
+        raise _first(error, []) from None
+
+
+def _first(error: BaseException, path: list[str | int]) -> MisfitError:
+    """The first leaf of cattrs' tree of errors, with its place."""
+    from cattrs.errors import AttributeValidationNote, BaseValidationError, ForbiddenExtraKeysError
+    from cattrs.errors import IterableValidationNote as ItemNote
+
+    if isinstance(error, BaseValidationError):
+        one = error.exceptions[0]
+        notes = [note for note in getattr(one, "__notes__", ()) if isinstance(note, AttributeValidationNote | ItemNote)]
+        step = [note.name if isinstance(note, AttributeValidationNote) else note.index for note in notes[:1]]
+        return _first(one, [*path, *step])
+    if isinstance(error, MisfitError):
+        return MisfitError([*path, *error.path], error.why)
+    if isinstance(error, ForbiddenExtraKeysError):
+        name = min(error.extra_fields)
+        return MisfitError([*path, name], "is a field that this version of lens_truth does not know")
+    if isinstance(error, KeyError):
+        return MisfitError(path[:-1], f"has no '{error.args[0]}'")
+    return MisfitError(path, f"does not fit ({error})")
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+
+
+@cache
+def _converter() -> Converter:
+    """Strict: nothing is cast, nothing is passed over."""
+    from cattrs import Converter
+
+    converter = Converter(forbid_extra_keys=True)
+
+    def exactly(kind: type[Any], what: str) -> None:
+        def check(value: Any, _: Any) -> Any:
+            if type(value) is not kind:
+                raise MisfitError((), f"is {_shown(value)}, not {what}")
+            return value
+
+        converter.register_structure_hook(kind, check)
+
+    for kind, what in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
+        exactly(kind, what)
+    converter.register_structure_hook(float, lambda value, _: _number(value))
+    converter.register_structure_hook_func(_is_array, _array)
+    return converter
+
+
+def _is_array(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, AbstractArray)
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if type(value) not in (int, float) or not abs(value) <= _LARGEST:
+        raise MisfitError((), f"is {_shown(value)}, not a number")
+    return float(value)
+
+
+_LARGEST = 1e15
+"""No score, count or time comes near; sums of larger numbers could overflow."""
+
+
+def _array(value: Any, kind: Any) -> np.ndarray:
+    """Nested lists as an array of numbers, of the kind's number of dimensions."""
+    try:
+        array = np.array(value, dtype=object)
+        numbers = np.array([_number(item) for item in array.ravel()], dtype=float).reshape(array.shape)
+    except (MisfitError, ValueError) as error:
+        raise MisfitError((), f"is not an array of numbers ({error})") from None
+    if not is_list(value) or not isinstance(numbers, kind):
+        raise MisfitError((), f"is an array of shape {numbers.shape}, which is not the shape of {kind.dim_str}")
+    return numbers
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

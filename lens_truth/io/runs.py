@@ -1,0 +1,118 @@
+"""What every run leaves behind: `result.json` with results, configuration, versions, hashes and time."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lens_truth.errors import InputError
+from lens_truth.io.files import write_json
+from lens_truth.io.readers import is_object, place_in, read_json, read_text
+
+RESULT = "result.json"
+FORMAT = 2
+"""Of `result.json`. Format 1, of versions that wrote no number, had each command's results laid out by hand."""
+
+COMMAND_LINE: ContextVar[str] = ContextVar("command line", default="")
+"""As it was typed; empty outside of the command line."""
+
+_PACKAGES = ("lens-truth", "torch", "transformers", "transformer-lens", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A `result.json`, read."""
+
+    file: Path
+    command: str
+    results: dict[str, Any]
+    value: dict[str, Any]
+    """All of it."""
+
+    def wrong(self, path: Sequence[str | int], why: str) -> InputError:
+        """An error that names the place of a value, to be raised."""
+        return _wrong(self.file, path, why)
+
+
+class Run:
+    """One run of a command; the clock starts when it is made."""
+
+    def __init__(self, command: str, config: Any) -> None:
+        self._command, self._config = command, config
+        self._start = time.perf_counter()
+
+    def write(self, out: Path, results: Mapping[str, Any], hashes: Mapping[str, Any], warnings: list[str]) -> Path:
+        """Writes `out/result.json`, last of all files of a run, so that it stands for a finished one."""
+        record = {
+            "format": FORMAT,
+            "command": self._command,
+            "command_line": COMMAND_LINE.get(),
+            "results": results,
+            "warnings": warnings,
+            "config": {name: for_json(value) for name, value in asdict(self._config).items()},
+            "hashes": hashes,
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+            "seconds": round(time.perf_counter() - self._start, 2),
+        }
+        path = out / "result.json"
+        write_json(path, record)
+        return path
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Writes `folder/result.json`, last of all files of a run, so that it stands for a finished one."""
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+    write_json(folder / RESULT, {"format": FORMAT, "versions": versions, **record})
+    return folder / RESULT
+
+
+def read_record(path: Path) -> Record:
+    """The record of a folder, or in a file.
+
+    Raises:
+        InputError: if there is none, it is damaged, or it is of another format.
+    """
+    file = path if path.suffix == ".json" and not path.is_dir() else path / RESULT
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder")
+    if not file.is_file():
+        raise InputError(f"{path}: has no {RESULT}, so no run of lens_truth has finished there")
+    value = read_json(file)
+    if not is_object(value):
+        raise InputError(f"{file}: is not an object")
+    absent = [name for name in ("command", "results") if name not in value]
+    if absent:
+        raise InputError(f"{file}: has no {' and no '.join(absent)}, so it is not the record of a run")
+    found = value.get("format", 1)
+    if found == 1:
+        raise InputError(f"{file}: was written by a lens_truth before format {FORMAT}; run `{value['command']}` again")
+    if found != FORMAT:
+        raise _wrong(file, ["format"], f"is {found!r}, and lens_truth {_version('lens-truth')} reads format {FORMAT}")
+    for name, kind, what in (("command", str, "text"), ("results", dict, "an object")):
+        if not isinstance(value[name], kind):
+            raise _wrong(file, [name], f"is not {what}")
+    return Record(file, value["command"], cast("dict[str, Any]", value["results"]), value)
+
+
+def for_json(value: Any) -> Any:
+    """The value of a flag as `result.json` says it: paths as text, tuples as lists."""
+    if isinstance(value, Path):
+        return str(value)
+    return [for_json(item) for item in cast("Sequence[Any]", value)] if isinstance(value, list | tuple) else value
+
+
+def _wrong(file: Path, path: Sequence[str | int], why: str) -> InputError:
+    line, column = place_in(read_text(file), path)
+    dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return InputError(f"{file}, line {line}, column {column}: {dotted} {why}")
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import version  # takes as long as all the rest of help
+
+    return version(package)

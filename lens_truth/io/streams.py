@@ -1,0 +1,49 @@
+"""Random numbers: each purpose draws from a stream of its own, so that one more draw here changes nothing there."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What random numbers are drawn for. The numbers are part of every published result: a new purpose takes the next
+    free one, and none is ever used again for something else."""
+
+    FOLDS = 1
+    """Which groups are held out together when heads are probed."""
+    SCORE_INTERVALS = 2
+    """Bootstrap over groups behind the interval of a truth score."""
+    CAUSAL_INTERVALS = 3
+    """Bootstrap over questions behind the interval of a causal score."""
+    GATE_STEPS = 4
+    """Order of the questions while a gate is learned."""
+    ANSWER_INTERVALS = 5
+    """Bootstrap over groups of questions behind accuracies and their differences."""
+    SPLIT = 6
+    """Which groups of a file score heads, choose lambda, and judge."""
+    SIGN_FLIPS = 7
+    """Signs of groups in the paired test of two gates."""
+    HEAD_SHUFFLES = 8
+    """Heads shuffled inside layers: the null of a correlation."""
+    HEAD_INTERVALS = 9
+    """Bootstrap over heads behind the interval of a correlation."""
+    TOP_HEADS = 10
+    """Heads shuffled inside layers: the null of top heads against the rest."""
+    CAUSAL_PARTS = 11
+    """Parts of the questions whose causal scores are the score's repeated estimates."""
+    EVIDENCE_INTERVALS = 12
+    """Bootstrap over groups behind attention to the evidence."""
+    JUDGED_ANSWERS = 13
+    """Which of a question's two answers is shown to be judged."""
+
+
+def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
+    """The random numbers of one purpose under a seed; of one part of it, where a purpose has several.
+
+    ```python
+    lens_truth.stream(0, lens_truth.Stream.FOLDS).permutation(5)
+    ```
+    """
+    return np.random.default_rng([seed, int(purpose), *part])

@@ -1,0 +1,164 @@
+"""`weights`: how much of each head a descendant keeps, in its four matrices and in the circuits that they form."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import einsum, rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from lens_truth.errors import InputError
+from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
+from lens_truth.models.tower import Heads
+
+MEASURES = ("q", "k", "v", "o", "qk", "ov", "change")
+
+
+@dataclass(frozen=True)
+class WeightSimilarity:
+    """Two models' weights, head by head."""
+
+    q: Float[np.ndarray, "L H"]
+    """Cosine of W_Q (d_head x d_model, flattened); k, v and o likewise. Heads of a KV group share k and v."""
+    k: Float[np.ndarray, "L H"]
+    v: Float[np.ndarray, "L H"]
+    o: Float[np.ndarray, "L H"]
+    qk: Float[np.ndarray, "L H"]
+    """Cosine of the QK circuit W_Q^T W_K (d_model x d_model), before rotary embedding and norms of queries and keys."""
+    ov: Float[np.ndarray, "L H"]
+    """Cosine of the OV circuit W_O W_V (d_model x d_model)."""
+    change: Float[np.ndarray, "L H"]
+    """|child - base| / |base| over the head's four matrices together (Frobenius norm)."""
+    n_kv_heads: int
+    """KV heads a layer, each of which several query heads may share."""
+    hashes: tuple[str, str]
+    """Of the attention weights of base and child."""
+
+    @property
+    def undefined(self) -> int:
+        """Heads with a matrix of zeros, for which no cosine is defined: NaN."""
+        return int(np.isnan(np.stack([getattr(self, part) for part in MEASURES])).any(0).sum())
+
+    def means(self) -> dict[str, float | None]:
+        """Of each measure, over all heads for which it is defined; None if there are none."""
+        maps: dict[str, np.ndarray] = {part: getattr(self, part) for part in MEASURES}
+        return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in maps.items()}
+
+
+def weight_similarity(
+    base: str | Path, child: str | Path, *, trust_remote_code: bool = False, progress: bool = False
+) -> WeightSimilarity:
+    """Compares the attention weights of two models of one shape: an LLM, or the language tower inside a multimodal
+    model, each by Hugging Face id, folder or `zoo:NAME`. Cosines are from -1 to 1, and 1 where nothing was changed.
+
+    Weights are read layer by layer from safetensors files: in memory are never more than two projections of one layer
+    of each model. The circuits, d_model x d_model but of rank d_head, are never formed:
+    <A^T B, C^T D> = sum((A C^T) * (B D^T)), in d_head x d_head (circuits: Elhage et al. 2021). A change of basis inside
+    the head changes W_Q, W_K, W_V and W_O, but not them. Biases and norms play no part.
+
+    Raises:
+        InputError: if a checkpoint cannot be read, or the two have different layers, heads or widths.
+    """
+    return compare_checkpoints(
+        open_checkpoint(base, trust_remote_code=trust_remote_code),
+        open_checkpoint(child, trust_remote_code=trust_remote_code),
+        progress=progress,
+    )
+
+
+def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool = False) -> WeightSimilarity:
+    """`weight_similarity` of opened checkpoints."""
+    check_same_heads(base, child)
+    layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
+    readers = _Reader(base), _Reader(child)
+    rows = [_layer(*readers, layer) for layer in layers]
+    maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
+    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads, hashes=(readers[0].hash, readers[1].hash))
+
+
+def check_same_heads(base: Checkpoint, child: Checkpoint) -> None:
+    """Raises an InputError unless both have the same layers, heads and widths."""
+    sizes = [(c.heads.n_layers, c.heads.n_heads, c.heads.n_kv_heads, c.heads.d_head, c.d_model) for c in (base, child)]
+    if sizes[0] != sizes[1]:
+        said = " and ".join(
+            f"{c.name} {L} layers x {H} heads ({kv} KV heads) of width {D} on {M}"
+            for c, (L, H, kv, D, M) in zip((base, child), sizes, strict=True)
+        )
+        raise InputError(f"the models have different heads, so their weights cannot be compared: {said}")
+
+
+def _layer(base: _Reader, child: _Reader, layer: int) -> dict[str, Float[Tensor, " H"]]:
+    maps, change, norm = {}, torch.zeros(()), torch.zeros(())
+    pairs: tuple[tuple[Side, Side], ...] = (("q", "k"), ("v", "o"))
+    for first, second in pairs:
+        read: list[tuple[Side, Tensor]] = [
+            (side, model.read(layer, side)) for side in (first, second) for model in (base, child)
+        ]
+        blocks = [_block(read, base.heads, group) for group in range(base.heads.n_kv_heads)]
+        maps[first], maps[second], maps[first + second], distance, size = (
+            torch.cat(part) for part in zip(*blocks, strict=True)
+        )
+        change, norm = change + distance, norm + size
+    maps["ov"] = maps.pop("vo")
+    return {**maps, "change": torch.where(norm > 0, (change / norm).sqrt(), torch.nan)}
+
+
+def _block(read: Sequence[tuple[Side, Float[Tensor, "_ _"]]], heads: Heads, group: int) -> list[Float[Tensor, " h"]]:
+    """For the heads of one KV group: three cosines, squared distance and squared norm of the base."""
+    a, a2, b, b2 = (_cut(weight, side, heads, group) for side, weight in read)
+    distance = (a2 - a).square().sum((1, 2)) + (b2 - b).square().sum((1, 2))
+    return [*_cosines(a, a2, b, b2), distance, a.square().sum((1, 2)) + b.square().sum((1, 2))]
+
+
+def _cut(weight: Float[Tensor, "out in"], side: Side, heads: Heads, group: int) -> Float[Tensor, "h d m"]:
+    """The query heads of one KV group, which all get its keys and values. In double precision: a fine-tuned head may
+    differ from its parent by a thousandth, which a cosine sees in its seventh digit."""
+    n = heads.n_heads // heads.n_kv_heads
+    if side in ("k", "v"):
+        rows = weight[group * heads.d_head : (group + 1) * heads.d_head].double()
+        return repeat(rows, "d m -> h d m", h=n)
+    block = slice(group * n * heads.d_head, (group + 1) * n * heads.d_head)
+    if side == "o":
+        return rearrange(weight[:, block].double(), "m (h d) -> h d m", h=n)
+    return rearrange(weight[block].double(), "(h d) m -> h d m", h=n)
+
+
+def _cosines(
+    a: Float[Tensor, "h d m"], a2: Float[Tensor, "h d m"], b: Float[Tensor, "h d m"], b2: Float[Tensor, "h d m"]
+) -> list[Float[Tensor, " h"]]:
+    """Of a and a2, of b and b2, and of the circuits A^T B and A2^T B2."""
+    grams = [(_gram(x, y), _gram(z, w)) for x, y, z, w in ((a, a2, b, b2), (a, a, b, b), (a2, a2, b2, b2))]
+    products = [(_trace(left), _trace(right), (left * right).sum((1, 2))) for left, right in grams]
+    return [(both / (one * other).sqrt()).clamp(-1, 1) for both, one, other in zip(*products, strict=True)]
+
+
+def _gram(x: Float[Tensor, "h d m"], y: Float[Tensor, "h d m"]) -> Float[Tensor, "h d d"]:
+    return einsum(x, y, "h d m, h e m -> h d e")
+
+
+def _trace(gram: Float[Tensor, "h d d"]) -> Float[Tensor, " h"]:
+    return gram.diagonal(dim1=1, dim2=2).sum(-1)
+
+
+class _Reader:
+    """Reads projections and hashes what it reads."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.heads = checkpoint.heads
+        self._checkpoint, self._digest = checkpoint, hashlib.sha256()
+
+    @property
+    def hash(self) -> str:
+        return self._digest.hexdigest()[:16]
+
+    def read(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
+        weight = self._checkpoint.projection(layer, side)
+        self._digest.update(weight.view(torch.uint8).numpy().data)
+        return weight

@@ -1,0 +1,198 @@
+"""`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.utils import hub
+
+from lens_truth.errors import InputError, first_line
+from lens_truth.io.readers import read_json
+from lens_truth.models.adapters import hook_native, hook_stock
+from lens_truth.models.image_input import with_images
+from lens_truth.models.selftest import verify_hooks
+from lens_truth.models.tower import is_multimodal_config, plain_twin
+
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+_TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # how their names begin
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_OLD_CHAT_TEMPLATE = "chat_template.json"
+"""Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
+_OTHER_PROCESSOR_FILES = ("video_preprocessor_config.json", _OLD_CHAT_TEMPLATE)
+_UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, LookupError, TypeError, AttributeError, SafetensorError)
+ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
+
+
+def load(
+    model: str | Path | PreTrainedModel,
+    *,
+    attn: Attention | None = None,
+    dtype: Dtype = "auto",
+    device: str = "cpu",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    image_processor: Any = None,
+    stock: bool = False,
+    trust_remote_code: bool = False,
+) -> TransformerBridge:
+    """A model with TransformerLens hooks, called as `model(input_ids, attention_mask=...)` for the logits.
+
+    Its logits equal Hugging Face's bit for bit. A model in memory is not changed: the hooks stand around new modules
+    that share its weights. On loading, hooks are checked against the weights (`verify_hooks`). Of a multimodal model
+    the language tower is hooked; Qwen2.5-Omni is its thinker.
+
+    Args:
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
+        attn: attention implementation; `eager` where the attention pattern is wanted. By default a model in memory
+            keeps its own, and others get `sdpa`.
+        dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
+        tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
+        image_processor: a multimodal model's Hugging Face image processor, instead of the one saved with the model
+            (which is run on Pillow).
+        stock: wrap with TransformerLens's own adapter, which offers `hook_result` but is slower and equal to
+            rounding only.
+        trust_remote_code: let the checkpoint run code of its own.
+
+    Raises:
+        InputError: if the model cannot be read or the device used, its modules have other names, or its hooks fail the
+            check.
+    """
+    if isinstance(model, nn.Module):
+        in_memory: Any = getattr(model, "thinker", model)
+        hf: Any = plain_twin(in_memory)
+        if attn is not None:
+            hf.set_attn_implementation(attn)
+        name = getattr(model, "name_or_path", "") or type(model).__name__
+    else:
+        name = str(model)
+        hf = load_plain(name, attn=attn or "sdpa", dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
+        if is_multimodal_config(hf.config):
+            image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
+    hf.eval()
+    if stock:
+        return with_images(hook_stock(hf, tokenizer, name), image_processor)
+    hooked = with_images(hook_native(plain_twin(hf), tokenizer, name), image_processor)
+    return verify_hooks(hf, hooked)
+
+
+def load_plain(
+    name: str,
+    *,
+    attn: Attention = "sdpa",
+    dtype: Dtype = "auto",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
+    source = model_source(name)
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
+    try:
+        config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
+        auto: Any = AutoModelForCausalLM
+        if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            auto = AutoModelForImageTextToText
+        elif hasattr(config, "thinker_config"):
+            auto, config = Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
+        hf = auto.from_pretrained(
+            source, config=config, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
+        )
+    except _UNREADABLE as error:
+        raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
+    hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
+    return hf.eval()
+
+
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
+    """The tokenizer saved with a model; None for a folder without one.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    source = model_source(name)
+    if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
+        return None  # transformers would make up an empty one for some models
+    try:
+        tokenizer = cast(
+            "PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        )
+        if tokenizer.chat_template is None and (old := _file_of(source, _OLD_CHAT_TEMPLATE)):
+            tokenizer.chat_template = read_json(Path(old))["chat_template"]
+        return tokenizer
+    except _UNREADABLE as error:
+        raise InputError(f"the tokenizer of '{name}' cannot be loaded: {first_line(error)}") from error
+
+
+def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
+    """The image processor saved with a model, on Pillow; None if there is none.
+
+    Raises:
+        InputError: if it cannot be read, or does not run without torchvision.
+    """
+    source = model_source(name)
+    try:
+        apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
+        if not apart and not (whole and "image_processor" in read_json(Path(whole))):
+            return None
+        return cast(
+            "Any", AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
+        )
+    except _UNREADABLE as error:
+        raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
+
+
+def copy_processor(name: str, folder: Path) -> None:
+    """Copies what a model's processor is made from, if it has one, so that a checkpoint saved to `folder` keeps it."""
+    for file in (*_PROCESSOR_FILES, *_OTHER_PROCESSOR_FILES):
+        if found := _file_of(model_source(name), file):
+            shutil.copyfile(found, folder / file)
+
+
+def _file_of(source: str, file: str) -> str | None:
+    """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
+    return hub.cached_file(
+        source,
+        file,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+
+
+def model_source(name: str) -> str:
+    """What `from_pretrained` is to be given for a model name.
+
+    Raises:
+        InputError: for an unknown zoo model, or a path at which there is nothing.
+    """
+    if name.startswith("zoo:"):
+        folder = ZOO / name.removeprefix("zoo:")
+        if not (folder / "config.json").is_file():
+            known = ", ".join(sorted(f"zoo:{path.parent.name}" for path in ZOO.glob("*/config.json")))
+            raise InputError(f"there is no model '{name}' in the zoo; it holds {known}")
+        return str(folder)
+    looks_like_a_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_like_a_path and not Path(name).expanduser().is_dir():
+        raise InputError(f"model '{name}': there is no such folder")
+    return str(Path(name).expanduser()) if looks_like_a_path else name

@@ -1,0 +1,128 @@
+"""Activations on disk: written batch by batch, resumable after a kill at any moment, read back lazily.
+
+A folder holds `rows.json` (what the rows are) and `z.npy` (float32, [N, L, H, D]). While it is being written the
+array is called `z.partial.npy` and `progress.json` counts the batches that are safely in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_truth.errors import InputError
+from lens_truth.io.files import DAMAGED_NPY, write_json
+
+
+@dataclass(frozen=True)
+class HeadActivations:
+    """What every head writes at the last answer token of every example."""
+
+    z: Float[Tensor, "N L H D"]
+    """`hook_z` at that position, float32."""
+    labels: Int[Tensor, " N"]
+    """1 = the context supports the answer, 0 = hallucinated."""
+    groups: tuple[str, ...]
+    """The group of every row; groups are never split between folds."""
+    ids: tuple[str, ...]
+    """The id of every row's example."""
+    provenance: dict[str, Any]
+    """Model, weights, data and settings they were captured with."""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the folder that `load` reads; nothing is left half-written.
+
+        Raises:
+            InputError: if the folder holds other activations.
+        """
+        writer = ActivationWriter(Path(folder), tuple(self.z.shape), self._rows())
+        if not writer.complete:
+            writer.write(0, range(len(self.z)), self.z)
+            writer.finish()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> HeadActivations:
+        """Activations whose array stays on disk until it is read.
+
+        Raises:
+            InputError: if the folder is missing, unfinished or damaged.
+        """
+        folder = Path(folder)
+        if (folder / "z.partial.npy").exists() and not (folder / "z.npy").exists():
+            raise InputError(f"{folder}: the capture was interrupted; run it again to finish it")
+        try:
+            rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+            array = np.load(folder / "z.npy", mmap_mode="c", allow_pickle=False)
+            labels = torch.tensor(rows["labels"], dtype=torch.long)
+            loaded = cls(torch.from_numpy(array), labels, tuple(rows["groups"]), tuple(rows["ids"]), rows["provenance"])
+        except (KeyError, *DAMAGED_NPY) as error:
+            raise InputError(f"{folder}: holds no readable activations ({error})") from error
+        if array.ndim != 4 or not len(array) == len(labels) == len(loaded.groups) == len(loaded.ids):
+            raise InputError(f"{folder}: z.npy has shape {array.shape}, but rows.json names {len(labels)} rows")
+        return loaded
+
+    def _rows(self) -> dict[str, Any]:
+        return rows_record(self.labels.numpy().tolist(), self.groups, self.ids, self.provenance)
+
+
+def rows_record(
+    labels: Sequence[int], groups: Sequence[str], ids: Sequence[str], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """What `rows.json` holds."""
+    return {"labels": list(labels), "groups": list(groups), "ids": list(ids), "provenance": provenance}
+
+
+class ActivationWriter:
+    """Fills a folder batch by batch; opened again with the same rows, it goes on where it stopped."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], rows: dict[str, Any]) -> None:
+        """
+        Raises:
+            InputError: if the folder holds the activations of another run.
+        """
+        self._final, self._partial = folder / "z.npy", folder / "z.partial.npy"
+        self._progress = folder / "progress.json"
+        record = folder / "rows.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        if record.exists():
+            try:
+                same = json.loads(record.read_text(encoding="utf-8")) == rows
+            except ValueError:
+                same = False
+            if not same:
+                raise InputError(f"{folder}: holds the activations of another run; choose another folder")
+        else:
+            write_json(record, rows)
+        for name in ("rows", "progress"):  # temporary files of a run that was killed while it wrote them
+            for stale in folder.glob(f".{name}.*.json"):
+                stale.unlink()
+        self.complete = self._final.exists()
+        self.batches_done = 0
+        if self.complete:
+            self._progress.unlink(missing_ok=True)
+            return
+        if self._partial.exists() and self._progress.exists():
+            self._array = np.lib.format.open_memmap(self._partial, mode="r+")
+            self.batches_done = json.loads(self._progress.read_text(encoding="utf-8"))
+        else:
+            self._array = np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.float32, shape=shape)
+
+    def write(self, batch: int, rows: Sequence[int], z: Float[Tensor, "B L H D"]) -> None:
+        """Stores one batch; only when its numbers are on disk does it count as done."""
+        self._array[list(rows)] = z.numpy()
+        self._array.flush()
+        self.batches_done = batch + 1
+        write_json(self._progress, self.batches_done)
+
+    def finish(self) -> None:
+        """Gives the array its name: from now on the folder can be loaded."""
+        del self._array
+        self._partial.replace(self._final)
+        self._progress.unlink(missing_ok=True)

@@ -1,0 +1,175 @@
+"""Causal scores: which heads act, by the gradient of the answer margin with respect to the gate; and learned gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from lens_truth.data.examples import Example, question_pairs
+from lens_truth.errors import InputError
+from lens_truth.io.streams import Stream, stream
+from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
+from lens_truth.models.hooks import Hooked, constant_weights, gate_z
+from lens_truth.models.image_input import images_for
+from lens_truth.models.prompts import Encoded, Template, encode
+from lens_truth.models.provenance import provenance_of
+from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.bootstrap import bootstrap_interval
+
+_PARTS = 5
+
+
+def causal_scores(
+    model: Hooked,
+    examples: Sequence[Example],
+    *,
+    template: Template = "plain",
+    batch_size: int = 32,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    progress: bool = False,
+) -> HeadScores:
+    """d(margin) / d(gate) of every head at a gate of ones, averaged over questions.
+
+    The margin is the log-probability of the supported answer minus that of the hallucinated one (means, if a question
+    has several), each summed over all tokens after the prompt, in nats; the score says how much the margin would grow
+    for each unit that is added to the head's gain, to first order. One backward pass per batch gives every head, for
+    every row. Metrics: ci_low and ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the
+    groups.
+
+    Raises:
+        InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
+    """
+    pairs = question_pairs(examples)
+    encoded, weight = _margin_rows(model, examples, pairs, template)
+    gradient = np.zeros((len(examples), model.cfg.n_layers, model.cfg.n_heads))
+    rows_used = sorted(weight)
+    batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size)
+    for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
+        rows = [rows_used[i] for i in batch]
+        gate = torch.ones(len(rows), model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
+        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
+            log_prob = answer_log_probs(model, [encoded[row] for row in rows])
+        (slope,) = torch.autograd.grad(log_prob.sum(), gate)
+        gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
+
+    by_group: dict[str, tuple[np.ndarray, float]] = {}
+    for supported, hallucinated in pairs:
+        total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0.0))
+        by_group[group] = (total + gradient[supported + hallucinated].sum(0), count + 1)
+    totals, counts = (np.stack(parts) for parts in zip(*by_group.values(), strict=True))
+    low, high = bootstrap_interval(totals, counts, n_bootstrap, stream(seed, Stream.CAUSAL_INTERVALS))
+    parts = np.array_split(stream(seed, Stream.CAUSAL_PARTS).permutation(len(counts)), min(_PARTS, len(counts)))
+    return HeadScores(
+        values=totals.sum(0) / counts.sum(),
+        kind="causal",
+        metrics={"ci_low": low, "ci_high": high},
+        folds=np.stack([totals[part].sum(0) / counts[part].sum() for part in parts]),
+        provenance={
+            **provenance_of(model, examples, template),
+            "n_examples": len(examples),
+            "n_questions": int(counts.sum()),
+            "seed": seed,
+        },
+    )
+
+
+def learned_gate(
+    model: Hooked,
+    examples: Sequence[Example],
+    *,
+    template: Template = "plain",
+    penalty: float = 1.0,
+    steps: int = 60,
+    learning_rate: float = 0.05,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: bool = False,
+) -> HeadScores:
+    """The gate itself fitted by Adam on a few examples: score g - 1, to be used as `HeadGate.from_scores(scores, 1,
+    norm="none")`.
+
+    The loss is the mean over questions of log(1 + exp(-margin)), plus `penalty` times the mean over heads of
+    (g - 1)^2. Fit it on validation rows, never on the rows that judge it.
+
+    Raises:
+        InputError: as `causal_scores`.
+    """
+    pairs = question_pairs(examples)
+    encoded, weight = _margin_rows(model, examples, pairs, template)
+    gate = torch.ones(model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
+    optimizer = torch.optim.Adam([gate], lr=learning_rate)
+    rng = stream(seed, Stream.GATE_STEPS)
+    questions_at_once = max(1, batch_size // 2)
+    queue: list[int] = []
+    for _ in tqdm(range(steps), desc="learned gate", disable=not progress, leave=False):
+        if len(queue) < questions_at_once:
+            queue += rng.permutation(len(pairs)).tolist()
+        chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
+        rows = [row for question in chosen for side in pairs[question] for row in side]
+        owner = [i for i, question in enumerate(chosen) for side in pairs[question] for _ in side]
+        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
+            log_prob = answer_log_probs(model, [encoded[row] for row in rows])
+        weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
+        margin = log_prob.new_zeros(len(chosen)).index_add(
+            0, torch.tensor(owner, device=log_prob.device), log_prob * weights
+        )
+        loss = torch.nn.functional.softplus(-margin).mean() + penalty * (gate - 1).square().mean().to(margin)
+        (gate.grad,) = torch.autograd.grad(loss, gate)
+        optimizer.step()
+    return HeadScores(
+        values=(gate.detach() - 1).double().numpy(),
+        kind="learned",
+        provenance={
+            **provenance_of(model, examples, template),
+            "n_examples": len(examples),
+            "penalty": penalty,
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "seed": seed,
+        },
+    )
+
+
+def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, " B"]:
+    """Log-probability of each answer after its prompt, summed over its tokens; differentiable."""
+    ids, mask = pad_rows([row.ids for row in encoded], model)
+    spans = [range(e.continuation, e.answer[1]) for e in encoded]
+    row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
+    position = torch.tensor([p for span in spans for p in span], device=ids.device)
+    kept, column = cast("tuple[Tensor, Tensor]", (position - 1).unique(return_inverse=True))
+    logits = logits_at(model, ids, mask, kept, [e.image for e in encoded])[row, column]
+    log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    token_log_probs = log_probs.gather(1, ids[row, position][:, None])[:, 0]
+    return token_log_probs.new_zeros(len(encoded)).index_add(0, row, token_log_probs)
+
+
+def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:
+    """Prompts with their answers, whose log-probabilities are wanted.
+
+    Raises:
+        InputError: if an answer is empty or would be cut off, or nothing stands before it.
+    """
+    encoded = encode(tokenizer_of(model), examples, template, images_for(model, examples))
+    check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
+    first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)
+    if first is not None:
+        raise InputError(f"nothing stands before the answer of example '{first}', so it has no log-probability")
+    return encoded
+
+
+def _margin_rows(
+    model: Hooked, examples: Sequence[Example], pairs: Sequence[tuple[list[int], list[int]]], template: Template
+) -> tuple[list[Encoded], dict[int, float]]:
+    """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
+    weight: dict[int, float] = {}
+    for supported, hallucinated in pairs:
+        weight |= dict.fromkeys(supported, 1 / len(supported))
+        weight |= dict.fromkeys(hallucinated, -1 / len(hallucinated))
+    return encode_answers(model, examples, template), weight

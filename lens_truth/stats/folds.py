@@ -1,0 +1,123 @@
+"""Folds that never split a group, and label permutations that respect groups."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from sklearn.model_selection import KFold, StratifiedGroupKFold
+
+from lens_truth.errors import InputError
+from lens_truth.io.streams import Stream, stream
+
+Labels = Int[np.ndarray, " N"]
+
+
+def check_labels(labels: Labels) -> None:
+    """Raises an InputError unless both classes occur (and nothing else does)."""
+    found = set(labels.tolist())
+    if not found <= {0, 1}:
+        raise InputError(f"labels are {sorted(found)}; only 1 (supported) and 0 (hallucinated) are known")
+    if len(found) < 2:
+        name = {1: "supported (1)", 0: "hallucinated (0)"}[found.pop()]
+        raise InputError(f"all {len(labels)} examples are {name}: a probe needs both classes")
+
+
+def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
+    """The fold of every row: label shares are kept as equal as whole groups allow (scikit-learn's
+    StratifiedGroupKFold).
+
+    Raises:
+        InputError: for one class only, fewer groups than folds, or a fold whose training rows lack a class.
+    """
+    check_labels(labels)
+    names, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    if n_folds < 2:
+        raise InputError(f"{n_folds} folds were asked for; at least 2 are needed")
+    if len(names) < n_folds:
+        raise InputError(f"there are {len(names)} groups, fewer than the {n_folds} folds; use fewer folds or more data")
+    fold = np.full(len(labels), -1)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the least populated class: checked below, with a clear message
+        try:
+            for k, (_, test) in enumerate(splitter.split(labels, labels, numbers)):
+                fold[test] = k
+        except ValueError as error:
+            raise InputError(f"the {len(labels)} examples cannot be split into {n_folds} folds: {error}") from error
+    for k in range(n_folds):
+        if not (fold == k).any() or len(np.unique(labels[fold != k])) < 2:
+            raise InputError(f"fold {k} of {n_folds} is empty or leaves one class only to train on; use fewer folds")
+    return fold
+
+
+def paper_folds(labels: Labels, n_folds: int) -> Int[np.ndarray, " N"]:
+    """TruthProbe's folds: shuffled, seed 42, neither grouped nor stratified.
+
+    Raises:
+        InputError: for one class only or fewer rows than folds.
+    """
+    check_labels(labels)
+    if not 2 <= n_folds <= len(labels):
+        raise InputError(f"{len(labels)} examples cannot be split into {n_folds} folds")
+    fold = np.empty(len(labels), dtype=np.int64)
+    splitter: Any = KFold(n_folds, shuffle=True, random_state=42)
+    for k, (_, test) in enumerate(splitter.split(labels)):
+        fold[test] = k
+    return fold
+
+
+def permuted_labels(
+    labels: Labels, groups: Sequence[str], n: int, seed: int, fold: Int[np.ndarray, " N"] | None = None
+) -> Int[np.ndarray, "P N"]:
+    """`n` draws of the labels under the null hypothesis that, within what groups allow, they could be exchanged.
+
+    Groups that hold both labels (a right and a wrong answer to one question) exchange labels inside the group.
+    Groups of one label (one answer each) keep their rows together and exchange whole labels with groups of the same
+    fold and (about) size: folds were made to balance the true labels, and a draw that unbalanced them would be judged
+    by probes whose training rows lean the other way, so below chance. Without `fold`, whatever the fold.
+    """
+    rng = stream(seed, Stream.FOLDS)
+    _, first, numbers = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    sizes = np.bincount(numbers)
+    positives = np.bincount(numbers, weights=labels)
+    mixed = (positives > 0) & (positives < sizes)
+    mixed_rows = np.flatnonzero(mixed[numbers])
+    in_order = mixed_rows[np.argsort(numbers[mixed_rows], kind="stable")]
+    pure = np.flatnonzero(~mixed)
+    label_of = (positives[pure] > 0).astype(labels.dtype)
+    stratum = _strata(np.zeros(len(pure), dtype=int) if fold is None else fold[first[pure]], sizes[pure], label_of)
+    pure_in_order = np.argsort(stratum, kind="stable")
+    draws = np.tile(labels, (n, 1))
+    for draw in draws:
+        # Random keys sorted inside each group or stratum, in one sort for all.
+        shuffled = mixed_rows[np.lexsort((rng.random(len(mixed_rows)), numbers[mixed_rows]))]
+        draw[in_order] = labels[shuffled]
+        of_group = np.zeros(len(sizes), dtype=labels.dtype)
+        of_group[pure[pure_in_order]] = label_of[np.lexsort((rng.random(len(pure)), stratum))]
+        draw[~mixed[numbers]] = of_group[numbers[~mixed[numbers]]]
+    return draws
+
+
+def _strata(
+    fold: Int[np.ndarray, " G"], size: Int[np.ndarray, " G"], label: Int[np.ndarray, " G"]
+) -> Int[np.ndarray, " G"]:
+    """Groups that may exchange their labels: of one fold and of one size, or of as many neighbouring sizes as it takes
+    to have both labels."""
+    stratum, number = np.empty(len(fold), dtype=int), 0
+    for k in np.unique(fold):
+        number += 1
+        seen: set[int] = set()
+        for its_size in np.unique(size[fold == k]):
+            if len(seen) == 2:
+                number += 1
+                seen = set()
+            here = (fold == k) & (size == its_size)
+            stratum[here] = number
+            seen |= set(label[here].tolist())
+        if len(seen) < 2 and (stratum[fold == k] < number).any():  # the largest groups join those before them
+            stratum[(fold == k) & (stratum == number)] = number - 1
+    return stratum

@@ -1,0 +1,75 @@
+"""Paired comparison of two gates on the same questions: difference, interval, p-value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from lens_truth.io.streams import Stream, stream
+from lens_truth.stats.bootstrap import bootstrap_interval, group_sums
+
+_DRAWS = 2000
+_FLIPS, _AT_ONCE = 9999, 1111
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """First minus second."""
+
+    difference: float
+    ci_low: float
+    ci_high: float
+    """95% bootstrap interval over groups."""
+    p_value: float
+    """Two-sided: McNemar's exact test where both sides are single trials and every question is a group of its own;
+    otherwise a sign-flip test over groups, since the questions of a group may be right or wrong together."""
+    as_good: int
+    """How many trials of the second are at least as accurate as the first (its mean, if it has several)."""
+    trials: int
+    """Trials of the second."""
+
+
+def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
+    """95% percentile interval of the mean, groups drawn with replacement."""
+    return ratio_interval(values, np.ones(len(values)), groups, seed)
+
+
+def ratio_interval(
+    part: Float[np.ndarray, " N"], whole: Float[np.ndarray, " N"], groups: Sequence[str], seed: int
+) -> tuple[float, float]:
+    """95% percentile interval of sum(part) / sum(whole), groups drawn with replacement."""
+    totals, mass = group_sums(part, groups), group_sums(whole, groups)
+    low, high = bootstrap_interval(totals, mass, _DRAWS, stream(seed, Stream.ANSWER_INTERVALS))
+    return float(low), float(high)
+
+
+def compare(
+    first: Float[np.ndarray, "R N"], second: Float[np.ndarray, "R2 N"], groups: Sequence[str], seed: int
+) -> Comparison:
+    """Compares marks (1 right, 0 wrong) of the same questions under two gates, each over one or more trials."""
+    difference = first.mean(0) - second.mean(0)
+    low, high = group_interval(difference, groups, seed)
+    if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
+        gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+        p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    else:
+        p = _sign_flip_p(difference, groups, seed)
+    as_good = int((second.mean(1) >= first.mean()).sum())
+    return Comparison(float(difference.mean()), low, high, p, as_good, len(second))
+
+
+def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:
+    """How often the total is as far from 0 when each group's total gets a random sign."""
+    totals = group_sums(values, groups)
+    totals = totals[np.abs(totals) > _ROUNDING]
+    rng = stream(seed, Stream.SIGN_FLIPS)
+    as_far = 0
+    for _ in range(_FLIPS // _AT_ONCE):
+        signs = rng.choice([-1.0, 1.0], size=(_AT_ONCE, len(totals)))
+        as_far += int((np.abs(signs @ totals) >= abs(totals.sum()) - _ROUNDING).sum())
+    return (1 + as_far) / (1 + _FLIPS)

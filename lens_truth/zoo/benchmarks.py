@@ -1,0 +1,70 @@
+"""The zoo's benchmarks, told and in pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+
+from lens_truth.data import world, world_pictures, world_text
+from lens_truth.data.images import BLACK
+from lens_truth.data.world import Split
+from lens_truth.evaluate.benchmark import Benchmark, benchmark_of, caption_benchmark
+from lens_truth.evaluate.chair import ObjectNames, object_names
+
+_QUESTIONS_A_CAPTION = 2  # a caption takes as long as several answers
+
+
+def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
+    """`n` questions each about pictures of scenes of `split`, and half as many descriptions.
+
+    Presence is asked in POPE's three ways. A description is right if it mentions no thing in a colour that it does not
+    have (CHAIR, with the coloured things as objects).
+    """
+    questions, captions, few = (
+        world_pictures.image_examples,
+        world_pictures.caption_examples,
+        max(1, n // _QUESTIONS_A_CAPTION),
+    )
+    return [
+        benchmark_of("image-conflict", "answer", world_pictures.image_conflict_examples(split, 2 * n, seed)),
+        benchmark_of("image-open", "answer", questions(split, 2 * n, seed)),
+        benchmark_of("image-judgement", "judge", questions(split, n, seed)),
+        *(_presence(split, n, seed, kind) for kind in world_pictures.PRESENCE_KINDS),
+        caption_benchmark("image-describe", captions(split, few, seed), coloured_things()),
+        caption_benchmark("image-conflict-describe", captions(split, few, seed, conflict=True), coloured_things()),
+    ]
+
+
+def reference_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
+    """What the others are held against: presence asked of a black image (what is right then owes nothing to sight), and
+    colours in pictures that agree with memory."""
+    random = _presence(split, n, seed, "random")
+    unseen = tuple(replace(example, image=BLACK, boxes=()) for example in random.examples)
+    return [
+        replace(random, name="black-presence", examples=unseen),
+        benchmark_of("image-agreeing", "answer", world_pictures.image_agreeing_examples(split, 2 * n, seed)),
+    ]
+
+
+def _presence(split: Split, n: int, seed: int, kind: world_pictures.PresenceKind) -> Benchmark:
+    examples = world_pictures.image_presence_examples(split, 2 * n, seed, kind)
+    return benchmark_of(f"image-presence-{kind}", "yes-no", examples)
+
+
+@lru_cache
+def coloured_things() -> ObjectNames:
+    """What can be mentioned in a description: every thing in every colour."""
+    pairs = [f"{colour} {name}" for colour, name in product(world.COLOURS, world.THINGS)]
+    return object_names({pair: pair for pair in pairs})
+
+
+def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
+    """The zoo's five benchmarks, `n` questions each from scenes of `split`; closed-book recall has 16 in all."""
+    return [
+        benchmark_of("conflict", "answer", world_text.conflict_examples(split, 2 * n, seed)),
+        benchmark_of("open", "answer", world_text.text_examples(split, 2 * n, seed)),
+        benchmark_of("judgement", "judge", world_text.text_examples(split, n, seed)),
+        benchmark_of("presence", "yes-no", world_text.presence_examples(split, 2 * n, seed)),
+        benchmark_of("closed-book", "answer", world_text.closed_book_examples()),
+    ]

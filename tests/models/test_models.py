@@ -1,0 +1,221 @@
+"""Hooked models equal Hugging Face's; what cannot be hooked is refused with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import FAMILIES, build
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OlmoConfig,
+    OlmoForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
+
+import lens_truth
+from lens_truth.data.examples import Example
+from lens_truth.errors import InputError
+from lens_truth.models.hooks import gate_z, hook_names
+from lens_truth.models.loading import load
+from lens_truth.models.selftest import batch_checks, hook_checks, verify_hooks
+from lens_truth.models.tower import heads_of, output_projections, plain_twin, weights_hash
+from lens_truth.scoring.capturing import capture
+
+IDS = torch.randint(3, 60, (3, 11), generator=torch.Generator().manual_seed(0))
+MASKS = {
+    "full": torch.ones_like(IDS),
+    "right": (torch.arange(11) < torch.tensor([[11], [6], [9]])).long(),
+    "left": (torch.arange(11) >= torch.tensor([[0], [5], [2]])).long(),
+}
+
+
+@pytest.mark.parametrize("mask", list(MASKS))
+@pytest.mark.parametrize("attn", ["sdpa", "eager"])
+def test_logits_equal_hugging_face_bit_for_bit(family: str, attn: str, mask: str, tmp_path: Path) -> None:
+    build(family).save_pretrained(tmp_path)
+    hf = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation=attn).eval()
+    model = load(hf)
+    with torch.no_grad():
+        logits = model(IDS, attention_mask=MASKS[mask])
+        assert torch.equal(logits, hf(IDS, attention_mask=MASKS[mask]).logits)
+    assert logits.shape == (3, 11, 60)
+
+
+def test_loading_from_a_folder_keeps_attention_and_dtype(tmp_path: Path, tokenizer: Any) -> None:
+    build("llama", len(tokenizer)).bfloat16().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = load(str(tmp_path), attn="eager")
+    assert next(model.parameters()).dtype == torch.bfloat16
+    assert load(str(tmp_path), dtype="float32").original_model.dtype == torch.float32
+    _, cache = model.run_with_cache(IDS, names_filter=["blocks.0.attn.hook_pattern"])
+    assert cache["blocks.0.attn.hook_pattern"].shape == (3, 4, 11, 11)
+
+
+def test_attention_of_a_model_in_memory_can_be_chosen() -> None:
+    hf = build("llama")
+    model = load(hf, attn="eager")
+    assert (model.original_model.config._attn_implementation, hf.config._attn_implementation) == ("eager", "sdpa")
+    _, cache = model.run_with_cache(IDS, names_filter=["blocks.0.attn.hook_pattern"])
+    assert cache["blocks.0.attn.hook_pattern"].shape == (3, 4, 11, 11)
+
+
+def test_a_folder_without_a_tokenizer_can_be_loaded(family: str, tmp_path: Path) -> None:
+    build(family).save_pretrained(tmp_path)
+    model = load(str(tmp_path))
+    assert model(IDS).shape == (3, 11, 60)
+    with pytest.raises(InputError, match="has no tokenizer"):
+        capture(model, [Example("x", "g", "q", "a", 1)])
+
+
+def test_self_test_passes_for_every_family(family: str) -> None:
+    hf = build(family)
+    model = load(hf)
+    checks = [*hook_checks(hf, model), *batch_checks(model)]
+    assert [check.name for check in checks if not check.passed] == []
+    assert len(checks) == 8
+
+
+def test_hook_z_is_the_input_of_the_output_projection(family: str) -> None:
+    hf = build(family)
+    model, heads = load(hf), heads_of(hf)
+    seen: list[torch.Tensor] = []
+    handles = [
+        projection.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        for projection in output_projections(hf)
+    ]
+    with torch.no_grad():
+        hf(IDS)
+        _, cache = model.run_with_cache(IDS, names_filter=hook_names(model))
+    for handle in handles:
+        handle.remove()
+    for name, inputs in zip(hook_names(model), seen, strict=True):
+        assert torch.equal(cache[name], inputs.unflatten(-1, (heads.n_heads, heads.d_head)))
+
+
+def test_model_in_memory_is_left_as_it_was(family: str) -> None:
+    hf = build(family)
+    names, before = list(hf.state_dict()), hf(IDS).logits
+    model = load(hf)
+    with gate_z(model, torch.zeros(3, 4)):
+        model(IDS)
+        assert torch.equal(hf(IDS).logits, before)
+    assert list(hf.state_dict()) == names
+    own, shared = next(hf.parameters()), next(plain_twin(model.original_model).parameters())
+    assert own is shared  # hooks hold no second copy of the weights
+
+
+def test_generation_under_hooks_uses_the_cache_and_leaves_no_hook(family: str) -> None:
+    model = load(build(family))
+    hf: Any = model.original_model
+    gate = 1 + 0.5 * torch.rand(3, 4, generator=torch.Generator().manual_seed(1))
+    with gate_z(model, gate):
+        cached = hf.generate(IDS, max_new_tokens=6, do_sample=False)
+        uncached = hf.generate(IDS, max_new_tokens=6, do_sample=False, use_cache=False)
+        bridge = model.generate(IDS, max_new_tokens=6, do_sample=False, verbose=False)
+    assert torch.equal(cached, uncached)
+    ended = (cached == 2).cumsum(1) > 0  # the two pad what follows the end differently
+    assert torch.equal(cached[~ended], bridge[~ended])
+    plain = hf.generate(IDS, max_new_tokens=6, do_sample=False)
+    assert not torch.equal(plain, cached)
+    assert torch.equal(plain, build(family).generate(IDS, max_new_tokens=6, do_sample=False))
+
+
+def test_an_architecture_with_the_same_names_needs_no_table_entry() -> None:
+    shape = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    hf = OlmoForCausalLM(OlmoConfig(**shape, num_attention_heads=4)).eval()
+    assert torch.equal(load(hf)(IDS), hf(IDS).logits)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # TransformerLens on the unhooked MLP
+def test_a_mixture_of_experts_keeps_its_mlp_unhooked() -> None:
+    shape = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    hf = MixtralForCausalLM(MixtralConfig(**shape, num_attention_heads=4, num_key_value_heads=2)).eval()
+    assert torch.equal(load(hf)(IDS), hf(IDS).logits)
+
+
+def test_other_module_names_are_refused_by_name() -> None:
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4))
+    with pytest.raises(InputError, match=r"GPT2LMHeadModel has no decoder layers .*\(it holds transformer, lm_head\)"):
+        load(gpt2)
+    shape = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "pad_token_id": 0}
+    with pytest.raises(InputError, match=r"Phi3ForCausalLM lacks model\.layers\.0\.self_attn\.q_proj, .* 3 more"):
+        load(Phi3ForCausalLM(Phi3Config(**shape, num_attention_heads=4)))
+
+
+def test_a_model_whose_hooks_lie_is_refused() -> None:
+    hf, other = build("llama"), build("qwen2")
+    with pytest.raises(InputError, match="logits equal Hugging Face's bit for bit"):
+        verify_hooks(hf, load(other))
+
+
+def test_a_head_geometry_that_does_not_fit_is_refused() -> None:
+    hf = build("llama")
+    hf.config.num_attention_heads = 3
+    with pytest.raises(InputError, match="not 3 heads x|not what the model's config describes"):
+        heads_of(hf)
+
+
+def test_adapters_and_other_changed_modules_are_refused() -> None:
+    hf = build("llama")
+    hf.model.layers[1].self_attn.o_proj = torch.nn.Sequential(hf.model.layers[1].self_attn.o_proj)
+    with pytest.raises(InputError, match="not what the model's config describes"):
+        load(hf)
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("zoo:lama-base", "no model 'zoo:lama-base' in the zoo; it holds .*zoo:llama-base"),
+        ("./nowhere", "there is no such folder"),
+        ("/nowhere/at/all", "there is no such folder"),
+    ],
+)
+def test_missing_models_are_named(name: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        load(name)
+
+
+def test_unreadable_models_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(str(tmp_path))
+    build("llama").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(InputError, match="tokenizer of .* cannot be loaded"):
+        load(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match="model .* cannot be loaded"):
+        load(str(tmp_path))
+
+
+def test_weights_hash_sees_weights_not_hooks() -> None:
+    hf = build("llama")
+    assert weights_hash(hf) == weights_hash(load(hf)) == weights_hash(build("llama"))
+    with torch.no_grad():
+        hf.model.layers[0].self_attn.q_proj.weight[0, 0] += 1e-3
+    assert weights_hash(hf) != weights_hash(build("llama"))
+
+
+def test_stock_bridge_offers_hook_result() -> None:
+    hf = build("llama-gqa-head-dim")
+    hf.config.architectures = ["LlamaForCausalLM"]
+    model = load(hf, stock=True)
+    _, cache = model.run_with_cache(IDS, names_filter=["blocks.1.attn.hook_result"])
+    assert cache["blocks.1.attn.hook_result"].shape == (3, 11, 4, 32)
+    torch.testing.assert_close(model(IDS), hf(IDS).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_public_names_are_there() -> None:
+    for name in lens_truth.__all__:
+        assert getattr(lens_truth, name) is not None
+    assert set(FAMILIES)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = lens_truth.nonsense

@@ -1,0 +1,176 @@
+"""Capture: the right numbers at the right place, batched as single, on disk as in memory, through a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lens_truth.data.example_files import read_examples, write_examples
+from lens_truth.data.examples import Example
+from lens_truth.data.loading import load_examples
+from lens_truth.errors import InputError
+from lens_truth.models.loading import load
+from lens_truth.models.prompts import encode
+from lens_truth.scoring.activations import ActivationWriter, HeadActivations, rows_record
+from lens_truth.scoring.capturing import capture
+
+EXAMPLES = load_examples("zoo:text", limit=23)
+VARIED = [Example(f"v{i}", f"v{i // 2}", "What?", "x" * (1 + i), i % 2, "word " * (3 * i)) for i in range(9)]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_equals_the_projection_input_of_hugging_face(tiny: Any, tokenizer: Any) -> None:
+    activations = capture(tiny, VARIED, batch_size=4)
+    assert activations.z.shape == (9, 3, 4, 12)
+    assert activations.labels.tolist() == [e.label for e in VARIED]
+    assert activations.groups == tuple(e.group for e in VARIED)
+    hf = tiny.original_model
+    for row, encoded in enumerate(encode(tokenizer, VARIED, "plain")):
+        seen: list[torch.Tensor] = []
+        handles = [
+            layer.self_attn.o.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+            for layer in hf.model.layers
+        ]
+        with torch.no_grad():
+            hf(torch.tensor([encoded.ids]))
+        for handle in handles:
+            handle.remove()
+        expected = torch.stack([z[0, encoded.answer[1] - 1].view(4, 12) for z in seen])
+        torch.testing.assert_close(activations.z[row], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("template", ["plain", "chat"])
+def test_batch_equals_single(tiny: Any, template: Any) -> None:
+    single = capture(tiny, VARIED, template=template, batch_size=1)
+    for batch_size in (2, 9, 100):
+        batch = capture(tiny, VARIED, template=template, batch_size=batch_size)
+        torch.testing.assert_close(batch.z, single.z, rtol=1e-5, atol=1e-5)
+
+
+def test_disk_equals_memory_and_round_trips(tiny: Any, tmp_path: Path) -> None:
+    memory = capture(tiny, EXAMPLES, batch_size=4)
+    disk = capture(tiny, EXAMPLES, batch_size=4, out=tmp_path / "a")
+    assert torch.equal(memory.z, disk.z)
+    assert (memory.ids, memory.groups, memory.provenance) == (disk.ids, disk.groups, disk.provenance)
+    assert set(files_of(tmp_path / "a")) == {"z.npy", "rows.json"}
+    memory.save(tmp_path / "b")
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    memory.save(tmp_path / "b")  # again: nothing to do
+
+
+def test_a_finished_capture_is_not_run_again(tiny: Any, tmp_path: Path) -> None:
+    capture(tiny, EXAMPLES, batch_size=4, out=tmp_path)
+    before = (tmp_path / "z.npy").stat().st_mtime_ns
+    capture(tiny, EXAMPLES, batch_size=4, out=tmp_path)
+    assert (tmp_path / "z.npy").stat().st_mtime_ns == before
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 4])
+@pytest.mark.parametrize("torn", [False, True])
+def test_interrupted_capture_goes_on_and_gives_the_same_bytes(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, torn: bool
+) -> None:
+    capture(tiny, EXAMPLES, batch_size=4, out=tmp_path / "whole")
+    write = ActivationWriter.write
+
+    def dies(self: ActivationWriter, batch: int, rows: Any, z: torch.Tensor) -> None:
+        if batch == stop_after:
+            if torn:  # numbers half written, not yet counted
+                self._array[list(rows)[:1]] = 99.0
+            raise KilledError
+        write(self, batch, rows, z)
+
+    monkeypatch.setattr(ActivationWriter, "write", dies)
+    with pytest.raises(KilledError):
+        capture(tiny, EXAMPLES, batch_size=4, out=tmp_path / "torn")
+    with pytest.raises(InputError, match="interrupted"):
+        HeadActivations.load(tmp_path / "torn")
+    done: list[int] = []
+
+    def counts(self: ActivationWriter, batch: int, rows: Any, z: torch.Tensor) -> None:
+        done.append(batch)
+        write(self, batch, rows, z)
+
+    monkeypatch.setattr(ActivationWriter, "write", counts)
+    capture(tiny, EXAMPLES, batch_size=4, out=tmp_path / "torn")
+    assert done == list(range(stop_after, 6))
+    assert files_of(tmp_path / "torn") == files_of(tmp_path / "whole")
+
+
+def test_a_real_kill_leaves_a_resumable_run(zoo: Any, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    write_examples(data, load_examples("zoo:text", limit=240))
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from lens_truth import capture, load, read_examples\n"
+        "capture(load('zoo:llama-base'), read_examples(sys.argv[1]), batch_size=8, out=sys.argv[2])",
+        str(data),
+    ]
+    torn, whole = tmp_path / "torn", tmp_path / "whole"
+    process = subprocess.Popen([*command, str(torn)], env=os.environ)
+    while not (torn / "progress.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (torn / "z.npy").exists()
+    for folder in (torn, whole):
+        capture(zoo("llama-base"), read_examples(data), batch_size=8, out=folder)
+    assert files_of(torn) == files_of(whole)
+
+
+def test_another_run_in_the_same_folder_is_refused(tiny: Any, tmp_path: Path) -> None:
+    capture(tiny, EXAMPLES, out=tmp_path)
+    with pytest.raises(InputError, match="activations of another run"):
+        capture(tiny, EXAMPLES[:5], out=tmp_path)
+
+
+def test_memory_does_not_grow_with_the_number_of_examples(tiny: Any, tmp_path: Path) -> None:
+    """What streams through the writer is one batch; the array lives in a file."""
+    shape = (50_000, 3, 4, 12)
+    writer = ActivationWriter(tmp_path, shape, rows_record([0], ["g"], ["i"], {}))
+    assert isinstance(writer._array, np.memmap)
+    writer.write(0, range(8), torch.ones(8, *shape[1:]))
+    writer.finish()
+    array = np.load(tmp_path / "z.npy", mmap_mode="r")
+    assert array.shape == shape and array[7].all() and not array[8:].any()
+
+
+def test_rows_that_do_not_fit_are_counted_and_nothing_is_written(tiny: Any, tmp_path: Path) -> None:
+    long = Example("long", "g", "q", "a", 1, "b" * 500)
+    with pytest.raises(InputError, match=r"2 of 25 examples are longer than the model's context of 128 tokens.*'long'"):
+        capture(tiny, [*EXAMPLES, long, long], out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_bad_input(tiny: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no examples to capture"):
+        capture(tiny, [])
+    with pytest.raises(InputError, match="batch size is 0"):
+        capture(tiny, EXAMPLES, batch_size=0)
+    with pytest.raises(InputError, match="has no tokenizer"):
+        capture(load(tiny.original_model.__class__(tiny.original_model.config)), EXAMPLES)
+    with pytest.raises(InputError, match="no readable activations"):
+        HeadActivations.load(tmp_path)
+    capture(tiny, EXAMPLES, out=tmp_path / "a")
+    (tmp_path / "a" / "z.npy").write_bytes(b"broken")
+    with pytest.raises(InputError, match="no readable activations"):
+        HeadActivations.load(tmp_path / "a")

@@ -1,0 +1,279 @@
+"""Truth scores against scikit-learn, against the paper's recipe written out, and against chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.model_selection import KFold, StratifiedGroupKFold
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lens_truth.errors import InputError
+from lens_truth.scoring import closed_form
+from lens_truth.scoring.activations import HeadActivations
+from lens_truth.scoring.probing import held_out_decisions, truth_scores
+from lens_truth.stats.folds import grouped_folds, permuted_labels
+
+
+def problem(n: int = 240, L: int = 2, H: int = 3, D: int = 8, signal: float = 0.6, seed: int = 0) -> HeadActivations:
+    """Pairs of a right and a wrong answer; head (1, 2) knows the label best, layer 0 knows nothing."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile([1, 0], n // 2)
+    z = rng.normal(size=(n, L, H, D)) @ rng.normal(size=(D, D)) * np.geomspace(1, 100, D) + 30 * np.arange(D)
+    for head in range(H):
+        z[:, 1, head, 0] += signal * (head + 1) * labels
+    return HeadActivations(
+        torch.from_numpy(z).float(),
+        torch.from_numpy(labels),
+        tuple(f"pair{i // 2}" for i in range(n)),
+        tuple(str(i) for i in range(n)),
+        {"weights": "w", "examples": "e"},
+    )
+
+
+ACTIVATIONS = problem()
+SKLEARN: dict[str, Any] = {
+    "logistic": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    "mass-mean": lambda: LinearDiscriminantAnalysis(solver="lsqr", priors=[0.5, 0.5]),
+    "centroid": lambda: make_pipeline(StandardScaler(), NearestCentroid()),
+}
+
+
+@pytest.mark.parametrize("estimator", SKLEARN)
+def test_held_out_decisions_agree_with_scikit_learn(estimator: Any) -> None:
+    decisions, fold = held_out_decisions(ACTIVATIONS, estimator=estimator)
+    labels = ACTIVATIONS.labels.numpy()
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    for k, (train, test) in enumerate(splitter.split(labels, labels, ACTIVATIONS.groups)):
+        assert np.array_equal(np.flatnonzero(fold == k), test)
+        for layer, head in np.ndindex(2, 3):
+            x = ACTIVATIONS.z[:, layer, head].double().numpy()
+            model = SKLEARN[estimator]().fit(x[train], labels[train])
+            assert np.array_equal(decisions[test, layer, head] > 0, model.predict(x[test]) == 1)
+
+
+def test_ridge_is_scikit_learns_with_the_penalty_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    for penalty in (0.003, 0.1, 3.0):
+        monkeypatch.setattr(closed_form, "PENALTIES", (penalty, penalty, penalty))
+        decisions, fold = held_out_decisions(ACTIVATIONS)
+        labels = ACTIVATIONS.labels.numpy()
+        for k in range(5):
+            train, test = fold != k, fold == k
+            for layer, head in np.ndindex(2, 3):
+                x = ACTIVATIONS.z[:, layer, head].double().numpy()
+                model = make_pipeline(StandardScaler(), Ridge(alpha=penalty * train.sum())).fit(x[train], labels[train])
+                fitted = model.predict(x[test]) - 0.5
+                np.testing.assert_allclose(decisions[test, layer, head], fitted, rtol=1e-3, atol=1e-4)
+
+
+def test_ridge_chooses_the_penalty_without_the_held_out_fold() -> None:
+    """Labels of a fold do not touch the decisions on it."""
+    labels, fold = ACTIVATIONS.labels.numpy(), grouped_folds(ACTIVATIONS.labels.numpy(), ACTIVATIONS.groups, 5, 0)
+    x, none = ACTIVATIONS.z[:, 1], np.empty((0, len(labels)), dtype=np.int64)
+    before, _ = closed_form.fit_closed_form(x, labels, fold, none, "ridge")
+    for k in range(5):
+        flipped = np.where(fold == k, 1 - labels, labels)
+        after, _ = closed_form.fit_closed_form(x, flipped, fold, none, "ridge")
+        assert torch.equal(before[fold == k], after[fold == k])
+
+
+def test_adamw_is_the_papers_recipe() -> None:
+    """The reference's loop, written for one head at a time, with its loss averaged over all heads."""
+    scores = truth_scores(ACTIVATIONS, estimator="adamw", n_permutations=0, seed=123)
+    labels, x = ACTIVATIONS.labels, ACTIVATIONS.z
+    n_heads = x.shape[1] * x.shape[2]
+    for layer, head in np.ndindex(2, 3):
+        accuracies = []
+        for train, test in KFold(5, shuffle=True, random_state=42).split(labels):
+            w, b = torch.zeros(8, requires_grad=True), torch.zeros(1, requires_grad=True)
+            optimizer = torch.optim.AdamW([w, b], lr=1e-2, weight_decay=1e-3)
+            for _ in range(200):
+                for start in range(0, len(train), 512):
+                    rows = train[start : start + 512]
+                    logits = x[rows, layer, head] @ w + b
+                    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels[rows].float()) / n_heads
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            right = (torch.sigmoid(x[test, layer, head] @ w + b) > 0.5) == (labels[test] == 1)
+            accuracies.append(right.float().mean().item())
+        assert scores.values[layer, head] == pytest.approx(np.mean(accuracies), abs=0.006)  # one row of 240 is 0.0042
+
+
+@pytest.mark.parametrize("estimator", ["ridge", "logistic", "adamw", "mass-mean", "centroid"])
+def test_metrics_are_scikit_learns_means_over_folds(estimator: Any) -> None:
+    scores = truth_scores(ACTIVATIONS, estimator=estimator, n_permutations=0)
+    decisions, fold = held_out_decisions(ACTIVATIONS, estimator=estimator)
+    labels = ACTIVATIONS.labels.numpy()
+    functions = {"precision": precision_score, "recall": recall_score, "f1": f1_score, "auroc": roc_auc_score}
+    for layer, head in np.ndindex(2, 3):
+        by_fold = [(labels[fold == k], decisions[fold == k, layer, head]) for k in range(5)]
+        for name, function in functions.items():
+            expected = np.mean([function(y, d if name == "auroc" else d > 0) for y, d in by_fold])
+            assert scores.metrics[name][layer, head] == pytest.approx(expected)
+        accuracy = [np.mean((d > 0) == y) for y, d in by_fold]
+        assert scores.values[layer, head] == pytest.approx(np.mean(accuracy))
+        assert scores.folds is not None
+        np.testing.assert_allclose(scores.folds[:, layer, head], accuracy)
+
+
+def test_signal_is_found_and_its_absence_too() -> None:
+    scores = truth_scores(problem(600, signal=0.3))
+    assert scores.best() == (1, 2)
+    assert scores.metrics["p_familywise"][1, 2] < 0.01
+    assert (scores.metrics["p_value"][0] > 0.05).all()
+    assert (scores.metrics["ci_low"] <= scores.values).all() and (scores.values <= scores.metrics["ci_high"]).all()
+    assert scores.metrics["ci_high"][1, 2] - scores.metrics["ci_low"][1, 2] < 0.15
+    assert (np.abs(scores.metrics["null_mean"] - 0.5) < 0.03).all()
+
+
+def test_p_values_are_uniform_under_the_null() -> None:
+    p = np.concatenate(
+        [
+            truth_scores(problem(80, signal=0.0, seed=s), n_permutations=60, n_bootstrap=10).metrics["p_value"].ravel()
+            for s in range(40)
+        ]
+    )
+    assert np.mean(p <= 0.05) < 0.08
+    assert 0.42 < p.mean() < 0.58
+
+
+def test_interval_covers_the_true_accuracy() -> None:
+    """A head that sees one Gaussian feature, d' = 1: the best possible probe is right with Phi(1 / 2) = .691."""
+    covered = []
+    for seed in range(8):
+        a = problem(400, L=10, H=1, D=1, signal=0.0, seed=seed)
+        z = torch.randn(400, 10, 1, 1, generator=torch.Generator().manual_seed(seed)) + a.labels[:, None, None, None]
+        scores = truth_scores(HeadActivations(z, a.labels, a.groups, a.ids, {}), n_permutations=0)
+        inside = (scores.metrics["ci_low"] <= 0.691) & (scores.metrics["ci_high"] >= 0.691)
+        covered += inside.ravel().tolist()
+    assert np.mean(covered) > 0.88
+
+
+def test_null_of_iterative_estimators() -> None:
+    small = problem(60, L=2, H=2, D=3)
+    for estimator in ("logistic", "adamw"):
+        scores = truth_scores(small, estimator=estimator, n_permutations=3, n_folds=3)
+        assert set(np.unique(scores.metrics["p_value"] * 4).round()) <= {1.0, 2.0, 3.0, 4.0}
+        assert scores.provenance["n_permutations"] == 3
+
+
+def test_permutations_respect_groups() -> None:
+    labels = np.array([1, 0, 1, 0, 1, 1, 0, 0, 0])
+    groups = ["a", "a", "b", "b", "c", "c", "d", "e", "e"]
+    draws = permuted_labels(labels, groups, 400, 0)
+    assert (draws[:, 0] + draws[:, 1] == 1).all() and (draws[:, 2] + draws[:, 3] == 1).all()
+    assert (draws[:, 4] == draws[:, 5]).all() and (draws[:, 7] == draws[:, 8]).all()
+    assert 0.4 < draws[:, 0].mean() < 0.6
+    assert (draws[:, 4] + draws[:, 6] + draws[:, 7] == 1).all() and 0.2 < draws[:, 4].mean() < 0.45
+    free = permuted_labels(labels, [str(i) for i in range(9)], 400, 0)
+    assert (free.sum(1) == 4).all() and (np.abs(free.mean(0) - 4 / 9) < 0.12).all()
+
+
+def test_permutations_keep_the_balance_of_folds() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.array([1] * 20 + [2] * 11 + [3] * 9 + [7])
+    of_group = rng.permutation(np.arange(41) % 2)
+    labels, groups = np.repeat(of_group, sizes), [f"g{i}" for i in np.repeat(np.arange(41), sizes)]
+    fold = grouped_folds(labels, groups, 4, 0)
+    draws = permuted_labels(labels, groups, 200, 0, fold)
+    for k in range(4):
+        rows = fold == k
+        n_groups = np.stack([draws[:, i] for i in np.unique(groups, return_index=True)[1] if rows[i]], axis=1)
+        assert len(set(n_groups.sum(1).tolist())) == 1  # as many supported groups as before
+        assert np.abs(draws[:, rows].sum(1) - labels[rows].sum()).max() <= 6
+    assert not (draws == labels).all(1).any() and len(np.unique(draws, axis=0)) == 200
+
+
+@pytest.mark.parametrize(("rows_a_group", "n_groups"), [(1, 200), (4, 20), (10, 40)])
+def test_p_values_hold_for_groups_of_one_label(rows_a_group: int, n_groups: int) -> None:
+    """Folds balance the true labels; draws that did not would make every head of noise look good."""
+    p, null = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(rng.permutation(np.arange(n_groups) % 2), rows_a_group)
+        groups = tuple(f"g{i // rows_a_group}" for i in range(len(labels)))
+        z = torch.from_numpy(rng.normal(size=(len(labels), 1, 40, 8))).float()
+        a = HeadActivations(z, torch.from_numpy(labels), groups, tuple(map(str, range(len(labels)))), {})
+        scores = truth_scores(a, n_permutations=99, n_bootstrap=10)
+        p.append(scores.metrics["p_value"])
+        null.append(scores.metrics["null_mean"])
+    assert np.mean(np.concatenate(p) <= 0.05) < 0.1
+    assert np.mean(null) == pytest.approx(0.5, abs=0.01)
+
+
+def test_bad_numbers_of_draws() -> None:
+    with pytest.raises(InputError, match="-1 permutations"):
+        truth_scores(ACTIVATIONS, n_permutations=-1)
+
+
+def test_groups_are_never_split() -> None:
+    rng = np.random.default_rng(0)
+    groups = [f"g{i}" for i in rng.integers(0, 40, size=300)]
+    fold = grouped_folds(rng.integers(0, 2, size=300), groups, 5, 0)
+    assert all(len({f for f, g in zip(fold, groups, strict=True) if g == name}) == 1 for name in set(groups))
+    assert not np.array_equal(fold, grouped_folds(rng.integers(0, 2, size=300), groups, 5, 1))
+
+
+def test_a_leak_through_groups_is_not_rewarded() -> None:
+    """Features that name the group and nothing else: ungrouped folds would find the label, grouped ones must not."""
+    rng = np.random.default_rng(0)
+    group_label = np.repeat(rng.integers(0, 2, size=30), 8)
+    name = np.repeat(rng.normal(size=(30, 64)), 8, axis=0)
+    z = torch.from_numpy(name + 0.01 * rng.normal(size=(240, 64))).float()[:, None, None]
+    groups = tuple(f"g{i // 8}" for i in range(240))
+    a = HeadActivations(z, torch.from_numpy(group_label), groups, tuple(map(str, range(240))), {})
+    assert truth_scores(a, n_permutations=0).values[0, 0] < 0.75
+    assert truth_scores(a, estimator="adamw", n_permutations=0).values[0, 0] > 0.95
+
+
+def test_same_seed_same_numbers() -> None:
+    one, two, other = (truth_scores(ACTIVATIONS, seed=seed, n_permutations=20) for seed in (1, 1, 2))
+    assert np.array_equal(one.values, two.values)
+    assert all(np.array_equal(one.metrics[name], two.metrics[name]) for name in one.metrics)
+    assert not np.array_equal(one.metrics["ci_low"], other.metrics["ci_low"])
+
+
+def test_constant_and_collinear_features_do_no_harm() -> None:
+    a = problem(120, D=8)
+    z = a.z.clone()
+    z[..., 1] = 5.0
+    z[..., 2] = z[..., 0]
+    z[:, 0, 0] = 0.0  # a dead head
+    dull = HeadActivations(z, a.labels, a.groups, a.ids, {})
+    for estimator in ("ridge", "mass-mean", "centroid"):
+        scores = truth_scores(dull, estimator=estimator, n_permutations=5)
+        assert np.isfinite(scores.values).all()
+        assert scores.values[0, 0] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"labels": torch.ones(240, dtype=torch.long)}, r"all 240 examples are supported \(1\)"),
+        ({"labels": torch.zeros(240, dtype=torch.long)}, r"hallucinated \(0\)"),
+        ({"groups": tuple(f"g{i % 3}" for i in range(240))}, "3 groups, fewer than the 5 folds"),
+        ({"labels": ACTIVATIONS.labels + 1}, "labels are"),
+    ],
+)
+def test_bad_labels_and_groups(change: dict[str, Any], complaint: str) -> None:
+    fields = {name: getattr(ACTIVATIONS, name) for name in ("z", "labels", "groups", "ids", "provenance")}
+    with pytest.raises(InputError, match=complaint):
+        truth_scores(HeadActivations(**{**fields, **change}))
+
+
+def test_activations_that_are_not_finite_and_too_few_folds() -> None:
+    z = ACTIVATIONS.z.clone()
+    z[7, 1, 2, 0] = float("nan")
+    broken = HeadActivations(z, ACTIVATIONS.labels, ACTIVATIONS.groups, ACTIVATIONS.ids, {})
+    with pytest.raises(InputError, match="activations of example '7' are not finite"):
+        truth_scores(broken)
+    with pytest.raises(InputError, match="1 folds were asked for"):
+        truth_scores(ACTIVATIONS, n_folds=1)

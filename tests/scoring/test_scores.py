@@ -1,0 +1,154 @@
+"""Score files: three formats round-trip, published files are read, damaged ones are named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lens_truth.errors import InputError
+from lens_truth.scoring.scores import HeadScores
+
+
+def test_same_scores_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        metrics = {"auroc": np.ones((2, 2)), "f1": np.zeros((2, 2))}
+        scores = HeadScores(np.eye(2), metrics=metrics, provenance={"z": 1, "a": 2})
+        for suffix in ("safetensors", "npy", "csv"):
+            scores.save(tmp_path / f"{name}.{suffix}")
+    for suffix in ("safetensors", "npy", "csv"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        f"{n}.{s}" for n in "ab" for s in ("safetensors", "npy", "csv")
+    )
+
+
+def test_csv_is_truthprobes(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    text = "layer,head,accuracy,precision,recall,f1\n0,0,0.5,0.25,1.0,0.4\n0,1,0.8734999999999999,0.1,0.2,0.3\n"
+    path.write_text(text)
+    scores = HeadScores.load(path)
+    assert scores.values.tolist() == [[0.5, 0.8734999999999999]]
+    assert scores.best() == (0, 1)
+    scores.save(path)
+    assert path.read_text() == text
+
+
+@pytest.mark.published
+def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
+    for source in sorted((data / "head_scores" / "truthprobe").rglob("*.*")):
+        scores = HeadScores.load(source)
+        assert scores.values.shape in [(32, 32), (28, 28)]
+        copy = tmp_path / source.name
+        scores.save(copy)
+        published = source.read_bytes()
+        assert copy.read_bytes() == (published.replace(b"\r\n", b"\n") if source.suffix == ".csv" else published)
+        scores.save(tmp_path / "s.safetensors")
+        assert np.array_equal(HeadScores.load(tmp_path / "s.safetensors").values, scores.values)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "layer,head,accuracy\n1,0,0.5\n1,1,0.5\n",
+            "its layers are counted from 1, but layers are counted from 0 here",
+        ),
+        ("layer,head,accuracy\n0,1,0.5\n0,2,0.5\n", "its heads are counted from 1"),
+        ("layer,head,accuracy\n3,0,0.5\n", "its first layer is 3"),
+        ("layer,head,accuracy\n0,0,0.5\n1,1,0.5\n", "lacks layer 0, head 1"),
+        ("layer,head,accuracy\n0,0,0.5\n0,0,0.5\n", "line 3: layer 0, head 0 stands there twice"),
+        ("layer,head,accuracy\n0,0,x\n", "line 2: could not convert"),
+        ("layer,head,accuracy\n0,0,nan\n", "the score of layer 0, head 0 is nan"),
+        ("layer,accuracy\n0,0.5\n", "has no column 'head'"),
+        ("layer,head,precision,recall\n0,0,1,1\n", "has no column 'accuracy'"),
+        ("layer,head,accuracy\n", "holds no heads"),
+    ],
+)
+def test_bad_csv_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"bad.csv.*{complaint}"):
+        HeadScores.load(path)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_arrays_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npy"
+    for array, complaint in [
+        (np.ones(4), "shape \\(4,\\)"),
+        (np.array([[1.0, np.inf]]), "layer 0, head 1 is inf"),
+        (np.array([["a"]]), "not hold an array of numbers"),
+    ]:
+        np.save(path, array)
+        with pytest.raises(InputError, match=f"bad.npy.*{complaint}"):
+            HeadScores.load(path)
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="not a readable .npy"):
+        HeadScores.load(path)  # pickles are not opened
+    for name in ("bad.npy", "bad.safetensors"):
+        (tmp_path / name).write_bytes(b"broken")
+        with pytest.raises(InputError, match=f"{name}: is not a readable"):
+            HeadScores.load(tmp_path / name)
+    with pytest.raises(InputError, match="there is no such file"):
+        HeadScores.load(tmp_path / "none.npy")
+    with pytest.raises(InputError, match="read from .safetensors, .npy, .csv, .json, .json.gz files"):
+        HeadScores.load(tmp_path / "none.pt")
+    with pytest.raises(InputError, match="saved as"):
+        HeadScores(np.eye(2)).save(tmp_path / "none.pt")
+    with pytest.raises(InputError, match="3 KV heads were named for 2 heads"):
+        HeadScores(np.eye(2), provenance={"n_kv_heads": 3})
+    for metadata in ("[]", '{"provenance": null}'):
+        save_file({"values": np.eye(2)}, tmp_path / "odd.safetensors", {"lens_truth": metadata})
+        with pytest.raises(InputError, match="odd.safetensors: its metadata is not lens_truth's"):
+            HeadScores.load(tmp_path / "odd.safetensors")
+    with pytest.raises(InputError, match=r"the folds have shape \(2, 3, 2\), the scores \(2, 2\)"):
+        HeadScores(np.eye(2), folds=np.ones((2, 3, 2)))
+    with pytest.raises(InputError, match="metric 'f1' has shape"):
+        HeadScores(np.eye(2), metrics={"f1": np.ones((3, 2))})
+
+
+def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
+    trials = {"1-0": [0.0, 1.0, 0.5], "0-1": [1, 1, 1], "0-0": [0, 0, 0.3], "1-1": [0.25, 0, 0]}
+    for path in (tmp_path / "heads.json", tmp_path / "heads.json.gz"):
+        with gzip.open(path, "wt") if path.suffix == ".gz" else path.open("w") as file:
+            json.dump(trials, file)
+        scores = HeadScores.load(path)
+        assert scores.kind == "retrieval" and scores.values == pytest.approx(np.array([[0.1, 1], [0.5, 0.25 / 3]]))
+        assert scores.folds is not None and scores.folds[:, 1, 0].tolist() == trials["1-0"]
+    (tmp_path / "ragged.json").write_text(json.dumps({**trials, "1-1": [1.0]}))
+    ragged = HeadScores.load(tmp_path / "ragged.json")
+    assert ragged.values[1, 1] == 1 and ragged.folds is None  # one trial has no halves
+    (tmp_path / "ragged.json").write_text(json.dumps({**trials, "1-1": [1.0, 0.5]}))
+    halves = HeadScores.load(tmp_path / "ragged.json").folds
+    assert halves is not None and halves[:, 1].tolist() == [[0.25, 1.0], [1.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[1, 2]", "is not an object of trials by head"),
+        ('{"L0H1": [1]}', "is not an object of trials by head"),
+        ('{"0-0": [1], "0-1": []}', "head '0-1' does not hold a list of numbers"),
+        ('{"0-0": [1], "0-1": ["x"]}', "head '0-1' does not hold a list of numbers"),
+        ('{"0-0": [1], "0-1": [NaN]}', "the score of layer 0, head 1 is nan"),
+        ('{"0-0": [1], "00-0": [1]}', "layer 0, head 0 stands there twice"),
+        ('{"1-0": [1], "1-1": [1]}', "its layers are counted from 1"),
+        ('{"0-0": [1], "1-1": [1]}', "lacks layer 0, head 1 of 2 x 2 heads"),
+        ("{}", "holds no heads"),
+        (f'{{"0-0": [1], "0-1": [1{"0" * 400}]}}', "a number is too large"),
+        ("{", "line 1: is not JSON"),
+    ],
+)
+def test_bad_retrieval_files_are_named(tmp_path: Path, content: str, complaint: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"bad.json.*{complaint}"):
+        HeadScores.load(path)
+    (tmp_path / "bad.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:15])
+    with pytest.raises(InputError, match="bad.json.gz: the gzip file is damaged"):
+        HeadScores.load(tmp_path / "bad.json.gz")
