@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from lens_truth.lineage.words import relation_text
 from lens_truth.plots.scatter import Panel, scatter
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.stats.relations import Relations
+from lens_truth.stats.relations import Relations, relation_text
 
 
 def evidence_scatter(

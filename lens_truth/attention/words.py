@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lens_truth.lineage.words import SIGNIFICANT, relation_text
+from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.stats.relations import Relations
+from lens_truth.stats.relations import Relations, relation_text
 
 _MAIN = "evidence"
 

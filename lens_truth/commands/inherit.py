@@ -201,8 +201,8 @@ def _weights(
     from lens_truth.lineage.figures import preservation_scatter
     from lens_truth.lineage.preservation import preservation
     from lens_truth.lineage.weights import weight_similarity
-    from lens_truth.lineage.words import relation_text
     from lens_truth.plots.style import save
+    from lens_truth.stats.relations import relation_text
 
     models = {source.name: source.where for source in sources if not source.is_file}
     if reference not in models or config.shared_grid or len(models) < 2:

@@ -37,7 +37,7 @@ def _zoo() -> list[str]:
 
 def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     """Sources, the reference and the unrelated ones; what is wrong with them is said before anything is computed."""
-    from lens_truth.lineage.words import SIGNIFICANT
+    from lens_truth.io.numbers import SIGNIFICANT
 
     sources = parse_sources(list(config.inputs) or _zoo())
     names = [source.name for source in sources]

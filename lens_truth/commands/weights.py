@@ -178,7 +178,7 @@ def _csv(kept: dict[str, WeightSimilarity], scores: dict[str, HeadScores]) -> st
 
 def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], related: dict[str, Preservation]) -> None:
     from lens_truth.lineage.weights import MEASURES
-    from lens_truth.lineage.words import relation_text
+    from lens_truth.stats.relations import relation_text
 
     heads = opened["base"].heads
     print(f"{heads.n_layers} layers x {heads.n_heads} heads ({heads.n_kv_heads} KV heads) of width {heads.d_head}\n")

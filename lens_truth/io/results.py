@@ -71,9 +71,14 @@ class Result:
 
     def save(self, folder: str | Path) -> None:
         """Writes `result.json` into the folder (which is made), as `load` and `write_report` read it."""
+        self.save_arrays(Path(folder))
         own = self.as_dict()
         results = {self.part: {_ALONE: own} if self.named else own}
         write_record(Path(folder), {"command": self.command, "results": results})
+
+    def save_arrays(self, folder: Path) -> list[str]:
+        """Writes what is too large for JSON into files beside `result.json`, and names them; most results have none."""
+        return []
 
     @classmethod
     def load(cls: type[R], folder: str | Path, name: str | None = None) -> R:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.lineage.inheritance import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
-from lens_truth.lineage.words import SIGNIFICANT, relation_text
 from lens_truth.plots.scatter import Panel, scatter
 from lens_truth.plots.style import (
     BLUE,
@@ -33,6 +33,7 @@ from lens_truth.plots.style import (
     text_width,
 )
 from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.relations import relation_text
 
 
 @in_house_style

@@ -9,11 +9,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
+from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.io.tables import markdown, text_table
 from lens_truth.lineage.inheritance import Heritability
-from lens_truth.stats.correlation import Relation
-
-SIGNIFICANT = 0.05
 
 
 def pair_rows(result: Heritability, reference: str | None = None) -> tuple[list[str], list[list[str]]]:
@@ -85,16 +83,6 @@ def verdicts(result: Heritability, root: Mapping[str, str] | None = None) -> lis
             f"({low:.2f} to {high:.2f}), inside layers {mean_in:.2f} ({low_in:.2f} to {high_in:.2f})."
         )
     return sentences
-
-
-def relation_text(relation: Relation | None) -> str:
-    """One correlation over heads, with its null."""
-    if relation is None:
-        return "no correlation is defined"
-    return (
-        f"r {relation.pearson:.2f}, inside layers {relation.pearson_within_layer:.2f} "
-        f"(null {relation.null_within_layer[0]:.2f} to {relation.null_within_layer[1]:.2f}, p = {relation.p_value:.2g})"
-    )
 
 
 def _group(title: str, result: Heritability, pairs: Sequence[tuple[int, int]]) -> str:

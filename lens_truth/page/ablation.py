@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lens_truth.evaluate.answers import UNREADABLE
-from lens_truth.page.blocks import Bar, Block, Cell, Heading, Row, Sentences, Table, Text, row, table
+from lens_truth.io.numbers import count, interval, number, p_value, share, signed, significant
+from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
+from lens_truth.page.blocks import Block, Heading, Sentences, Text
 from lens_truth.page.fields import Fields, Interval
-from lens_truth.page.numbers import count, interval, number, p_value, share, signed, significant
 from lens_truth.page.reading import RunRecord
 
 TUNED = "tuned"

@@ -2,66 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-
-@dataclass(frozen=True)
-class Bar:
-    """An interval with its point, as shares (0 to 1) of the width there is."""
-
-    low: float
-    high: float
-    point: float
-    mark: float | None = None
-    """Something to compare with, as a line across."""
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high", "point", "mark"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, min(1.0, max(0.0, value)))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Of a table."""
-
-    text: str
-    more: tuple[str, ...] = ()
-    """Smaller lines below."""
-    bar: Bar | None = None
-    tint: float | None = None
-    """Colour from -1 (one way) over 0 (none) to 1 (the other way)."""
-    tip: str = ""
-    """Told on hover and focus, and read out."""
-    strong: bool = False
-    alarm: bool = False
-    """Not to be missed."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Of a table: what it is about, and its cells."""
-
-    head: Cell
-    cells: tuple[Cell, ...]
-    below: bool = False
-    """Belongs to the row above it: indented, smaller, paler."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a header, with a caption and a note."""
-
-    caption: str
-    header: tuple[str, ...]
-    """The first stands over the heads of the rows."""
-    rows: tuple[Row, ...]
-    note: str = ""
-    form: Literal["numbers", "words", "bars", "matrix"] = "numbers"
-    """What its cells hold; in a matrix the arrow keys move between cells, whose tips tell what they are."""
-    kind: Literal["table"] = "table"
+from lens_truth.io.tables import Table
 
 
 @dataclass(frozen=True)
@@ -171,14 +115,3 @@ class Section:
     id: str
     title: str
     blocks: tuple[Block, ...]
-
-
-def row(head: str | Cell, *cells: str | Cell, below: bool = False) -> Row:
-    """A row of cells or plain texts."""
-    first, *rest = (cell if isinstance(cell, Cell) else Cell(cell) for cell in (head, *cells))
-    return Row(first, tuple(rest), below)
-
-
-def table(caption: str, header: Sequence[str], rows: Sequence[Row], note: str = "") -> Table:
-    """A table of numbers."""
-    return Table(caption, tuple(header), tuple(rows), note)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lens_truth.io.numbers import number, short
 from lens_truth.page.blocks import Block, Chart, Heading, Line, Side, Text, Tick
 from lens_truth.page.fields import Fields
-from lens_truth.page.numbers import number, short
 from lens_truth.page.reading import RunRecord
 
 WIDTH, HEIGHT = 300, 190

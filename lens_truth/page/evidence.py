@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lens_truth.io.numbers import count, short
 from lens_truth.io.readers import is_object
-from lens_truth.page.blocks import Block, Cell, Heading, Row, Sentences, Table, Text, row, table
+from lens_truth.io.tables import Cell, Row, Table, row, table
+from lens_truth.page.blocks import Block, Heading, Sentences, Text
 from lens_truth.page.fields import Fields
 from lens_truth.page.heads import MEANING, HeadMap
-from lens_truth.page.numbers import NONE, count, short
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.relations import Scatter, find_map, relation_table, relation_words
 
@@ -74,7 +75,7 @@ def _means(results: Fields) -> Table:
     counts = results.maybe("n_examples", Fields.members) or {}
     rows: list[Row] = []
     for measure, mean in (results.maybe("mean", Fields.members) or {}).items():
-        n = str(counts[measure].whole()) if measure in counts else NONE
+        n = str(counts[measure].whole()) if measure in counts else ""
         head = Cell(measure, more=(MEANING[measure],) if measure in MEANING else ())
         rows.append(row(head, short(mean.number()), n))
     return table("What was measured", ("", "mean over heads", "examples"), rows)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lens_truth.io.numbers import count, number, short
 from lens_truth.io.readers import is_list, is_object
-from lens_truth.page.blocks import Block, Heading, Row, Text, row, table
-from lens_truth.page.numbers import NONE, count, number, short
+from lens_truth.io.tables import Row, row, table
+from lens_truth.page.blocks import Block, Heading, Text
 from lens_truth.page.reading import RunRecord
 
 _MOST = 200
@@ -105,14 +106,14 @@ def _with_interval(name: str, value: Any, siblings: Mapping[str, Any]) -> str:
 def plain(value: Any) -> str:
     """A value as a cell of a table."""
     if value is None:
-        return NONE
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and math.isfinite(value):
         return number(value) if 0.001 <= abs(value) < 1000 or value == 0.0 else short(value)
     if is_list(value):
         inner = ", ".join(plain(item) for item in value)
-        return f"[{inner}]" if value and all(type(item) is float for item in value) else inner or NONE
+        return f"[{inner}]" if value and all(type(item) is float for item in value) else inner or ""
     return str(value)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import count, number, short
 from lens_truth.page.blocks import Block, Drawing, Heading, Side, Text
 from lens_truth.page.fields import Fields
-from lens_truth.page.numbers import count, number, short
 from lens_truth.page.reading import Problem, RunRecord
 
 Matrix = list[list[float | None]]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from lens_truth.page.blocks import Block, Cell, Details, Heading, Row, Sentences, Side, Table, Text, row, table
+from lens_truth.io.numbers import count, interval, number, p_value, significant
+from lens_truth.io.tables import Cell, Row, Table, row, table
+from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Text
 from lens_truth.page.fields import Fields, Interval
-from lens_truth.page.numbers import NONE, count, interval, number, p_value, significant
 from lens_truth.page.reading import RunRecord
 
 
@@ -150,9 +151,9 @@ def _truth_and_causal(related: dict[str, Fields]) -> list[Block]:
         rows.append(
             row(
                 name,
-                number(plain["pearson"].number(), 2) if plain else NONE,
-                number(ranked["pearson_within_layer"].number(), 2) if ranked else NONE,
-                interval(ranked["null_within_layer"].interval()) if ranked else NONE,
+                number(plain["pearson"].number(), 2) if plain else "",
+                number(ranked["pearson_within_layer"].number(), 2) if ranked else "",
+                interval(ranked["null_within_layer"].interval()) if ranked else "",
                 p_value(fields.maybe("p_holm", Fields.number)),
             )
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lens_truth.page.blocks import Block, Details, Table, Text, row
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import Table, row
+from lens_truth.page.blocks import Block, Details, Text
 from lens_truth.page.generic import plain
-from lens_truth.page.numbers import number
 from lens_truth.page.reading import RunRecord
 
 

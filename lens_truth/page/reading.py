@@ -11,10 +11,10 @@ from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import read_json
+from lens_truth.io.runs import RESULT, Record, read_record
 from lens_truth.page.attention import Attention, read_attention
 from lens_truth.page.fields import Fields
 
-RESULT = "result.json"
 ATTENTION = "attention.json"
 
 SCORED = ("probe", "inherit", "weights", "ablate", "evidence")
@@ -28,7 +28,8 @@ class RunRecord:
 
     name: str
     """Of its folder."""
-    command: str
+    record: Record
+    """For `Result.of_record`."""
     results: Fields
     warnings: tuple[str, ...]
     config: dict[str, Any]
@@ -39,6 +40,11 @@ class RunRecord:
     """As it was typed."""
     attention: Attention | None = None
     """What every head looked at in some examples, if the run kept it."""
+
+    @property
+    def command(self) -> str:
+        """With its subcommand."""
+        return self.record.command
 
     @property
     def kind(self) -> str:
@@ -89,14 +95,8 @@ def _result_file(path: Path) -> Path:
 
 
 def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]:
-    if not given.exists():
-        raise InputError("there is no such file or folder")
-    if not file.is_file():
-        raise InputError(f"has no {RESULT}, so no run of lens_truth has finished there")
-    record = Fields(_parsed(file), RESULT)
-    absent = [key for key in ("command", "results") if key not in record]
-    if absent:
-        raise InputError(f"{RESULT} has no {' and no '.join(absent)}, so it is not the record of a run")
+    whole = read_record(file if given.exists() else given)
+    record = Fields(whole.value, RESULT)
     problems: list[str] = []
 
     def part(key: str, kind: type[Any]) -> Any:
@@ -108,7 +108,7 @@ def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]
     warnings = part("warnings", list)
     run = RunRecord(
         name=name,
-        command=record["command"].text(),
+        record=whole,
         results=record["results"],
         warnings=tuple(warning if isinstance(warning, str) else str(warning) for warning in warnings),
         config=part("config", dict),

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lens_truth.page.blocks import Cell, Drawing, Row, Table, row, table
+from lens_truth.io.numbers import interval, number, p_value, short, significant
+from lens_truth.io.tables import Cell, Row, Table, row, table
+from lens_truth.page.blocks import Drawing
 from lens_truth.page.fields import Fields
 from lens_truth.page.heads import HeadMap, Matrix, rounded
-from lens_truth.page.numbers import NONE, interval, number, p_value, short, significant
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def relation_table(caption: str, against: Fields, names: dict[str, str], note: s
         score = None if fields.value is None else fields
         difference = against["top"].maybe(measure, lambda its: its)
         p_score, p_top = _p_values(against, measure)
-        cells = [NONE] * 3
+        cells = [""] * 3
         if score is not None:
             within, ends = score["pearson_within_layer"].number(), score["interval_within_layer"].interval()
             cells = [
@@ -64,7 +65,7 @@ def relation_table(caption: str, against: Fields, names: dict[str, str], note: s
                 f"{number(within, 2)} {interval(ends)}",
                 interval(score["null_within_layer"].interval()),
             ]
-        top = [NONE] * 2
+        top = [""] * 2
         if difference is not None:
             n_top = difference["n_top"].whole()
             top = [short(difference[name].number(), plus=True) for name in ("difference", "difference_within_layer")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import count
 from lens_truth.page.ablation import ablation_blocks, side_effect_blocks
 from lens_truth.page.blocks import Block, Drawing, Heading, Section, Side, Text
 from lens_truth.page.curves import curve_blocks
@@ -16,7 +17,6 @@ from lens_truth.page.generic import benchmark_blocks, plain_blocks
 from lens_truth.page.heads import HeadMap, ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.lineage import lineage_blocks
 from lens_truth.page.models import mixture
-from lens_truth.page.numbers import count
 from lens_truth.page.provenance import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord
 from lens_truth.page.relations import Scatter

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lens_truth.page.blocks import Block, Cell, Details, Heading, Row, Table, Text, row, table
+from lens_truth.io.numbers import number
+from lens_truth.io.tables import Cell, Row, Table, row, table
+from lens_truth.page.blocks import Block, Details, Heading, Text
 from lens_truth.page.fields import Fields
 from lens_truth.page.heads import HeadMap
-from lens_truth.page.numbers import number
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.relations import Scatter, relation_table, relation_words
 

@@ -17,11 +17,11 @@ from markupsafe import Markup, escape
 
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import check_out, write_text
+from lens_truth.io.numbers import count, number
 from lens_truth.io.readers import is_list, is_object
-from lens_truth.page.blocks import Row, Table, row
+from lens_truth.io.tables import Row, Table, html, row
 from lens_truth.page.heads import map_data, maps_data, source, what
 from lens_truth.page.models import listed, models_of
-from lens_truth.page.numbers import NONE, count, number
 from lens_truth.page.reading import Problem, RunRecord, read_runs
 from lens_truth.page.sections import View, view_of
 
@@ -179,8 +179,12 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = code
+    environment.filters |= {"code": code, "table": _table}
     return environment.get_template("page.html.j2")
+
+
+def _table(table: Table) -> Markup:
+    return Markup(html(table))
 
 
 def code(text: str) -> Markup:
@@ -201,8 +205,8 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
     """One line a run."""
     rows: list[Row] = []
     for run in runs:
-        models = listed(models_of(run)) or NONE
-        version = str(run.versions.get("lens-truth", NONE))
+        models = listed(models_of(run)) or ""
+        version = str(run.versions.get("lens-truth", ""))
         rows.append(row(run.name, run.command, models, _data(run), number(run.seconds, 1), version))
     header = ("run", "command", "models", "data", "seconds", "lens_truth")
     return Table("Runs in this report", header, tuple(rows), form="words")
@@ -219,5 +223,5 @@ def _data(run: RunRecord) -> str:
         found += by_model.values() if is_object(by_model) else [by_model]
         said = list(dict.fromkeys(its for its in found if isinstance(its, str)))
     if is_list(said):
-        return ", ".join(map(str, said)) or NONE
-    return said if isinstance(said, str) else NONE
+        return ", ".join(map(str, said)) or ""
+    return said if isinstance(said, str) else ""

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lens_truth.io.numbers import interval, number, p_value, signed, significant
+from lens_truth.io.tables import Cell, Row, Table, row, table
 from lens_truth.stats.correlation import Map, Relation, holm_by_name, relate
 from lens_truth.stats.top_heads import TopDifference, compare_top, top_heads
 
@@ -25,6 +27,35 @@ class Relations:
     def as_dict(self) -> dict[str, Any]:
         """For result.json."""
         return asdict(self)
+
+    def table(self, caption: str, names: Mapping[str, str] | None = None, *, places: int = 3, note: str = "") -> Table:
+        """A row a measure: its correlation with the score, and the heads with the highest scores against the rest.
+
+        Args:
+            names: what measures are called; others keep their name.
+            places: of differences.
+        """
+        n = next((top.n_top for top in self.top.values() if top), None)
+        best = "top - rest" if n is None else f"top {n} - rest"
+        header = ("", "r", "inside layers [95%]", "null inside", "p (Holm)", best, "inside layers", "p (Holm)")
+        return table(
+            caption,
+            header,
+            (self._row(measure, (names or {}).get(measure, measure), places) for measure in self.score),
+            note,
+        )
+
+    def _row(self, measure: str, name: str, places: int) -> Row:
+        relation, top = self.score[measure], self.top[measure]
+        cells = ["", "", ""]
+        if relation is not None:
+            within = f"{number(relation.pearson_within_layer, 2)} {interval(relation.interval_within_layer)}"
+            cells = [number(relation.pearson, 2), within, interval(relation.null_within_layer)]
+        differences = ["", ""]
+        if top is not None:
+            differences = [signed(top.difference, places), signed(top.difference_within_layer, places)]
+        score_p, top_p = (Cell(p_value(p), strong=significant(p)) for p in self.p_holm[measure])
+        return row(name, *cells, score_p, *differences, top_p)
 
 
 def relate_measures(
@@ -47,3 +78,13 @@ def relate_measures(
     }
     score_p, top_p = holm_by_name(related), holm_by_name(differences)
     return Relations(related, differences, {name: (score_p[name], top_p[name]) for name in measures})
+
+
+def relation_text(relation: Relation | None) -> str:
+    """One correlation over heads, with its null."""
+    if relation is None:
+        return "no correlation is defined"
+    return (
+        f"r {relation.pearson:.2f}, inside layers {relation.pearson_within_layer:.2f} "
+        f"(null {relation.null_within_layer[0]:.2f} to {relation.null_within_layer[1]:.2f}, p = {relation.p_value:.2g})"
+    )

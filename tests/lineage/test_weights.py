@@ -159,7 +159,7 @@ def test_only_what_is_needed_leaves_the_disk(tmp_path: Path) -> None:
                 file.write(weight.numpy().tobytes())
     code = (
         "import resource, sys\n"
-        "from lens_truth.weights import compare_weights\n"
+        "from lens_truth import weight_similarity\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "kept = weight_similarity(sys.argv[1], sys.argv[2])\n"
         "assert kept.undefined == 0\n"
