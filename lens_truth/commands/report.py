@@ -24,6 +24,8 @@ class Config:
     """Folders of finished runs, or their result.json; by default every folder with one in runs/."""
     out: Path = Path("runs/report.html")
     """The page, a file whose name ends in .html."""
+    max_examples: int | None = None
+    """Example rows of attention at most; all by default."""
 
 
 def run(config: Config) -> None:
@@ -35,5 +37,5 @@ def run(config: Config) -> None:
         raise InputError(f"no runs were named, and no folder in {_RUNS}/ holds a result.json")
     if not config.runs:
         print(f"runs in {_RUNS}/: {', '.join(path.name for path in runs)}\n")
-    out = write_report(runs, out=config.out)
+    out = write_report(runs, out=config.out, max_examples=config.max_examples)
     print(f"written: {out} ({out.stat().st_size / 1e6:.2f} MB); open it in a browser, or send it")

@@ -31,6 +31,7 @@ def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:
 
 
 R = TypeVar("R", bound="Result")
+T = TypeVar("T")
 
 
 class Result:
@@ -64,10 +65,7 @@ class Result:
         Raises:
             InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
         """
-        try:
-            return _structured(cls, value)
-        except MisfitError as misfit:
-            raise InputError(f"{where}{_dotted(misfit.path)} {misfit.why}") from None
+        return structured(cls, value, where)
 
     def save(self, folder: str | Path) -> None:
         """Writes `result.json` into the folder (which is made), as `load` and `write_report` read it."""
@@ -166,9 +164,23 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def structured(kind: type[T], value: Any, where: str) -> T:
+    """Plain values as a dataclass, strictly.
+
+    Raises:
+        InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
+    """
+    try:
+        return _structured(kind, value)
+    except MisfitError as misfit:
+        raise InputError(f"{where}{_dotted(misfit.path)} {misfit.why}") from None
+
+
 def _structured(kind: type[Any], value: Any) -> Any:
     from cattrs.errors import BaseValidationError
 
+    if not is_object(value):
+        raise MisfitError((), f"is {_shown(value)}, not an object")
     try:
         return _converter().structure(value, kind)
     except (BaseValidationError, MisfitError) as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import cached_property
 
-from lens_truth.errors import InputError
-from lens_truth.io.numbers import count, number, short
+import numpy as np
+
+from lens_truth.io.numbers import SIGNIFICANT, count, number, short
+from lens_truth.io.tables import written
 from lens_truth.page.blocks import Block, Drawing, Heading, Side, Text
-from lens_truth.page.fields import Fields
-from lens_truth.page.reading import Problem, RunRecord
+from lens_truth.page.reading import RunRecord
+from lens_truth.scoring.scores import HeadScores
 
 Matrix = list[list[float | None]]
 
@@ -25,28 +27,52 @@ MEANING = {
     "lookback": "attention to the prompt over that to prompt and answer",
 }
 _ORDER = tuple(MEANING)
-_CHANCE_IS_ONE = ("evidence", "evidence when answering")
 _OF_MODEL, _FROM_FILE = " scores of ", " scores from "
 """In titles."""
 
-Scale = Literal["range", "zero", "one"]
-"""Colours from the least to the greatest value, both ways from 0, or both ways from 1 on a logarithmic scale."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadMap:
-    """One number a head, with others beside it."""
+    """Scores of heads, once for all runs that hold the same."""
 
-    kind: str
-    title: str
-    model: str | None
-    """None where nothing says whose heads were scored."""
-    weights: str | None
-    values: Matrix
-    metrics: dict[str, Matrix]
-    provenance: dict[str, Any]
+    scores: HeadScores
     held: tuple[tuple[str, str], ...]
     """Names of the runs that hold it, each with its title there."""
+
+    @property
+    def kind(self) -> str:
+        """Of the scores."""
+        return self.scores.kind
+
+    @cached_property
+    def values(self) -> Matrix:
+        """Of the scores, rounded."""
+        return rounded(self.scores.values.tolist())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads."""
+        return self.scores.n_layers, self.scores.n_heads
+
+    def said(self, name: str) -> str | None:
+        """A text of the provenance."""
+        text = self.scores.provenance.get(name)
+        return text if isinstance(text, str) and text else None
+
+    @property
+    def title(self) -> str:
+        """In the first run that holds it."""
+        return self.held[0][1]
+
+    @property
+    def model(self) -> str | None:
+        """None where nothing says whose heads were scored."""
+        return self.said("model") or (None if _FROM_FILE in self.title else self.title.partition(_OF_MODEL)[2] or None)
+
+    @property
+    def weights(self) -> str | None:
+        """Their hash."""
+        return self.said("weights")
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -56,32 +82,23 @@ class HeadMap:
     @property
     def file(self) -> str:
         """The score file that it comes from, if it comes from one."""
-        name = self.provenance.get("file")
-        return name if isinstance(name, str) else self.title.partition(_FROM_FILE)[2] or self.title
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Layers and heads."""
-        return len(self.values), len(self.values[0])
+        return self.said("file") or self.title.partition(_FROM_FILE)[2] or self.title
 
     @property
     def key(self) -> tuple[str, int, int]:
         """Of the model: its weights, or what else tells it apart, and the shape (maps may be cropped)."""
-        file = self.provenance.get("file_hash") or self.provenance.get("file")
-        return (self.weights or f"file {file or self.title}", *self.shape)
+        apart = self.weights or f"file {self.said('file_hash') or self.said('file') or self.title}"
+        return (apart, *self.shape)
 
-    @property
-    def scale(self) -> Scale:
-        """How its values become colours."""
-        finite = [value for line in self.values for value in line if value is not None]
-        if self.kind in _CHANCE_IS_ONE:
-            return "one"
-        return "zero" if finite and min(finite) < 0 < max(finite) else "range"
+    def written(self, value: float) -> str:
+        """A value of it, or of an end of its interval, as text."""
+        return written(number(value) if self.kind == "truth" else short(value))
 
-    def best(self, n: int) -> list[tuple[int, int, float]]:
-        """Layer, head and value of the highest, the first of equals first."""
-        heads = [(i, j, v) for i, line in enumerate(self.values) for j, v in enumerate(line) if v is not None]
-        return sorted(heads, key=lambda head: -head[2])[:n]
+    def merged(self, other: HeadMap) -> HeadMap:
+        """With what another has beside equal scores."""
+        metrics = {**other.scores.metrics, **self.scores.metrics}
+        provenance = {**other.scores.provenance, **self.scores.provenance}
+        return HeadMap(replace(self.scores, metrics=metrics, provenance=provenance), (*self.held, *other.held))
 
 
 @dataclass(frozen=True)
@@ -99,55 +116,15 @@ class ModelHeads:
         return f"{self.id}-{number}"
 
 
-def head_maps(runs: Sequence[RunRecord]) -> tuple[list[HeadMap], list[Problem]]:
-    """Every map in the runs; equal ones (of the same weights) once. Damaged ones are named and left out."""
-    maps: list[HeadMap] = []
-    problems: list[Problem] = []
+def head_maps(runs: Sequence[RunRecord]) -> list[HeadMap]:
+    """Every map in the runs; equal ones (of the same weights) once."""
+    maps: dict[str, HeadMap] = {}
     for run in runs:
-        try:
-            found = run.results["head_scores"].members() if run.has_heads else {}
-        except InputError as error:
-            problems.append(Problem(run.name, str(error)))
-            continue
-        for title, fields in found.items():
-            try:
-                made = read_map(title, fields, run.name)
-            except InputError as error:
-                problems.append(Problem(run.name, f"{error}; this map is left out"))
-                continue
-            same = next((i for i, other in enumerate(maps) if _same(made, other)), None)
-            if same is None:
-                maps.append(made)
-            else:
-                maps[same] = _merged(maps[same], made)
-    return maps, problems
-
-
-def read_map(title: str, fields: Fields, run: str) -> HeadMap:
-    """One member of `results.head_scores`."""
-    values = rounded(fields["values"].matrix())
-    if all(value is None for line in values for value in line):
-        raise fields["values"].wrong("holds no number")
-    metrics = {name: rounded(metric.matrix()) for name, metric in fields["metrics"].members().items()}
-    for name, metric in metrics.items():
-        if (len(metric), len(metric[0])) != (len(values), len(values[0])):
-            raise fields["metrics"][name].wrong("has another shape than the scores")
-    provenance = fields["provenance"]
-    weights = provenance.maybe("weights", Fields.text)
-    model = provenance.maybe("model", Fields.text) or None
-    if model is None and _FROM_FILE not in title:
-        model = title.partition(_OF_MODEL)[2] or None
-    return HeadMap(fields["kind"].text(), title, model, weights, values, metrics, provenance.value, ((run, title),))
-
-
-def _same(one: HeadMap, other: HeadMap) -> bool:
-    return (one.key, one.kind, one.values) == (other.key, other.kind, other.values)
-
-
-def _merged(one: HeadMap, other: HeadMap) -> HeadMap:
-    held = tuple(dict.fromkeys((*one.held, *other.held)))
-    provenance = {**other.provenance, **one.provenance}
-    return replace(one, held=held, metrics={**other.metrics, **one.metrics}, provenance=provenance)
+        for title, scores in run.maps.items():
+            one = HeadMap(scores, ((run.name, title),))
+            same = repr((one.key, one.kind, one.values))
+            maps[same] = maps[same].merged(one) if same in maps else one
+    return list(maps.values())
 
 
 def by_model(maps: Sequence[HeadMap]) -> list[ModelHeads]:
@@ -190,7 +167,7 @@ def heads_blocks(models: Sequence[ModelHeads], attention: dict[str, str]) -> lis
     ]
     for model in models:
         L, H = model.shape
-        kv = {n for one in model.maps if isinstance(n := one.provenance.get("n_kv_heads"), int) and n != H}
+        kv = {n for one in model.maps if (n := one.scores.n_kv_heads) not in (None, H)}
         weights = f"weights {model.weights}" if model.weights else "weights not known"
         shared = f" sharing {kv.pop()} KV heads" if len(kv) == 1 else ""
         blocks.append(Heading(model.name, 3, f"{weights}; {L} layers × {H} heads{shared}. {attention[model.id]}"))
@@ -208,64 +185,31 @@ def what(one: HeadMap) -> str:
 
 def source(one: HeadMap) -> str:
     """Where a map comes from."""
-    data, n = one.provenance.get("data"), one.provenance.get("n_examples")
-    parts = [
-        data if isinstance(data, str) else "",
-        f"n = {n}" if isinstance(n, int) else "",
-        f"run {', '.join(one.runs)}",
-    ]
+    n = one.scores.provenance.get("n_examples")
+    parts = (one.said("data"), f"n = {n}" if isinstance(n, int) else None, f"run {', '.join(one.runs)}")
     return ", ".join(part for part in parts if part)
 
 
 def notes(one: HeadMap) -> tuple[str, ...]:
     """What there is to know of a map: what it measures, its range, its best heads, its baseline."""
-    finite = [value for line in one.values for value in line if value is not None]
-    computed = isinstance(one.provenance.get("model"), str)
+    values = one.scores.values
+    computed = one.said("model") is not None
     sentences = [MEANING[one.kind]] if computed and one.kind in MEANING else []
     if not computed:
         sentences.append("the file does not say how these scores were computed")
-    if finite:
-        write = number if one.kind == "truth" else short
-        best = ", ".join(f"layer {i} head {j} ({write(v)})" for i, j, v in one.best(3))
-        mean = sum(finite) / len(finite)
-        sentences.append(f"{write(min(finite))} to {write(max(finite))}, mean {write(mean)}; highest: {best}")
-    family = one.metrics.get("p_familywise")
-    if family is not None:
-        above = sum(p is not None and p < 0.05 for line in family for p in line)
-        sentences.append(f"{count(above, 'head')} of {len(finite)} above chance (p < .05, all heads together)")
-    surface = one.provenance.get("surface_accuracy")
+    highest = (divmod(int(at), values.shape[1]) for at in np.argsort(-values, axis=None, kind="stable")[:3])
+    best = ", ".join(f"layer {i} head {j} ({one.written(float(values[i, j]))})" for i, j in highest)
+    low, high, mean = (one.written(float(its)) for its in (values.min(), values.max(), values.mean()))
+    sentences.append(f"{low} to {high}, mean {mean}; highest: {best}")
+    if (family := one.scores.metrics.get("p_familywise")) is not None:
+        above = int((family < SIGNIFICANT).sum())
+        sentences.append(f"{count(above, 'head')} of {values.size} above chance (p < .05, all heads together)")
+    surface = one.scores.provenance.get("surface_accuracy")
     if isinstance(surface, float):
         sentences.append(f"surface baseline (the answer's length and last character alone): {number(surface)}")
     elif one.kind == "truth" and computed:
         sentences.append("surface baseline: not computed in this run")
     return tuple(sentences)
-
-
-def maps_data(model: ModelHeads, metrics: frozenset[str] | None) -> dict[str, Any]:
-    """For the page's script.
-
-    Args:
-        metrics: those that are kept; all by default.
-    """
-    return {
-        "id": model.id,
-        "name": model.name,
-        "weights": model.weights,
-        "maps": [map_data(one, metrics) for one in model.maps],
-    }
-
-
-def map_data(one: HeadMap, metrics: frozenset[str] | None) -> dict[str, Any]:
-    """One of them."""
-    kept = {name: its for name, its in one.metrics.items() if metrics is None or name in metrics}
-    return {
-        "name": what(one),
-        "source": source(one),
-        "kind": one.kind,
-        "scale": one.scale,
-        "values": one.values,
-        "metrics": {name: its for name, its in kept.items() if its != one.values},
-    }
 
 
 def rounded(matrix: Matrix) -> Matrix:

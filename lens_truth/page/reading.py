@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lens_truth.errors import InputError
-from lens_truth.io.readers import read_json
+from lens_truth.io.readers import is_object, read_json
 from lens_truth.io.runs import RESULT, Record, read_record
 from lens_truth.page.attention import Attention, read_attention
 from lens_truth.page.fields import Fields
+from lens_truth.scoring.scores import HeadScores
 
 ATTENTION = "attention.json"
 
-SCORED = ("probe", "inherit", "weights", "ablate", "evidence")
-"""Commands whose results hold maps of heads."""
-KNOWN = (*SCORED, "evaluate", "audit", "gate")
+KNOWN = ("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "gate")
+_BESIDE = {
+    "warnings": list,
+    "config": dict,
+    "hashes": dict,
+    "versions": dict,
+    "seconds": float,
+    "command_line": str,
+}
+"""What a command's record has beside results; that of a script, by `Result.save`, has little of it."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One finished run of a command."""
+    """One finished run of a command, or a result that a script saved."""
 
     name: str
     """Of its folder."""
     record: Record
     """For `Result.of_record`."""
-    results: Fields
-    warnings: tuple[str, ...]
-    config: dict[str, Any]
-    hashes: dict[str, Any]
-    versions: dict[str, Any]
-    seconds: float | None
+    maps: Mapping[str, HeadScores]
+    """Scores of heads by title."""
+    warnings: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    hashes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    versions: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seconds: float | None = None
     command_line: str = ""
     """As it was typed."""
     attention: Attention | None = None
@@ -52,9 +61,9 @@ class RunRecord:
         return self.command.split()[0] if self.command.strip() else ""
 
     @property
-    def has_heads(self) -> bool:
-        """Whether its results hold maps of heads."""
-        return "head_scores" in self.results
+    def results(self) -> Fields:
+        """As they are."""
+        return Fields(self.record.results, f"{RESULT}.results")
 
 
 @dataclass(frozen=True)
@@ -79,13 +88,18 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
         name = file.parent.name if short[file.parent.name] == 1 else str(given)
         name = name.encode("utf-8", "replace").decode()
         try:
-            run, found = _read_run(name, file, given)
+            run, found = _read_run(name, read_record(file if given.exists() else given))
         except InputError as error:
-            problems.append(Problem(name, str(error)))
+            problems.append(Problem(name, in_folder(error, file.parent)))
             continue
         runs.append(run)
         problems += [Problem(name, text) for text in found]
     return runs, problems
+
+
+def in_folder(error: InputError, folder: Path) -> str:
+    """What it says, without the folder of the run, which is named already."""
+    return str(error).replace(f"{folder}{os.sep}", "")
 
 
 def _result_file(path: Path) -> Path:
@@ -94,64 +108,48 @@ def _result_file(path: Path) -> Path:
     return Path(os.path.realpath(folder)) / name
 
 
-def _read_run(name: str, file: Path, given: Path) -> tuple[RunRecord, list[str]]:
-    whole = read_record(file if given.exists() else given)
-    record = Fields(whole.value, RESULT)
+def _read_run(name: str, record: Record) -> tuple[RunRecord, list[str]]:
+    folder = record.file.parent
+    said: dict[str, Any] = {}
     problems: list[str] = []
-
-    def part(key: str, kind: type[Any]) -> Any:
-        if key in record and isinstance(record[key].value, kind):
-            return record[key].value
-        problems.append(f"{RESULT} has no readable {key}")
-        return kind()
-
-    warnings = part("warnings", list)
-    run = RunRecord(
-        name=name,
-        record=whole,
-        results=record["results"],
-        warnings=tuple(warning if isinstance(warning, str) else str(warning) for warning in warnings),
-        config=part("config", dict),
-        hashes=part("hashes", dict),
-        versions=part("versions", dict),
-        seconds=_seconds(record, problems),
-        command_line=record.maybe("command_line", Fields.text) or "",
-    )
-    run.results.members()  # says so if it has none
+    for key, kind in _BESIDE.items():
+        value = record.value.get(key)
+        if isinstance(value, kind):
+            said[key] = value
+        elif value is not None:
+            problems.append(in_folder(record.wrong([key], "cannot be read"), folder))
+    said["warnings"] = tuple(map(str, said.get("warnings", ())))
+    maps, found = _maps(record)
+    problems += found
+    run = RunRecord(name, record, maps, **said)
     if run.kind not in KNOWN:
         problems.append(
             f"is of the command '{run.command}', which is not known here; its results are listed as they are"
         )
-    if run.kind in SCORED and not run.has_heads:
-        problems.append("it holds no scores of heads")
-    attention, found = _attention(run, file.parent / ATTENTION)
-    problems += found
-    return replace(run, attention=attention), problems
+    attention, found = _attention(run, folder / ATTENTION)
+    return replace(run, attention=attention), [*problems, *found]
 
 
-def _seconds(record: Fields, problems: list[str]) -> float | None:
-    try:
-        return record["seconds"].number()
-    except InputError as error:
-        problems.append(str(error))
-        return None
+def _maps(record: Record) -> tuple[dict[str, HeadScores], list[str]]:
+    """Scores of heads by title; damaged ones are named and left out."""
+    held = record.results.get("head_scores", {})
+    if not is_object(held):
+        return {}, [in_folder(record.wrong(["results", "head_scores"], "is not an object"), record.file.parent)]
+    maps: dict[str, HeadScores] = {}
+    problems: list[str] = []
+    for title, value in held.items():
+        try:
+            maps[title] = HeadScores.from_dict(value, f"{RESULT}: results.head_scores.{title}")
+        except InputError as error:
+            problems.append(f"{error}; this map is left out")
+    return maps, problems
 
 
 def _attention(run: RunRecord, file: Path) -> tuple[Attention | None, list[str]]:
     if not file.is_file():
-        lost = run.kind == "evidence"
+        lost = run.kind == "evidence" and run.config  # a script keeps its own
         return None, [f"has no {ATTENTION}, so what its heads look at cannot be shown"] if lost else []
     try:
-        return read_attention(Fields(_parsed(file), ATTENTION)), []
+        return read_attention(Fields(read_json(file), ATTENTION)), []
     except InputError as error:
-        return None, [f"{error}, so what its heads look at cannot be shown"]
-
-
-def _parsed(file: Path) -> Any:
-    """JSON; the message names the file without its folder, since the run is named already."""
-    try:
-        return read_json(file)
-    except InputError as error:
-        raise InputError(f"{file.name} is damaged: {str(error).removeprefix(str(file)).lstrip(':, ')}") from error
-    except RecursionError as error:
-        raise InputError(f"{file.name} is damaged: it is nested too deeply") from error
+        return None, [f"{in_folder(error, file.parent)}, so what its heads look at cannot be shown"]

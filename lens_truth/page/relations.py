@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lens_truth.io.numbers import interval, number, p_value, short, significant
 from lens_truth.io.tables import Cell, Row, Table, row, table
 from lens_truth.page.blocks import Drawing
 from lens_truth.page.fields import Fields
-from lens_truth.page.heads import HeadMap, Matrix, rounded
+from lens_truth.page.heads import HeadMap, Matrix
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,6 @@ class Scatter:
     def drawing(self, id: str) -> Drawing:
         """Its place on the page."""
         return Drawing("scatter", id, self.caption, "", (self.said,))
-
-    def data(self, id: str, model: str) -> dict[str, Any]:
-        """For the page's script."""
-        return {
-            "id": id,
-            "model": model,
-            "xLabel": self.x_label,
-            "yLabel": self.y_label,
-            "x": rounded(self.x),
-            "y": rounded(self.y),
-            "log": self.log,
-        }
 
 
 def relation_table(caption: str, against: Fields, names: dict[str, str], note: str = "") -> Table:

@@ -38,16 +38,10 @@ class View:
     sections: list[Section] = field(default_factory=list[Section])
 
 
-def view_of(runs: list[RunRecord], problems: list[Problem], n_maps: int | None = None) -> View:
-    """Reads every run's results; what does not fit is named among the problems, and the rest is shown.
-
-    Args:
-        n_maps: only the first so many maps of heads.
-    """
-    view = View(runs, [*problems, *mixture(runs)], rows=example_rows(runs))
-    maps, found = head_maps(runs)
-    maps = [one for model in by_model(maps) for one in model.maps][:n_maps]
-    view.problems += found
+def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | None = None) -> View:
+    """Reads every run's results; what does not fit is named among the problems, and the rest is shown."""
+    view = View(runs, [*problems, *mixture(runs)], rows=example_rows(runs)[:max_examples])
+    maps = head_maps(runs)
     view.models = by_model(maps)
     view.attention = {model.id: attention_words(model, runs, view.rows) for model in view.models}
     view.sections.append(Section("heads", "Heads", tuple(heads_blocks(view.models, view.attention))))

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from lens_truth.errors import InputError
 from lens_truth.io.files import DAMAGED_NPY, write_text, write_with
 from lens_truth.io.readers import is_list, is_object, read_csv, read_json
-from lens_truth.io.results import none_for_nan
+from lens_truth.io.results import none_for_nan, structured
 from lens_truth.stats.correlation import Map
 
 if TYPE_CHECKING:
@@ -110,6 +110,15 @@ class HeadScores:
             "metrics": {name: none_for_nan(values) for name, values in self.metrics.items()},
             "provenance": dict(self.provenance),
         }
+
+    @classmethod
+    def from_dict(cls, value: Any, where: str = "scores") -> HeadScores:
+        """What `as_dict` gave, and so without folds.
+
+        Raises:
+            InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
+        """
+        return structured(cls, value, where)
 
     def save(self, path: str | Path) -> None:
         """Writes `.safetensors` (everything), `.npy` (the (layers, heads) array) or `.csv` (a row a head), the last

@@ -15,7 +15,6 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
@@ -155,6 +154,8 @@ def relate(
 
 def ranks_within_layers(values: Float[np.ndarray, "L H"]) -> Float[np.ndarray, "L H"]:
     """Each head's rank among those of its layer, so that every layer counts alike, however widely its values spread."""
+    from scipy import stats  # takes longer than reading scores, which needs only `Map`
+
     return stats.rankdata(values, axis=1)
 
 
@@ -239,6 +240,8 @@ def _pearson(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m m"]:
 
 
 def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:
+    from scipy import stats
+
     return stats.rankdata(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape)
 
 

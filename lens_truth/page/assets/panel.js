@@ -1,7 +1,6 @@
 // The panel of one head: its numbers in all maps of its model, and what it attends to. Goes with `page.js`.
 
 const panel = document.getElementById("panel");
-const COLUMNS = new Set(["ci_low", "ci_high", "p_value", "p_familywise"]);
 let opener = null;
 
 function open(modelId, i, j, from) {
@@ -49,7 +48,7 @@ function choose(head) {
 
 /** Buttons that lead to the heads beside this one. */
 function neighbours(model, i, j) {
-  const [L, H] = [model.maps[0].values.length, model.maps[0].values[0].length];
+  const [L, H] = [model.maps[0].ranks.length, model.maps[0].ranks[0].length];
   const ways = [["Layer −", i - 1, j], ["Layer +", i + 1, j], ["Head −", i, j - 1], ["Head +", i, j + 1]];
   return ways.map(([name, a, b]) => {
     const button = make("button", { type: "button", "data-move": name }, name);
@@ -62,7 +61,7 @@ function neighbours(model, i, j) {
 function mapsTable(model, i, j) {
   const headings = ["map", "score", "95% interval", "null p", "rank"].map((name) => make("th", { scope: "col" }, name));
   const lines = model.maps.map((map) => {
-    const cells = [written(map, map.values[i][j]), intervalOf(map, i, j), nullOf(map, i, j), rankOf(map, i, j)];
+    const cells = [map.scores[i][j], intervalOf(map, i, j), nullOf(map, i, j), rankOf(map, i, j)];
     const name = make("th", { scope: "row" }, map.name, make("small", {}, map.source));
     return make("tr", {}, name, ...cells.map((text) => make("td", {}, text)));
   });
@@ -72,11 +71,7 @@ function mapsTable(model, i, j) {
 /** Metrics that have no column above. */
 function furtherMetrics(model, i, j) {
   const said = model.maps.flatMap((map) => {
-    const names = Object.keys(map.metrics).filter((name) => !COLUMNS.has(name));
-    const more = names.map((name) => {
-      const value = metric(map, name, i, j);
-      return `${name.replaceAll("_", " ")} ${value === null ? "not defined" : short(value)}`;
-    });
+    const more = Object.entries(map.further).map(([name, texts]) => `${name} ${texts[i][j]}`);
     return more.length ? [make("p", { class: "note" }, `${map.name} (${map.source}): ${more.join(", ")}`)] : [];
   });
   return said.length ? [make("details", {}, make("summary", {}, "Further numbers"), ...said)] : [];
