@@ -17,6 +17,7 @@ from PIL import Image
 from lens_truth.ablation.ablate import Row, SideEffectRow
 from lens_truth.ablation.side_effects import SideEffect
 from lens_truth.ablation.words import verdicts
+from lens_truth.io.runs import write_record
 from lens_truth.lineage.inheritance import heritability
 from lens_truth.lineage.preservation import preservation
 from lens_truth.lineage.weights import MEASURES, WeightSimilarity
@@ -44,6 +45,7 @@ def write_run(
     """A folder with a `result.json`."""
     record = {
         "command": command,
+        "command_line": f"lens-truth {command}",
         "results": results,
         "warnings": list(warnings),
         "config": dict(config or {"seed": 0}),
@@ -51,8 +53,7 @@ def write_run(
         "versions": {"python": "3.11.7", "lens-truth": version},
         "seconds": 12.5,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    write_record(folder, record)
     return folder
 
 

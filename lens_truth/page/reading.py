@@ -88,18 +88,18 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
         name = file.parent.name if short[file.parent.name] == 1 else str(given)
         name = name.encode("utf-8", "replace").decode()
         try:
-            run, found = _read_run(name, read_record(file if given.exists() else given))
+            run, found = _read_run(name, read_record(given))
         except InputError as error:
-            problems.append(Problem(name, in_folder(error, file.parent)))
+            problems.append(Problem(name, _in_folder(error, given if given.suffix != ".json" else given.parent)))
             continue
         runs.append(run)
         problems += [Problem(name, text) for text in found]
     return runs, problems
 
 
-def in_folder(error: InputError, folder: Path) -> str:
+def _in_folder(error: InputError, folder: Path) -> str:
     """What it says, without the folder of the run, which is named already."""
-    return str(error).replace(f"{folder}{os.sep}", "")
+    return str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder}{os.sep}")
 
 
 def _result_file(path: Path) -> Path:
@@ -117,7 +117,7 @@ def _read_run(name: str, record: Record) -> tuple[RunRecord, list[str]]:
         if isinstance(value, kind):
             said[key] = value
         elif value is not None:
-            problems.append(in_folder(record.wrong([key], "cannot be read"), folder))
+            problems.append(_in_folder(record.wrong([key], "cannot be read"), folder))
     said["warnings"] = tuple(map(str, said.get("warnings", ())))
     maps, found = _maps(record)
     problems += found
@@ -134,7 +134,7 @@ def _maps(record: Record) -> tuple[dict[str, HeadScores], list[str]]:
     """Scores of heads by title; damaged ones are named and left out."""
     held = record.results.get("head_scores", {})
     if not is_object(held):
-        return {}, [in_folder(record.wrong(["results", "head_scores"], "is not an object"), record.file.parent)]
+        return {}, [_in_folder(record.wrong(["results", "head_scores"], "is not an object"), record.file.parent)]
     maps: dict[str, HeadScores] = {}
     problems: list[str] = []
     for title, value in held.items():
@@ -152,4 +152,4 @@ def _attention(run: RunRecord, file: Path) -> tuple[Attention | None, list[str]]
     try:
         return read_attention(Fields(read_json(file), ATTENTION)), []
     except InputError as error:
-        return None, [f"{in_folder(error, file.parent)}, so what its heads look at cannot be shown"]
+        return None, [f"{_in_folder(error, file.parent)}, so what its heads look at cannot be shown"]

@@ -40,10 +40,12 @@ class View:
 
 def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | None = None) -> View:
     """Reads every run's results; what does not fit is named among the problems, and the rest is shown."""
-    view = View(runs, [*problems, *mixture(runs)], rows=example_rows(runs)[:max_examples])
+    view = View(runs, [*problems, *mixture(runs)])
     maps = head_maps(runs)
     view.models = by_model(maps)
-    view.attention = {model.id: attention_words(model, runs, view.rows) for model in view.models}
+    rows = example_rows(runs)
+    view.rows = rows[:max_examples]
+    view.attention = {model.id: attention_words(model, runs, rows, max_examples) for model in view.models}
     view.sections.append(Section("heads", "Heads", tuple(heads_blocks(view.models, view.attention))))
 
     def scattered(make: Callable[[RunRecord, Sequence[HeadMap]], tuple[list[Block], list[Scatter]]]) -> _Make:
@@ -120,15 +122,18 @@ def example_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     return [{**row, "run": ", ".join(dict.fromkeys(its))} for row, its in found.values()]
 
 
-def attention_words(model: ModelHeads, runs: Sequence[RunRecord], rows: Sequence[dict[str, Any]]) -> str:
+def attention_words(
+    model: ModelHeads, runs: Sequence[RunRecord], rows: Sequence[dict[str, Any]], shown: int | None
+) -> str:
     """What there is to see of a model's attention, or why there is nothing."""
     if model.weights is None:
         return "No attention: the scores come from a file that does not say of which weights they are."
     seen = [run for run in runs if run.attention is not None]
     its = [run for run in seen if run.attention and model.weights == run.attention.weights]
     if its:
-        n = sum(row["weights"] == model.weights for row in rows)
-        return f"Attention on {count(n, 'example')} from run {', '.join(run.name for run in its)}."
+        n, kept = (sum(row["weights"] == model.weights for row in its) for its in (rows, rows[:shown]))
+        part = f"{kept} of " if kept < n else ""
+        return f"Attention on {part}{count(n, 'example')} from run {', '.join(run.name for run in its)}."
     make = f"`python -m lens_truth.evidence --model {model.name} --out DIR` makes it"
     if not seen:
         return f"No attention: no run holds any; {make}."

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -15,7 +13,6 @@ import numpy as np
 import pytest
 import reports
 import torch
-import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 from report_pages import reported, viewed
@@ -23,19 +20,17 @@ from reports import BASE
 
 from lens_truth.ablation.search import Candidate, best_of
 from lens_truth.ablation.words import verdicts
-from lens_truth.commands import audit, evaluate, inherit, probe
 from lens_truth.data.boxes import tokens_showing
 from lens_truth.gates.gate import HeadGate
-from lens_truth.io.runs import Run
+from lens_truth.io.numbers import number, short
+from lens_truth.io.tables import Cell, Row, Table
 from lens_truth.page.ablation import arms, read_row
 from lens_truth.page.attention import showing
-from lens_truth.page.blocks import Cell, Chart, Details, Row, Section, Side, Table, Text
+from lens_truth.page.blocks import Chart, Details, Section, Side, Text
 from lens_truth.page.curves import curve_blocks, ticks
 from lens_truth.page.fields import Fields
 from lens_truth.page.generic import plain_blocks
-from lens_truth.page.numbers import number, short
 from lens_truth.page.reading import read_runs
-from lens_truth.page.repeat import command_line
 from lens_truth.page.sections import View
 
 
@@ -135,11 +130,11 @@ def test_ablation_table(tmp_path: Path) -> None:
     assert (causal.bar.low, causal.bar.point, causal.bar.mark) == pytest.approx((0.84, 0.9, 0.6))
     assert shuffled.text == "0.600 ± 0.020 [0.54, 0.65]"
     assert shuffled.more[1] == "✓ beaten by its gate, +0.300 [+0.25, +0.35] p\u00a00.001"
-    assert means.more[1] == "✗ NOT beaten by its gate, +0.020 [−0.03, +0.07] p\u00a00.4"
+    assert means.more[1] == "✗ NOT beaten by its gate, +0.020 [-0.03, +0.07] p\u00a00.4"
     assert len(random.more) == 1
     head = find(table, "causal gate").head
     assert head.alarm and head.more == ("λ = 0.65, minmax", "⚠ 2 negative gates")
-    assert texts(find(captions, "its values shuffled inside layers, 5 draws")) == ["0.440", "–", "–", "–"]
+    assert texts(find(captions, "its values shuffled inside layers, 5 draws")) == ["0.440", "", "", ""]
 
 
 def test_a_control_is_beaten_here_where_the_verdicts_say_so(tmp_path: Path) -> None:
@@ -210,7 +205,7 @@ def test_any_results_are_shown(tmp_path: Path) -> None:
     assert first.header == ("accuracy", "parse")
     assert (first.rows[0].head.text, texts(first.rows[0])) == ("0.875 [0.800, 0.950]", ["strict"])
     assert texts(find(shown["Splits"], "random · pope")) == ["0.500", "3"]
-    assert shown["Pairs"].rows[0].head.text == "1" and texts(shown["Pairs"].rows[0]) == ["A", "yes", "–"]
+    assert shown["Pairs"].rows[0].head.text == "1" and texts(shown["Pairs"].rows[0]) == ["A", "yes", ""]
     assert any("7.500" in (row.head.text, *texts(row)) for table in shown.values() for row in table.rows)
     assert [block.text for block in plain_blocks(results, "Results") if isinstance(block, Text)] == [
         "Many: 2 values, not shown"
@@ -229,37 +224,8 @@ def test_benchmarks_and_audits(tmp_path: Path) -> None:
 
 
 def test_the_command_that_repeats_a_run(tmp_path: Path) -> None:
-    """It gives the very configuration back."""
-    for command, config in {
-        "probe": probe.Config(model="a model", data="it's.csv", limit=3, trust_remote_code=True, out=Path("x y")),
-        "inherit": inherit.Config(inputs=("a.npy", "b=c.npy"), kv_heads=("4", "b=2"), seed=3, scores=("causal",)),
-        "audit": audit.Config(),
-        "evaluate pope": evaluate.Pope(questions=(Path("q"),), answers=(Path("a"),), template="plain"),
-    }.items():
-        Run(command, config).write(tmp_path, {}, {}, [])
-        recorded = json.loads((tmp_path / "result.json").read_text())["config"]
-        line = command_line(command, recorded)
-        assert line is not None and line.startswith(f"lens-truth {command}")
-        module = sys.modules[f"lens_truth.commands.{command.split()[0]}"]
-        arguments = shlex.split(line)[2:]
-        assert tyro.cli(module.Config, args=arguments) == config
-    assert command_line("probe", {"a flag of old": 1}) is None
-    assert command_line("dance", {}) is None and command_line("evaluate dance", {}) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "places", "written"), [(0.0625, 3, "0.062"), (-0.0004, 3, "0.000"), (-0.25, 2, "−0.25"), (None, 2, "–")]
-)
-def test_numbers(value: float | None, places: int, written: str) -> None:
-    assert number(value, places) == written
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [(0.0, "0"), (1.0, "1"), (-0.012345, "−0.0123"), (12345.6, "12346"), (1e-9, "1.00e-09"), (2.125, "2.12")],
-)
-def test_short_numbers(value: float, written: str) -> None:
-    assert short(value) == written
+    text, _ = reported(tmp_path / "r.html", reports.probe_run(tmp_path / "probe", reports.scores()))
+    assert "Repeat it: <code>lens-truth probe</code>" in text
 
 
 def test_patches_that_show_evidence_are_those_of_the_evidence_command() -> None:

@@ -13,6 +13,7 @@ import reports
 from report_pages import Elements, damaged, drop, put, reported, viewed
 from reports import BASE, OTHER
 
+from lens_truth.io.runs import write_record
 from lens_truth.page import write
 from lens_truth.page.blocks import Text
 from lens_truth.page.reading import read_runs
@@ -33,19 +34,27 @@ def truncated(folder: Path) -> Path:
         (lambda path: path, "has no result.json, so no run of lens_truth has finished there"),
         (
             lambda path: truncated(reports.probe_run(path / "bad", reports.scores())),
-            "bad: result.json is damaged: line 1",
+            "bad: result.json, line 1: is not JSON",
         ),
         (
             lambda path: damaged(reports.probe_run(path / "bad", reports.scores()), lambda r: r.pop("results")),
-            "bad: result.json has no results, so it is not the record of a run",
+            "bad: result.json: has no results, so it is not the record of a run",
         ),
         (
             lambda path: damaged(reports.probe_run(path / "bad", reports.scores()), lambda r: r.update(results=[1])),
-            "bad: result.json.results is not an object",
+            "bad: result.json, line 1, column 139: results is not an object",
         ),
         (
             lambda path: damaged(reports.probe_run(path / "bad", reports.scores()), lambda r: r.update(command=3)),
-            "bad: result.json.command is not a text",
+            "bad: result.json, line 1, column 83: command is not text",
+        ),
+        (
+            lambda path: damaged(reports.probe_run(path / "bad", reports.scores()), drop("format")),
+            "bad: result.json: was written by a lens_truth before format 2; run `probe` again",
+        ),
+        (
+            lambda path: damaged(reports.probe_run(path / "bad", reports.scores()), put(3, "format")),
+            "column 12: format is 3, and lens_truth 0.1.0 reads format 2",
         ),
     ],
 )
@@ -57,7 +66,7 @@ def test_a_run_that_cannot_be_read_is_named_and_left_out(
     text, warned = reported(tmp_path / "r.html", good, spoil(tmp_path / "made"))
     assert len(warned) == 1 and complaint in warned[0]
     assert "truth scores" in text and "Report on 1 run<" in text
-    assert complaint.split(": ", 1)[-1] in text
+    assert complaint.split(": ", 1)[-1].replace("`probe`", "<code>probe</code>") in text
 
 
 _TITLE = "truth scores of org/base on zoo:text"
@@ -66,29 +75,29 @@ _TITLE = "truth scores of org/base on zoo:text"
 @pytest.mark.parametrize(
     ("make", "change", "complaint", "kept"),
     [
-        (reports.probe_run, drop("results", "head_scores"), "an older lens_truth wrote it", "Provenance"),
-        (reports.probe_run, drop("versions"), "result.json has no readable versions", "truth scores"),
-        (reports.probe_run, put("long", "seconds"), "result.json.seconds is not a number", "truth scores"),
-        (reports.probe_run, put("much", "warnings"), "result.json has no readable warnings", "truth scores"),
+        (reports.probe_run, drop("results", "head_scores"), "", "missing: no run holds scores of heads"),
+        (reports.probe_run, put([1], "versions"), "versions cannot be read", "truth scores"),
+        (reports.probe_run, put("long", "seconds"), "seconds cannot be read", "truth scores"),
+        (reports.probe_run, put("much", "warnings"), "warnings cannot be read", "truth scores"),
         (reports.probe_run, put("dance", "command"), "'dance', which is not known here", "truth scores"),
         (reports.probe_run, put([1], "results", "head_scores"), "head_scores is not an object", "Provenance"),
         (
             reports.probe_run,
             put([[1.0], [2.0, 3.0]], "results", "head_scores", _TITLE, "values"),
-            "values is not a matrix; this map is left out",
+            "values is not an array of numbers (is [1.0], not a number); this map is left out",
             "Provenance",
         ),
         (
             reports.probe_run,
             put([[None, None]], "results", "head_scores", _TITLE, "values"),
-            "values holds no number; this map is left out",
+            "does not fit (the score of layer 0, head 0 is nan, not a number); this map is left out",
             "Provenance",
         ),
         *(
             (
                 reports.inherit_run,
                 put(huge, "results", "head_scores", "truth scores of model-1", "values", 0, 0),
-                "truth scores of model-1.values[0][0] is too large; this map is left out",
+                f"truth scores of model-1.values is not an array of numbers (is {str(huge)[:37]}",
                 "causal scores",
             )
             for huge in (1e308, -1e308, 10**400)
@@ -96,7 +105,7 @@ _TITLE = "truth scores of org/base on zoo:text"
         (
             reports.probe_run,
             put([[0.5] * 4], "results", "head_scores", _TITLE, "metrics", "ci_low"),
-            "ci_low has another shape than the scores",
+            "does not fit (metric 'ci_low' has shape (1, 4), the scores (3, 4)); this map is left out",
             "Provenance",
         ),
         (
@@ -127,7 +136,7 @@ _TITLE = "truth scores of org/base on zoo:text"
     ],
 )
 def test_a_damaged_part_is_named_and_the_rest_is_shown(
-    tmp_path: Path, make: Make, change: Callable[[dict[str, Any]], object], complaint: str, kept: str
+    tmp_path: Path, unchecked: None, make: Make, change: Callable[[dict[str, Any]], object], complaint: str, kept: str
 ) -> None:
     arguments = (reports.scores(),) if make is reports.probe_run else ()
     folder = damaged(make(tmp_path / "run", *arguments), change)
@@ -164,7 +173,7 @@ def test_whatever_is_damaged_a_page_is_made(tmp_path: Path, make: Make) -> None:
             runs, problems = read_runs([folder])
             assert runs or problems
             if runs:
-                shown = write.rendered(view := view_of(runs, problems), view.rows, None)
+                shown = write.rendered(view_of(runs, problems))
                 json.loads(Elements(shown).scripts[0])
             file.write_text(whole)
 
@@ -254,6 +263,19 @@ def test_a_run_of_a_lineage_shares_a_model_with_a_run_of_one(tmp_path: Path) -> 
     lineage = reports.inherit_run(tmp_path / "inherit")
     probe = reports.probe_run(tmp_path / "probe", reports.scores(model="zoo:model-1", weights=f"{1:016x}"))
     assert not reported(tmp_path / "r.html", lineage, probe)[1]
+
+
+def test_what_a_script_saved_is_shown_without_complaints(tmp_path: Path) -> None:
+    """It has results and a command, no flags, hashes, time, nor scores and attention beside them."""
+    folders = [reports.evidence_run(tmp_path / "evidence"), reports.inherit_run(tmp_path / "inherit")]
+    for folder in folders:
+        record = json.loads((folder / "result.json").read_text())
+        del record["results"]["head_scores"]
+        write_record(folder, {"command": record["command"], "results": record["results"]})
+    (folders[0] / "attention.json").unlink()
+    text, warned = reported(tmp_path / "r.html", *folders)
+    assert not warned and "No command line: a script called the library." in text
+    assert "All runs could be read whole." in text and "Every pair" in text
 
 
 def test_every_section_says_what_is_missing(tmp_path: Path) -> None:

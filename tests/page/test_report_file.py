@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 import reports
 from conftest import refused, run
-from report_pages import Elements, damaged, put, reported, viewed
+from report_pages import Elements, damaged, put, reported
 from reports import HOSTILE
 
-import lens_truth
 from lens_truth.page import write
 from lens_truth.page.reading import read_runs
-from lens_truth.page.sections import view_of
 from lens_truth.scoring.scores import HeadScores
 
 
@@ -55,7 +53,7 @@ def test_nothing_is_loaded_and_only_its_own_script_may_run(tmp_path: Path) -> No
     script = found.scripts[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
-    assets = files("lens_truth.write_report") / "assets"
+    assets = files("lens_truth.page") / "assets"
     for name in ("page.css", "page.js", "page.html.j2"):
         addresses = re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]+", (assets / name).read_text(encoding="utf-8"))
         assert set(addresses) <= {"http://www.w3.org"}  # the name of SVG
@@ -75,67 +73,24 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     assert [run.name for run in runs] == [str(folder) for folder in folders]
 
 
-def test_a_page_that_would_be_too_large_lacks_the_last_examples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_large_page_is_warned_of_and_examples_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shape = (6, 8)
-    folders = [
-        reports.probe_run(tmp_path / "probe", reports.scores(seed=1, shape=shape)),
-        reports.evidence_run(tmp_path / "evidence", shape=shape, n_rows=40),
-    ]
-    whole, _ = reported(tmp_path / "r.html", *folders)
-    assert json.loads(Elements(whole).scripts[0])["rows"][-1]["id"] == "scene-39"
+    folder = reports.evidence_run(tmp_path / "evidence", n_rows=40)
+    whole, warned = reported(tmp_path / "r.html", folder)
+    assert not warned and len(json.loads(Elements(whole).scripts[0])["rows"]) == 40
+    monkeypatch.setattr(write, "LARGE", len(whole) // 2)
+    _, (warning,) = reported(tmp_path / "r.html", folder)
+    assert re.search(r"r\.html: has 0\.\d MB, .*; --max-examples N leaves example rows out$", warning)
 
-    monkeypatch.setattr(write, "LIMIT", len(whole.encode()) - 2000)
-    less, (warned,) = reported(tmp_path / "r.html", *folders)
-    assert len(less.encode()) <= write.LIMIT
-    kept = [row["id"] for row in json.loads(Elements(less).scripts[0])["rows"]]
-    assert kept == [f"scene-{i}" for i in range(len(kept))] and 30 < len(kept) < 40
-    assert f"lacks the last {40 - len(kept)} of 40 example rows" in warned and warned in less
-
-    monkeypatch.setattr(write, "LIMIT", len(write.rendered(viewed(*folders), [], None).encode()))
-    least, (warned,) = reported(tmp_path / "r.html", *folders)
-    data = json.loads(Elements(least).scripts[0])
-    assert "and further metrics of the heads" in warned
-    assert set(data["models"][0]["maps"][0]["metrics"]) == {"ci_low", "ci_high", "p_value", "p_familywise"}
-    assert len(data["rows"]) < 5
-
-
-def test_a_page_that_would_still_be_too_large_lacks_the_last_maps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = reports.evidence_run(tmp_path / "evidence", shape=(12, 16))
-    whole, _ = reported(tmp_path / "r.html", folder)
-    kinds = [one["kind"] for one in json.loads(Elements(whole).scripts[0])["models"][0]["maps"]]
-    assert kinds == ["truth", "evidence", "retrieval", "lookback"]
-    essential = frozenset({"ci_low", "ci_high", "p_value", "p_familywise"})
-    bare = len(write.rendered(viewed(folder), [], essential).encode())
-
-    monkeypatch.setattr(write, "LIMIT", bare - 2000)
-    less, (warned,) = reported(tmp_path / "r.html", folder)
-    assert len(less.encode()) <= write.LIMIT
-    left = [one["kind"] for one in json.loads(Elements(less).scripts[0])["models"][0]["maps"]]
-    assert left == kinds[:3] and warned in less
-    lacks = "the last 2 of 2 example rows, further metrics of the heads and the last 1 of 4 maps"
-    assert f"{lacks} (lookback of org/base, zoo:text, n = 120, run evidence)" in warned
-
-    one_map = len(write.rendered(view_of(*read_runs([folder]), 1), [], essential).encode())
-    monkeypatch.setattr(write, "LIMIT", one_map + 1000)
-    least, _ = reported(tmp_path / "r.html", folder)
-    assert [one["kind"] for one in json.loads(Elements(least).scripts[0])["models"][0]["maps"]] == ["truth"]
-    assert "missing: no scatter of truth scores against evidence" in least
-
-
-def test_a_page_of_which_nothing_would_be_left_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = [
-        reports.evidence_run(tmp_path / "evidence"),
-        reports.probe_run(tmp_path / "probe", reports.scores(seed=1)),
-    ]
-    monkeypatch.setattr(write, "LIMIT", 10_000)
-    for given, end in ((folders, "; name fewer runs"), (folders[:1], "")):
-        with pytest.raises(lens_truth.InputError, match=f"even without examples and with one map of heads only{end}$"):
-            lens_truth.write_report(given, out=tmp_path / "none.html")
-    assert not (tmp_path / "none.html").exists()
+    monkeypatch.undo()
+    code, out, _ = run(capsys, "report", folder, "--max-examples", "3", "--out", tmp_path / "less.html")
+    assert code == 0 and "WARNING" not in out
+    less = (tmp_path / "less.html").read_text(encoding="utf-8")
+    assert [row["id"] for row in json.loads(Elements(less).scripts[0])["rows"]] == ["scene-0", "scene-1", "scene-2"]
+    assert "Attention on 3 of 40 examples from run evidence." in less
+    refused(capsys, "must not be negative", "report", folder, "--max-examples", "-1", "--out", tmp_path / "no.html")
+    assert not (tmp_path / "no.html").exists()
 
 
 def test_seventy_billion_parameters_fit(tmp_path: Path) -> None:

@@ -14,7 +14,10 @@ from report_pages import damaged, drop, put, reported, viewed
 from reports import BASE, OTHER
 
 from lens_truth.page.blocks import Drawing, Side, Table, Text
-from lens_truth.page.heads import MEANING, HeadMap
+from lens_truth.page.drawn import map_data, scatter_data
+from lens_truth.page.drawn import scale as scale_of
+from lens_truth.page.heads import MEANING, HeadMap, notes
+from lens_truth.page.relations import Scatter
 from lens_truth.page.sections import View
 from lens_truth.scoring.scores import HeadScores
 
@@ -27,10 +30,10 @@ def test_maps_of_one_model_stand_together(tmp_path: Path) -> None:
     assert [(model.name, model.weights) for model in view.models] == [("org/base", BASE), ("org/x", OTHER)]
     truth, causal = view.models[0].maps
     assert (truth.kind, truth.runs) == ("truth", ("one", "again"))  # equal maps once
-    assert (causal.kind, causal.scale, truth.scale) == ("causal", "zero", "range")
+    assert (causal.kind, scale_of(causal), scale_of(truth)) == ("causal", "zero", "range")
     np.testing.assert_allclose(np.array(truth.values, dtype=float), base.values, rtol=1e-4)
-    (i, j, best), *_ = truth.best(1)
-    assert (i, j) == base.best() and best == pytest.approx(base.values.max(), rel=1e-4)
+    i, j = base.best()
+    assert f"highest: layer {i} head {j} ({base.values.max():.3f})" in notes(truth)[1]
 
 
 def test_maps_of_other_shapes_or_without_weights_stand_apart(tmp_path: Path) -> None:
@@ -54,8 +57,8 @@ def test_maps_of_other_shapes_or_without_weights_stand_apart(tmp_path: Path) -> 
         ("retrieval", [[0.0, 0.5]], "range"),
     ],
 )
-def test_scale_of_colours(kind: str, values: list[list[float | None]], scale: str) -> None:
-    assert HeadMap(kind, "", "", None, values, {}, {}, ()).scale == scale
+def test_scale_of_colours(kind: str, values: list[list[float]], scale: str) -> None:
+    assert scale_of(HeadMap(HeadScores(np.array(values), kind), ())) == scale
 
 
 def test_surface_baseline_and_significance_are_told_with_the_map(tmp_path: Path) -> None:
@@ -210,3 +213,22 @@ def test_a_folder_is_one_run_however_it_is_named(tmp_path: Path) -> None:
     view = viewed(*ways)
     assert [run.name for run in view.runs] == ["evidence"] and len(view.rows) == 2
     assert [str(problem) for problem in view.problems] == ["loop: there is no such file or folder"]
+
+
+def test_colours_and_ticks_of_what_the_script_draws() -> None:
+    values = np.array([[0.5, 1.0, 4.0], [1.0, 0.0, 2.0]])
+    for kind, shades, legend in (
+        ("evidence", [[-0.5, 0.0, 1.0], [0.0, -1.0, 0.5]], ["≤ 0.25", "1", "≥ 4"]),  # both ways from chance, in powers
+        ("lookback", [[-0.75, -0.5, 1.0], [-0.5, -1.0, 0.0]], ["0", "2", "4"]),
+    ):
+        shown = map_data(HeadMap(HeadScores(values, kind), (("run", "title"),)))
+        assert (shown["shades"], shown["legend"]) == (shades, legend)
+    assert shown["ranks"] == [[5, 3, 1], [3, 6, 2]] and shown["intervals"] == [[None] * 3] * 2
+    around = map_data(HeadMap(HeadScores(values - 1, "causal"), (("run", "title"),)))
+    assert around["legend"] == ["−3", "0", "3"] and around["shades"][0] == [-0.167, 0.0, 1.0]
+
+    scatter = Scatter(("", 2, 3), "x", "y", values.tolist(), [[1.0, 2.0, 8.0], [1.0, None, 4.0]], True, "", "")
+    data = scatter_data("s0", "m0", scatter)
+    assert [text for _, text in data["xTicks"]] == ["0", "1", "2", "3", "4"]
+    assert data["yTicks"] == [(220.0, "1"), (156.7, "2"), (93.3, "4"), (30.0, "8")]
+    assert data["points"][0] == [0, 0, 91.8, 220.0, "0.5", "1"] and len(data["points"]) == 5

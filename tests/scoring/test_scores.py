@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,20 @@ def test_bad_retrieval_files_are_named(tmp_path: Path, content: str, complaint: 
     (tmp_path / "bad.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:15])
     with pytest.raises(InputError, match="bad.json.gz: the gzip file is damaged"):
         HeadScores.load(tmp_path / "bad.json.gz")
+
+
+def test_scores_come_back_from_json(unchecked: None) -> None:
+    made = HeadScores(np.array([[0.5, 0.25]]), "odd", {"p": np.array([[np.nan, 1.0]])}, provenance={"n_kv_heads": 2})
+    record = made.as_dict()
+    back = HeadScores.from_dict(json.loads(json.dumps(record)))
+    assert back.as_dict() == record and np.isnan(back.metrics["p"][0, 0])
+    for change, complaint in (
+        ({"more": 1}, "x.more is a field that this version of lens_truth does not know"),
+        ({"kind": 3}, "x.kind is 3, not text"),
+        ({"values": [[1], [2, 3]]}, "x.values is not an array of numbers"),
+        ({"metrics": {"p": [[1.0]]}}, "x does not fit (metric 'p' has shape (1, 1), the scores (1, 2))"),
+    ):
+        with pytest.raises(InputError, match=re.escape(complaint)):
+            HeadScores.from_dict({**record, **change}, "x")
+    with pytest.raises(InputError, match=r"^x is \[1\], not an object$"):
+        HeadScores.from_dict([1], "x")
