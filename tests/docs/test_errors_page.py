@@ -1,4 +1,11 @@
-"""docs/errors.md against the code: every sentence that the package raises is there, and none that it no longer says."""
+"""docs/errors.md against the code: what users are told of their flags and files is there, and nothing that is no longer
+said.
+
+The rule is by folder, so that it is known without running anything: a new `InputError` in the command line, in
+`commands/`, `io/` or `data/` needs an entry, since it is about something that a user typed or wrote. Elsewhere an
+entry is welcome; most of those sentences are about arguments in Python, which a traceback shows. A sentence that
+changes or goes changes or goes on the page too, wherever it stands: the failing test prints it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +18,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "errors.md").read_text()
-RAISING = {"InputError", "wrong", "_fail"}
-"""What a sentence is passed to: the exception itself, a report's `Fields.wrong` (which puts the place in front), the
-command line's last word."""
+RAISING = {"InputError", "_fail"}
+"""What a sentence is passed to: the exception itself, the command line's last word."""
+ENFORCED = ("lens_truth/cli.py", "lens_truth/commands/", "lens_truth/io/", "lens_truth/data/")
+"""Where sentences are about what a user typed, or a file that a user named."""
 GAP = r"(?:[^a-z<>]|\b(?:line|row|image|x|runs|result\.json|attention\.json)\b|<[^<>]*>)*?"
 """What stands on the page for a value: no lower-case letters, save in angle brackets and in these words."""
 
@@ -47,14 +55,12 @@ def sentences() -> Iterator[tuple[str, list[str], bool]]:
     for path in sorted((ROOT / "lens_truth").rglob("*.py")):
         tree = ast.parse(path.read_text())
         raised = {
-            id(node.args[0]): node.func
+            id(node.args[0])
             for node in ast.walk(tree)
             if isinstance(node, ast.Call) and node.args and _name(node.func) in RAISING
         }
         for node in ast.walk(tree):
             parts = literal_parts(node) if isinstance(node, ast.expr) else []
-            if id(node) in raised and _name(raised[id(node)]) == "wrong":
-                parts = ["", " " + parts[0], *parts[1:]]
             letters = len(re.findall("[a-z]", "".join(parts)))
             if letters > (3 if id(node) in raised else 11):  # others hand on a sentence that was made elsewhere
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", parts, id(node) in raised
@@ -87,10 +93,10 @@ OF_OTHERS = {"Unrecognized options: --FLAG", "Error parsing --FLAG: <why>", "FIL
 """What the command line's parser and the operating system say, not this package."""
 
 
-def test_every_sentence_of_the_code_is_on_the_page() -> None:
+def test_every_sentence_about_flags_and_files_is_on_the_page() -> None:
     told = symptoms(BEFORE_WARNINGS)
-    raised = [(where, parts) for where, parts, is_raised in STRINGS if is_raised]
-    assert len(raised) > 250  # or the search for them is broken
+    raised = [(where, parts) for where, parts, is_raised in STRINGS if is_raised and where.startswith(ENFORCED)]
+    assert len(raised) > 80  # or the search for them is broken
     missing = [
         f"{where}: {'...'.join(parts)}" for where, parts in raised if not any(says(parts, symptom) for symptom in told)
     ]
