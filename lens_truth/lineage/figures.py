@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lens_truth.io.numbers import SIGNIFICANT
+from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
@@ -153,3 +154,13 @@ def preservation_scatter(
         for name, (kept, related) in children.items()
     ]
     return scatter(panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")
+
+
+def truth_causal_scatter(
+    found: TruthCausal, truth: Mapping[str, HeadScores], causal: Mapping[str, HeadScores]
+) -> Figure:
+    """Truth score against causal score of every head; a panel a model."""
+    panels = [
+        Panel(name, truth[name].values, {"causal": causal[name].values}, found.text(name)) for name in found.values
+    ]
+    return scatter(panels, "truth score (out-of-fold accuracy)", "causal score d(margin)/d(gate)")

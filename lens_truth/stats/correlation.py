@@ -9,9 +9,9 @@ be renumbered; heads of one group have similar scores, so shuffling them all fre
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -141,8 +141,16 @@ def relate(
         n_permutations=n_permutations,
         seed=seed,
     )
-    pair: dict[str, Any] = {field.name: getattr(c, field.name)[0, 1].tolist() for field in fields(Relation)}
-    return Relation(**{name: tuple(value) if isinstance(value, list) else value for name, value in pair.items()})
+    at = (0, 1)
+    return Relation(
+        pearson=float(c.pearson[at]),
+        spearman=float(c.spearman[at]),
+        pearson_within_layer=float(c.pearson_within_layer[at]),
+        spearman_within_layer=float(c.spearman_within_layer[at]),
+        interval_within_layer=(float(c.interval_within_layer[at][0]), float(c.interval_within_layer[at][1])),
+        null_within_layer=(float(c.null_within_layer[at][0]), float(c.null_within_layer[at][1])),
+        p_value=float(c.p_value[at]),
+    )
 
 
 def ranks_within_layers(values: Float[np.ndarray, "L H"]) -> Float[np.ndarray, "L H"]:
