@@ -17,10 +17,10 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from lens_truth.lineage.words import verdicts
 
 import lens_truth
 from lens_truth.lineage.figures import correlation_matrix, reference_bars
-from lens_truth.lineage.words import verdicts
 from lens_truth.plots.heads import heatmaps
 
 # %% [markdown]

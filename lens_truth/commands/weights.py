@@ -64,6 +64,7 @@ def run(config: Config) -> None:
         opened = _opened(config)
         base, others = opened["base"], {role: its for role, its in opened.items() if role != "base"}
         scores, notes = _scores(config, opened)
+        notes += [f"{its.name} is unrelated, for comparison" for role, its in others.items() if role == "unrelated"]
         kept = {role: compare_checkpoints(base, its, progress=on_terminal()) for role, its in others.items()}
         related: dict[str, Preservation] = {}
         if "base" in scores:

@@ -169,6 +169,8 @@ def _equal(one: Any, other: Any) -> bool:
 def _structured(kind: type[Any], value: Any) -> Any:
     from cattrs.errors import BaseValidationError
 
+    if not is_object(value):
+        raise MisfitError((), f"is {_shown(value)}, not an object")
     try:
         return _converter().structure(value, kind)
     except (BaseValidationError, MisfitError) as error:

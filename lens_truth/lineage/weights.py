@@ -103,8 +103,7 @@ def means_table(several: Sequence[WeightSimilarity]) -> Table:
     """What several models keep of one base: the mean of every measure over heads, a column a model."""
     means = [its.means() for its in several]
     rows = (row(title, *(number(its[measure], 4) for its in means)) for measure, title in MEASURES.items())
-    bases = " and ".join(dict.fromkeys(its.base for its in several))
-    return table(f"What is kept of {bases}", ("mean over heads", *(its.child for its in several)), rows)
+    return table("Mean over heads", ("mean over heads", *(its.child for its in several)), rows)
 
 
 def weight_similarity(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lens_truth.lineage.words import markdown_table, verdicts
 
 from lens_truth.commands.lineage_inputs import doubts
 from lens_truth.errors import InputError
 from lens_truth.lineage.inheritance import heritability, reliability, shared_grid
-from lens_truth.lineage.words import markdown_table, verdicts
 from lens_truth.scoring.scores import HeadScores
 
 PUBLISHED = {
