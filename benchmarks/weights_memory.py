@@ -82,7 +82,7 @@ def main() -> None:
         write_checkpoint(base, 0)
         write_checkpoint(child, 1)
         size = sum(path.stat().st_size for path in base.iterdir())
-        command = [sys.executable, "-m", "lens_truth.lineage.weights", "--base", base, "--child", child, "--out", out]
+        command = [sys.executable, "-m", "lens_truth.weights", "--base", base, "--child", child, "--out", out]
         begin = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - begin

@@ -17,7 +17,7 @@ from .evaluate.benchmark import benchmark_of as benchmark_of
 from .evaluate.benchmark import run_benchmark as run_benchmark
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
-from .lineage.inheritance import Heritability as Heritability
+from .lineage.agreement import Heritability as Heritability
 from .lineage.inheritance import heritability as heritability
 from .lineage.weights import WeightSimilarity as WeightSimilarity
 from .lineage.weights import weight_similarity as weight_similarity

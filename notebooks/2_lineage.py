@@ -19,8 +19,6 @@ import numpy as np
 from IPython.display import display
 
 import lens_truth
-from lens_truth.lineage.figures import correlation_matrix, reference_bars
-from lens_truth.lineage.words import verdicts
 from lens_truth.plots.heads import heatmaps
 
 # %% [markdown]
@@ -113,12 +111,12 @@ plt.show()
 
 # %%
 result = lens_truth.heritability(truth, unrelated=("llama-base", "llama-seed1", "llama-seed2"))
-for sentence in verdicts(result, ROOT):
+for sentence in result.verdicts(ROOT):
     print(fill(sentence, 100))
-correlation_matrix(result)
+result.plot()
 
 # %%
-reference_bars(result, "llama-base")
+result.plot("bars", reference="llama-base")
 
 # %% [markdown]
 # Left, raw: the grey null reaches far to the right, because shuffling inside layers keeps the depth profile; the bars
@@ -163,10 +161,10 @@ else:
 # %%
 if published:
     real = lens_truth.heritability(published)
-    for sentence in verdicts(real, {**dict.fromkeys(published, "Llama 2"), "Mistral": "Mistral"}):
+    for sentence in real.verdicts({**dict.fromkeys(published, "Llama 2"), "Mistral": "Mistral"}):
         print(fill(sentence, 100))
-    display(correlation_matrix(real))
-    display(reference_bars(real, "Vicuna"))
+    display(real.plot())
+    display(real.plot("bars", reference="Vicuna"))
 
 # %% [markdown]
 # The same picture with a thousand heads. All kin agree far beyond shuffled heads, and taking depth out costs them

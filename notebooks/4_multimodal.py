@@ -22,7 +22,6 @@ from lens_truth.data.images import open_image
 from lens_truth.data.world import TYPICAL, Thing
 from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
 from lens_truth.io.tables import markdown, text_table
-from lens_truth.lineage.figures import correlation_matrix
 from lens_truth.plots.heads import heatmaps
 from lens_truth.stats.paired import group_interval
 from lens_truth.zoo.benchmarks import image_benchmarks
@@ -101,10 +100,10 @@ maps = {f"{kind}: {n}": its[n].values for kind, its in (("truth", truth), ("caus
 heatmaps(maps, f"n = {len(words)} each; every map in its own range of colours")
 
 # %%
-correlation_matrix(lens_truth.heritability(truth))
+lens_truth.heritability(truth).plot()
 
 # %%
-correlation_matrix(lens_truth.heritability(causal))
+lens_truth.heritability(causal).plot()
 
 # %% [markdown]
 # First matrix: truth scores; second: causal scores. In each, left over all heads, right with each layer's mean removed;

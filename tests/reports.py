@@ -17,11 +17,12 @@ from PIL import Image
 from lens_truth.ablation.ablate import Row, SideEffectRow
 from lens_truth.ablation.side_effects import SideEffect
 from lens_truth.ablation.words import verdicts
+from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
+from lens_truth.lineage.acting import truth_against_causal
 from lens_truth.lineage.inheritance import heritability
-from lens_truth.lineage.preservation import preservation
+from lens_truth.lineage.preservation import Preservation, preservation
 from lens_truth.lineage.weights import MEASURES, WeightSimilarity
-from lens_truth.lineage.words import verdicts as lineage_verdicts
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import Comparison
 from lens_truth.stats.relations import relate_measures
@@ -149,54 +150,67 @@ def evidence_run(
     return folder
 
 
+def results_of(*results: tuple[Result, str | None]) -> dict[str, Any]:
+    """As `Run.hold` puts them into a record."""
+    held: dict[str, Any] = {}
+    for result, name in results:
+        own = result.as_dict()
+        held[result.part] = own if name is None else {**held.get(result.part, {}), name: own}
+    return held
+
+
 def inherit_run(folder: Path, *, n: int = 3, shape: tuple[int, int] = (3, 4), **more: Any) -> Path:
     """Lineages of truth and of causal scores; the last model is unrelated to the others."""
     names = [f"model-{i}" for i in range(n)]
     hashes = {name: f"{i:016x}" for i, name in enumerate(names)}
-    results: dict[str, Any] = {}
-    maps: dict[str, Any] = {}
+    by_kind: dict[str, dict[str, HeadScores]] = {}
     for kind in ("truth", "causal"):
         first = scores(kind, seed=3, shape=shape)
-        its = {}
         for i, name in enumerate(names):
             strange = scores(kind, seed=10 + i, shape=shape)
             values = strange.values if i == n - 1 else first.values + 0.1 * strange.values
-            its[name] = HeadScores(values, kind, provenance={"model": name, "weights": hashes[name]})
-        compared = heritability(its, n_permutations=99, n_bootstrap=50)
-        record = {"kind": kind, "reference": names[0], **compared.as_dict(), "verdicts": lineage_verdicts(compared)}
-        results = {**results, kind: record} if results else record
-        maps |= {f"{kind} scores of {name}": one.as_dict() for name, one in its.items()}
-    results |= {"head_scores": maps, "data": dict.fromkeys(names, "zoo:text"), "weights": {}, "weights_skipped": {}}
+            made = HeadScores(values, kind, provenance={"model": name, "weights": hashes[name]})
+            by_kind.setdefault(kind, {})[name] = made
+    found = {kind: heritability(its, n_permutations=99, n_bootstrap=50) for kind, its in by_kind.items()}
+    similar, related = kept(shape)
+    similar = [replace(its, base=names[0], child=name) for its, name in zip(similar, names[1:], strict=False)]
+    results = results_of(
+        *((its, kind) for kind, its in found.items()),
+        *zip(similar, names[1:], strict=False),
+        *zip(related, names[1:], strict=False),
+        (truth_against_causal(by_kind["truth"], by_kind["causal"], n_permutations=99), None),
+    )
+    maps = {f"{kind} scores of {name}": one for kind, its in by_kind.items() for name, one in its.items()}
+    results |= {
+        "reference": names[0],
+        "verdicts": {kind: its.verdicts() for kind, its in found.items()},
+        "head_scores": {title: one.as_dict() for title, one in maps.items()},
+        "data": dict.fromkeys(names, "zoo:text"),
+        "notes": [],
+    }
     return write_run(folder, "inherit", results, hashes=hashes, **more)
 
 
 @cache
-def kept(shape: tuple[int, int]) -> dict[str, tuple[WeightSimilarity, dict[str, Any]]]:
+def kept(shape: tuple[int, int]) -> tuple[list[WeightSimilarity], list[Preservation]]:
     """What a child and a stranger keep of each head, and the base's scores against that."""
     base, child = scores(shape=shape), scores(seed=1, shape=shape)
-    found = {}
-    for number, role in enumerate(("child", "unrelated")):
+    found: list[WeightSimilarity] = []
+    for number, name in enumerate(("org/child", "org/other")):
         rng = np.random.default_rng(number)
         maps = {measure: rng.uniform(0.9, 1, shape) for measure in MEASURES}
-        its = WeightSimilarity(**maps, n_kv_heads=shape[1], hashes=("1" * 16, "2" * 16))
-        found[role] = its, preservation(base, child if role == "child" else None, its).as_dict()
-    return found
+        hashes = "1" * 16, "2" * 16
+        found.append(WeightSimilarity(**maps, n_kv_heads=shape[1], hashes=hashes, base="org/base", child=name))
+    return found, [preservation(base, scored, its) for scored, its in zip((child, None), found, strict=True)]
 
 
 def weights_run(folder: Path, *, shape: tuple[int, int] = (3, 4), **more: Any) -> Path:
     base, child = scores(shape=shape), scores(seed=1, shape=shape, model="org/child", weights=CHILD)
-    results: dict[str, Any] = {"base": "org/base", "notes": ["a note"]}
-    for role, name in (("child", "org/child"), ("unrelated", "org/other")):
-        its, related = kept(shape)[role]
-        results[role] = {
-            "name": name,
-            "mean": its.means(),
-            "heads": {measure: getattr(its, measure).tolist() for measure in MEASURES},
-            "undefined_heads": 0,
-            "preservation": related,
-        }
+    similar, related = kept(shape)
+    names = [its.child for its in similar]
+    results = results_of(*zip(similar, names, strict=True), *zip(related, names, strict=True))
     maps = {"truth scores of org/base": base, "truth scores of org/child": child}
-    results["head_scores"] = {title: made.as_dict() for title, made in maps.items()}
+    results |= {"notes": ["a note"], "head_scores": {title: made.as_dict() for title, made in maps.items()}}
     return write_run(folder, "weights", results, **more)
 
 

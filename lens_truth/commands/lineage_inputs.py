@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lens_truth.commands.probing_data import ProbingData, chosen_data
+import tyro
+
+from lens_truth.commands.probing_data import ProbingData, SettingFlags, chosen_data
 from lens_truth.commands.score_sources import (
+    Scoring,
     Source,
     check_model_name,
     parse_sources,
@@ -16,10 +21,9 @@ from lens_truth.commands.score_sources import (
     score_model,
 )
 from lens_truth.errors import InputError
-from lens_truth.io.files import check_out
+from lens_truth.io.numbers import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from lens_truth.commands.inherit import Config
     from lens_truth.scoring.scores import HeadScores
 
 UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
@@ -27,6 +31,34 @@ UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
 
 DATA = ProbingData(setting="D")
 """What models are scored on unless told otherwise: text models on the zoo's text, multimodal models on its pictures."""
+
+
+@dataclass(frozen=True)
+class Config(SettingFlags, Scoring):
+    """Flags of `inherit`."""
+
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """[NAME=]FILE of scores, or [NAME=]MODEL (a Hugging Face id, a folder, zoo:NAME); two or more."""
+    reference: str | None = None
+    """The input that bars.png compares the others with; by default the first."""
+    unrelated: tuple[str, ...] = ()
+    """Names of inputs with one architecture and no common ancestor: their correlations are the floor of bars.png."""
+    repeat: tuple[str, ...] = ()
+    """NAME=FILE: a further estimate of an input's scores, from which its noise ceiling follows."""
+    scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
+    """Kinds of scores to compute for models; files are compared with the first."""
+    data: str | None = None
+    """Examples that all models are scored on (see `probe`); by default setting D on the zoo's data."""
+    kv_heads: tuple[str, ...] = ()
+    """N or NAME=N: KV heads a layer, for score files that do not say; heads that share one are shuffled together."""
+    shared_grid: bool = False
+    """Compare models of different shape on the layers and heads that all of them have."""
+    permutations: int = 9999
+    """Shuffles of heads inside layers."""
+    top: float = 0.25
+    """Share of heads that count as those with high scores when weights are compared."""
+    out: Path = Path("runs/inherit")
+    """Folder for the results."""
 
 
 def _zoo() -> list[str]:
@@ -37,8 +69,6 @@ def _zoo() -> list[str]:
 
 def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     """Sources, the reference and the unrelated ones; what is wrong with them is said before anything is computed."""
-    from lens_truth.io.numbers import SIGNIFICANT
-
     sources = parse_sources(list(config.inputs) or _zoo())
     names = [source.name for source in sources]
     if len(sources) < 2:
@@ -60,22 +90,26 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
             raise InputError(f"'{wanted}' is not one of the inputs, which are {', '.join(names)}")
     if len(set(unrelated)) == 1:
         raise InputError(f"only '{next(iter(unrelated))}' is named as unrelated; a floor needs two models or more")
-    check_out(config.out)
     return sources, reference, unrelated
 
 
-def read_files(config: Config, sources: Sequence[Source]) -> dict[str, HeadScores]:
-    """The scores of all inputs that are files, by name."""
+def scored(
+    config: Config, sources: Sequence[Source]
+) -> tuple[dict[str, dict[str, HeadScores]], dict[str, dict[str, HeadScores]]]:
+    """Scores by kind and name, and further estimates of some by name and file; files, whatever their kind, stand with
+    the first kind."""
     from lens_truth.lineage.inheritance import check_same_shape
 
     kv = _kv_heads(config.kv_heads, sources)
     read = {source.name: read_scores(source.where, kv.get(source.name)) for source in sources if source.is_file}
     if not config.shared_grid:
         check_same_shape(read)
-    return read
+    repeats = _repeats(config, sources, read)
+    by_kind = _by_kind(config, sources, read)
+    return _cropped(by_kind, repeats) if config.shared_grid else (by_kind, repeats)
 
 
-def read_repeats(
+def _repeats(
     config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
 ) -> dict[str, dict[str, HeadScores]]:
     """Further estimates, by the input that they are of and by file."""
@@ -96,33 +130,28 @@ def read_repeats(
     return repeats
 
 
-def scores_of(
+def _by_kind(
     config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
-) -> tuple[dict[str, dict[str, HeadScores]], list[str]]:
-    """By kind and name, and warnings; files, whatever their kind, stand with the first kind."""
-    from lens_truth.errors import gathered_notices
-
+) -> dict[str, dict[str, HeadScores]]:
     data = chosen_data(config.data, config, DATA)
     kinds: list[str] = list(dict.fromkeys(config.scores))
     models = [source for source in sources if not source.is_file]
     if not models:
-        return {kinds[0]: dict(read)}, []
+        return {kinds[0]: dict(read)}
     for source in models:
         check_model_name(source.where)
     by_kind: dict[str, dict[str, HeadScores]] = {kind: {} for kind in kinds}
-    with gathered_notices() as warnings:
-        runs = probing_runs(data, config)
-        for number, source in enumerate(models, start=1):
-            print(f"scoring {source.where} ({number} of {len(models)})", flush=True)
-            made = score_model(source.where, kinds, runs, config, config.out / "scores")
-            for kind, scores in made.items():
-                by_kind[kind][source.name] = scores
-                print(f"  {kind} scores on {scores.provenance['data']}", flush=True)
+    runs = probing_runs(data, config)
+    for number, source in enumerate(models, start=1):
+        print(f"scoring {source.where} ({number} of {len(models)})", flush=True)
+        for kind, scores in score_model(source.where, kinds, runs, config, config.out / "scores").items():
+            by_kind[kind][source.name] = scores
+            print(f"  {kind} scores on {scores.provenance['data']}", flush=True)
     # the kind that every model has comes first, and files stand with it; the others may have been left out
     kinds.sort(key=lambda kind: -len(by_kind[kind]))
+    by_kind[kinds[0]] |= read
     names = [source.name for source in sources]
-    merged = {kind: by_kind[kind] | (dict(read) if kind == kinds[0] else {}) for kind in kinds}
-    return {kind: {n: its[n] for n in names if n in its} for kind, its in merged.items() if its}, warnings
+    return {kind: {n: by_kind[kind][n] for n in names if n in by_kind[kind]} for kind in kinds if by_kind[kind]}
 
 
 def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, int]:
@@ -139,15 +168,18 @@ def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, 
     return given
 
 
-def cropped(*tables: dict[str, dict[str, HeadScores]]) -> list[dict[str, dict[str, HeadScores]]]:
+def _cropped(
+    by_kind: dict[str, dict[str, HeadScores]], repeats: dict[str, dict[str, HeadScores]]
+) -> tuple[dict[str, dict[str, HeadScores]], dict[str, dict[str, HeadScores]]]:
     """All scores on the layers and heads that all have."""
     from lens_truth.lineage.inheritance import shared_grid
 
-    grid = shared_grid([its for table in tables for some in table.values() for its in some.values()])
-    print(f"shared grid: {grid[0]} layers x {grid[1]} heads; a head's number means nothing across architectures")
-    return [
-        {key: {name: its.crop(*grid) for name, its in some.items()} for key, some in table.items()} for table in tables
-    ]
+    some = [*by_kind.values(), *repeats.values()]
+    L, H = shared_grid([its for scores in some for its in scores.values()])
+    print(f"shared grid: {L} layers x {H} heads; a head's number means nothing across architectures")
+    for scores in some:
+        scores |= {name: its.crop(L, H) for name, its in scores.items()}
+    return by_kind, repeats
 
 
 def doubts(scores: dict[str, HeadScores]) -> list[str]:

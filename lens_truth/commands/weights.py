@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.compute import on_terminal, result_files
+from lens_truth.commands.compute import on_terminal
+from lens_truth.commands.run import Run
 from lens_truth.commands.score_sources import Scoring, probing_runs, read_scores, score_model
 from lens_truth.errors import InputError
-from lens_truth.io.files import check_out
-from lens_truth.io.numbers import number
-from lens_truth.io.tables import print_table, print_warnings, text_table
+from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lens_truth.lineage.preservation import Preservation
     from lens_truth.lineage.weights import WeightSimilarity
     from lens_truth.models.checkpoint import Checkpoint
@@ -56,20 +57,46 @@ class Config(Scoring):
 
 def run(config: Config) -> None:
     """Compares, relates to scores, writes."""
+    from lens_truth.lineage.preservation import preservation
+    from lens_truth.lineage.weights import compare_checkpoints
+
+    with Run("weights", config) as run:
+        opened = _opened(config)
+        base, others = opened["base"], {role: its for role, its in opened.items() if role != "base"}
+        scores, notes = _scores(config, opened)
+        notes += [f"{its.name} is unrelated, for comparison" for role, its in others.items() if role == "unrelated"]
+        kept = {role: compare_checkpoints(base, its, progress=on_terminal()) for role, its in others.items()}
+        related: dict[str, Preservation] = {}
+        if "base" in scores:
+            related = {
+                role: preservation(scores["base"], scores.get(role), its, share=config.top, seed=config.seed)
+                for role, its in kept.items()
+            }
+        run.warnings += [
+            f"{its.child}: {its.undefined} heads have a matrix of zeros in it or in the base, so no cosine"
+            for its in kept.values()
+            if its.undefined
+        ]
+        for role, its in kept.items():
+            run.hold(its, its.child)
+            if role in related:
+                run.hold(related[role], its.child)
+        run.results["notes"] = notes
+        run.heads({f"{its.kind} scores of {opened[role].name}": its for role, its in scores.items()})
+        run.hashes |= {"base": kept["child"].hashes[0], **{role: its.hashes[1] for role, its in kept.items()}}
+        run.hashes |= {f"{role}_scores": its.provenance.get("file_hash") for role, its in scores.items()}
+        _tell(run, base, kept, related, scores)
+        print("".join(f"\n{note}" for note in notes))
+
+
+def _opened(config: Config) -> dict[str, Checkpoint]:
+    """Base, child and a stranger; what cannot be compared is said now rather than after minutes."""
     import numpy as np
 
-    from lens_truth.io.files import write_text
-    from lens_truth.io.results import none_for_nan
-    from lens_truth.io.runs import Run
-    from lens_truth.lineage.figures import preservation_scatter
-    from lens_truth.lineage.preservation import preservation
-    from lens_truth.lineage.weights import MEASURES, check_same_heads, compare_checkpoints
+    from lens_truth.lineage.weights import check_same_heads
     from lens_truth.models.checkpoint import open_checkpoint
-    from lens_truth.plots.heads import heatmaps
-    from lens_truth.plots.style import save
     from lens_truth.stats.top_heads import top_heads
 
-    clock = Run("weights", config)
     stranger = config.unrelated or (STRANGER if (config.base, config.child) == (Config.base, Config.child) else None)
     opened = {
         role: open_checkpoint(name, trust_remote_code=config.trust_remote_code)
@@ -79,57 +106,8 @@ def run(config: Config) -> None:
     for other in list(opened.values())[1:]:
         check_same_heads(opened["base"], other)
     heads = opened["base"].heads
-    top_heads(np.zeros((heads.n_layers, heads.n_heads)), config.top)  # said now rather than after minutes
-    check_out(config.out)
-    scores, notes = _scores(config, opened)
-    kept = {
-        role: compare_checkpoints(opened["base"], other, progress=on_terminal())
-        for role, other in opened.items()
-        if role != "base"
-    }
-    related: dict[str, Preservation] = {}
-    if "base" in scores:
-        related = {
-            role: preservation(scores["base"], scores.get(role), its, share=config.top, seed=config.seed)
-            for role, its in kept.items()
-        }
-    warnings = [
-        f"{opened[role].name}: {its.undefined} heads have a matrix of zeros in it or in the base, so no cosine"
-        for role, its in kept.items()
-        if its.undefined
-    ]
-
-    write_text(config.out / "weights.csv", _csv(kept, scores))
-    title = f"{opened['child'].name} against {opened['base'].name}, each map in its own range of colours"
-    save(heatmaps({m: getattr(kept["child"], m) for m in MEASURES}, title), config.out / "maps.png")
-    files = ["weights.csv", "maps.png"]
-    if related:
-        children = {opened[role].name: (its, related[role]) for role, its in kept.items()}
-        save(preservation_scatter(opened["base"].name, scores["base"], children), config.out / "scatter.png")
-        files.append("scatter.png")
-    results = {
-        "base": opened["base"].name,
-        **{
-            role: {
-                "name": opened[role].name,
-                "mean": its.means(),
-                "heads": {measure: none_for_nan(getattr(its, measure)) for measure in MEASURES},
-                "undefined_heads": its.undefined,
-                "preservation": related[role].as_dict() if role in related else None,
-            }
-            for role, its in kept.items()
-        },
-        "notes": notes,
-        "head_scores": {f"{its.kind} scores of {opened[role].name}": its.as_dict() for role, its in scores.items()},
-    }
-    hashes = {"base": kept["child"].hashes[0], **{role: its.hashes[1] for role, its in kept.items()}}
-    hashes |= {f"{role}_scores": its.provenance.get("file_hash") for role, its in scores.items()}
-    clock.write(config.out, results, hashes, warnings)
-
-    _print(opened, kept, related)
-    print("".join(f"\n{note}" for note in notes))
-    print_warnings(warnings)
-    result_files(config.out, "result.json", *files)
+    top_heads(np.zeros((heads.n_layers, heads.n_heads)), config.top)
+    return opened
 
 
 def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, HeadScores], list[str]]:
@@ -164,63 +142,34 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, He
     return made, []
 
 
-def _csv(kept: dict[str, WeightSimilarity], scores: dict[str, HeadScores]) -> str:
-    """A row a head; empty where nothing is defined."""
-    from lens_truth.lineage.weights import MEASURES
+def _tell(
+    run: Run,
+    base: Checkpoint,
+    kept: Mapping[str, WeightSimilarity],
+    related: Mapping[str, Preservation],
+    scores: Mapping[str, HeadScores],
+) -> None:
+    """Tables, weights.csv and figures."""
+    from lens_truth.lineage.figures import preservation_scatter
+    from lens_truth.lineage.weights import means_table
     from lens_truth.scoring.scores import heads_csv
+    from lens_truth.stats.relations import relation_text
 
     columns = {f"{role}_score": its.values for role, its in scores.items()}
     for role, its in kept.items():
         prefix = "" if role == "child" else f"{role}_"
-        columns |= {f"{prefix}{measure}": getattr(its, measure) for measure in MEASURES}
-    return heads_csv(columns, undefined="")
-
-
-def _print(opened: dict[str, Checkpoint], kept: dict[str, WeightSimilarity], related: dict[str, Preservation]) -> None:
-    from lens_truth.lineage.weights import MEASURES
-    from lens_truth.stats.relations import relation_text
-
-    heads = opened["base"].heads
+        columns |= {f"{prefix}{measure}": values for measure, values in its.maps().items()}
+    run.text("weights.csv", heads_csv(columns, undefined=""))
+    run.figure("maps.png", kept["child"].plot())
+    heads = base.heads
     print(f"{heads.n_layers} layers x {heads.n_heads} heads ({heads.n_kv_heads} KV heads) of width {heads.d_head}\n")
-    means = {role: its.means() for role, its in kept.items()}
-    print_table(
-        text_table(
-            ["mean over heads", *(opened[role].name for role in kept)],
-            [
-                [
-                    f"cosine of {m}" if m != "change" else "relative change",
-                    *(number(means[role][m], 4) for role in kept),
-                ]
-                for m in MEASURES
-            ],
-        )
-    )
+    print_table(means_table(list(kept.values())))
     if not related:
         return
-    child = related["child"]
-    print(f"\nhead score in {opened['base'].name} against what {opened['child'].name} kept; p by shuffles in layers:\n")
-    rows: list[list[str]] = []
-    for m in MEASURES:
-        score, top = child.score[m], child.top[m]
-        score_p, top_p = child.p_holm[m]
-        rows.append(
-            [
-                m,
-                *(
-                    [f"{score.pearson:.2f}", f"{score.pearson_within_layer:.2f}", f"{score_p:.2g}"]
-                    if score
-                    else [""] * 3
-                ),
-                *(
-                    [f"{top.difference:+.4f}", f"{top.difference_within_layer:+.4f}", f"{top_p:.2g}"]
-                    if top
-                    else [""] * 3
-                ),
-            ]
-        )
-    n = next((top.n_top for top in child.top.values() if top), 0)
-    print_table(
-        text_table(["", "r", "inside layers", "p (Holm)", f"top {n} - rest", "inside layers", "p (Holm)"], rows)
-    )
+    children = {its.child: (its, related[role]) for role, its in kept.items()}
+    run.figure("scatter.png", preservation_scatter(base.name, scores["base"], children))
+    child, name = related["child"], kept["child"].child
+    print(f"\nhead score in {base.name} against what {name} kept; p by shuffles in layers:\n")
+    print_table(child.tables()[0])
     if child.score_change is not None:
         print(f"\nchange of score against change of weights: {relation_text(child.score_change)}")

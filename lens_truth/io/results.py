@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_args, get_origin
 
 import numpy as np
 from jaxtyping import AbstractArray, Float
@@ -230,7 +230,26 @@ def _converter() -> Converter:
         exactly(kind, what)
     converter.register_structure_hook(float, lambda value, _: _number(value))
     converter.register_structure_hook_func(_is_array, _array)
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple)
     return converter
+
+
+def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+    """From a list alone: cattrs would also take a text apart."""
+    kinds = get_args(kind)
+    if not is_list(value):
+        raise MisfitError((), f"is {_shown(value)}, not a list")
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(value)
+    if len(value) != len(kinds):
+        raise MisfitError((), f"has {len(value)} items, not {len(kinds)}")
+    items: list[Any] = []
+    for i, (item, its) in enumerate(zip(value, kinds, strict=True)):
+        try:
+            items.append(_converter().structure(item, its))
+        except Exception as error:  # whatever cattrs raises, as it does itself
+            raise _first(error, [i]) from None
+    return tuple(items)
 
 
 def _is_array(kind: Any) -> bool:

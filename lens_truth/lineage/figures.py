@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lens_truth.io.numbers import SIGNIFICANT
-from lens_truth.lineage.inheritance import Heritability
+from lens_truth.lineage.acting import TruthCausal
+from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.plots.scatter import Panel, scatter
@@ -77,9 +78,8 @@ def correlation_matrix(result: Heritability) -> Figure:
 
 
 @in_house_style
-def reference_bars(result: Heritability, reference: str) -> Figure:
-    """Pearson r of every model with the reference, beside its null, its ceiling and the floor of unrelated models."""
-    at = result.names.index(reference)
+def reference_bars(result: Heritability, at: int) -> Figure:
+    """Pearson r of every model with one of them, beside its null, its ceiling and the floor of unrelated models."""
     others = [i for i in range(len(result.names)) if i != at]
     names = [fitted(result.names[i], 2.2, MEDIUM) for i in others]
     figure = new_figure(7.4 + max(text_width(name, MEDIUM) for name in names), 1.5 + 0.4 * len(others))
@@ -107,7 +107,7 @@ def reference_bars(result: Heritability, reference: str) -> Figure:
     panels[0].set_xlim(lowest - 0.05, 1.04)
     panels[0].set_yticks(range(len(others)), names, fontsize=MEDIUM)
     panels[0].invert_yaxis()
-    figure.supxlabel(fitted(f"Pearson r with {reference}", figure.get_figwidth() - 0.4, MEDIUM))
+    figure.supxlabel(fitted(f"Pearson r with {result.names[at]}", figure.get_figwidth() - 0.4, MEDIUM))
     handles = [
         Line2D([], [], color=BLUE, lw=5, label="r (whiskers: 95% interval)"),
         Patch(color=GREY, alpha=0.45, lw=0, label="heads shuffled inside layers: middle 95%"),
@@ -154,3 +154,13 @@ def preservation_scatter(
         for name, (kept, related) in children.items()
     ]
     return scatter(panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")
+
+
+def truth_causal_scatter(
+    found: TruthCausal, truth: Mapping[str, HeadScores], causal: Mapping[str, HeadScores]
+) -> Figure:
+    """Truth score against causal score of every head; a panel a model."""
+    panels = [
+        Panel(name, truth[name].values, {"causal": causal[name].values}, found.text(name)) for name in found.values
+    ]
+    return scatter(panels, "truth score (out-of-fold accuracy)", "causal score d(margin)/d(gate)")

@@ -1,103 +1,18 @@
-"""`inherit`: are head scores passed on from model to model? Every pair against its null, its ceiling and a floor."""
+"""Are head scores passed on from model to model? Every pair against its null, its ceiling and a floor."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from lens_truth.errors import InputError
-from lens_truth.io.results import none_for_nan
+from lens_truth.lineage.agreement import Heritability
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.stats.correlation import Correlations, correlate, holm, remove_layer_means
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Pairs that share an architecture and nothing else: what a correlation must exceed to be inheritance."""
-
-    names: tuple[str, ...]
-    """Of the models."""
-    pearson: tuple[float, float, float]
-    """Least, mean and greatest over the pairs."""
-    pearson_within_layer: tuple[float, float, float]
-    """The same with each layer's mean removed."""
-
-
-@dataclass(frozen=True)
-class Heritability:
-    """How well the scores of every two of m models agree, head by head; matrices in the order of `names`."""
-
-    names: tuple[str, ...]
-    """Of the m models."""
-    kinds: tuple[str, ...]
-    """Kind of each model's scores (truth, causal, retrieval, ...)."""
-    shape: tuple[int, int]
-    """Layers and heads compared."""
-    n_kv_heads: tuple[int | None, ...]
-    """KV heads a layer: the units that the null shuffles; None where a file does not say."""
-    correlations: Correlations
-    """Of every pair: Pearson and Spearman over heads, raw and inside layers (each layer's mean removed from both), with
-    95% bootstrap intervals and the middle 95% of the null."""
-    p_permutation: Float[np.ndarray, "m m"]
-    """One-sided (the maps agree), Holm-adjusted over all pairs; on the diagonal as it is."""
-    reliability: tuple[float, ...]
-    """Share of each model's variance over heads that is not noise; NaN where there are no repeated estimates."""
-    ceiling: Float[np.ndarray, "m m"]
-    """The Pearson r that two models with equal true scores would reach, given the noise of both estimates: the root of
-    the product of their reliabilities (Spearman 1904). NaN where a model has no repeated estimates."""
-    ceiling_within_layer: Float[np.ndarray, "m m"]
-    """The same inside layers."""
-    disattenuated: Float[np.ndarray, "m m"]
-    """r over its ceiling from different runs only: models that are scored on the same examples share some of their
-    noise, which r contains and this does not. NaN unless both models have equally many estimates."""
-    disattenuated_within_layer: Float[np.ndarray, "m m"]
-    """The same inside layers."""
-    floor: Floor | None = None
-    """Of the models that were named as unrelated; None if none were."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain lists for JSON; None for what is not defined."""
-        c = self.correlations
-        matrices = {
-            "pearson": c.pearson,
-            "spearman": c.spearman,
-            "pearson_within_layer": c.pearson_within_layer,
-            "spearman_within_layer": c.spearman_within_layer,
-            "p_permutation": self.p_permutation,
-            "p_permutation_single": c.p_value,
-            "interval": c.interval,
-            "interval_within_layer": c.interval_within_layer,
-            "null": c.null,
-            "null_within_layer": c.null_within_layer,
-            "ceiling": self.ceiling,
-            "ceiling_within_layer": self.ceiling_within_layer,
-            "pearson_over_ceiling": c.pearson / self.ceiling,
-            "pearson_within_layer_over_ceiling": c.pearson_within_layer / self.ceiling_within_layer,
-            "disattenuated": self.disattenuated,
-            "disattenuated_within_layer": self.disattenuated_within_layer,
-        }
-        floor = None
-        if self.floor is not None:
-            floor = {
-                "names": list(self.floor.names),
-                "pearson": list(self.floor.pearson),
-                "pearson_within_layer": list(self.floor.pearson_within_layer),
-            }
-        return {
-            "names": list(self.names),
-            "kinds": list(self.kinds),
-            "shape": list(self.shape),
-            "n_kv_heads": list(self.n_kv_heads),
-            "reliability": none_for_nan(np.array(self.reliability)),
-            **{name: none_for_nan(matrix) for name, matrix in matrices.items()},
-            "floor": floor,
-        }
+from lens_truth.stats.correlation import correlate, remove_layer_means
 
 
 def heritability(
@@ -120,6 +35,12 @@ def heritability(
     Raises:
         InputError: for fewer than two maps, unequal shapes, a constant map, or names in `repeats` or `unrelated` that
             are not in `scores`.
+
+    ```python
+    found = lens_truth.heritability({"base": base, "child": child, "stranger": other})
+    print(found.verdicts())
+    found.plot()
+    ```
     """
     repeats = repeats or {}
     for name in [*repeats, *unrelated]:
@@ -136,28 +57,21 @@ def heritability(
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
-    upper = np.triu_indices(len(scores), 1)
-    p = correlations.p_value.copy()
-    p[upper] = holm(p[upper])
-    p.T[upper] = p[upper]
-    reliabilities, within = (
-        [_reliability(name, its, repeats.get(name, ()), within=inside) for name, its in scores.items()]
+    raw, within = (
+        tuple(_reliability(name, its, repeats.get(name, ()), within=inside) for name, its in scores.items())
         for inside in (False, True)
     )
-    names = tuple(scores)
     return Heritability(
-        names=names,
+        names=tuple(scores),
         kinds=tuple(its.kind for its in scores.values()),
         shape=next(iter(scores.values())).values.shape,
         n_kv_heads=tuple(kv),
         correlations=correlations,
-        p_permutation=p,
-        reliability=tuple(reliabilities),
-        ceiling=_ceiling(reliabilities),
-        ceiling_within_layer=_ceiling(within),
-        disattenuated=_disattenuated(list(scores.values()), np.asarray),
-        disattenuated_within_layer=_disattenuated(list(scores.values()), remove_layer_means),
-        floor=_floor(correlations, names, tuple(dict.fromkeys(unrelated))) if unrelated else None,
+        reliability=raw,
+        reliability_within_layer=within,
+        disattenuated=_disattenuated(list(scores.values()), within=False),
+        disattenuated_within_layer=_disattenuated(list(scores.values()), within=True),
+        unrelated=tuple(dict.fromkeys(unrelated)),
     )
 
 
@@ -194,7 +108,7 @@ def reliability(estimates: Float[np.ndarray, "K L H"]) -> float:
 
 
 def _reliability(name: str, scores: HeadScores, repeats: Sequence[HeadScores], *, within: bool) -> float:
-    """NaN for scores that were estimated once."""
+    """From further estimates or folds; NaN for scores that were estimated once."""
     prepare = remove_layer_means if within else np.asarray
     if repeats:  # other estimates of the same thing: how well one of them predicts another
         check_same_shape({name: scores, **{f"repeat {i} of {name}": s for i, s in enumerate(repeats, start=1)}})
@@ -204,17 +118,10 @@ def _reliability(name: str, scores: HeadScores, repeats: Sequence[HeadScores], *
     return math.nan if scores.folds is None else reliability(prepare(scores.folds))
 
 
-def _ceiling(reliabilities: Sequence[float]) -> Float[np.ndarray, "m m"]:
-    ceiling = np.sqrt(np.outer(reliabilities, reliabilities))
-    np.fill_diagonal(ceiling, 1)  # a map shares its noise with itself
-    return ceiling
-
-
-def _disattenuated(
-    scores: Sequence[HeadScores], prepare: Callable[[Float[np.ndarray, "K L H"]], Float[np.ndarray, "K L H"]]
-) -> Float[np.ndarray, "m m"]:
+def _disattenuated(scores: Sequence[HeadScores], *, within: bool) -> Float[np.ndarray, "m m"]:
     """Mean covariance of estimate i of one model with estimate j of the other, i and j different, over the root of the
     product of the same within each model."""
+    prepare = remove_layer_means if within else np.asarray
     flat = [None if s.folds is None else prepare(s.folds).reshape(len(s.folds), -1) for s in scores]
     flat = [None if x is None else x - x.mean(1, keepdims=True) for x in flat]
 
@@ -243,13 +150,3 @@ def check_same_shape(scores: Mapping[str, HeadScores]) -> None:
             f"the models have different layers x heads ({listed}), and their heads do not correspond; "
             "--shared-grid (`shared_grid` in Python) compares the layers and heads that all of them have"
         )
-
-
-def _floor(correlations: Correlations, names: tuple[str, ...], unrelated: tuple[str, ...]) -> Floor:
-    pairs = list(combinations([names.index(name) for name in unrelated], 2))
-
-    def summary(matrix: Float[np.ndarray, "m m"]) -> tuple[float, float, float]:
-        values = [float(matrix[pair]) for pair in pairs]
-        return min(values), sum(values) / len(values), max(values)
-
-    return Floor(unrelated, summary(correlations.pearson), summary(correlations.pearson_within_layer))

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import interval, number, p_value
+from lens_truth.io.tables import Row, Table, row, table
 from lens_truth.lineage.weights import MEASURES, WeightSimilarity
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.correlation import Map, Relation, relate
 from lens_truth.stats.relations import Relations, relate_measures
 
+CIRCUITS = ("ov", "qk")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Preservation(Relations):
     """The base's score against the cosine of q, k, v, o, qk and ov, and against the relative change of weights."""
 
+    command = "weights"
+    part = "preservation"
+
     score_change: Relation | None = None
     """|child's score - base's score| against the relative change of weights."""
+
+    def tables(self) -> tuple[Table, ...]:
+        """A row a measure."""
+        return (self.kept_table("Score in the base against what the child kept"),)
+
+    def kept_table(self, caption: str) -> Table:
+        """The same under another caption."""
+        return self.table(caption, MEASURES, places=4)
 
 
 def preservation(
@@ -40,12 +56,34 @@ def preservation(
                 f"the {name}'s scores are {_size(scores.values)}, the weights {_size(weights.change)} heads"
             )
     kv = weights.n_kv_heads
-    kept: dict[str, Map] = {measure: getattr(weights, measure) for measure in MEASURES}
-    related = relate_measures(base.values, kept, share=share, n_kv_heads=kv, seed=seed)
+    related = relate_measures(base.values, weights.maps(), share=share, n_kv_heads=kv, seed=seed)
     change = None
     if child is not None:
         change = relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed)
     return Preservation(related.score, related.top, related.p_holm, change)
+
+
+def circuits_table(base: str, children: Mapping[str, tuple[WeightSimilarity, Preservation]]) -> Table:
+    """Whether heads with high scores in the base keep more of their OV and QK circuits: two rows a child."""
+    rows = (_circuit(name, circuit, *both) for name, both in children.items() for circuit in CIRCUITS)
+    header = ("model", "circuit", "mean cosine", "r", "inside layers", "null inside", "p")
+    note = f"r: correlation over heads of the score in {base} with the cosine."
+    return table(f"Circuits kept, and whether heads with high scores in {base} keep more", header, rows, note)
+
+
+def _circuit(name: str, circuit: str, kept: WeightSimilarity, related: Preservation) -> Row:
+    mean, relation = number(kept.means()[circuit]), related.score.get(circuit)
+    if relation is None:
+        return row(name, circuit.upper(), mean, "", "", "", "")
+    return row(
+        name,
+        circuit.upper(),
+        mean,
+        number(relation.pearson, 2),
+        number(relation.pearson_within_layer, 2),
+        interval(relation.null_within_layer),
+        p_value(relation.p_value),
+    )
 
 
 def _size(values: Map) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,15 +16,41 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import number
+from lens_truth.io.results import Result
+from lens_truth.io.tables import Table, row, table
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
 from lens_truth.models.tower import Heads
 
-MEASURES = ("q", "k", "v", "o", "qk", "ov", "change")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEASURES = {
+    "q": "cosine of W_Q",
+    "k": "cosine of W_K",
+    "v": "cosine of W_V",
+    "o": "cosine of W_O",
+    "qk": "cosine of the QK circuit",
+    "ov": "cosine of the OV circuit",
+    "change": "relative change",
+}
+"""The maps of `WeightSimilarity`, and what tables call them."""
 
 
-@dataclass(frozen=True)
-class WeightSimilarity:
-    """Two models' weights, head by head."""
+@dataclass(frozen=True, eq=False)
+class WeightSimilarity(Result):
+    """Two models' weights, head by head (L layers x H heads).
+
+    ```python
+    kept = lens_truth.WeightSimilarity.load("runs/weights")
+    kept.means()["ov"]
+    kept.plot()
+    ```
+    """
+
+    command = "weights"
+    part = "weight_similarity"
+    named = True
 
     q: Float[np.ndarray, "L H"]
     """Cosine of W_Q (d_head x d_model, flattened); k, v and o likewise. Heads of a KV group share k and v."""
@@ -40,16 +67,43 @@ class WeightSimilarity:
     """KV heads a layer, each of which several query heads may share."""
     hashes: tuple[str, str]
     """Of the attention weights of base and child."""
+    base: str
+    """Its name; of the child likewise."""
+    child: str
+
+    def __post_init__(self) -> None:
+        if len({getattr(self, measure).shape for measure in MEASURES}) > 1:
+            raise InputError("its maps are not of the same heads")
 
     @property
     def undefined(self) -> int:
         """Heads with a matrix of zeros, for which no cosine is defined: NaN."""
-        return int(np.isnan(np.stack([getattr(self, part) for part in MEASURES])).any(0).sum())
+        return int(np.isnan(np.stack(list(self.maps().values()))).any(0).sum())
+
+    def maps(self) -> dict[str, Float[np.ndarray, "L H"]]:
+        """Every measure, by the name of its field."""
+        return {measure: getattr(self, measure) for measure in MEASURES}
 
     def means(self) -> dict[str, float | None]:
         """Of each measure, over all heads for which it is defined; None if there are none."""
-        maps: dict[str, np.ndarray] = {part: getattr(self, part) for part in MEASURES}
-        return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in maps.items()}
+        return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in self.maps().items()}
+
+    def tables(self) -> tuple[Table, ...]:
+        """The mean of every measure over heads."""
+        return (means_table([self]),)
+
+    def plot(self) -> Figure:
+        """A map of heads for every measure."""
+        from lens_truth.plots.heads import heatmaps  # takes as long as all the rest
+
+        return heatmaps(self.maps(), f"{self.child} against {self.base}, each map in its own range of colours")
+
+
+def means_table(several: Sequence[WeightSimilarity]) -> Table:
+    """What several models keep of one base: the mean of every measure over heads, a column a model."""
+    means = [its.means() for its in several]
+    rows = (row(title, *(number(its[measure], 4) for its in means)) for measure, title in MEASURES.items())
+    return table("Mean over heads", ("mean over heads", *(its.child for its in several)), rows)
 
 
 def weight_similarity(
@@ -62,6 +116,10 @@ def weight_similarity(
     of each model. The circuits, d_model x d_model but of rank d_head, are never formed:
     <A^T B, C^T D> = sum((A C^T) * (B D^T)), in d_head x d_head (circuits: Elhage et al. 2021). A change of basis inside
     the head changes W_Q, W_K, W_V and W_O, but not them. Biases and norms play no part.
+
+    ```python
+    kept = lens_truth.weight_similarity("zoo:llama-base", "zoo:llama-chat")
+    ```
 
     Raises:
         InputError: if a checkpoint cannot be read, or the two have different layers, heads or widths.
@@ -80,7 +138,13 @@ def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool =
     readers = _Reader(base), _Reader(child)
     rows = [_layer(*readers, layer) for layer in layers]
     maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
-    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads, hashes=(readers[0].hash, readers[1].hash))
+    return WeightSimilarity(
+        **maps,
+        n_kv_heads=base.heads.n_kv_heads,
+        hashes=(readers[0].hash, readers[1].hash),
+        base=base.name,
+        child=child.name,
+    )
 
 
 def check_same_heads(base: Checkpoint, child: Checkpoint) -> None:

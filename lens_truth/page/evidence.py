@@ -11,7 +11,8 @@ from lens_truth.page.blocks import Block, Heading, Sentences, Text
 from lens_truth.page.fields import Fields
 from lens_truth.page.heads import MEANING, HeadMap
 from lens_truth.page.reading import RunRecord
-from lens_truth.page.relations import Scatter, find_map, relation_table, relation_words
+from lens_truth.page.relations import Scatter, find_map
+from lens_truth.stats.relations import Relations, relation_text
 
 _LIFT = "evidence"
 """The measure that is drawn against all scores."""
@@ -32,11 +33,12 @@ def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block
         blocks.append(Text("missing: the run had no scores to relate attention to (`--scores`)", missing=True))
     scatters: list[Scatter] = []
     lift = find_map(maps, run.name, _title(results, "measure_maps", _LIFT))
-    for name, against in related.items():
+    for name in related:
+        against = Relations.of_record(run.record, name)
         score = find_map(maps, run.name, title := _title(results, "score_maps", name))
         note = "" if score is None else f"Scores: {title}."
         caption = f"{_capital(name)} score of a head against what it attends to"
-        blocks.append(relation_table(caption, against, {}, note))
+        blocks.append(against.table(caption, note=note))
         if score is None or lift is None or score.shape != lift.shape:
             lost = " and ".join(f"'{what}'" for what, one in ((name, score), (_LIFT, lift)) if one is None)
             why = f"nothing says which maps here are {lost}" if lost else "their maps have different shapes"
@@ -52,7 +54,7 @@ def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block
                 y=lift.values,
                 log=bool(everywhere) and min(everywhere) > 0 and max(everywhere) > 10 * min(everywhere),
                 caption=f"{_capital(name)} score against attention to the evidence",
-                said=relation_words(against["score"].maybe(_LIFT, lambda its: its)),
+                said=relation_text(against.score.get(_LIFT)),
             )
         )
     return blocks, scatters

@@ -20,7 +20,7 @@ from lens_truth.page.models import mixture
 from lens_truth.page.provenance import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord
 from lens_truth.page.relations import Scatter
-from lens_truth.page.weights import inherited_weights, weights_blocks
+from lens_truth.page.weights import weights_blocks
 
 
 @dataclass
@@ -51,16 +51,13 @@ def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | 
     def scattered(make: Callable[[RunRecord, Sequence[HeadMap]], tuple[list[Block], list[Scatter]]]) -> _Make:
         return lambda run: _placed(view, *make(run, maps))
 
-    def weights(run: RunRecord) -> list[Block]:
-        return inherited_weights(run) if run.kind == "inherit" else scattered(weights_blocks)(run)
-
     def ungrouped(run: RunRecord) -> list[Block]:
         return [Heading(run.name, 3, f"command {run.command}"), *plain_blocks(run.results.value, "Results")]
 
     for id, title, kinds, make in (
         ("evidence", "Evidence", ("evidence",), scattered(evidence_blocks)),
         ("lineage", "Lineage", ("inherit",), lineage_blocks),
-        ("weights", "Weights", ("weights", "inherit"), weights),
+        ("weights", "Weights", ("weights", "inherit"), scattered(weights_blocks)),
         ("ablation", "Ablation", ("ablate",), ablation_blocks),
         ("side-effects", "Side effects", ("ablate",), side_effect_blocks),
         ("search", "Search", ("ablate",), curve_blocks),

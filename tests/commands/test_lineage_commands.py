@@ -15,10 +15,13 @@ from lens_truth.commands.score_sources import parse_sources
 from lens_truth.data.example_files import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
+from lens_truth.lineage.acting import TruthCausal
+from lens_truth.lineage.agreement import Heritability
+from lens_truth.lineage.preservation import Preservation
+from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.models.loading import ZOO
 from lens_truth.scoring.scores import HeadScores
 
-MATRICES = ("pearson", "spearman", "pearson_within_layer", "spearman_within_layer", "p_permutation")
 FIGURES = {f"{name}.{suffix}" for name in ("matrix", "bars", "heatmaps") for suffix in ("png", "pdf")}
 
 
@@ -47,20 +50,20 @@ def test_inherit_of_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     flags = ("--unrelated", "base", "stranger", "--reference", "chat", "--out", out)
     code, said, _ = run(capsys, "inherit", *files.values(), *flags)
     assert code == 0
-    results = results_of(out)
-    assert results["names"] == ["base", "chat", "vision", "stranger"] and results["reference"] == "chat"
-    assert results["kinds"] == ["truth", "truth", "truth", "retrieval"] and results["kind"] == "truth and retrieval"
+    results, found = results_of(out), Heritability.load(out)
+    assert found.names == ("base", "chat", "vision", "stranger") and results["reference"] == "chat"
+    assert found.kinds == ("truth", "truth", "truth", "retrieval") and found.kind == "truth and retrieval"
+    assert results["verdicts"] == {"truth": found.verdicts()} and Heritability.load(out, "truth") == found
     (warning,) = json.loads((out / "result.json").read_text())["warnings"]
     assert "base, chat, vision, stranger have is not known" in warning and warning in said
-    matrices = {name: np.array(results[name], dtype=float) for name in MATRICES}
-    assert all(matrix.shape == (4, 4) for matrix in matrices.values())
-    assert np.array(results["interval"], dtype=float).shape == (4, 4, 2)
+    c = found.correlations
+    assert c.interval.shape == (4, 4, 2)
     loaded = [HeadScores.load(path).values.ravel() for path in files.values()]
-    assert matrices["pearson"] == pytest.approx(np.corrcoef(loaded))
-    p = matrices["p_permutation"]
+    assert c.pearson == pytest.approx(np.corrcoef(loaded))
+    p = found.p_permutation
     assert p[0, 1] < 0.01 and p[1, 2] < 0.01 and p[0, 3] > 0.05
-    assert results["floor"]["names"] == ["base", "stranger"]
-    assert results["ceiling"][0][3] is not None and results["ceiling"][0][1] is None  # .npy and .csv have no folds
+    assert found.floor is not None and found.floor.names == ("base", "stranger")
+    assert np.isnan(found.ceiling[0, 1]) and not np.isnan(found.ceiling[0, 3])  # .npy and .csv have no folds
     assert {path.name for path in out.iterdir()} == {"result.json", "table.md", *FIGURES}
     table = (out / "table.md").read_text()
     assert table.count("\n| ") == 7 and "chat - vision" in table
@@ -80,9 +83,9 @@ def test_names_repeats_and_kv_heads(capsys: pytest.CaptureFixture[str], tmp_path
     flags = ("--repeat", f"a={files['vision']}", f"b={files['vision']}", "--kv-heads", "4", "b=2", "--out", out)
     code, said, _ = run(capsys, "inherit", *inputs, *flags)
     assert code == 0 and "WARNING" not in said
-    results = results_of(out)
-    assert results["names"] == ["a", "b"] and results["n_kv_heads"] == [4, 2]
-    assert 0.8 < results["reliability"][0] < 1 and results["pearson_over_ceiling"][0][1] > results["pearson"][0][1]
+    found = Heritability.load(out)
+    assert found.names == ("a", "b") and found.n_kv_heads == (4, 2)
+    assert 0.8 < found.reliability[0] < 1 and found.pearson_over_ceiling[0, 1] > found.correlations.pearson[0, 1]
 
 
 @pytest.mark.usefixtures("no_pdfs")
@@ -93,20 +96,18 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     inputs = ("zoo:llama-base", "mine=zoo:llama-memory", tmp_path / "stranger.npy")
     np.save(tmp_path / "stranger.npy", np.random.default_rng(0).normal(size=(6, 8)))
     assert run(capsys, "inherit", *inputs, "--limit", "80", "--probe-seeds", "2", "--out", out)[0] == 0
-    results = results_of(out)
-    assert results["names"] == ["llama-base", "mine", "stranger"] and results["causal"]["names"] == [
-        "llama-base",
-        "mine",
-    ]
-    assert results["pearson_within_layer"][0][1] > 0.6 and results["causal"]["pearson_within_layer"][0][1] > 0.5
-    assert results["reliability"][0] > 0.9 and results["reliability"][2] is None
-    assert results["n_kv_heads"] == [8, 8, None] and results["disattenuated"][0][1] > 0.6
-    assert set(results["truth_causal"]) == {"llama-base", "mine"}
-    related = results["truth_causal"]["mine"]
-    assert 0 < related["ranks_within_layers"]["p_value"] <= related["p_holm"] <= 1
-    assert set(related["values"]) >= {"pearson", "pearson_within_layer", "p_value", "null_within_layer"}
-    assert results["weights"]["mine"]["mean"]["ov"] > 0.95
-    assert set(results["weights"]["mine"]["top"]) == {"q", "k", "v", "o", "qk", "ov", "change"}
+    results, truth, causal = results_of(out), Heritability.load(out), Heritability.load(out, "causal")
+    assert truth.names == ("llama-base", "mine", "stranger") and causal.names == ("llama-base", "mine")
+    assert truth.correlations.pearson_within_layer[0, 1] > 0.6 and causal.correlations.pearson_within_layer[0, 1] > 0.5
+    assert truth.reliability[0] > 0.9 and np.isnan(truth.reliability[2])
+    assert truth.n_kv_heads == (8, 8, None) and truth.disattenuated[0, 1] > 0.6
+    related = TruthCausal.load(out)
+    assert set(related.values) == {"llama-base", "mine"} and related.values["mine"] is not None
+    p = related.p_holm["mine"]
+    assert related.ranks["mine"] is not None and p is not None and 0 < related.ranks["mine"].p_value <= p <= 1
+    kept = WeightSimilarity.load(out, "mine")
+    assert (kept.base, kept.child) == ("llama-base", "mine") and (kept.means()["ov"] or 0) > 0.95
+    assert set(Preservation.load(out, "mine").top) == {"q", "k", "v", "o", "qk", "ov", "change"}
     names = [f"{name}{kind}" for name in ("matrix", "bars", "heatmaps") for kind in ("", "_causal")]
     figures = {f"{name}.{suffix}" for name in (*names, "truth_causal", "weights") for suffix in ("png", "pdf")}
     assert {path.name for path in (*out.glob("*.png"), *out.glob("*.pdf"))} == figures
@@ -124,7 +125,7 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     run(capsys, "inherit", *inputs, "--limit", "60", "--probe-seeds", "2", "--out", out, "--scores", "truth")
     changed = {path.name for path in kept if path.stat().st_mtime_ns != before[path]}
     assert changed == {"zoo-llama-base-truth.safetensors", "zoo-llama-memory-truth.safetensors"}
-    assert "causal" not in results_of(out)
+    assert set(results_of(out)["heritability"]) == {"truth"}
 
 
 @pytest.mark.usefixtures("no_pdfs")
@@ -134,9 +135,10 @@ def test_one_model_among_files(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     np.save(tmp_path / "cost=$5 or $6.npy", np.random.default_rng(0).normal(size=(6, 8)))
     flags = ("--limit", "60", "--probe-seeds", "1", "--scores", "causal", "truth", "--out", tmp_path / "out")
     assert run(capsys, "inherit", "zoo:llama-base", tmp_path / "cost=$5 or $6.npy", *flags)[0] == 0
-    results = results_of(tmp_path / "out")
-    assert results["names"] == ["llama-base", "cost=$5 or $6"] and results["kinds"] == ["causal", "truth"]
-    assert set(results["truth_causal"]) == {"llama-base"} and "truth" not in results
+    found = Heritability.load(tmp_path / "out")
+    assert found.names == ("llama-base", "cost=$5 or $6") and found.kinds == ("causal", "truth")
+    assert set(TruthCausal.load(tmp_path / "out").values) == {"llama-base"}
+    assert set(results_of(tmp_path / "out")["heritability"]) == {"causal"}
 
 
 @pytest.mark.usefixtures("no_pdfs")
@@ -147,13 +149,12 @@ def test_examples_without_pairs_have_truth_scores_only(capsys: pytest.CaptureFix
     flags = ("--data", tmp_path / "mine.jsonl", "--out", tmp_path / "out")
     code, said, _ = run(capsys, "inherit", "zoo:llama-base", "zoo:llama-chat", *flags)
     assert code == 0 and "so only truth scores are computed" in said
-    assert "causal" not in results_of(tmp_path / "out") and results_of(tmp_path / "out")["kind"] == "truth"
+    assert set(results_of(tmp_path / "out")["heritability"]) == {"truth"}
 
 
 def test_the_zoo_is_the_default_lineage() -> None:
     """What `inherit` without arguments compares; the run itself is in the README's table."""
-    from lens_truth.commands.inherit import Config
-    from lens_truth.commands.lineage_inputs import UNRELATED, inputs_of
+    from lens_truth.commands.lineage_inputs import UNRELATED, Config, inputs_of
     from lens_truth.zoo.recipes import RECIPES, root_of
 
     sources, reference, unrelated = inputs_of(Config())
@@ -169,8 +170,8 @@ def test_own_examples_are_read_once(capsys: pytest.CaptureFixture[str], tmp_path
     write_examples(tmp_path / "mine.jsonl", load_examples("zoo:text", limit=120))
     flags = ("--data", tmp_path / "mine.jsonl", "--scores", "causal", "--out", tmp_path / "out")
     assert run(capsys, "inherit", "zoo:llama-base", "zoo:llama-chat", *flags)[0] == 0
-    results = results_of(tmp_path / "out")
-    assert results["kind"] == "causal" and results["reliability"][0] > 0.5
+    found = Heritability.load(tmp_path / "out", "causal")
+    assert found.kind == "causal" and found.reliability[0] > 0.5
     scores = HeadScores.load(tmp_path / "out" / "scores" / "zoo-llama-base-causal.safetensors")
     assert scores.folds is not None and len(scores.folds) == 5 and len(scores.provenance["runs"]) == 1
 
@@ -181,21 +182,24 @@ def test_weights_of_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     out = tmp_path / "out"
     code, said, _ = run(capsys, "weights", "--limit", "100", "--probe-seeds", "2", "--out", out)
     assert code == 0
-    results = results_of(out)
-    assert results["base"] == "zoo:llama-base" and results["unrelated"]["name"] == "zoo:llama-seed1"
-    assert results["child"]["mean"]["qk"] > 0.95 and abs(results["unrelated"]["mean"]["qk"]) < 0.02
-    assert np.array(results["child"]["heads"]["ov"]).shape == (6, 8)
-    related = results["child"]["preservation"]
-    assert related["score"]["ov"]["pearson"] < -0.3 and related["score_change"]["p_value"] <= 1
-    assert related["top"]["ov"]["n_top"] == 12 and results["unrelated"]["preservation"]["score_change"] is None
+    names = ["zoo:llama-chat", "zoo:llama-seed1"]
+    child, stranger = (WeightSimilarity.load(out, name) for name in names)
+    assert list(results_of(out)["weight_similarity"]) == names and WeightSimilarity.load(out) == child
+    assert child.base == "zoo:llama-base" and stranger.child == "zoo:llama-seed1" and child.ov.shape == (6, 8)
+    assert (child.means()["qk"] or 0) > 0.95 and abs(stranger.means()["qk"] or 1) < 0.02
+    related = Preservation.load(out)
+    ov, top, change = related.score["ov"], related.top["ov"], related.score_change
+    assert ov is not None and ov.pearson < -0.3 and change is not None and change.p_value <= 1
+    assert top is not None and top.n_top == 12 and Preservation.load(out, names[1]).score_change is None
+    assert results_of(out)["notes"] == ["zoo:llama-seed1 is unrelated, for comparison"]
     figures = {f"{name}.{suffix}" for name in ("maps", "scatter") for suffix in ("png", "pdf")}
     assert {path.name for path in out.iterdir()} == {"result.json", "weights.csv", "scores", *figures}
     lines = (out / "weights.csv").read_text().splitlines()
     assert (
         lines[0].startswith("layer,head,base_score,child_score,q,k,v,o,qk,ov,change,unrelated_q") and len(lines) == 49
     )
-    assert float(lines[1].split(",")[9]) == results["child"]["heads"]["ov"][0][0]
-    assert "cosine of ov" in said and "change of score against change of weights" in said
+    assert float(lines[1].split(",")[9]) == child.ov[0, 0]
+    assert "cosine of the OV circuit" in said and "change of score against change of weights" in said
 
 
 @pytest.mark.usefixtures("no_pdfs")
@@ -209,10 +213,11 @@ def test_weights_with_score_files_need_no_model_that_runs(capsys: pytest.Capture
     pair = ("--base", folders[0], "--child", folders[1], "--out", tmp_path / "out")
     code, said, _ = run(capsys, "weights", *pair)
     assert code == 0 and "no scores: " in said and "tokenizer" in said
-    assert results_of(tmp_path / "out")["child"]["preservation"] is None
+    assert "preservation" not in results_of(tmp_path / "out")
     np.save(tmp_path / "s.npy", np.random.default_rng(0).random((6, 8)))
     assert run(capsys, "weights", *pair, "--base-scores", tmp_path / "s.npy")[0] == 0
-    assert results_of(tmp_path / "out")["child"]["preservation"]["score"]["ov"]["p_value"] <= 1
+    related = Preservation.load(tmp_path / "out").score["ov"]
+    assert related is not None and related.p_value <= 1
 
 
 @pytest.mark.usefixtures("no_pdfs")
@@ -222,9 +227,9 @@ def test_identical_weights_have_no_correlation(capsys: pytest.CaptureFixture[str
     np.save(tmp_path / "s.npy", np.random.default_rng(0).random((6, 8)))
     flags = ("--base", "zoo:llama-base", "--child", "zoo:llama-base", "--base-scores", tmp_path / "s.npy")
     assert run(capsys, "weights", *flags, "--out", tmp_path / "out")[0] == 0
-    child = results_of(tmp_path / "out")["child"]
-    assert child["mean"]["change"] == 0 and child["mean"]["ov"] == pytest.approx(1)
-    assert child["preservation"]["score"]["change"] is None
+    means = WeightSimilarity.load(tmp_path / "out", "zoo:llama-base").means()
+    assert means["change"] == 0 and means["ov"] == pytest.approx(1)
+    assert Preservation.load(tmp_path / "out").score["change"] is None
 
 
 def test_names_of_inputs(tmp_path: Path) -> None:
@@ -276,7 +281,7 @@ def test_scores_that_cannot_be_compared(
             )[0]
             == 0
         )
-        assert results_of(out)["shape"] == [5, 5]
+        assert Heritability.load(out).shape == (5, 5)
 
 
 @pytest.mark.zoo

@@ -9,8 +9,10 @@ import pytest
 
 from lens_truth.commands.lineage_inputs import doubts
 from lens_truth.errors import InputError
+from lens_truth.io.tables import markdown
+from lens_truth.lineage.acting import TruthCausal, truth_against_causal
+from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import heritability, reliability, shared_grid
-from lens_truth.lineage.words import markdown_table, verdicts
 from lens_truth.scoring.scores import HeadScores
 
 PUBLISHED = {
@@ -98,11 +100,11 @@ def test_ceiling_is_what_noise_leaves() -> None:
         folds = true + noise * draw.normal(size=(n, 30, 30))
         return HeadScores(folds.mean(0), folds=folds)
 
-    result = heritability({"a": measured(1.5, 5), "b": measured(1.0, 3)}).as_dict()
-    assert result["reliability"] == pytest.approx([1 / (1 + 1.5**2 / 5), 1 / (1 + 1 / 3)], abs=0.04)
-    assert result["pearson"][0][1] < 0.8
-    assert result["pearson_over_ceiling"][0][1] == pytest.approx(1, abs=0.05)
-    assert result["pearson_within_layer_over_ceiling"][0][1] == pytest.approx(1, abs=0.05)
+    result = heritability({"a": measured(1.5, 5), "b": measured(1.0, 3)})
+    assert list(result.reliability) == pytest.approx([1 / (1 + 1.5**2 / 5), 1 / (1 + 1 / 3)], abs=0.04)
+    assert result.correlations.pearson[0, 1] < 0.8
+    assert result.pearson_over_ceiling[0, 1] == pytest.approx(1, abs=0.05)
+    assert result.pearson_within_layer_over_ceiling[0, 1] == pytest.approx(1, abs=0.05)
 
 
 def test_noise_in_common_is_not_inheritance() -> None:
@@ -113,7 +115,7 @@ def test_noise_in_common_is_not_inheritance() -> None:
     rows = draw.normal(size=(4, 30, 30))  # what the examples of each run add to the scores of both
     folds = [x + 0.9 * rows + 0.4 * draw.normal(size=(4, 30, 30)) for x in true]
     result = heritability({n: HeadScores(f.mean(0), folds=f) for n, f in zip("ab", folds, strict=True)})
-    assert result.as_dict()["pearson_over_ceiling"][0][1] > 0.66
+    assert result.pearson_over_ceiling[0, 1] > 0.66
     assert result.disattenuated[0, 1] == pytest.approx(0.6, abs=0.05)
     assert result.disattenuated_within_layer[0, 1] == pytest.approx(0.6, abs=0.05)
     other = HeadScores(folds[1][:3].mean(0), folds=folds[1][:3])
@@ -126,7 +128,8 @@ def test_ceiling_from_a_second_file() -> None:
     a, again, b, b_again = (HeadScores(true + draw.normal(size=(20, 20))) for _ in range(4))
     result = heritability({"a": a, "b": b}, repeats={"a": [again], "b": [b_again]})
     assert result.reliability == pytest.approx((0.5, 0.5), abs=0.1)
-    assert heritability({"a": a, "b": b}, repeats={"a": [again]}).as_dict()["ceiling"][0] == [1.0, None]
+    one, none = heritability({"a": a, "b": b}, repeats={"a": [again]}).ceiling[0]
+    assert one == 1.0 and np.isnan(none)
 
 
 def test_reliability_is_nothing_where_estimates_do_not_agree() -> None:
@@ -141,19 +144,75 @@ def test_holm_is_over_pairs_and_matrices_are_symmetric() -> None:
     scores = {"base": base, "child": HeadScores(base.values + 0.3 * random_scores(6, 8, 1).values)}
     scores |= {f"stranger {i}": random_scores(6, 8, 2 + i) for i in range(3)}
     result = heritability(scores, unrelated=["base", "stranger 0", "stranger 1"])
-    record = result.as_dict()
-    for name in ("pearson", "spearman", "pearson_within_layer", "p_permutation", "interval", "null"):
-        matrix = np.array(record[name], dtype=float)
+    c = result.correlations
+    for matrix in (c.pearson, c.spearman, c.pearson_within_layer, result.p_permutation, c.interval, c.null):
         assert matrix.shape[:2] == (5, 5) and np.array_equal(matrix, matrix.swapaxes(0, 1))
-    assert record["p_permutation"][0][1] == pytest.approx(10 / 10_000)  # the least of ten
-    assert record["p_permutation_single"][0][1] == pytest.approx(1 / 10_000)
+    assert result.p_permutation[0, 1] == pytest.approx(10 / 10_000)  # the least of ten
+    assert c.p_value[0, 1] == pytest.approx(1 / 10_000)
     assert result.floor is not None
     low, mean, high = result.floor.pearson_within_layer
     assert low <= mean <= high < 0.6
     roots = {name: "base" if name in ("base", "child") else name for name in scores}
-    kin, strangers, floor = verdicts(result, roots)
+    kin, strangers, floor = result.verdicts(roots)
     assert "1 of 1 above" in kin and "0 of 9 above" in strangers and "base, stranger 0" in floor
-    assert markdown_table(result).count("\n|") == 12
+    pairs, everywhere, inside = result.tables()
+    assert markdown(pairs).count("\n|") == 11 and len(result.tables("child")[0].rows) == 4
+    assert pairs.rows[0].cells[5].strong and not pairs.rows[1].cells[5].strong
+    assert everywhere.rows[0].cells[1].tint == c.pearson[0, 1] and everywhere.form == inside.form == "matrix"
+    assert inside.texts()[1][1] == f"{c.pearson_within_layer[0, 1]:.2f}"
+
+
+def made() -> Heritability:
+    """With a floor, and with ceilings for some."""
+    scores = {name: random_scores(4, 5, seed) for seed, name in enumerate("abc")}
+    folds = np.stack([scores["a"].values + 0.1 * random_scores(4, 5, seed).values for seed in (5, 6)])
+    scores["a"] = HeadScores(scores["a"].values, "causal", folds=folds)
+    return heritability(scores, unrelated=["a", "c"], n_permutations=99, n_bootstrap=50)
+
+
+def test_it_is_read_back(tmp_path: Path) -> None:
+    found = made()
+    found.save(tmp_path)
+    again = Heritability.load(tmp_path)
+    assert again == found and again.floor == found.floor and again.verdicts() == found.verdicts()
+    assert np.array_equal(again.ceiling, found.ceiling, equal_nan=True) and np.isnan(again.ceiling[0, 1])
+    assert again.kind == "causal and truth" and "<table" in again._repr_html_()
+    assert again.plot().axes and again.plot("bars", reference="b").axes
+    with pytest.raises(InputError, match="'d' is not one of the models compared: a, b, c"):
+        again.plot("bars", reference="d")
+    with pytest.raises(InputError, match="holds no heritability called 'causal', only result"):
+        Heritability.load(tmp_path, "causal")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"ceiling": 1}, r"result.ceiling is a field that this version of lens_truth does not know"),
+        ({"names": ["a", "b"]}, r"result does not fit \(its parts are not all of the 2 models that it names\)"),
+        ({"unrelated": ["d"]}, r"not all of the 3 models"),
+        ({"reliability": [0.5, -1, None]}, r"result does not fit \(a reliability is not a positive share\)"),
+        ({"disattenuated": [[1, 2]]}, r"result.disattenuated is an array of shape \(1, 2\)"),
+    ],
+)
+def test_a_damaged_one_is_refused(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Heritability.from_dict(made().as_dict() | change)
+
+
+def test_truth_against_causal_scores(tmp_path: Path) -> None:
+    """Ranks inside layers are related here, by construction; scores are not where one of them is constant."""
+    truth = {name: random_scores(6, 8, seed) for seed, name in enumerate("abc")}
+    causal = {"a": HeadScores(np.exp(truth["a"].values), "causal"), "b": HeadScores(np.ones((6, 8)), "causal")}
+    found = truth_against_causal(truth, causal, n_permutations=199)
+    assert list(found.values) == ["a", "b"] and found.ranks["b"] is None and found.p_holm["b"] is None
+    related = found.ranks["a"]
+    assert related is not None and related.pearson == pytest.approx(1) and found.p_holm["a"] == related.p_value
+    assert found.tables()[0].texts()[1] == ["b", "", "", "", "", ""]
+    assert "ranks inside layers 1.00" in found.text("a") and found.text("b") == "no correlation is defined"
+    found.save(tmp_path)
+    assert TruthCausal.load(tmp_path) == found
+    with pytest.raises(InputError, match="not of the same models"):
+        TruthCausal.from_dict(found.as_dict() | {"ranks": {}})
 
 
 def test_shared_grid() -> None:

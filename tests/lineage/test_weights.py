@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from lens_truth.errors import InputError
-from lens_truth.lineage.preservation import preservation
+from lens_truth.lineage.preservation import Preservation, circuits_table, preservation
 from lens_truth.lineage.weights import MEASURES, WeightSimilarity, weight_similarity
 from lens_truth.models.checkpoint import open_checkpoint
 from lens_truth.models.tower import heads_of
@@ -136,6 +136,16 @@ def test_pruned_heads_have_no_cosine(tmp_path: Path) -> None:
             layer.self_attn.v_proj.weight.zero_()
     blank = weight_similarity(tmp_path / "base", saved(pruned, tmp_path / "blank"))
     assert blank.means()["v"] is None and blank.undefined == 12
+    assert blank.tables()[0].texts()[2] == ["cosine of W_V", ""]
+    kept.save(tmp_path / "kept")
+    related.save(tmp_path / "related")
+    again = WeightSimilarity.load(tmp_path / "kept")
+    assert again == kept and again.child.endswith("pruned") and again.plot().axes
+    assert Preservation.load(tmp_path / "related") == related
+    with pytest.raises(InputError, match="result does not fit"):  # other heads
+        WeightSimilarity.from_dict(kept.as_dict() | {"q": [[1.0]]})
+    with pytest.raises(InputError, match="not of the same measures"):
+        Preservation.from_dict(related.as_dict() | {"top": {}})
 
 
 def test_only_what_is_needed_leaves_the_disk(tmp_path: Path) -> None:
@@ -180,7 +190,9 @@ def test_scores_that_follow_the_weights() -> None:
     scores, noise = draw.normal(size=(8, 8)), draw.normal(size=(8, 8))
     depth = np.linspace(0, 1, 8)[:, None]
     maps = dict.fromkeys(("q", "k", "v", "o", "qk", "ov"), 0.9 + 0.01 * (scores + noise) - 0.05 * depth)
-    kept = WeightSimilarity(**maps, change=0.2 - 0.01 * scores, n_kv_heads=8, hashes=("", ""))
+    kept = WeightSimilarity(
+        **maps, change=0.2 - 0.01 * scores, n_kv_heads=8, hashes=("", ""), base="base", child="child"
+    )
     base = HeadScores(scores)
     child = HeadScores(scores + 0.1 * (0.2 - 0.01 * scores))
     related = preservation(base, child, kept)
@@ -191,6 +203,14 @@ def test_scores_that_follow_the_weights() -> None:
     assert related.score_change is not None and related.score_change.pearson == pytest.approx(1)
     other = preservation(HeadScores(draw.normal(size=(8, 8))), None, kept)
     assert other.score["ov"] is not None and other.score["ov"].p_value > 0.05 and other.score_change is None
+    rows = related.tables()[0].texts()
+    assert rows[5][0] == "cosine of the OV circuit" and rows[5][1] == f"{ov.pearson:.2f}"
+    assert circuits_table("base", {"child": (kept, related)}).texts()[0][:4] == [
+        "child",
+        "OV",
+        f"{kept.ov.mean():.3f}",
+        rows[5][1],
+    ]
     with pytest.raises(InputError, match="the child's scores are 2 x 2, the weights 8 x 8 heads"):
         preservation(base, HeadScores(np.eye(2)), kept)
 

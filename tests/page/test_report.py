@@ -22,8 +22,12 @@ from lens_truth.ablation.search import Candidate, best_of
 from lens_truth.ablation.words import verdicts
 from lens_truth.data.boxes import tokens_showing
 from lens_truth.gates.gate import HeadGate
-from lens_truth.io.numbers import number, short
+from lens_truth.io.numbers import number, short, signed
 from lens_truth.io.tables import Cell, Row, Table
+from lens_truth.lineage.acting import TruthCausal
+from lens_truth.lineage.agreement import Heritability
+from lens_truth.lineage.preservation import Preservation
+from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.page.ablation import arms, read_row
 from lens_truth.page.attention import showing
 from lens_truth.page.blocks import Chart, Details, Section, Side, Text
@@ -61,39 +65,56 @@ def said(cell: Cell) -> str:
 
 def test_lineage_matrix_is_the_runs(tmp_path: Path) -> None:
     folder = reports.inherit_run(tmp_path / "inherit", n=4)
-    results = json.loads((folder / "result.json").read_text())["results"]
     shown = list(tables(section(viewed(folder), "lineage").blocks))
-    assert [table.caption for table in shown] == ["Pearson r over heads", "inside layers", "Every pair"] * 2
-    for kind, (raw, inside, pairs) in {"truth": shown[:3], "causal": shown[3:]}.items():
-        its = results if kind == "truth" else results[kind]
+    captions = ["Pearson r over heads", "inside layers", "Every pair"]
+    assert [table.caption for table in shown[:6]] == captions * 2
+    for kind, (raw, inside, pairs) in {"truth": shown[:3], "causal": shown[3:6]}.items():
+        its = Heritability.load(folder, kind)
+        c = its.correlations
         for i, j in combinations(range(4), 2):
-            for table, matrix in ((raw, its["pearson"]), (inside, its["pearson_within_layer"])):
+            for table, matrix in ((raw, c.pearson), (inside, c.pearson_within_layer)):
                 cell = table.rows[i].cells[j]
-                assert cell.text == number(matrix[i][j], 2) and cell.tint == matrix[i][j]
-                assert cell.strong == (its["p_permutation"][i][j] < 0.05)
-            low, high = its["null_within_layer"][i][j]
+                assert cell.text == number(matrix[i, j], 2) and cell.tint == matrix[i, j]
+                assert cell.strong == (its.p_permutation[i, j] < 0.05)
+            low, high = c.null_within_layer[i, j]
             assert f"null [{number(low, 2)}, {number(high, 2)}]" in inside.rows[i].cells[j].tip
-            assert number(its["spearman"][i][j]) in texts(find(pairs, f"model-{i} – model-{j}"))
+            assert number(c.spearman[i, j]) in texts(find(pairs, f"model-{i} - model-{j}"))
+    (acting,) = shown[6:]
+    related = TruthCausal.load(folder)
+    assert acting == related.tables()[0] and [row.head.text for row in acting.rows] == [f"model-{i}" for i in range(4)]
+    ranks = related.ranks["model-1"]
+    assert ranks is not None and texts(acting.rows[1])[1] == number(ranks.pearson, 2)
+
+
+def test_what_models_of_a_lineage_keep(tmp_path: Path) -> None:
+    folder = reports.inherit_run(tmp_path / "inherit")
+    means, circuits, *measures = tables(section(viewed(folder), "weights").blocks)
+    kept = WeightSimilarity.load(folder, "model-1")
+    assert kept.base == "model-0" and means.header == ("mean over heads", "model-1", "model-2")
+    assert texts(find(means, "cosine of the OV circuit"))[0] == number(kept.means()["ov"], 4)
+    related = Preservation.load(folder, "model-1").score["ov"]
+    assert related is not None
+    assert texts(find(circuits, "model-1"))[:3] == ["OV", number(kept.means()["ov"]), number(related.pearson, 2)]
+    assert [table.caption for table in measures] == [f"Score in model-0 against what model-{i} kept" for i in (1, 2)]
 
 
 def test_weights_and_their_relation_to_scores(tmp_path: Path) -> None:
     folder = reports.weights_run(tmp_path / "weights")
-    results = json.loads((folder / "result.json").read_text())["results"]
     view = viewed(folder)
     means, child, stranger = tables(section(view, "weights").blocks)
-    assert texts(find(means, "cosine of the OV circuit")) == [
-        number(results[role]["mean"]["ov"], 4) for role in ("child", "unrelated")
-    ]
-    for table, role in ((child, "child"), (stranger, "unrelated")):
-        its = results[role]["preservation"]
-        for name, measure in (("cosine of W_Q", "q"), ("relative change", "change")):
-            cells = texts(find(table, name))
-            assert cells[0] == number(its["score"][measure]["pearson"], 2)
-            assert cells[3] == f"{its['p_holm'][measure][0]:.2g}"
-            assert cells[4] == short(its["top"][measure]["difference"], plus=True)
+    kept = [WeightSimilarity.load(folder, name) for name in ("org/child", "org/other")]
+    assert texts(find(means, "cosine of the OV circuit")) == [number(its.means()["ov"], 4) for its in kept]
+    for table, name in ((child, "org/child"), (stranger, "org/other")):
+        its = Preservation.load(folder, name)
+        for title, measure in (("cosine of W_Q", "q"), ("relative change", "change")):
+            cells, relation, top = texts(find(table, title)), its.score[measure], its.top[measure]
+            assert relation is not None and top is not None
+            assert cells[0] == number(relation.pearson, 2)
+            assert cells[3] == f"{its.p_holm[measure][0]:.2g}"
+            assert cells[4] == signed(top.difference, 4)
     circuits = [(scatter.x_label, scatter.y_label) for scatter in view.scatters.values()]
     assert circuits[0] == ("truth score in org/base", "OV cosine with org/child") and len(circuits) == 4
-    assert next(iter(view.scatters.values())).y == results["child"]["heads"]["ov"]
+    assert next(iter(view.scatters.values())).y == kept[0].ov.tolist()
 
 
 def test_evidence_tables_and_scatter(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ from lens_truth.ablation.search import Candidate
 from lens_truth.cli import COMMANDS
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
+from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.figures import correlation_matrix, preservation_scatter, reference_bars
-from lens_truth.lineage.inheritance import Heritability, heritability
+from lens_truth.lineage.inheritance import heritability
 from lens_truth.lineage.preservation import preservation
 from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.plots.heads import heatmap, heatmaps
@@ -98,7 +99,7 @@ def searches(models: list[str]) -> dict[str, Ablation]:
 
 
 def weights(L: int, H: int) -> WeightSimilarity:
-    return WeightSimilarity(*draws(L, H, 7), n_kv_heads=H, hashes=("a", "b"))
+    return WeightSimilarity(*draws(L, H, 7), n_kv_heads=H, hashes=("a", "b"), base="base", child=LONG)
 
 
 def preserved(n: int) -> Figure:
@@ -132,8 +133,8 @@ HARD: dict[str, Callable[[], Figure]] = {
     ),
     "matrix of 12": lambda: correlation_matrix(lineage(*NAMES)),
     "matrix of 2": lambda: correlation_matrix(lineage("a", "b")),
-    "bars of 12": lambda: reference_bars(lineage(*NAMES), NAMES[0]),
-    "bars of 2": lambda: reference_bars(lineage("a", "b"), "a"),
+    "bars of 12": lambda: reference_bars(lineage(*NAMES), 0),
+    "bars of 2": lambda: reference_bars(lineage("a", "b"), 0),
     "ablation of 2 models": lambda: ablation_bars(
         rows(["zoo:llava-memory", NAMES[0]], BENCHMARKS, ("permuted", "uniform", "inverse"))
     ),
