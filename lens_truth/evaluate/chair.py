@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -36,7 +35,8 @@ _NOT_RIDDEN = frozenset({"ship", "barge"})
 _TOKEN = re.compile(r"'s\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:[-'](?!s\b)[^\W_]+)*|([-.'`])\1+|[^\w\s]|_")
 
 
-class Mention(NamedTuple):
+@dataclass(frozen=True)
+class Mention:
     """An object that a caption names."""
 
     word: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -154,8 +155,17 @@ def test_sign_flips_count_every_pattern() -> None:
     """Six groups that all gain: the observed total is reached by 2 of 64 sign patterns."""
     groups = [f"g{i // 2}" for i in range(12)]
     c = compare(marks("1" * 12), marks("0" * 12), groups, 0)
-    assert c.p_value == pytest.approx(2 / 64, abs=0.006)
+    assert c.p_value == 2 / 64
     assert compare(marks("1" * 12), marks("1" * 12), groups, 0).p_value == 1.0
+    assert compare(marks("11" + "0" * 10), marks("0" * 12), groups, 0).p_value == 1.0
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        gains = rng.integers(-1, 2, size=8)
+        first, second = (gains > 0).astype(float), (gains < 0).astype(float)
+        totals = gains.reshape(4, 2).sum(1)
+        far = [abs(np.dot(signs, totals)) >= abs(totals.sum()) for signs in product((-1, 1), repeat=4)]
+        pairs = [f"g{i // 2}" for i in range(8)]
+        assert compare(first[None], second[None], pairs, 0).p_value == pytest.approx(np.mean(far))
 
 
 def test_trials_are_compared_over_groups() -> None:
