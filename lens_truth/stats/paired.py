@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -82,7 +83,7 @@ def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: i
 
 
 def _exact_p(totals: Float[np.ndarray, " G"]) -> float:
-    def distance(totals: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
+    def distance(totals: Float[np.ndarray, "..."], axis: int) -> Any:
         return np.round(np.abs(totals.sum(axis)), 9)  # the same total in another order of its terms is no other total
 
     found = stats.permutation_test(
