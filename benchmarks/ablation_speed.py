@@ -20,8 +20,9 @@ import torch
 
 from lens_truth.data.examples import Example
 from lens_truth.data.world_text import presence_examples, text_examples
+from lens_truth.evaluate import generate as generation
 from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.prefixes import prompt_families
+from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.gates.controls import control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
@@ -64,6 +65,18 @@ def floor_seconds(model: Any, prompts: list[PromptTokens], n_gates: int) -> floa
     return (time.perf_counter() - start) / 3 / (BATCH * width) * tokens * n_gates
 
 
+def unshared_seconds(model: Any, prompts: list[PromptTokens], gates: dict[str, HeadGate]) -> float:
+    """All gates together as ever, but every prompt goes through the model whole: what sharing alone is worth."""
+    shared = generation.prompt_families
+    generation.prompt_families = lambda prompts: [Family((row,), 0) for row in range(len(prompts))]
+    try:
+        start = time.perf_counter()
+        list(generate(model, prompts, N_NEW, BATCH, gates))
+        return time.perf_counter() - start
+    finally:
+        generation.prompt_families = shared
+
+
 def measure(name: str, model: Any, examples: list[Example], wording: Wording | None, n_gates: int) -> None:
     ones = HeadGate(torch.ones(model.cfg.n_layers, model.cfg.n_heads))
     gates = {f"gate {i}": control_gate("random", ones, i) for i in range(n_gates)}
@@ -77,6 +90,7 @@ def measure(name: str, model: Any, examples: list[Example], wording: Wording | N
     start = time.perf_counter()
     together = {(gate, row): answer.text for gate, row, answer in generate(model, asked, N_NEW, BATCH, gates)}
     ours = time.perf_counter() - start
+    alone = unshared_seconds(model, asked, gates)
     start = time.perf_counter()
     reference = one_at_a_time(model, ids, gates)
     theirs = time.perf_counter() - start
@@ -86,6 +100,7 @@ def measure(name: str, model: Any, examples: list[Example], wording: Wording | N
         f"{name}: {n_gates} gates x {len(ids)} questions of {sum(map(len, ids)) / len(ids):.0f} tokens\n"
         f"  one at a time {theirs:7.2f} s  {len(reference) / theirs:8.1f} answers/s\n"
         f"  together      {ours:7.2f} s  {len(reference) / ours:8.1f} answers/s  {theirs / ours:.1f} times as many\n"
+        f"  without shared beginnings {alone:.2f} s, {alone / ours:.2f} times as long\n"
         f"  floor         {floor:7.2f} s\n"
         f"  identical answers: {same} of {len(reference)}"
     )

@@ -12,9 +12,11 @@ from .data.label_audit import surface_accuracy as surface_accuracy
 from .data.loading import load_examples as load_examples
 from .errors import DataWarning as DataWarning
 from .errors import InputError as InputError
+from .evaluate.asker import Asker as Asker
+from .evaluate.asker import run_benchmark as run_benchmark
 from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
-from .evaluate.benchmark import run_benchmark as run_benchmark
+from .evaluate.result import BenchmarkResult as BenchmarkResult
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
 from .lineage.agreement import Heritability as Heritability

@@ -13,7 +13,9 @@ from jaxtyping import Float
 from lens_truth.ablation.search import Candidate, search_lambda, search_uniform, strength_of, vanilla_accuracy
 from lens_truth.ablation.side_effects import NeutralText, SideEffect, side_effects
 from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.benchmark import Benchmark, Outcome, run_gates
+from lens_truth.evaluate.asker import Asker
+from lens_truth.evaluate.benchmark import Benchmark
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.gates.controls import DRAWN, Control, control_gate
 from lens_truth.gates.gate import HeadGate, Norm, Site
 from lens_truth.models.prompts import Template
@@ -160,14 +162,12 @@ def run_ablation(
     Raises:
         InputError: if scores do not have the model's shape.
     """
-    settings: dict[str, Any] = {"batch_size": batch_size, "log": log}
+    asker = Asker(model, template, name, batch_size, log, progress)
     arms = [_Arm("vanilla", "", (None,))]
     search: dict[str, tuple[Candidate, ...]] = {}
     for kind, its_scores in scores.items():
         gate_name = _gate_name(kind)
-        best, candidates = search_lambda(
-            model, its_scores, validation, template, fixed=fixed, site=site, progress=progress, **settings
-        )
+        best, candidates = search_lambda(asker, its_scores, validation, fixed=fixed, site=site)
         search[gate_name] = tuple(candidates)
         arms.append(_Arm(gate_name, "", (best.gate,), best))
         for control in controls:
@@ -176,7 +176,7 @@ def run_ablation(
             arms.append(_Arm(control, gate_name, drawn, best))
     shape = (model.cfg.n_layers, model.cfg.n_heads)
     if "uniform" in controls:
-        gain, gains = search_uniform(model, shape, validation, template, site=site, progress=progress, **settings)
+        gain, gains = search_uniform(asker, shape, validation, site=site)
         search[f"uniform ({TUNED})"] = tuple(gains)
         arms.append(_Arm("uniform", TUNED, (gain.gate,), gain))
     if random_trials:
@@ -187,7 +187,7 @@ def run_ablation(
     gates = {n: gate for arm in arms for n, gate in zip(arm.trial_names(), arm.gates, strict=True)}
     rows: list[list[Row]] = [[] for _ in arms]
     for benchmark in test:
-        by_gate = run_gates(model, benchmark, template, gates, progress=progress, **settings)
+        by_gate = asker.run(benchmark, gates)
         outcomes = [[by_gate[n] for n in arm.trial_names()] for arm in arms]
         for i in range(len(arms)):
             rows[i].append(_row(name, i, arms, outcomes, benchmark.name, seed))
@@ -195,7 +195,7 @@ def run_ablation(
     return Ablation(
         rows=tuple(row for of_arm in rows for row in of_arm),
         search=search,
-        validation_vanilla=vanilla_accuracy(model, validation, template, **settings),
+        validation_vanilla=vanilla_accuracy(asker, validation),
         side_effects=tuple(
             SideEffectRow(
                 name,
@@ -220,7 +220,12 @@ def _mean_effect(effects: Sequence[SideEffect]) -> SideEffect:
 
 
 def _row(
-    model: str, number: int, arms: Sequence[_Arm], outcomes: Sequence[Sequence[Outcome]], benchmark: str, seed: int
+    model: str,
+    number: int,
+    arms: Sequence[_Arm],
+    outcomes: Sequence[Sequence[BenchmarkResult]],
+    benchmark: str,
+    seed: int,
 ) -> Row:
     """`outcomes` are those of one benchmark: by arm, by trial."""
     arm, mine = arms[number], outcomes[number]
@@ -260,13 +265,13 @@ def _row(
     )
 
 
-def _captions(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def _captions(outcomes: Sequence[BenchmarkResult]) -> dict[str, float]:
     scores = [outcome.chair for outcome in outcomes if outcome.chair is not None]
     measured = {name: [getattr(score, name) for score in scores] for name in CAPTION_MEASURES}
     return {name: float(np.mean(values)) for name, values in measured.items() if values and None not in values}
 
 
-def _marks(outcomes: Sequence[Outcome]) -> Float[np.ndarray, "R N"]:
+def _marks(outcomes: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
     return np.stack([outcome.correct for outcome in outcomes])
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.benchmark import Benchmark, run_gates
+from lens_truth.evaluate.asker import Asker
+from lens_truth.evaluate.benchmark import Benchmark
 from lens_truth.gates.gate import HeadGate, Norm, Site
-from lens_truth.gates.row_gates import UNGATED, Gates
-from lens_truth.models.prompts import Template
+from lens_truth.gates.row_gates import Gates
 from lens_truth.scoring.scores import HeadScores
 
 STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.75)
@@ -51,16 +50,12 @@ class Candidate:
 
 
 def search_lambda(
-    model: Any,
+    asker: Asker,
     scores: HeadScores,
     validation: Sequence[Benchmark],
-    template: Template,
     *,
     fixed: tuple[Norm, float] | None = None,
     site: Site = "z",
-    batch_size: int = 256,
-    log: AnswerLog | None = None,
-    progress: bool = False,
 ) -> tuple[Candidate, list[Candidate]]:
     """The best candidate (of equals the weakest gate, and `center` before `minmax`) and all of them.
 
@@ -77,54 +72,28 @@ def search_lambda(
         ]
         settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
     gates = [(HeadGate.from_scores(scores, lam, norm, site=site), lam, norm) for norm, lam in settings]
-    return _best_of(model, gates, validation, template, batch_size, log, progress)
+    return _best_of(asker, gates, validation)
 
 
 def search_uniform(
-    model: Any,
-    shape: tuple[int, int],
-    validation: Sequence[Benchmark],
-    template: Template,
-    *,
-    site: Site = "z",
-    batch_size: int = 256,
-    log: AnswerLog | None = None,
-    progress: bool = False,
+    asker: Asker, shape: tuple[int, int], validation: Sequence[Benchmark], *, site: Site = "z"
 ) -> tuple[Candidate, list[Candidate]]:
     """The best single gain for all heads, and all that were tried: what amplifying attention as a whole achieves,
     without any scores."""
     gates = [(HeadGate(torch.full(shape, 1 + strength), site), strength, "uniform") for strength in STRENGTHS]
-    return _best_of(model, gates, validation, template, batch_size, log, progress)
+    return _best_of(asker, gates, validation)
 
 
-def vanilla_accuracy(
-    model: Any,
-    validation: Sequence[Benchmark],
-    template: Template,
-    *,
-    batch_size: int = 256,
-    log: AnswerLog | None = None,
-) -> dict[str, float]:
+def vanilla_accuracy(asker: Asker, validation: Sequence[Benchmark]) -> dict[str, float]:
     """Accuracy without a gate on each validation benchmark: lambda 0, where every curve begins."""
-    return {
-        b.name: run_gates(model, b, template, UNGATED, batch_size=batch_size, log=log)[""].accuracy for b in validation
-    }
+    return {b.name: asker.one(b).accuracy for b in validation}
 
 
 def _best_of(
-    model: Any,
-    gates: Sequence[tuple[HeadGate, float, str]],
-    validation: Sequence[Benchmark],
-    template: Template,
-    batch_size: int,
-    log: AnswerLog | None,
-    progress: bool,
+    asker: Asker, gates: Sequence[tuple[HeadGate, float, str]], validation: Sequence[Benchmark]
 ) -> tuple[Candidate, list[Candidate]]:
     named: Gates = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
-    outcomes = {
-        b.name: run_gates(model, b, template, named, batch_size=batch_size, log=log, progress=progress)
-        for b in validation
-    }
+    outcomes = {b.name: asker.run(b, named) for b in validation}
     candidates = [
         Candidate(gate, lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in outcomes.items()})
         for name, (gate, lam, norm) in zip(named, gates, strict=True)

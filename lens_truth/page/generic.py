@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lens_truth.evaluate.choose import Choices
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.io.numbers import count, number, short
 from lens_truth.io.readers import is_list, is_object
 from lens_truth.io.tables import Row, row, table
@@ -27,7 +29,14 @@ def benchmark_blocks(run: RunRecord) -> list[Block]:
     data = config.get("data")
     about = "; ".join(part for part in (f"run {run.name}", asked, f"on {data}" if data else "") if part)
     title = run.command.removeprefix("evaluate").strip() or run.command
-    return [Heading(title, 3, about), *plain_blocks(run.results.value, "Results")]
+    blocks: list[Block] = [Heading(title, 3, about)]
+    rest: dict[str, Any] = dict(run.results.value)
+    for kind in (BenchmarkResult, Choices):
+        if rest.pop(kind.part, None) is not None:
+            result = kind.of_record(run.record)
+            blocks += result.tables()
+            rest = {name: its for name, its in rest.items() if name not in result.summary()}
+    return [*blocks, *(plain_blocks(rest, "Settings" if len(blocks) > 1 else "Results"))]
 
 
 def plain_blocks(value: Mapping[str, Any], caption: str, depth: int = 0) -> list[Block]:
