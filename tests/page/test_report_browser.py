@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import reports
-from lens_truth.page.numbers import number, short
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from reports import OTHER
 
