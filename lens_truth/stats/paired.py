@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from lens_truth.io.numbers import significant
 from lens_truth.io.streams import Stream, stream
 from lens_truth.stats.bootstrap import bootstrap_interval, group_sums
 
@@ -32,6 +33,16 @@ class Comparison:
     """How many trials of the second are at least as accurate as the first (its mean, if it has several)."""
     trials: int
     """Trials of the second."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether p < .05."""
+        return significant(self.p_value)
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the first beats the second: by a significant gain, and with no trial of the second as good."""
+        return self.difference > 0 and self.significant and not self.as_good
 
 
 def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
