@@ -1,7 +1,12 @@
 from . import data as data
 from . import plots as plots
-from .ablation.ablate import Ablation as Ablation
+from .ablation.ablate import Controls as Controls
 from .ablation.ablate import run_ablation as run_ablation
+from .ablation.result import Ablation as Ablation
+from .ablation.search import Search as Search
+from .ablation.side_effects import NeutralText as NeutralText
+from .ablation.side_effects import text_file as text_file
+from .ablation.side_effects import zoo_text as zoo_text
 from .attention.evidence import Evidence as Evidence
 from .attention.evidence import evidence_attention as evidence_attention
 from .attention.show import show_heads as show_heads
@@ -12,9 +17,11 @@ from .data.label_audit import surface_accuracy as surface_accuracy
 from .data.loading import load_examples as load_examples
 from .errors import DataWarning as DataWarning
 from .errors import InputError as InputError
+from .evaluate.asker import Asker as Asker
+from .evaluate.asker import run_benchmark as run_benchmark
 from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
-from .evaluate.benchmark import run_benchmark as run_benchmark
+from .evaluate.result import BenchmarkResult as BenchmarkResult
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
 from .lineage.inheritance import Heritability as Heritability

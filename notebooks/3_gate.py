@@ -19,7 +19,7 @@ from lens_truth.ablation.search import best_of
 from lens_truth.ablation.side_effects import zoo_text
 from lens_truth.ablation.words import verdicts
 from lens_truth.data.world import TYPICAL
-from lens_truth.evaluate.benchmark import run_benchmark
+from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.io.tables import markdown, text_table
 from lens_truth.models.prompts import default_template
 from lens_truth.plots.heads import heatmaps

@@ -20,7 +20,8 @@ from lens_truth.ablation.words import verdicts
 from lens_truth.data.drawing import image_name
 from lens_truth.data.images import open_image
 from lens_truth.data.world import TYPICAL, Thing
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.evaluate.asker import run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.io.tables import markdown, text_table
 from lens_truth.lineage.figures import correlation_matrix
 from lens_truth.plots.heads import heatmaps

@@ -22,7 +22,8 @@ from lens_truth.stats.paired import Comparison, compare, group_interval
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.asker import Asker
-    from lens_truth.evaluate.benchmark import Benchmark, BenchmarkResult
+    from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.evaluate.result import BenchmarkResult
 
 GATE_NAMES = {"truth": "probe"}
 """What a gate by scores of a kind is called in a table; other kinds keep their name."""
@@ -87,7 +88,7 @@ def run_ablation(
     model = lens_truth.load("zoo:llama-memory")
     scores = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=40))
     ablation = lens_truth.run_ablation(
-        lens_truth.Asker(model),
+        lens_truth.Asker(model, "plain"),
         {"causal": scores},
         test=lens_truth.zoo_benchmarks("test", 20, seed=0)[:1],
         validation=lens_truth.zoo_benchmarks("validation", 10, seed=0)[:1],

@@ -11,7 +11,6 @@ from lens_truth.ablation.rows import Candidate, best_of
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import Benchmark
 from lens_truth.gates.gate import HeadGate, Norm, Site
-from lens_truth.gates.row_gates import UNGATED
 from lens_truth.scoring.scores import HeadScores
 
 STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.75)
@@ -73,7 +72,7 @@ def search_uniform(asker: Asker, validation: Sequence[Benchmark], site: Site = "
 
 def vanilla_accuracy(asker: Asker, validation: Sequence[Benchmark]) -> dict[str, float]:
     """Accuracy without a gate on each validation benchmark: lambda 0, where every curve begins."""
-    return {benchmark.name: asker.run(benchmark, UNGATED)[""].accuracy for benchmark in validation}
+    return {benchmark.name: asker.one(benchmark).accuracy for benchmark in validation}
 
 
 def _tried(asker: Asker, gates: Sequence[tuple[HeadGate, float, str]], validation: Sequence[Benchmark]) -> Found:

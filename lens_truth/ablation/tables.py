@@ -101,7 +101,9 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
             found = [effect.texts.get(text) for text in texts]
             numbers = [(number(its.kl, 4), number(its.cross_entropy)) if its else ("", "") for its in found]
             name = gate_name(*effect.arm, effect.trials, max((one.negative_gates for one in asked), default=0))
-            lines.append(row(name, *(text for pair in numbers for text in pair), number(words, 2), below=_below(effect.arm)))
+            lines.append(
+                row(name, *(text for pair in numbers for text in pair), number(words, 2), below=_below(effect.arm))
+            )
         tables[model] = table(f"Side effects in {model}", header, lines, SIDE_EFFECT_LEGEND)
     return tables
 
@@ -122,7 +124,9 @@ def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> 
         lines = [row("no gate", *[Cell(number(vanilla), bar=Bar(0, vanilla, vanilla))] * len(norms))]
         for strength in dict.fromkeys(strength for strength, _ in at):
             found = (at.get((strength, norm)) for norm in norms)
-            lines.append(row(strength, *(Cell("") if its is None else _candidate_cell(its, best, vanilla) for its in found)))
+            lines.append(
+                row(strength, *(Cell("") if its is None else _candidate_cell(its, best, vanilla) for its in found))
+            )
         caption = f"{gate}: λ = {short(best.lam)}, {best.norm}"
         tables.append(Table(caption, ("distance from 1", *norms), tuple(lines), _SEARCH_LEGEND, form="bars"))
     return tables
@@ -196,6 +200,8 @@ def _difference(against: Comparison) -> str:
     return f"{signed(against.difference)} {ends} p\u00a0{p_value(against.p_value)}"
 
 
-def _candidate_cell(its: Candidate, best: Candidate, vanilla: float) -> Cell:
+def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> Cell:
+    if its is None:
+        return Cell("")
     bar = Bar(0, its.objective, its.objective, vanilla)
     return Cell(number(its.objective), more=(f"λ = {short(its.lam)}",), bar=bar, strong=its is best)

@@ -39,7 +39,9 @@ def _verdict(row: GateRow, everywhere: Sequence[GateRow]) -> str:
         effect += f". It {'beats all its controls' if len(row.against) > 1 else 'was compared with no control'}."
     others = {other.benchmark: other.against.get("vanilla") for other in everywhere if other is not row}
     harmed = [
-        f"{name} {signed(its.difference)}" for name, its in others.items() if its and its.difference < 0 and its.significant
+        f"{name} {signed(its.difference)}"
+        for name, its in others.items()
+        if its and its.difference < 0 and its.significant
     ]
     return effect + (f" Side effects: {', '.join(harmed)}." if harmed else "")
 
@@ -49,7 +51,10 @@ def row_warnings(rows: Sequence[GateRow]) -> list[str]:
     gated = [row for row in rows if row.negative_gates and row.by_scores]
     inverted = {(row.model, row.gate): row.negative_gates for row in gated}
     return [
-        *(f"{model}, {gate}: {n} gates are negative, so those heads are inverted" for (model, gate), n in inverted.items()),
+        *(
+            f"{model}, {gate}: {n} gates are negative, so those heads are inverted"
+            for (model, gate), n in inverted.items()
+        ),
         *(
             f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
             for row in rows

@@ -7,7 +7,7 @@ run goes on where it stopped."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lens_truth.data.examples import Example
     from lens_truth.scoring.scores import HeadScores
 
+_CONTROLS = {False: ("permuted", "uniform"), True: ("permuted", "uniform", "inverse", "norm-matched")}
+"""By whether all are wanted."""
+
 
 @dataclass
 class _Inputs:
@@ -36,8 +39,10 @@ class _Inputs:
     base: Any
     """The model that the scores are from."""
     to_score: list[Example]
-    scores: dict[str, HeadScores] = field(default_factory=dict["str", "HeadScores"])
+    scores: dict[str, HeadScores]
     """By kind; they gate every model."""
+    own: dict[str, HeadScores]
+    """By model and kind; each gates the model that it is of."""
 
 
 def run(config: Config) -> None:
@@ -70,7 +75,7 @@ def _inputs(config: Config) -> _Inputs:
     parts(False)  # what is wrong with the data is said at once
     neutral = [zoo_text(config.seed), *([text_file(config.neutral_text)] if config.neutral_text else [])]
     base = load_model(config.source, config)
-    inputs = _Inputs(parts_for, neutral, base, parts_for(base).to_score)
+    inputs = _Inputs(parts_for, neutral, base, parts_for(base).to_score, {}, {})
     if config.kinds:
         kinds = ", ".join(config.kinds)
         print(f"{kinds} scores from {config.source} on {config.data}: {describe(inputs.to_score)}")
@@ -84,3 +89,93 @@ def _inputs(config: Config) -> _Inputs:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         inputs.scores[made.kind] = made
     return inputs
+
+
+def compute(run: Run, config: Config, inputs: _Inputs) -> Ablation:
+    """Every model, gated; scores of its own are saved, and where all controls are wanted it is gated by them too."""
+    from lens_truth.ablation.ablate import Controls, run_ablation
+    from lens_truth.ablation.result import Ablation
+    from lens_truth.ablation.search import Search
+    from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.evaluate.asker import Asker
+    from lens_truth.models.prompts import default_template
+    from lens_truth.models.tower import weights_hash
+
+    controls = Controls(_CONTROLS[config.every_control], config.trials, 3 if config.random_gate else 0)
+    search = Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
+    found: list[Ablation] = []
+    for name in config.model:
+        model = inputs.base if name == config.source else load_model(name, config)
+        parts = inputs.parts(model)
+        weights = run.hashes[name] = weights_hash(model)
+        kinds = config.kinds if config.every_control and name != config.source else []
+        if kinds and parts.to_score != inputs.to_score:
+            run.hashes[f"examples of {name}"] = _hash_of_examples(parts.to_score)
+        own = {kind: scores_by_kind(kind, model, parts.to_score, config) for kind in kinds}
+        run.heads({f"own {kind} scores of {name}": made for kind, made in own.items()})
+        inputs.own |= {f"{plain_name(name)}-{kind}": made for kind, made in own.items()}
+        with AnswerLog(run.out / LOG, model, name, weights) as log:
+            asker = Asker(model, default_template(model.tokenizer), name, config.batch_size, log, on_terminal())
+            ablation = run_ablation(
+                asker,
+                {**inputs.scores, **{f"own {kind}": made for kind, made in own.items()}},
+                test=parts.test,
+                validation=parts.validation,
+                controls=controls,
+                search=search,
+                neutral=inputs.neutral,
+                seed=config.seed,
+            )
+        found.append(ablation)
+    return Ablation.joined(found)
+
+
+def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
+    """table.md, figures, scores, what goes into result.json, and the words."""
+    from lens_truth.ablation.tables import (
+        CAPTION_LEGEND,
+        LEGEND,
+        SIDE_EFFECT_LEGEND,
+        caption_tables,
+        gate_tables,
+        side_effect_tables,
+    )
+    from lens_truth.io.files import hash_of
+
+    gates = _named(LEGEND, "##", gate_tables(ablation.rows))
+    captions = caption_tables(ablation.rows)
+    words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
+    effects = _named(SIDE_EFFECT_LEGEND, "###", side_effect_tables(ablation.side_effects, ablation.rows))
+    parts = [f"# Ablation: scores from {config.source}\n\n{gates}", f"## In words\n\n{words}"]
+    if captions:
+        parts.append(f"## Captions\n\n{_named(CAPTION_LEGEND, '###', captions)}")
+    run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
+    run.figure("ablation.png", ablation.plot())
+    run.figure("search.png", ablation.plot("search"))
+    if config.random_gate:
+        run.figure("random_gate.png", ablation.plot("random gate"))
+    run.wrote(LOG)
+    for name, made in {**inputs.scores, **inputs.own}.items():
+        run.scores(f"{name}.safetensors", made)
+    run.hold(ablation)
+    run.results |= {
+        "scores_from": config.source,
+        "neutral_texts": {text.name: hash_of(*text.passages) for text in inputs.neutral},
+        "verdicts": ablation.verdicts(),
+    }
+    run.warnings += ablation.warnings()
+    print("\n" + gates)
+    if captions:
+        print(_named(CAPTION_LEGEND, "###", captions))
+    print("In words:\n" + words.rstrip("\n"))
+
+
+def _named(legend: str, level: str, tables: Mapping[str, Table]) -> str:
+    """Tables in Markdown, each under its name."""
+    return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in tables.items())]) + "\n"
+
+
+def _hash_of_examples(examples: list[Example]) -> str:
+    from lens_truth.data.examples import examples_hash
+
+    return examples_hash(examples)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.evaluate.asker import Asker
     from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.gates.gate import HeadGate
@@ -63,7 +64,7 @@ class Answerer:
 
     @property
     def gates(self) -> dict[str, HeadGate | None]:
-        """The one gate by its name, as `run_gates` wants it."""
+        """The one gate by its name, as `Asker.run` wants it."""
         return {self.gate_name: self.gate}
 
     def log(self, config: Answering) -> AnswerLog:
@@ -71,6 +72,12 @@ class Answerer:
         from lens_truth.evaluate.answer_log import AnswerLog
 
         return AnswerLog(config.out / LOG, self.model, config.model, self.weights)
+
+    def asker(self, config: Answering, log: AnswerLog) -> Asker:
+        """Asks the model as the flags say."""
+        from lens_truth.evaluate.asker import Asker
+
+        return Asker(self.model, self.template, config.model, config.batch_size, log, on_terminal())
 
     def hashes(self, data: str) -> dict[str, str]:
         """What result.json says the answers depend on; `data` is the hash of the questions."""
@@ -125,20 +132,10 @@ def ask_yes_no(
         warnings: what was found wrong before.
     """
     from lens_truth.data.examples import examples_hash
-    from lens_truth.evaluate.benchmark import run_gates
     from lens_truth.evaluate.binary import margin_metrics, metrics_by_parse
 
     with answerer.log(config) as log:
-        outcome = run_gates(
-            answerer.model,
-            benchmark,
-            answerer.template,
-            answerer.gates,
-            batch_size=config.batch_size,
-            margins=True,
-            log=log,
-            progress=on_terminal(),
-        )[answerer.gate_name]
+        outcome = answerer.asker(config, log).run(benchmark, answerer.gates, margins=True)[answerer.gate_name]
     assert outcome.margins is not None  # they were asked for
     wanted = benchmark.wanted
     metrics = metrics_by_parse(outcome.texts, wanted, parses)

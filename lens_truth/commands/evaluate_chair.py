@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_truth.commands.answering import Answering, check_files_only, finish, load_answerer
-from lens_truth.commands.compute import LOG, on_terminal
+from lens_truth.commands.compute import LOG
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import number
 from lens_truth.io.tables import print_table, text_table
@@ -126,7 +126,7 @@ def _described(config: Chair) -> tuple[list[Caption], _Task, dict[str, str]]:
     """A model describes images, or the zoo's scenes."""
     from lens_truth.data.examples import examples_hash
     from lens_truth.evaluate.answers import first_line
-    from lens_truth.evaluate.benchmark import ask_examples
+    from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.chair import Caption
     from lens_truth.evaluate.chair_files import image_key
     from lens_truth.models.image_input import images_of, is_multimodal
@@ -142,18 +142,8 @@ def _described(config: Chair) -> tuple[list[Caption], _Task, dict[str, str]]:
         images_of(answerer.model)  # says so if it can be shown none
     print(f"{config.model} describes {len(task.examples)} {task.what}")
     with answerer.log(config) as log:
-        answers = ask_examples(
-            answerer.model,
-            "description",
-            task.examples,
-            task.wording,
-            task.n_new,
-            answerer.template,
-            answerer.gates,
-            batch_size=config.batch_size,
-            log=log,
-            progress=on_terminal(),
-        )[answerer.gate_name]
+        benchmark = Benchmark("description", "caption", tuple(task.examples), task.wording, task.n_new)
+        answers = answerer.asker(config, log).ask(benchmark, answerer.gates)[answerer.gate_name]
     texts = [first_line(answer.text) if task.one_line else answer.text for answer in answers]
     captions = [Caption(image_key(e.id), text) for e, text in zip(task.examples, texts, strict=True)]
     return captions, task, answerer.hashes(examples_hash(task.examples))

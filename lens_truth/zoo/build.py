@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lens_truth.data import world, world_pictures, world_text
 from lens_truth.errors import InputError
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.evaluate.asker import run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.io.files import write_folder_with, write_json, write_text, write_with
 from lens_truth.models.loading import load, load_plain
 from lens_truth.models.prompts import default_template

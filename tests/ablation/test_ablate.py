@@ -13,6 +13,8 @@ from lens_truth.ablation.side_effects import zoo_text
 from lens_truth.ablation.words import markdown_table, side_effect_table, verdicts
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
+from lens_truth.evaluate.asker import Asker
+from lens_truth.gates.row_gates import UNGATED
 from lens_truth.scoring.causal import causal_scores
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.benchmarks import zoo_benchmarks
@@ -93,16 +95,15 @@ def test_side_effects_of_every_gate(ablation: Ablation) -> None:
 
 
 def test_lambda_is_chosen_on_validation_alone(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lens_truth.ablation import search
-
     seen: set[str] = set()
-    run = search.run_gates
+    run = Asker.run
 
-    def spy(model: Any, benchmark: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.update(example.context for example in benchmark.examples)
-        return run(model, benchmark, *args, **kwargs)
+    def spy(self: Asker, benchmark: Any, gates: Any = UNGATED, margins: bool = False) -> Any:
+        if all(not name or name.startswith("search ") for name in gates):
+            seen.update(example.context for example in benchmark.examples)
+        return run(self, benchmark, gates, margins)
 
-    monkeypatch.setattr(search, "run_gates", spy)
+    monkeypatch.setattr(Asker, "run", spy)
     test, validation = (zoo_benchmarks(split, 10, 0)[:1] for split in ("test", "validation"))  # pyright: ignore[reportArgumentType]
     scores = {"causal": HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")}
     run_ablation(zoo("llama-memory"), scores, test=test, validation=validation, template="plain", trials=1)

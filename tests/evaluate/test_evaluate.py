@@ -18,7 +18,8 @@ from lens_truth.data import world_text as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.evaluate.asker import Asker, run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.evaluate.generate import Answer, generate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
@@ -53,12 +54,12 @@ def test_open_answers_are_normalised_as_squad_does() -> None:
 
 
 def scripted(model: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> None:
-    from lens_truth.evaluate import benchmark
+    from lens_truth.evaluate import asker
 
     def said(*_: Any, **__: Any) -> list[tuple[str, int, Answer]]:
         return [("", row, Answer(text)) for row, text in enumerate(answers)]
 
-    monkeypatch.setattr(benchmark, "generate", said)
+    monkeypatch.setattr(asker, "generate", said)
 
 
 def continuations(model: Any, prompts: list[PromptTokens], n_new: int, batch_size: int) -> list[str]:
@@ -183,7 +184,7 @@ def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
     model = zoo("llama-memory")
     validation = zoo_benchmarks("validation", 30, 0)[:2]
     scores = HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")
-    best, candidates = search_lambda(model, scores, validation, "plain")
+    best, candidates = search_lambda(Asker(model, "plain"), scores, validation)
     assert len(candidates) == 2 * len(STRENGTHS)
     assert best.objective == max(c.objective for c in candidates)
     for candidate in candidates:
@@ -191,18 +192,18 @@ def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
         torch.testing.assert_close(
             candidate.gate.values, HeadGate.from_scores(scores, candidate.lam, candidate.norm).values
         )
-    gain, gains = search_uniform(model, (6, 8), validation, "plain")
+    gain, gains = search_uniform(Asker(model, "plain"), (6, 8), validation)
     assert len(gain.gate.values.unique()) == 1 and gain.gate.values[0, 0] > 1
     assert [g.lam for g in gains] == list(STRENGTHS) and gain.objective == max(g.objective for g in gains)
     without = [run_benchmark(model, b, "plain").accuracy for b in validation]
-    assert list(vanilla_accuracy(model, validation, "plain").values()) == without
+    assert list(vanilla_accuracy(Asker(model, "plain"), validation).values()) == without
 
 
 def test_search_takes_learned_and_constant_scores_as_they_are(zoo: Any) -> None:
     model, validation = zoo("llama-memory"), zoo_benchmarks("validation", 10, 0)[:1]
     learned = HeadScores(np.full((6, 8), 0.25), "learned")
-    best, candidates = search_lambda(model, learned, validation, "plain")
+    best, candidates = search_lambda(Asker(model, "plain"), learned, validation)
     assert len(candidates) == 1 and best.gate.values.unique().tolist() == [1.25]
     constant = HeadScores(np.full((6, 8), 0.7))
-    best, _ = search_lambda(model, constant, validation, "plain")
+    best, _ = search_lambda(Asker(model, "plain"), constant, validation)
     assert strength_of(best.gate) == 0.0

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from lens_truth.data import world_text as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
-from lens_truth.evaluate import benchmark as benchmarks
+from lens_truth.evaluate import asker as askers
 from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark, run_gates
+from lens_truth.evaluate.asker import Asker, run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import Family, prompt_families, token_families
 from lens_truth.gates.gate import HeadGate
@@ -181,7 +182,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
     benchmark = benchmark_of("conflict", "answer", scene_questions(20))
     gates = gates_for(model, 2)
     path = tmp_path / "answers.jsonl"
-    whole = run_gates(model, benchmark, "plain", gates, batch_size=8)
+    whole = Asker(model, "plain", batch_size=8).run(benchmark, gates)
 
     def killed(*arguments: Any, **more: Any) -> Any:
         for number, item in enumerate(generate(*arguments, **more)):
@@ -189,9 +190,9 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(benchmarks, "generate", killed)
+    monkeypatch.setattr(askers, "generate", killed)
     with pytest.raises(KeyboardInterrupt), AnswerLog(path, model, "m", "w") as log:
-        run_gates(model, benchmark, "plain", gates, batch_size=8, log=log)
+        Asker(model, "plain", batch_size=8, log=log).run(benchmark, gates)
     assert len(path.read_text().splitlines()) == 25
     with path.open("a") as file:
         file.write('{"key": "half a li')
@@ -202,10 +203,10 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
         asked.append(len(prompts) * len(gates))
         return generate(model, prompts, n_new, batch_size, gates, **more)
 
-    monkeypatch.setattr(benchmarks, "generate", counted)
+    monkeypatch.setattr(askers, "generate", counted)
     for rest in (60 - 25, 0):
         with AnswerLog(path, model, "m", "w") as log:
-            resumed = run_gates(model, benchmark, "plain", gates, batch_size=8, log=log)
+            resumed = Asker(model, "plain", batch_size=8, log=log).run(benchmark, gates)
         assert all(resumed[name].texts == whole[name].texts for name in gates)
         assert rest <= asked[-1] <= 60 and (rest or not asked[-1])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -217,7 +218,7 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
     other.rms_norm_eps = 0.5  # the same weights, another model
     monkeypatch.setattr(model.original_model, "config", other)
     with AnswerLog(path, model, "m", "w") as log:
-        run_gates(model, benchmark, "plain", {"vanilla": None}, batch_size=8, log=log)
+        Asker(model, "plain", batch_size=8, log=log).run(benchmark, {"vanilla": None})
     assert asked[-1] == 20
 
 
@@ -234,4 +235,4 @@ def test_a_gate_attached_around_a_run_counts(zoo: Any) -> None:
     (gate,) = (gate for gate in gates_for(model, 1).values() if gate)
     with gate.attach(model):
         around = run_benchmark(model, benchmark, "plain")
-    assert around.texts == run_gates(model, benchmark, "plain", {"g": gate})["g"].texts
+    assert around.texts == Asker(model, "plain").run(benchmark, {"g": gate})["g"].texts

@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.data import world_text as zoo_data
 from lens_truth.errors import InputError
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.evaluate.asker import run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.models.loading import ZOO, load
 from lens_truth.models.prompts import default_template
 from lens_truth.zoo.benchmarks import zoo_benchmarks

@@ -21,7 +21,8 @@ from lens_truth.data.examples import Box, Example
 from lens_truth.data.images import open_image
 from lens_truth.data.label_audit import surface_accuracy
 from lens_truth.data.world import Scene
-from lens_truth.evaluate.benchmark import benchmark_of, run_benchmark
+from lens_truth.evaluate.asker import run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.models.loading import ZOO, load_plain
 from lens_truth.zoo import llava
 from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks
