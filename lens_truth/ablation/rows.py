@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lens_truth.io.numbers import number, short
 from lens_truth.stats.paired import Comparison
 
 TUNED = "tuned"
@@ -104,6 +105,10 @@ class Candidate:
     def objective(self) -> float:
         """Mean over benchmarks, so that a gain on one is weighed against losses on the others."""
         return mean_accuracy(self.accuracy)
+
+    def said(self) -> str:
+        """Its setting, and what it reached."""
+        return f"λ = {short(self.lam)}, {self.norm}, {number(self.objective)}"
 
 
 def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:
