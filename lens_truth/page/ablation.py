@@ -5,16 +5,15 @@ from __future__ import annotations
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.tables import caption_tables, gate_tables, side_effect_tables
 from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Text
-from lens_truth.page.fields import Fields
 from lens_truth.page.reading import RunRecord
 
 
 def ablation_blocks(run: RunRecord) -> list[Block]:
     """Verdicts, then a table a model."""
     found = Ablation.of_record(run.record)
-    source = run.results.maybe("scores_from", Fields.text)
+    source = run.record.results.get("scores_from")
     return [
-        Heading(f"Gates by scores of {source}" if source else "Gates by scores", 3, f"run {run.name}"),
+        Heading(f"Gates by scores of {source}" if isinstance(source, str) else "Gates by scores", 3, f"run {run.name}"),
         Sentences(tuple(found.verdicts())),
         *gate_tables(found.rows).values(),
         *caption_tables(found.rows).values(),
