@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lens_truth.commands.ablate_data import Config, Parts, parts_of
+from lens_truth.commands.ablate_data import (
+    Config,
+    Parts,
+    check,
+    computed_kinds,
+    every_control,
+    parts_of,
+    source_of,
+    wanted_scores,
+)
 from lens_truth.commands.compute import KINDS, LOG, load_model, on_terminal, plain_name, scores_by_kind
 from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
@@ -47,13 +56,13 @@ class _Inputs:
 
 def run(config: Config) -> None:
     """Scores, gates, controls, table."""
-    config.check()
+    check(config)
     with Run("ablate", config) as run:
         inputs = _inputs(config)
         run.hashes["examples"] = _hash_of_examples(inputs.to_score)
         for kind, made in inputs.scores.items():
-            title = f"{kind} scores of {config.source}" if kind in config.kinds else f"{kind} scores from a file"
-            run.heads({title: made})
+            origin = f"of {source_of(config)}" if kind in computed_kinds(config) else "from a file"
+            run.heads({f"{kind} scores {origin}": made})
         tell(run, config, inputs, compute(run, config, inputs))
 
 
@@ -74,12 +83,12 @@ def _inputs(config: Config) -> _Inputs:
 
     parts(False)  # what is wrong with the data is said at once
     neutral = [zoo_text(config.seed), *([text_file(config.neutral_text)] if config.neutral_text else [])]
-    base = load_model(config.source, config)
+    base = load_model(source_of(config), config)
     inputs = _Inputs(parts_for, neutral, base, parts_for(base).to_score, {}, {})
-    if config.kinds:
-        kinds = ", ".join(config.kinds)
-        print(f"{kinds} scores from {config.source} on {config.data}: {describe(inputs.to_score)}")
-    for wanted in config.wanted:
+    if computed_kinds(config):
+        kinds = ", ".join(computed_kinds(config))
+        print(f"{kinds} scores from {source_of(config)} on {config.data}: {describe(inputs.to_score)}")
+    for wanted in wanted_scores(config):
         if wanted in KINDS:
             made = scores_by_kind(wanted, base, inputs.to_score, config)
             made = replace(made, provenance={**made.provenance, "data": config.data})
@@ -101,14 +110,14 @@ def compute(run: Run, config: Config, inputs: _Inputs) -> Ablation:
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
 
-    controls = Controls(_CONTROLS[config.every_control], config.trials, 3 if config.random_gate else 0)
+    controls = Controls(_CONTROLS[every_control(config)], config.trials, 3 if config.random_gate else 0)
     search = Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
     found: list[Ablation] = []
     for name in config.model:
-        model = inputs.base if name == config.source else load_model(name, config)
+        model = inputs.base if name == source_of(config) else load_model(name, config)
         parts = inputs.parts(model)
         weights = run.hashes[name] = weights_hash(model)
-        kinds = config.kinds if config.every_control and name != config.source else []
+        kinds = computed_kinds(config) if every_control(config) and name != source_of(config) else []
         if kinds and parts.to_score != inputs.to_score:
             run.hashes[f"examples of {name}"] = _hash_of_examples(parts.to_score)
         own = {kind: scores_by_kind(kind, model, parts.to_score, config) for kind in kinds}
@@ -146,7 +155,7 @@ def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
     captions = caption_tables(ablation.rows)
     words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
     effects = _named(SIDE_EFFECT_LEGEND, "###", side_effect_tables(ablation.side_effects, ablation.rows))
-    parts = [f"# Ablation: scores from {config.source}\n\n{gates}", f"## In words\n\n{words}"]
+    parts = [f"# Ablation: scores from {source_of(config)}\n\n{gates}", f"## In words\n\n{words}"]
     if captions:
         parts.append(f"## Captions\n\n{_named(CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
@@ -159,7 +168,7 @@ def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
         run.scores(f"{name}.safetensors", made)
     run.hold(ablation)
     run.results |= {
-        "scores_from": config.source,
+        "scores_from": source_of(config),
         "neutral_texts": {text.name: hash_of(*text.passages) for text in inputs.neutral},
         "verdicts": ablation.verdicts(),
     }

@@ -61,36 +61,37 @@ class Config(Compute):
     out: Path = Path("runs/ablate")
     """Folder for the results."""
 
-    @property
-    def every_control(self) -> bool:
-        """Whether all controls are wanted, and all kinds of scores."""
-        return (self.controls or ("all" if self.scores_from else "default")) == "all"
 
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """Kinds of scores and score files."""
-        return self.scores or (KINDS if self.every_control else KINDS[:2])
+def check(config: Config) -> None:
+    """Raises an InputError for flags that do not go together."""
+    if config.questions < 2 or config.trials < 1:
+        raise InputError("--questions must be at least 2 and --trials at least 1")
+    if not 0 < config.validation_share < 1:
+        raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
+    if config.lam is not None and len(wanted_scores(config)) > 1:
+        raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
+    if config.norm is not None and config.lam is None:
+        raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
 
-    @property
-    def kinds(self) -> list[str]:
-        """Kinds of scores that are computed."""
-        return [wanted for wanted in self.wanted if wanted in KINDS]
 
-    @property
-    def source(self) -> str:
-        """The model whose scores gate all of them."""
-        return self.scores_from or self.model[0]
+def source_of(config: Config) -> str:
+    """The model whose scores gate all of them."""
+    return config.scores_from or config.model[0]
 
-    def check(self) -> None:
-        """Raises an InputError for flags that do not go together."""
-        if self.questions < 2 or self.trials < 1:
-            raise InputError("--questions must be at least 2 and --trials at least 1")
-        if not 0 < self.validation_share < 1:
-            raise InputError(f"--validation-share is {self.validation_share}; it must lie between 0 and 1")
-        if self.lam is not None and len(self.wanted) > 1:
-            raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
-        if self.norm is not None and self.lam is None:
-            raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
+
+def every_control(config: Config) -> bool:
+    """Whether all controls are wanted, and all kinds of scores."""
+    return (config.controls or ("all" if config.scores_from else "default")) == "all"
+
+
+def wanted_scores(config: Config) -> tuple[str, ...]:
+    """Kinds of scores and score files."""
+    return config.scores or (KINDS if every_control(config) else KINDS[:2])
+
+
+def computed_kinds(config: Config) -> list[str]:
+    """Kinds of scores that do not come from files."""
+    return [wanted for wanted in wanted_scores(config) if wanted in KINDS]
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def parts_of(config: Config, *, sees: bool) -> Parts:
 
     examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
     rest = 1 - config.validation_share
-    shares = (config.validation_share, rest / 2, rest / 2) if config.kinds else (config.validation_share, rest)
+    shares = (
+        (config.validation_share, rest / 2, rest / 2) if computed_kinds(config) else (config.validation_share, rest)
+    )
     choose, *to_score, judge = split_groups(examples, shares, config.seed)
 
     def benchmarks(rows: list[Example]) -> list[Benchmark]:

@@ -117,7 +117,12 @@ _TITLE = "truth scores of org/base on zoo:text"
             "rows[0].n is 1000",
             "causal scores",
         ),
-        (reports.ablate_run, drop("results", "ablation", "search"), "results.ablation has no 'search'", "causal scores"),
+        (
+            reports.ablate_run,
+            drop("results", "ablation", "search"),
+            "results.ablation has no 'search'",
+            "causal scores",
+        ),
         (reports.ablate_run, put([], "results", "ablation", "side_effects"), "", "measured no side effects"),
         (
             reports.inherit_run,
