@@ -1,34 +1,27 @@
-"""`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked."""
+"""`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked.
+
+TransformerLens's bridge and Transformers' model classes take twice as long to import as both libraries by themselves,
+so they are imported when a model is loaded, not when this file is.
+"""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Qwen2_5OmniThinkerForConditionalGeneration,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line
 from lens_truth.io.readers import read_json
-from lens_truth.models.adapters import hook_native, hook_stock
-from lens_truth.models.image_input import with_images
-from lens_truth.models.selftest import verify_hooks
-from lens_truth.models.tower import is_multimodal_config, plain_twin
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
@@ -75,6 +68,11 @@ def load(
         InputError: if the model cannot be read or the device used, its modules have other names, or its hooks fail the
             check.
     """
+    from lens_truth.models.adapters import hook_native, hook_stock
+    from lens_truth.models.image_input import with_images
+    from lens_truth.models.selftest import verify_hooks
+    from lens_truth.models.tower import is_multimodal_config, plain_twin
+
     if isinstance(model, nn.Module):
         in_memory: Any = getattr(model, "thinker", model)
         hf: Any = plain_twin(in_memory)
@@ -103,18 +101,20 @@ def load_plain(
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
     source = model_source(name)
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
-        config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
-        auto: Any = AutoModelForCausalLM
+        config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
+        auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-            auto = AutoModelForImageTextToText
+            auto = transformers.AutoModelForImageTextToText
         elif hasattr(config, "thinker_config"):
-            auto, config = Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
+            auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
         hf = auto.from_pretrained(
             source, config=config, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
         )
@@ -135,7 +135,8 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
         return None  # transformers would make up an empty one for some models
     try:
         tokenizer = cast(
-            "PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+            "PreTrainedTokenizerBase",
+            transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code),
         )
         if tokenizer.chat_template is None and (old := _file_of(source, _OLD_CHAT_TEMPLATE)):
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
@@ -156,7 +157,8 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
         if not apart and not (whole and "image_processor" in read_json(Path(whole))):
             return None
         return cast(
-            "Any", AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
+            "Any",
+            transformers.AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code),
         )
     except _UNREADABLE as error:
         raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
