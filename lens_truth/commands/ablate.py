@@ -113,7 +113,7 @@ def compute(run: Run, config: Config, inputs: _Inputs) -> Ablation:
     controls = Controls(_CONTROLS[every_control(config)], config.trials, 3 if config.random_gate else 0)
     search = Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
     found: list[Ablation] = []
-    for name in config.model:
+    for name in dict.fromkeys(config.model):
         model = inputs.base if name == source_of(config) else load_model(name, config)
         parts = inputs.parts(model)
         weights = run.hashes[name] = weights_hash(model)
@@ -141,23 +141,16 @@ def compute(run: Run, config: Config, inputs: _Inputs) -> Ablation:
 
 def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
     """table.md, figures, scores, what goes into result.json, and the words."""
-    from lens_truth.ablation.tables import (
-        CAPTION_LEGEND,
-        LEGEND,
-        SIDE_EFFECT_LEGEND,
-        caption_tables,
-        gate_tables,
-        side_effect_tables,
-    )
+    from lens_truth.ablation import tables
     from lens_truth.io.files import hash_of
 
-    gates = _named(LEGEND, "##", gate_tables(ablation.rows))
-    captions = caption_tables(ablation.rows)
+    gates = _named(tables.LEGEND, "##", tables.gate_tables(ablation.rows))
+    captions = tables.caption_tables(ablation.rows)
     words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
-    effects = _named(SIDE_EFFECT_LEGEND, "###", side_effect_tables(ablation.side_effects, ablation.rows))
+    effects = _named(tables.SIDE_EFFECT_LEGEND, "###", tables.side_effect_tables(ablation.side_effects, ablation.rows))
     parts = [f"# Ablation: scores from {source_of(config)}\n\n{gates}", f"## In words\n\n{words}"]
     if captions:
-        parts.append(f"## Captions\n\n{_named(CAPTION_LEGEND, '###', captions)}")
+        parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
     run.figure("ablation.png", ablation.plot())
     run.figure("search.png", ablation.plot("search"))
@@ -175,13 +168,13 @@ def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
     run.warnings += ablation.warnings()
     print("\n" + gates)
     if captions:
-        print(_named(CAPTION_LEGEND, "###", captions))
+        print(_named(tables.CAPTION_LEGEND, "###", captions))
     print("In words:\n" + words.rstrip("\n"))
 
 
-def _named(legend: str, level: str, tables: Mapping[str, Table]) -> str:
+def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
     """Tables in Markdown, each under its name."""
-    return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in tables.items())]) + "\n"
+    return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in by_name.items())]) + "\n"
 
 
 def _hash_of_examples(examples: list[Example]) -> str:

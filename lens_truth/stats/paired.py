@@ -66,9 +66,9 @@ def compare(
     low, high = group_interval(difference, groups, seed)
     if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-        from scipy.stats import binomtest  # takes longer than reading and showing a comparison
+        from scipy import stats  # takes longer than reading and showing a comparison
 
-        p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+        p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
         p = _sign_flip_p(difference, groups, seed)
     as_good = int((second.mean(1) >= first.mean()).sum())

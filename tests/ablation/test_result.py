@@ -16,7 +16,7 @@ from report_pages import damaged, drop, put
 import lens_truth
 from lens_truth.ablation.rows import Candidate
 from lens_truth.errors import InputError
-from lens_truth.io.tables import terminal
+from lens_truth.io.tables import html, terminal
 
 FOUND = reports.ablation()
 BOTH = FOUND | reports.ablation("org/child")
@@ -64,7 +64,7 @@ def test_models_are_put_together() -> None:
     ]
     assert [sentence.split(",")[0] for sentence in BOTH.verdicts()] == ["org/base", "org/child"]
     with pytest.raises(InputError, match="two ablations of 'org/base' cannot be put together"):
-        FOUND | FOUND
+        _ = FOUND | FOUND
 
 
 def test_what_was_chosen() -> None:
@@ -99,7 +99,7 @@ def test_the_table_in_a_terminal_and_in_a_notebook() -> None:
         "random ×3",
     ]
     assert "0.600 ± 0.020 [0.54, 0.65] +0.000" in lines[4] and "0.65 minmax" in lines[4]
-    shown = FOUND._repr_html_()
+    shown = html(*FOUND.tables())
     assert shown.count("<table>") == 3 and "✓ beaten by its gate" in shown
 
 
