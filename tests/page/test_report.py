@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import reports
 import tyro
+from hypothesis import given
+from hypothesis import strategies as st
 from report_pages import reported, viewed
 from reports import BASE
 
@@ -22,6 +24,7 @@ from lens_truth.data.boxes import tokens_showing
 from lens_truth.io.runs import Run
 from lens_truth.page.attention import showing
 from lens_truth.page.blocks import Details, Row, Section, Side, Table, Text
+from lens_truth.page.curves import ticks
 from lens_truth.page.generic import plain_blocks
 from lens_truth.page.numbers import number, short
 from lens_truth.page.repeat import command_line
@@ -98,6 +101,14 @@ def test_evidence_tables_and_scatter(tmp_path: Path) -> None:
     lift = next(its for title, its in results["head_scores"].items() if title.startswith("evidence"))
     np.testing.assert_allclose(np.array(scatter.y, dtype=float), np.array(lift["values"]), rtol=1e-4)
     assert scatter.log == (np.max(lift["values"]) > 10 * np.min(lift["values"]))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.integers(2, 8))
+def test_ticks_enclose(low: float, width: float, about: int) -> None:
+    found = ticks(low, low + width, about)
+    size = max(abs(low), width, 1)
+    assert found[0] <= low + 1e-6 * size and found[-1] >= low + width - 1e-6 * size
+    assert 2 <= len(found) <= 2 * about + 3 and found == sorted(set(found))
 
 
 def test_any_results_are_shown(tmp_path: Path) -> None:
