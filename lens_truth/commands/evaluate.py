@@ -9,13 +9,15 @@ from typing import Annotated
 
 import tyro
 
-from lens_truth.commands.evaluate_chair import Chair, run_chair
-from lens_truth.commands.evaluate_judge import Choose, HaluEval, Judge, run_choose, run_halueval, run_judge
-from lens_truth.commands.evaluate_pope import Pope, run_pope
+from lens_truth.commands.answering import Answering
+from lens_truth.commands.evaluate_chair import Chair
+from lens_truth.commands.evaluate_judge import Choose, HaluEval, Judge
+from lens_truth.commands.evaluate_pope import Pope
+from lens_truth.commands.flags import subcommands
+from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
-from lens_truth.io.files import check_out
 
-Config = (
+Config = (  # a benchmark is one line here
     Annotated[Judge, tyro.conf.subcommand("judge")]
     | Annotated[Choose, tyro.conf.subcommand("choose")]
     | Annotated[HaluEval, tyro.conf.subcommand("halueval")]
@@ -26,18 +28,10 @@ Config = (
 DEFAULT_ARGUMENTS = ("judge",)
 
 
-def run(config: Judge | Choose | HaluEval | Pope | Chair) -> None:
+def run(config: Answering) -> None:
     """Runs one benchmark."""
-    check_out(config.out)
-    if config.limit is not None and config.limit < 1:
-        raise InputError(f"the limit is {config.limit}; it must be at least 1")
-    if isinstance(config, Judge):
-        run_judge(config)
-    elif isinstance(config, Choose):
-        run_choose(config)
-    elif isinstance(config, HaluEval):
-        run_halueval(config)
-    elif isinstance(config, Pope):
-        run_pope(config)
-    else:
-        run_chair(config)
+    name = next(name for name, flags in subcommands(Config).items() if isinstance(config, flags))
+    with Run(f"evaluate {name}", config) as run:
+        if config.limit is not None and config.limit < 1:
+            raise InputError(f"the limit is {config.limit}; it must be at least 1")
+        config.evaluate(run)

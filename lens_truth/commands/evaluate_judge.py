@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lens_truth.commands.answering import Answering, ask_yes_no, finish, load_answerer
-from lens_truth.commands.compute import LOG, on_terminal
-from lens_truth.io.numbers import number
-from lens_truth.io.tables import print_table, text_table
+from lens_truth.commands.answering import Answering, answerer, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from lens_truth.commands.run import Run
     from lens_truth.evaluate.benchmark import Benchmark
-    from lens_truth.io.runs import Run
 
 
 @dataclass(frozen=True)
@@ -28,6 +23,15 @@ class Judge(Answering):
     """Folder with the images that data from a file names."""
     out: Path = Path("runs/evaluate-judge")
     """Folder for the results."""
+
+    def evaluate(self, run: Run) -> None:
+        """Every row is judged."""
+        from lens_truth.data.loading import load_examples
+        from lens_truth.evaluate.benchmark import benchmark_of
+
+        examples = load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
+        benchmark = benchmark_of("judge", "judge", examples)
+        _judge(self, run, replace(benchmark, parses=("strict", "truthprobe", "halueval")))
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,18 @@ class Choose(Answering):
     out: Path = Path("runs/evaluate-choose")
     """Folder for the results."""
 
+    def evaluate(self, run: Run) -> None:
+        """The answers to each question are ranked by their log-probability."""
+        from lens_truth.data.examples import examples_hash
+        from lens_truth.data.loading import describe, load_examples
+        from lens_truth.evaluate.choose import choose
+
+        examples = load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
+        with answerer(self, run) as asked:
+            print(f"{self.model} chooses ({self.data}: {describe(examples)})")
+            run.hashes["examples"] = examples_hash(examples)
+            tell(run, choose(asked.asker, examples, asked.gate, self.seed))
+
 
 @dataclass(frozen=True)
 class HaluEval(Answering):
@@ -55,68 +71,20 @@ class HaluEval(Answering):
     out: Path = Path("runs/evaluate-halueval")
     """Folder for the results."""
 
+    def evaluate(self, run: Run) -> None:
+        """One answer of each pair is judged, in one of the two published protocols."""
+        from lens_truth.data.loading import load_examples
+        from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
 
-def run_judge(config: Judge) -> None:
-    """Every row is judged."""
-    from lens_truth.data.loading import load_examples
-    from lens_truth.evaluate.benchmark import benchmark_of
-    from lens_truth.io.runs import Run
-
-    clock = Run("evaluate judge", config)
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
-    _judge(config, clock, benchmark_of("judge", "judge", examples), ("strict", "truthprobe", "halueval"))
-
-
-def run_halueval(config: HaluEval) -> None:
-    """One answer of each pair is judged, in one of the two published protocols."""
-    from lens_truth.data.loading import load_examples
-    from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
-    from lens_truth.io.runs import Run
-
-    clock = Run("evaluate halueval", config)
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed)
-    wording = few_shot(config.instruction) if config.instruction else WITH_KNOWLEDGE
-    parses = ("halueval", "truthprobe", "strict") if config.instruction else ("truthprobe", "halueval", "strict")
-    _judge(config, clock, judgement(examples, wording, config.seed), parses)
+        examples = load_examples(self.data, limit=self.limit, seed=self.seed)
+        wording = few_shot(self.instruction) if self.instruction else WITH_KNOWLEDGE
+        first = ("halueval", "truthprobe") if self.instruction else ("truthprobe", "halueval")
+        _judge(self, run, judgement(examples, wording, self.seed, (*first, "strict")))
 
 
-def _judge(config: Judge | HaluEval, clock: Run, benchmark: Benchmark, parses: Sequence[str]) -> None:
+def _judge(config: Judge | HaluEval, run: Run, benchmark: Benchmark) -> None:
     from lens_truth.data.loading import describe
 
-    answerer = load_answerer(config)
-    print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
-    ask_yes_no(config, clock, answerer, benchmark, parses)
-
-
-def run_choose(config: Choose) -> None:
-    """The answers to each question are ranked by their log-probability."""
-    import numpy as np
-
-    from lens_truth.data.examples import examples_hash
-    from lens_truth.data.loading import describe, load_examples
-    from lens_truth.evaluate.choose import choose
-    from lens_truth.io.runs import Run
-    from lens_truth.stats.paired import group_interval
-
-    clock = Run("evaluate choose", config)
-    examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
-    answerer = load_answerer(config)
-    print(f"{config.model} chooses ({config.data}: {describe(examples)})")
-    settings: dict[str, Any] = {"batch_size": config.batch_size, "progress": on_terminal()}
-    with answerer.log(config) as log:
-        choices = choose(answerer.model, examples, gate=answerer.gate, template=answerer.template, log=log, **settings)
-    measures = {
-        "accuracy": ("more likely", [float(choice.margin > 0) for choice in choices]),
-        "accuracy_per_token": ("more likely per token", [float(choice.margin_per_token > 0) for choice in choices]),
-        "mass": ("share of the probability", [choice.mass for choice in choices]),
-        "margin": ("margin of log-probabilities", [choice.margin for choice in choices]),
-    }
-    groups = [choice.group for choice in choices]
-    results: dict[str, Any] = {"n": len(choices), "template": answerer.template}
-    rows: list[list[str]] = []
-    for name, (said, values) in measures.items():
-        low, high = group_interval(np.array(values), groups, config.seed)
-        results |= {name: float(np.mean(values)), f"{name}_ci": (low, high)}
-        rows.append([said, number(results[name]), f"{low:.3f} to {high:.3f}"])
-    print_table(text_table(["supported against hallucinated answer", f"n = {len(choices)}", "95% interval"], rows))
-    finish(config, clock, results, answerer.hashes(examples_hash(examples)), [], LOG)
+    with answerer(config, run) as asked:
+        print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
+        asked.ask_yes_no(run, benchmark, config.seed)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.answering import (
-    Answering,
-    ask_yes_no,
-    check_files_only,
-    finish,
-    headline,
-    load_answerer,
-    print_splits,
-    unreadable,
-)
+from lens_truth.commands.answering import Answering, answerer, check_files_only, tell
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lens_truth.commands.run import Run
     from lens_truth.data.examples import Example
-    from lens_truth.evaluate.binary import BinaryMetrics
     from lens_truth.evaluate.pope import PopeQuestion
-    from lens_truth.io.runs import Run
 
 _ZOO_QUESTIONS = 600
 
@@ -43,24 +33,20 @@ class Pope(Answering):
     out: Path = Path("runs/evaluate-pope")
     """Folder for the results."""
 
-
-def run_pope(config: Pope) -> None:
-    """Scores files of answers if there are any, otherwise asks."""
-    from lens_truth.io.runs import Run
-
-    clock = Run("evaluate pope", config)
-    if config.images is not None:
-        _ask_about_images(config, config.images, clock)
-    elif config.questions or config.answers:
-        check_files_only(config)
-        if config.limit is not None:
-            raise InputError("--limit is for questions that a model is asked; all answers in a file are scored")
-        _score_files(config, clock)
-    else:
-        _ask_zoo(config, clock)
+    def evaluate(self, run: Run) -> None:
+        """Scores files of answers if there are any, otherwise asks."""
+        if self.images is not None:
+            _ask_about_images(self, self.images, run)
+        elif self.questions or self.answers:
+            check_files_only(self)
+            if self.limit is not None:
+                raise InputError("--limit is for questions that a model is asked; all answers in a file are scored")
+            _score_files(self, run)
+        else:
+            _ask_zoo(self, run)
 
 
-def _ask_zoo(config: Pope, clock: Run) -> None:
+def _ask_zoo(config: Pope, run: Run) -> None:
     """A text model is told the scenes, a multimodal one is shown them, in POPE's three splits."""
     from lens_truth.data.world_pictures import PRESENCE_KINDS, image_presence_examples
     from lens_truth.data.world_text import presence_examples
@@ -68,26 +54,27 @@ def _ask_zoo(config: Pope, clock: Run) -> None:
     from lens_truth.evaluate.pope import POPE_PARSES
     from lens_truth.models.image_input import is_multimodal
 
-    answerer, n = load_answerer(config), 2 * (config.limit or _ZOO_QUESTIONS)
-    splits: list[str] = []
-    examples: list[Example] = []
-    if is_multimodal(answerer.model):
-        for kind in PRESENCE_KINDS:
-            some = [e for e in image_presence_examples("test", n, config.seed, kind) if e.label]
-            examples += some
-            splits += [kind] * len(some)
-    else:
-        examples = presence_examples("test", n, config.seed)
-    benchmark = benchmark_of("presence", "yes-no", examples)
-    how = "shown in pictures" if splits else "told in words"
-    print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
-    ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES, splits)
+    n = 2 * (config.limit or _ZOO_QUESTIONS)
+    with answerer(config, run) as asked:
+        splits: list[str] = []
+        examples: list[Example] = []
+        if is_multimodal(asked.asker.model):
+            for kind in PRESENCE_KINDS:
+                some = [e for e in image_presence_examples("test", n, config.seed, kind) if e.label]
+                examples += some
+                splits += [kind] * len(some)
+        else:
+            examples = presence_examples("test", n, config.seed)
+        benchmark = benchmark_of("presence", "yes-no", examples)
+        how = "shown in pictures" if splits else "told in words"
+        print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
+        asked.ask_yes_no(run, replace(benchmark, parses=POPE_PARSES, splits=tuple(splits)), config.seed)
 
 
-def _ask_about_images(config: Pope, folder: Path, clock: Run) -> None:
+def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
     """TruthProbe's protocol: POPE's question, one word or phrase, at most five tokens."""
     from lens_truth.evaluate.benchmark import benchmark_of
-    from lens_truth.evaluate.pope import N_NEW, POPE_PARSES, WORDING, count_duplicates, pope_examples, read_questions
+    from lens_truth.evaluate.pope import N_NEW, POPE_PARSES, WORDING, pope_examples, read_questions
     from lens_truth.models.image_input import images_of
 
     if not config.questions or config.answers:
@@ -95,18 +82,41 @@ def _ask_about_images(config: Pope, folder: Path, clock: Run) -> None:
     _check_names(config.questions)
     splits: list[str] = []
     examples: list[Example] = []
-    warnings: list[str] = []
     for file in config.questions:
         questions = read_questions(file)[: config.limit]
-        warnings += _repeats(file.stem, count_duplicates(questions))
+        _repeats(run, file.stem, questions)
         examples += pope_examples(file.stem, questions, folder)
         splits += [file.stem] * len(questions)
-    answerer = load_answerer(config)
-    images_of(answerer.model)  # says so if it can be shown none
-    benchmark = benchmark_of("pope", "yes-no", examples, WORDING, N_NEW)
-    n_images = len({example.image for example in examples})
-    print(f"{config.model} answers {len(examples)} questions about {n_images} images")
-    ask_yes_no(config, clock, answerer, benchmark, POPE_PARSES, splits, warnings)
+    with answerer(config, run) as asked:
+        images_of(asked.asker.model)  # says so if it can be shown none
+        benchmark = benchmark_of("pope", "yes-no", examples, WORDING, N_NEW)
+        n_images = len({example.image for example in examples})
+        print(f"{config.model} answers {len(examples)} questions about {n_images} images")
+        asked.ask_yes_no(run, replace(benchmark, parses=POPE_PARSES, splits=tuple(splits)), config.seed)
+
+
+def _score_files(config: Pope, run: Run) -> None:
+    from lens_truth.evaluate.pope import count_duplicates, pope_result, read_answers, read_questions
+    from lens_truth.io.files import hash_of
+
+    if len(config.questions) != len(config.answers):
+        raise InputError(
+            f"--questions names {len(config.questions)} files and --answers {len(config.answers)}; each split has one "
+            "of both"
+        )
+    _check_names(config.questions)
+    splits: dict[str, tuple[list[PopeQuestion], list[str]]] = {}
+    for question_file, answer_file in zip(config.questions, config.answers, strict=True):
+        questions = read_questions(question_file)
+        splits[question_file.stem] = questions, read_answers(answer_file, questions)
+    tell(run, pope_result(splits, config.seed))
+    for name, (questions, _) in splits.items():
+        run.results["splits"][name]["duplicates"] = _repeats(run, name, questions)
+    everything = [question for questions, _ in splits.values() for question in questions]
+    n = run.results["duplicates"] = count_duplicates(everything)
+    if len(splits) > 1 and n:
+        print(f"\n{n} of {len(everything)} questions repeat another one about the same image, mostly in another split")
+    run.hashes |= {str(path): hash_of(path.read_bytes()) for path in (*config.questions, *config.answers)}
 
 
 def _check_names(files: Sequence[Path]) -> None:
@@ -117,48 +127,10 @@ def _check_names(files: Sequence[Path]) -> None:
         raise InputError(f"two splits are called '{twice}'; give their files different names")
 
 
-def _repeats(split: str, n: int) -> list[str]:
-    """A warning where a split asks the same twice."""
-    return [f"{split}: {n} questions repeat another one about the same image"] if n else []
+def _repeats(run: Run, split: str, questions: Sequence[PopeQuestion]) -> int:
+    """How often a split asks the same twice, with a warning where it does."""
+    from lens_truth.evaluate.pope import count_duplicates
 
-
-def _score_files(config: Pope, clock: Run) -> None:
-    from lens_truth.evaluate.pope import count_duplicates, pope_metrics, read_answers, read_questions
-    from lens_truth.io.files import hash_of
-
-    if len(config.questions) != len(config.answers):
-        raise InputError(
-            f"--questions names {len(config.questions)} files and --answers {len(config.answers)}; each split has one "
-            "of both"
-        )
-    _check_names(config.questions)
-    splits: dict[str, dict[str, BinaryMetrics]] = {}
-    duplicates: dict[str, int] = {}
-    said: list[str] = []
-    everything: list[PopeQuestion] = []
-    for question_file, answer_file in zip(config.questions, config.answers, strict=True):
-        questions = read_questions(question_file)
-        answers = read_answers(answer_file, questions)
-        splits[question_file.stem] = pope_metrics(answers, [question.label for question in questions])
-        duplicates[question_file.stem] = count_duplicates(questions)
-        said += answers
-        everything += questions
-    labels = [question.label for question in everything]
-    pooled = pope_metrics(said, labels)
-    results = {
-        **headline(pooled, "pope", said, labels, [question.image for question in everything], config.seed),
-        "duplicates": count_duplicates(everything),
-        "splits": {
-            name: {**{parse: asdict(m) for parse, m in by_parse.items()}, "duplicates": duplicates[name]}
-            for name, by_parse in splits.items()
-        },
-    }
-    shown = splits if len(splits) == 1 else {**splits, "pooled": pooled}
-    print_splits(shown)
-    warnings = unreadable(pooled["strict"].unparsed)
-    warnings += [sentence for name, n in duplicates.items() for sentence in _repeats(name, n)]
-    if len(splits) > 1 and results["duplicates"]:
-        n = results["duplicates"]
-        print(f"\n{n} of {len(everything)} questions repeat another one about the same image, mostly in another split")
-    hashes = {str(path): hash_of(path.read_bytes()) for path in (*config.questions, *config.answers)}
-    finish(config, clock, results, hashes, warnings)
+    n = count_duplicates(questions)
+    run.warnings += [f"{split}: {n} questions repeat another one about the same image"] if n else []
+    return n

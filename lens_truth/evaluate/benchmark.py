@@ -30,6 +30,10 @@ class Benchmark:
     """The most tokens of an answer; by default one more than the longest right answer has."""
     objects: ObjectNames | None = None
     """What captions can mention."""
+    parses: tuple[str, ...] = ("strict",)
+    """How answers yes or no are read (names in `PARSES`); the first counts."""
+    splits: tuple[str, ...] = ()
+    """The part that each question belongs to, if results are wanted for each part too."""
 
     @property
     def wanted(self) -> tuple[str, ...]:

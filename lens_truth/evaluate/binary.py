@@ -8,8 +8,6 @@ from typing import cast
 
 from sklearn import metrics
 
-from lens_truth.evaluate.answers import PARSES
-
 
 @dataclass(frozen=True)
 class BinaryMetrics:
@@ -43,11 +41,6 @@ def binary_metrics(said: Sequence[str | None], wanted: Sequence[str]) -> BinaryM
         yes_ratio=n_said / n,
         unparsed=said.count(None) / n,
     )
-
-
-def metrics_by_parse(texts: Sequence[str], wanted: Sequence[str], parses: Sequence[str]) -> dict[str, BinaryMetrics]:
-    """The same answers read in several ways."""
-    return {parse: binary_metrics([PARSES[parse](text) for text in texts], wanted) for parse in parses}
 
 
 @dataclass(frozen=True)

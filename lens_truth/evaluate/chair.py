@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,7 +171,8 @@ class CaptionScore:
     image: str
     mentions: tuple[Mention, ...]
     """In order, with repeats."""
-    true: frozenset[str]
+    true: tuple[str, ...]
+    """The classes that are in the image, in the order of their names."""
     length: int
     """Words and punctuation marks, a name of several words counting once."""
 
@@ -184,44 +186,81 @@ class CaptionScore:
         """The classes that are mentioned, in the image or not."""
         return frozenset(mention.name for mention in self.mentions)
 
+    @property
+    def found(self) -> frozenset[str]:
+        """The classes that are both in the image and mentioned."""
+        return self.named & frozenset(self.true)
+
 
 @dataclass(frozen=True)
 class ChairScore:
-    """CHAIR of a set of captions."""
+    """CHAIR of one or more captions; the same one may come several times."""
 
-    chair_s: float
-    """Share of captions with at least one hallucinated object."""
-    chair_i: float | None
-    """Hallucinated mentions / mentions; None if nothing is mentioned."""
-    recall: float | None
-    """Classes that are both in the image and mentioned / classes in the image; None if the images hold nothing."""
-    precision: float | None
-    """Classes that are both in the image and mentioned / classes mentioned; None if nothing is mentioned."""
-    length: float
-    """Mean length of the captions (the published scorer prints a hundredth of it)."""
-    n: int
-    n_without_mention: int
     captions: tuple[CaptionScore, ...]
 
-    @classmethod
-    def of(cls, captions: Sequence[CaptionScore]) -> ChairScore:
-        """The score of one or more captions; the same one may come several times, as in a bootstrap."""
-        n = len(captions)
-        found = sum(len(caption.named & caption.true) for caption in captions)
-        return cls(
-            chair_s=sum(bool(caption.hallucinated) for caption in captions) / n,
-            chair_i=_ratio(sum(len(c.hallucinated) for c in captions), sum(len(c.mentions) for c in captions)),
-            recall=_ratio(found, sum(len(caption.true) for caption in captions)),
-            precision=_ratio(found, sum(len(caption.named) for caption in captions)),
-            length=sum(caption.length for caption in captions) / n,
-            n=n,
-            n_without_mention=sum(not caption.mentions for caption in captions),
-            captions=tuple(captions),
-        )
+    @property
+    def n(self) -> int:
+        """Captions."""
+        return len(self.captions)
+
+    @property
+    def n_images(self) -> int:
+        """Images, of which each has one caption or more."""
+        return len({caption.image for caption in self.captions})
+
+    @property
+    def n_without_mention(self) -> int:
+        """Captions that mention no object."""
+        return sum(not caption.mentions for caption in self.captions)
+
+    @property
+    def chair_s(self) -> float:
+        """Share of captions with at least one hallucinated object."""
+        return self._measure("chair_s") or 0.0
+
+    @property
+    def chair_i(self) -> float | None:
+        """Hallucinated mentions / mentions; None if nothing is mentioned."""
+        return self._measure("chair_i")
+
+    @property
+    def recall(self) -> float | None:
+        """Classes that are both in the image and mentioned / classes in the image; None if the images hold nothing."""
+        return self._measure("recall")
+
+    @property
+    def precision(self) -> float | None:
+        """Classes that are both in the image and mentioned / classes mentioned; None if nothing is mentioned."""
+        return self._measure("precision")
+
+    @property
+    def length(self) -> float:
+        """Mean length of the captions (the published scorer prints a hundredth of it)."""
+        return self._measure("length") or 0.0
+
+    def intervals(self, seed: int) -> dict[str, tuple[float, float]]:
+        """95% bootstrap intervals over images of those measures that are defined."""
+        images = [caption.image for caption in self.captions]
+        sides = {name: np.array(counts, dtype=float).T for name, counts in self._counts.items()}
+        return {name: ratio_interval(part, whole, images, seed) for name, (part, whole) in sides.items() if whole.any()}
+
+    @cached_property
+    def _counts(self) -> dict[str, list[tuple[int, int]]]:
+        """By measure, what each caption adds to both sides of the ratio that it is."""
+        return {
+            "chair_s": [(int(len(c.hallucinated) > 0), 1) for c in self.captions],
+            "chair_i": [(len(c.hallucinated), len(c.mentions)) for c in self.captions],
+            "recall": [(len(c.found), len(c.true)) for c in self.captions],
+            "precision": [(len(c.found), len(c.named)) for c in self.captions],
+            "length": [(c.length, 1) for c in self.captions],
+        }
+
+    def _measure(self, name: str) -> float | None:
+        part, whole = (sum(side) for side in zip(*self._counts[name], strict=True))
+        return part / whole if whole else None
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+CHAIR_MEASURES = ("chair_s", "chair_i", "recall", "precision", "length")
 
 
 def objects_described(source: str, descriptions: Mapping[str, str], names: ObjectNames) -> TrueObjects:
@@ -246,26 +285,6 @@ def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: Obj
     scores: list[CaptionScore] = []
     for caption in captions:
         words = names.words(caption.text)
-        true = objects.of_image[caption.image]
+        true = tuple(sorted(objects.of_image[caption.image]))
         scores.append(CaptionScore(caption.image, tuple(names.mentions(words)), true, len(words)))
-    return ChairScore.of(scores)
-
-
-def chair_intervals(score: ChairScore, seed: int) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals over images of those measures that are defined."""
-    images = [caption.image for caption in score.captions]
-    found = [len(c.named & c.true) for c in score.captions]
-    hallucinated, mentions = [len(c.hallucinated) for c in score.captions], [len(c.mentions) for c in score.captions]
-    ones = [1] * score.n
-    ratios = {
-        "chair_s": ([h > 0 for h in hallucinated], ones),
-        "chair_i": (hallucinated, mentions),
-        "recall": (found, [len(c.true) for c in score.captions]),
-        "precision": (found, [len(c.named) for c in score.captions]),
-        "length": ([c.length for c in score.captions], ones),
-    }
-    return {
-        name: ratio_interval(np.array(part, dtype=float), np.array(whole, dtype=float), images, seed)
-        for name, (part, whole) in ratios.items()
-        if any(whole)
-    }
+    return ChairScore(tuple(scores))

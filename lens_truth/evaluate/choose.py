@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from lens_truth.data.examples import Example, question_pairs
-from lens_truth.evaluate.answer_log import AnswerLog
+from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.generate import Answer
 from lens_truth.gates.gate import HeadGate
+from lens_truth.io.numbers import number
+from lens_truth.io.results import Result
+from lens_truth.io.tables import Table, row, table
 from lens_truth.models.batches import length_batches
-from lens_truth.models.prompts import Template
 from lens_truth.scoring.causal import answer_log_probs, encode_answers
+from lens_truth.stats.paired import group_interval
 
 
 @dataclass(frozen=True)
@@ -36,56 +39,104 @@ class Choice:
     """Share of the supported answers in the probability of all answers (MC2 of TruthfulQA, Lin et al. 2022)."""
 
 
-def choose(
-    model: Any,
-    examples: Sequence[Example],
-    *,
-    gate: HeadGate | None = None,
-    template: Template = "plain",
-    batch_size: int = 32,
-    log: AnswerLog | None = None,
-    progress: bool = False,
-) -> list[Choice]:
+_MEASURES = {
+    "accuracy": "more likely",
+    "accuracy_per_token": "more likely per token",
+    "mass": "share of the probability",
+    "margin": "margin of log-probabilities",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Choices(Result):
+    """All questions that have answers of both labels.
+
+    ```python
+    Choices.load("runs/evaluate-choose").summary()["accuracy"]
+    ```
+    """
+
+    command: ClassVar[str] = "evaluate choose"
+    part: ClassVar[str] = "choices"
+
+    choices: tuple[Choice, ...]
+    seed: int = 0
+    """Of the bootstrap behind intervals."""
+
+    def summary(self) -> dict[str, Any]:
+        """Each measure's mean over questions, and its 95% interval over groups."""
+        groups = [choice.group for choice in self.choices]
+        values = {
+            "accuracy": [float(choice.margin > 0) for choice in self.choices],
+            "accuracy_per_token": [float(choice.margin_per_token > 0) for choice in self.choices],
+            "mass": [choice.mass for choice in self.choices],
+            "margin": [choice.margin for choice in self.choices],
+        }
+        found: dict[str, Any] = {"n": len(self.choices)}
+        for name, its in values.items():
+            interval = group_interval(np.array(its), groups, self.seed)
+            found |= {name: float(np.mean(its)), f"{name}_ci": interval}
+        return found
+
+    def tables(self) -> list[Table]:
+        """One row a measure."""
+        found = self.summary()
+        rows = [
+            row(said, number(found[name]), "{:.3f} to {:.3f}".format(*found[f"{name}_ci"]))
+            for name, said in _MEASURES.items()
+        ]
+        return [table("", ("supported against hallucinated answer", f"n = {found['n']}", "95% interval"), rows)]
+
+
+def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
     """Ranks the answers of every question that has answers of both labels.
 
+    ```python
+    choose(Asker(lens_truth.load("zoo:llama-chat"), "chat"), lens_truth.load_examples("zoo:text/test")).summary()
+    ```
+
     Args:
+        asker: the log-probabilities that its log holds (as margins) are not computed again; new ones are added to it.
         gate: acts while the answers are read.
-        log: the log-probabilities it holds (as margins) are not computed again; new ones are added to it.
 
     Raises:
         InputError: if no question has, or an answer is empty or would be cut off.
     """
+    model, log = asker.model, asker.log
     pairs = question_pairs(examples)
-    encoded = encode_answers(model, examples, template)
-    rows = sorted({row for pair in pairs for side in pair for row in side})
+    encoded = encode_answers(model, examples, asker.template)
+    rows = sorted({i for pair in pairs for side in pair for i in side})
     log_prob = np.zeros(len(examples))
     keys = log.keys(gate, [f"{e.content} {e.continuation}" for e in encoded], 0, False) if log is not None else []
     if log is not None:
-        for row in rows:
-            if (known := log.get(keys[row])) is not None and known.margin is not None:
-                log_prob[row] = known.margin
-        rows = [row for row in rows if log.get(keys[row]) is None]
-    batches = length_batches([len(encoded[row].ids) for row in rows], batch_size)
-    for batch in tqdm(batches, desc="choose", disable=not progress, leave=False):
+        for i in rows:
+            if (known := log.get(keys[i])) is not None and known.margin is not None:
+                log_prob[i] = known.margin
+        rows = [i for i in rows if log.get(keys[i]) is None]
+    batches = length_batches([len(encoded[i].ids) for i in rows], asker.batch_size)
+    for batch in tqdm(batches, desc="choose", disable=not asker.progress, leave=False):
         some = [rows[i] for i in batch]
         with torch.no_grad(), gate.attach(model) if gate else nullcontext():
-            log_prob[some] = answer_log_probs(model, [encoded[row] for row in some]).double().cpu().numpy()
+            log_prob[some] = answer_log_probs(model, [encoded[i] for i in some]).double().cpu().numpy()
         if log is not None:
-            for row in some:
-                answer = Answer(examples[row].answer, float(log_prob[row]))
-                log.add(keys[row], "choose", examples[row].id, "gate" if gate else "vanilla", answer)
+            for i in some:
+                answer = Answer(examples[i].answer, float(log_prob[i]))
+                log.add(keys[i], "choose", examples[i].id, "gate" if gate else "vanilla", answer)
     n_tokens = np.array([e.answer[1] - e.continuation for e in encoded])
 
     def margin(values: Float[np.ndarray, " N"], pair: tuple[list[int], list[int]]) -> float:
         return float(values[pair[0]].max() - values[pair[1]].max())
 
-    return [
-        Choice(
-            group=examples[pair[0][0]].group,
-            question=examples[pair[0][0]].question,
-            margin=margin(log_prob, pair),
-            margin_per_token=margin(log_prob / n_tokens, pair),
-            mass=float(np.exp(log_prob[pair[0]] - np.logaddexp.reduce(log_prob[pair[0] + pair[1]])).sum()),
-        )
-        for pair in pairs
-    ]
+    return Choices(
+        tuple(
+            Choice(
+                group=examples[pair[0][0]].group,
+                question=examples[pair[0][0]].question,
+                margin=margin(log_prob, pair),
+                margin_per_token=margin(log_prob / n_tokens, pair),
+                mass=float(np.exp(log_prob[pair[0]] - np.logaddexp.reduce(log_prob[pair[0] + pair[1]])).sum()),
+            )
+            for pair in pairs
+        ),
+        seed,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lens_truth.data.examples import Example, rows_by_question
@@ -46,7 +47,9 @@ def few_shot(instruction: Path) -> Wording:
     return Wording(lambda example: f"{text}{_asked(example)}\n#Your Judgement#:")
 
 
-def judgement(examples: Sequence[Example], wording: Wording, seed: int) -> Benchmark:
+def judgement(
+    examples: Sequence[Example], wording: Wording, seed: int, parses: Sequence[str] = ("strict",)
+) -> Benchmark:
     """One answer of each question is shown; which one of those it has follows the seed.
 
     Raises:
@@ -54,4 +57,4 @@ def judgement(examples: Sequence[Example], wording: Wording, seed: int) -> Bench
     """
     rng = stream(seed, Stream.JUDGED_ANSWERS)
     shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]
-    return benchmark_of("halueval", "judge", shown, wording, N_NEW)
+    return replace(benchmark_of("halueval", "judge", shown, wording, N_NEW), parses=tuple(parses))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.data.images import check_images
 from lens_truth.errors import InputError
-from lens_truth.evaluate.binary import BinaryMetrics, metrics_by_parse
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.io.readers import read_rows
 from lens_truth.models.prompts import USER_ASSISTANT, Wording
 
@@ -87,9 +87,13 @@ def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
     return [answers[question.id] for question in questions]
 
 
-def pope_metrics(answers: Sequence[str], labels: Sequence[str]) -> dict[str, BinaryMetrics]:
-    """By POPE's own parser, which reads a yes or a no into every answer, and by the strict one."""
-    return metrics_by_parse(answers, labels, POPE_PARSES)
+def pope_result(splits: Mapping[str, tuple[Sequence[PopeQuestion], Sequence[str]]], seed: int = 0) -> BenchmarkResult:
+    """Of answers that exist already: by split its questions with their answers. They are read by POPE's own parser,
+    which reads a yes or a no into every answer, and by the strict one."""
+    rows = [(f"{split}/{q.id}", q, text, split) for split, its in splits.items() for q, text in zip(*its, strict=True)]
+    ids, questions, texts, of = (tuple(column) for column in zip(*rows, strict=True))
+    images, labels = tuple(q.image for q in questions), tuple(q.label for q in questions)
+    return BenchmarkResult("pope", "yes-no", ids, images, labels, texts, POPE_PARSES, of, seed=seed)
 
 
 def count_duplicates(questions: Sequence[PopeQuestion]) -> int:

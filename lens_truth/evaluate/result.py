@@ -1,44 +1,104 @@
-"""What came out of a benchmark: what a model wrote, marked."""
+"""What came out of a benchmark: what was answered, and how right that is by every way to read it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
-from lens_truth.evaluate.benchmark import Benchmark
-from lens_truth.evaluate.binary import binary_metrics
-from lens_truth.evaluate.chair import Caption, ChairScore, objects_described, score_captions
+from lens_truth.evaluate.answers import PARSES, first_line, normalized, token_f1
+from lens_truth.evaluate.benchmark import Benchmark, Mode
+from lens_truth.evaluate.binary import BinaryMetrics, MarginMetrics, binary_metrics, margin_metrics
+from lens_truth.evaluate.chair import CHAIR_MEASURES, Caption, ChairScore, objects_described, score_captions
 from lens_truth.evaluate.generate import Answer
+from lens_truth.io.numbers import interval, number
+from lens_truth.io.results import Result
+from lens_truth.io.tables import Row, Table, row, table
+from lens_truth.stats.paired import group_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POOLED = "pooled"
+"""What all splits together are called in a table."""
 
 
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """What came out of one benchmark."""
+@dataclass(frozen=True, eq=False)
+class BenchmarkResult(Result):
+    """The answers to a benchmark's questions, marked; N questions.
 
-    correct: Float[np.ndarray, " N"]
-    """1 where the answer is right (an answer that cannot be parsed is wrong)."""
+    ```python
+    result = lens_truth.BenchmarkResult.load("runs/evaluate-pope")
+    print(result.accuracy, result.by_parse["strict"].f1, result.by_split)
+    result.plot()
+    ```
+    """
+
+    command: ClassVar[str] = "evaluate"
+    part: ClassVar[str] = "benchmark"
+
+    name: str
+    """Of the benchmark."""
+    mode: Mode
+    ids: tuple[str, ...]
+    """Of the examples, or the images of captions."""
     groups: tuple[str, ...]
-    f1: float
-    """Of the answer yes; for open answers SQuAD's mean F1 of words, for captions that of the objects."""
-    yes_ratio: float | None
-    """Share of yes among all answers; None for open answers."""
-    unparsed: float
-    """Share of answers that are neither yes nor no (open answers and captions: that are empty)."""
+    """Questions of one group (an image, a scene) may be right or wrong together; intervals are over groups."""
+    wanted: tuple[str, ...]
+    """The right answers; of captions what is there."""
     texts: tuple[str, ...]
     """As the model wrote them."""
+    parses: tuple[str, ...] = ("strict",)
+    """How answers yes or no are read (names in `PARSES`); the first counts."""
+    splits: tuple[str, ...] = ()
+    """The part of the benchmark that each question belongs to, if it has any."""
     margins: Float[np.ndarray, " N"] | None = None
-    """log p(yes) - log p(no), where it was asked for."""
+    """log p(yes) - log p(no) at the first token (nats), where it was asked for."""
     chair: ChairScore | None = None
     """Of captions."""
+    seed: int = 0
+    """Of the bootstrap behind intervals."""
+
+    @cached_property
+    def correct(self) -> Float[np.ndarray, " N"]:
+        """1 where the answer is right (one that cannot be read is wrong), else 0."""
+        return self._correct(self.parses[0])
 
     @property
     def accuracy(self) -> float:
         """Share of right answers."""
         return float(self.correct.mean())
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """95% bootstrap interval of the accuracy, over groups."""
+        return group_interval(self.correct, self.groups, self.seed)
+
+    @property
+    def f1(self) -> float:
+        """Of the answer yes; for open answers SQuAD's mean F1 of words, for captions that of the objects."""
+        if self.chair is not None:
+            precision, recall = self.chair.precision or 0.0, self.chair.recall or 0.0
+            return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        if self.mode == "answer":
+            return float(np.mean([token_f1(s, w) for s, w in zip(self.answers, self.wanted, strict=True)]))
+        return self.metrics(self.parses[0]).f1 or 0.0
+
+    @property
+    def yes_ratio(self) -> float | None:
+        """Share of yes among all answers; None for open answers."""
+        return self.metrics(self.parses[0]).yes_ratio if self.is_yes_no else None
+
+    @property
+    def unparsed(self) -> float:
+        """Share of answers that begin with neither yes nor no (open answers and captions: that are empty)."""
+        if self.is_yes_no:
+            return self.metrics("strict").unparsed
+        return float(np.mean([not answer for answer in self.answers]))
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -50,44 +110,170 @@ class BenchmarkResult:
         """Mean number of words the model wrote."""
         return float(np.mean([len(text.split()) for text in self.texts]))
 
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether answers are yes or no."""
+        return self.mode in ("yes-no", "judge")
+
+    def metrics(self, parse: str) -> BinaryMetrics:
+        """Of the answer yes, read in one way.
+
+        ```python
+        result.metrics("strict").unparsed
+        ```
+        """
+        return binary_metrics(self._said(parse), self.wanted)
+
+    @property
+    def by_parse(self) -> dict[str, BinaryMetrics]:
+        """The same answers read in each of the ways."""
+        return {parse: self.metrics(parse) for parse in self.parses} if self.is_yes_no else {}
+
+    @property
+    def by_margin(self) -> MarginMetrics | None:
+        """Of the log-odds, which are there whatever the model writes."""
+        return None if self.margins is None else margin_metrics(self.margins.tolist(), self.wanted)
+
+    @property
+    def by_split(self) -> dict[str, BenchmarkResult]:
+        """The result of each split; none if there are no splits."""
+        return {split: self._only(split) for split in dict.fromkeys(self.splits)}
+
+    def summary(self) -> dict[str, Any]:
+        """What it says in numbers, by name: those of `tables`, not rounded."""
+        if self.chair is not None:
+            return _chair_summary(self.chair, self.seed)
+        if not self.is_yes_no:
+            of_answers: dict[str, Any] = {"n": len(self.texts), "accuracy": self.accuracy, "f1": self.f1}
+        else:
+            of_answers = asdict(self.metrics(self.parses[0]))
+            of_answers |= {"parse": self.parses[0], "parses": {name: asdict(m) for name, m in self.by_parse.items()}}
+        of_answers |= {"unparsed": self.unparsed, "accuracy_ci": self.accuracy_interval}
+        of_answers |= {"answer_words": self.answer_words}
+        if self.by_margin is not None:
+            of_answers["margin"] = asdict(self.by_margin)
+        if self.splits:
+            of_answers["splits"] = {
+                name: {parse: asdict(m) for parse, m in split.by_parse.items()} for name, split in self.by_split.items()
+            }
+        if self.mode == "judge":
+            of_answers["hallucinated_shown"] = self.wanted.count("yes")
+        return of_answers
+
+    def tables(self) -> list[Table]:
+        """How right the answers are by every way to read them, and by split where there are several; of captions CHAIR.
+
+        ```python
+        print(lens_truth.BenchmarkResult.load("runs/evaluate-judge").tables()[0])
+        ```
+        """
+        n = f"n = {len(self.texts)}"
+        if self.chair is not None:
+            intervals = self.chair.intervals(self.seed)
+            values = {name: getattr(self.chair, name) for name in intervals}
+            rows = [row(name, number(values[name], 4), _to(ends)) for name, ends in intervals.items()]
+            return [table(f"CHAIR of {self.name}", ("CHAIR", n, "95% interval over images"), rows)]
+        if not self.is_yes_no:
+            cells = (number(self.accuracy, 4), interval(self.accuracy_interval), number(self.f1, 4))
+            only = row(n, *cells, number(self.unparsed, 4), number(self.answer_words, 1))
+            return [table(self.name, ("", "accuracy", "95%", "F1", "empty", "words"), [only])]
+        rows = self._rows()
+        if (m := self.by_margin) is not None:
+            of_margin = (number(v, 4) for v in (m.precision, m.recall, m.f1, m.yes_ratio))
+            auroc = f"AUROC {number(m.auroc)}" if m.auroc is not None else ""
+            rows.append(row("logit margin", number(m.accuracy, 4), "", *of_margin, auroc))
+        tables = [table(f"{self.name}, {n}", ("read by", *_COLUMNS), rows)]
+        if len(by_split := {**self.by_split, POOLED: self}) > 2:
+            split = [row(name, line.head, *line.cells) for name, its in by_split.items() for line in its._rows()]
+            tables.append(table(f"{self.name} by split", ("split", "read by", *_COLUMNS), split))
+        return tables
+
+    def plot(self) -> Figure:
+        """Accuracy with its interval by every split and way to read the answers; of captions CHAIR's measures.
+
+        ```python
+        lens_truth.BenchmarkResult.load("runs/evaluate-pope").plot().savefig("pope.png")
+        ```
+        """
+        from lens_truth.evaluate.figures import benchmark_dots
+
+        return benchmark_dots(self)
+
+    def intervals(self) -> dict[str, tuple[float, tuple[float, float]]]:
+        """By way to read the answers, the accuracy and its 95% interval over groups."""
+        marks = {parse: self._correct(parse) for parse in (self.parses if self.is_yes_no else ("",))}
+        return {p: (float(m.mean()), group_interval(m, self.groups, self.seed)) for p, m in marks.items()}
+
+    def _said(self, parse: str) -> list[str | None]:
+        return [PARSES[parse](text) for text in self.texts]
+
+    def _correct(self, parse: str) -> Float[np.ndarray, " N"]:
+        if self.chair is not None:
+            return np.array([not caption.hallucinated for caption in self.chair.captions], dtype=float)
+        said, wanted = self._said(parse) if self.is_yes_no else [*map(normalized, self.answers)], self.wanted
+        wanted = wanted if self.is_yes_no else tuple(map(normalized, wanted))
+        return np.array([s == w for s, w in zip(said, wanted, strict=True)], dtype=float)
+
+    def _only(self, split: str) -> BenchmarkResult:
+        rows = [row for row, its in enumerate(self.splits) if its == split]
+        ids, groups, wanted, texts = (
+            tuple(values[row] for row in rows) for values in (self.ids, self.groups, self.wanted, self.texts)
+        )
+        margins = None if self.margins is None else self.margins[rows]
+        some: dict[str, Any] = {"ids": ids, "groups": groups, "wanted": wanted, "texts": texts, "margins": margins}
+        return replace(self, name=split, splits=(), **some)
+
+    def _rows(self) -> list[Row]:
+        by_parse, accuracies = self.by_parse, self.intervals()
+        return [
+            row(
+                parse,
+                number(m.accuracy, 4),
+                interval(accuracies[parse][1]),
+                *(number(v, 4) for v in (m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed)),
+            )
+            for parse, m in by_parse.items()
+        ]
+
+
+_COLUMNS = ("accuracy", "95%", "precision", "recall", "F1", "yes", "unparsed")
+
+
+def _chair_summary(score: ChairScore, seed: int) -> dict[str, Any]:
+    measures = {name: getattr(score, name) for name in CHAIR_MEASURES}
+    ends = {f"{name}_ci": ends for name, ends in score.intervals(seed).items()}
+    counts = {"n": score.n, "n_images": score.n_images, "without_mention": score.n_without_mention}
+    return {**measures, **ends, **counts}
+
+
+def _to(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.4f} to {ends[1]:.4f}"
+
 
 def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
-    texts, gold = tuple(answer.text for answer in answers), benchmark.wanted
-    groups = tuple(example.group for example in benchmark.examples)
-    if benchmark.mode == "caption":
-        return _mark_captions(benchmark, texts, groups)
-    if benchmark.mode == "answer":
-        lines = [first_line(text) for text in texts]
-        correct = np.array([normalized(s) == normalized(g) for s, g in zip(lines, gold, strict=True)], dtype=float)
-        f1 = float(np.mean([token_f1(s, g) for s, g in zip(lines, gold, strict=True)]))
-        return BenchmarkResult(correct, groups, f1, None, float(np.mean([not line for line in lines])), texts)
-    said, wanted = [yes_or_no(text) for text in texts], [answer.strip().lower() for answer in gold]
-    metrics = binary_metrics(said, wanted)
-    return BenchmarkResult(
-        correct=np.array([s == w for s, w in zip(said, wanted, strict=True)], dtype=float),
-        groups=groups,
-        f1=metrics.f1 or 0.0,
-        yes_ratio=metrics.yes_ratio,
-        unparsed=metrics.unparsed,
-        texts=texts,
-        margins=np.array([answer.margin for answer in answers], dtype=float) if answers[0].margin is not None else None,
+    """The answers to a benchmark's questions, as its result."""
+    margins = [answer.margin for answer in answers]
+    result = BenchmarkResult(
+        name=benchmark.name,
+        mode=benchmark.mode,
+        ids=tuple(example.id for example in benchmark.examples),
+        groups=tuple(example.group for example in benchmark.examples),
+        wanted=benchmark.wanted,
+        texts=tuple(answer.text for answer in answers),
+        parses=benchmark.parses,
+        splits=benchmark.splits,
+        margins=None if None in margins else np.array(margins, dtype=float),
     )
+    if benchmark.objects is None:
+        return replace(result, wanted=tuple(w.strip().lower() for w in result.wanted)) if result.is_yes_no else result
+    there = objects_described(benchmark.name, dict(zip(result.ids, result.wanted, strict=True)), benchmark.objects)
+    captions = [Caption(id, answer) for id, answer in zip(result.ids, result.answers, strict=True)]
+    return replace(result, chair=score_captions(captions, there, benchmark.objects))
 
 
-def _mark_captions(benchmark: Benchmark, texts: tuple[str, ...], groups: tuple[str, ...]) -> BenchmarkResult:
-    names = benchmark.objects
-    assert names is not None  # `caption_benchmark` has seen to it
-    lines = [first_line(text) for text in texts]
-    there = objects_described(benchmark.name, {e.id: e.answer for e in benchmark.examples}, names)
-    captions = [Caption(e.id, line) for e, line in zip(benchmark.examples, lines, strict=True)]
-    score = score_captions(captions, there, names)
-    precision, recall = score.precision or 0.0, score.recall or 0.0
-    return BenchmarkResult(
-        correct=np.array([not caption.hallucinated for caption in score.captions], dtype=float),
-        groups=groups,
-        f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
-        yes_ratio=None,
-        unparsed=float(np.mean([not line for line in lines])),
-        texts=texts,
-        chair=score,
-    )
+def caption_result(name: str, captions: Sequence[Caption], score: ChairScore, seed: int = 0) -> BenchmarkResult:
+    """Captions with their score, as the result of a benchmark."""
+    images = tuple(caption.image for caption in captions)
+    there = tuple(", ".join(caption.true) for caption in score.captions)
+    texts = tuple(caption.text for caption in captions)
+    return BenchmarkResult(name, "caption", images, images, there, texts, chair=score, seed=seed)

@@ -16,10 +16,11 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import PARSES
+from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.binary import binary_metrics, margin_metrics
 from lens_truth.evaluate.choose import choose
 from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
-from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_metrics, read_answers, read_questions
+from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_result, read_answers, read_questions
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.prompts import prompt_of
 from lens_truth.scoring.causal import causal_scores
@@ -116,7 +117,7 @@ def test_pope_files(tmp_path: Path) -> None:
     questions = read_questions(lines(tmp_path / "q.json", QUESTIONS))
     answers = read_answers(lines(tmp_path / "a.jsonl", ANSWERS[::-1]), questions)
     assert answers == ["Yes.", "No", "I see one", "no"]
-    metrics = pope_metrics(answers, [q.label for q in questions])
+    metrics = pope_result({"q": (questions, answers)}).by_parse
     assert (metrics["pope"].accuracy, metrics["pope"].unparsed) == (0.5, 0)
     assert (metrics["strict"].accuracy, metrics["strict"].unparsed, metrics["strict"].precision) == (0.5, 0.25, 1)
     (tmp_path / "list.json").write_text(json.dumps(QUESTIONS, indent=4))  # as POPE's A-OKVQA and GQA files are
@@ -184,7 +185,7 @@ def test_published_pope_questions_are_read(data: Path) -> None:
 def test_choosing_ranks_by_log_probability(zoo: Any) -> None:
     model = zoo("llama-memory")
     examples = load_examples("zoo:conflict/test", limit=60)
-    choices = choose(model, examples, batch_size=7)
+    choices = choose(Asker(model, "plain", batch_size=7), examples).choices
     assert len(choices) == len(question_pairs(examples))
     supported, hallucinated = (side[0] for side in question_pairs(examples)[0])
     prompt, answers = [], []
@@ -203,7 +204,7 @@ def test_choosing_ranks_by_log_probability(zoo: Any) -> None:
     with HeadGate.from_scores(causal_scores(model, load_examples("zoo:conflict", limit=120)), 0.6, "minmax").attach(
         model
     ):
-        assert np.mean([choice.margin > 0 for choice in choose(model, examples)]) > accuracy
+        assert np.mean([choice.margin > 0 for choice in choose(Asker(model, "plain"), examples).choices]) > accuracy
 
 
 def test_long_answers_are_not_unlikely_per_token(zoo: Any) -> None:
@@ -211,5 +212,5 @@ def test_long_answers_are_not_unlikely_per_token(zoo: Any) -> None:
         Example("1", "g", "What colour is the heart?", "coral coral coral", 1, "The coral heart is in the attic."),
         Example("2", "g", "What colour is the heart?", "white", 0, "The coral heart is in the attic."),
     ]
-    (choice,) = choose(zoo("llama-base"), rows)
+    (choice,) = choose(Asker(zoo("llama-base"), "plain"), rows).choices
     assert choice.margin_per_token > choice.margin

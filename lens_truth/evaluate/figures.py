@@ -1,0 +1,36 @@
+"""A benchmark's result as a figure: points with their intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from lens_truth.plots.style import BLUE, LARGE, MEDIUM, fitted, in_house_style, new_figure
+
+if TYPE_CHECKING:
+    from lens_truth.evaluate.result import BenchmarkResult
+
+
+@in_house_style
+def benchmark_dots(result: BenchmarkResult) -> Figure:
+    """Accuracy by split and by way to read the answers, of captions those of CHAIR's measures that are shares, each
+    with its 95% interval over groups."""
+    points: dict[str, tuple[float, tuple[float, float]]] = {}
+    if result.chair is not None:
+        shares = {name: ends for name, ends in result.chair.intervals(result.seed).items() if name != "length"}
+        points = {name: (getattr(result.chair, name), ends) for name, ends in shares.items()}
+    else:
+        for split, its in ({**result.by_split} or {"": result}).items():
+            points |= {", ".join(filter(None, (split, parse))): point for parse, point in its.intervals().items()}
+    figure = new_figure(4.8, 1.1 + 0.28 * len(points))
+    axes = figure.subplots()
+    for place, (value, (low, high)) in enumerate(points.values()):
+        axes.plot([low, high], [place, place], color=BLUE, lw=1.5)
+        axes.plot(value, place, color=BLUE, marker="o", ms=5, ls="")
+    axes.set_yticks(range(len(points)), [fitted(name, 1.6, MEDIUM) for name in points])
+    axes.set_ylim(len(points) - 0.5, -0.5)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("share, with its 95% interval" if result.chair is not None else "accuracy, with its 95% interval")
+    axes.set_title(fitted(f"{result.name} (n = {len(result.texts)})", 3.0, LARGE))
+    return figure
