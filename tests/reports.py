@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lens_truth.ablation.ablate import Row, SideEffectRow
-from lens_truth.ablation.side_effects import SideEffect
-from lens_truth.ablation.words import verdicts
+from lens_truth.ablation.result import Ablation
+from lens_truth.ablation.rows import Candidate, GateRow, SideEffect, SideEffectRow
 from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
 from lens_truth.lineage.acting import truth_against_causal
@@ -218,12 +217,12 @@ def comparison(difference: float, p: float = 0.01, as_good: int = 0, trials: int
     return Comparison(difference, difference - 0.05, difference + 0.05, p, as_good, trials)
 
 
-def ablation_rows(model: str = "org/base") -> list[Row]:
+def ablation_rows(model: str = "org/base") -> tuple[GateRow, ...]:
     """A gate by causal scores that beats its shuffled values and the random gate, not its layers' means."""
 
-    def line(benchmark: str, gate: str, of: str, accuracy: float, trials: int = 1, **more: Any) -> Row:
+    def line(benchmark: str, gate: str, of: str, accuracy: float, trials: int = 1, **more: Any) -> GateRow:
         vanilla = {} if gate == "vanilla" else {"vanilla": comparison(accuracy - 0.6, 0.001 if accuracy > 0.8 else 0.3)}
-        return Row(
+        return GateRow(
             model=model,
             gate=gate,
             of=of,
@@ -258,31 +257,32 @@ def ablation_rows(model: str = "org/base") -> list[Row]:
             line(benchmark, "uniform", "tuned", 0.65, lam=0.2, norm="uniform"),
             line(benchmark, "random", "", 0.3, 3),
         ]
-    return rows
+    return tuple(rows)
+
+
+def ablation(model: str = "org/base") -> Ablation:
+    """Of the two candidates with the best accuracy on validation the weaker is chosen."""
+    rows = ablation_rows(model)
+    arms = dict.fromkeys((row.gate, row.of, row.trials) for row in rows)
+    accuracies = {("center", 0.1): 0.7, ("center", 0.2): 0.8, ("minmax", 0.1): 0.8}
+    candidates = [Candidate(2 * size, norm, size, {"conflict": at}) for (norm, size), at in accuracies.items()]
+    return Ablation(
+        rows,
+        search={model: {"causal": tuple(candidates)}},
+        validation={model: {"conflict": 0.5, "open": 0.75}},
+        side_effects=tuple(
+            SideEffectRow(model, *arm, {"wikitext": SideEffect(0.01 * i, 3.0)}) for i, arm in enumerate(arms)
+        ),
+    )
 
 
 def ablate_run(folder: Path, *, model: str = "org/base", weights: str = BASE, **more: Any) -> Path:
-    rows = ablation_rows(model)
-    arms = dict.fromkeys((row.gate, row.of, row.trials) for row in rows)
-    effects = [SideEffectRow(model, *arm, {"wikitext": SideEffect(0.01 * i, 3.0)}) for i, arm in enumerate(arms)]
-
-    def candidate(norm: str, strength: float, objective: float) -> dict[str, Any]:
-        accuracy = {"conflict": objective}
-        return {"lam": 2 * strength, "norm": norm, "strength": strength, "objective": objective, "accuracy": accuracy}
-
-    made = scores("causal", model=model, weights=weights)
+    made, found = scores("causal", model=model, weights=weights), ablation(model)
     results = {
+        "ablation": found.as_dict(),
         "scores_from": model,
-        "rows": [{**row.as_dict(), "scores_from": model} for row in rows],
-        "side_effects": [asdict(effect) for effect in effects],
         "neutral_texts": {"wikitext": "d" * 16},
-        "search": {
-            model: {
-                "vanilla": {"conflict": 0.5, "open": 0.75},
-                "causal": [candidate("center", 0.1, 0.7), candidate("center", 0.2, 0.8), candidate("minmax", 0.1, 0.8)],
-            }
-        },
-        "verdicts": verdicts(rows, {model: "conflict"}),
+        "verdicts": found.verdicts(),
         "head_scores": {f"causal scores of {model}": made.as_dict()},
     }
     given: dict[str, Any] = {"warnings": [f"{model}, causal: 2 gates are negative, so those heads are inverted"]} | more

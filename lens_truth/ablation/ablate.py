@@ -1,107 +1,57 @@
-"""`ablate`: does gating by scores help, and is it the scores that help? Gates against vanilla and control gates."""
+"""`run_ablation`: does gating by scores help, and is it the scores that help? Gates against vanilla and controls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from lens_truth.ablation.search import Candidate, search_lambda, search_uniform, strength_of, vanilla_accuracy
-from lens_truth.ablation.side_effects import NeutralText, SideEffect, side_effects
-from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.asker import Asker
-from lens_truth.evaluate.benchmark import Benchmark
-from lens_truth.evaluate.result import BenchmarkResult
-from lens_truth.gates.controls import DRAWN, Control, control_gate
-from lens_truth.gates.gate import HeadGate, Norm, Site
-from lens_truth.models.prompts import Template
+from lens_truth.ablation.result import Ablation
+from lens_truth.ablation.rows import TUNED, Candidate, GateRow, SideEffect, SideEffectRow, best_of
+from lens_truth.ablation.search import Search, search_lambda, search_uniform, strength_of, vanilla_accuracy
+from lens_truth.ablation.side_effects import NeutralText, side_effects
+from lens_truth.ablation.tables import CAPTIONS
+from lens_truth.gates.controls import DRAWN, check_control, control_gate
+from lens_truth.gates.gate import HeadGate
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import Comparison, compare, group_interval
+
+if TYPE_CHECKING:
+    from lens_truth.evaluate.asker import Asker
+    from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.evaluate.result import BenchmarkResult
 
 GATE_NAMES = {"truth": "probe"}
 """What a gate by scores of a kind is called in a table; other kinds keep their name."""
 
-CAPTION_MEASURES = ("chair_s", "chair_i", "recall", "length")
-
-TUNED = "tuned"
-"""In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
-
 
 @dataclass(frozen=True)
-class Row:
-    """One gate on one benchmark."""
+class Controls:
+    """What gates by scores have to beat.
 
-    model: str
-    gate: str
-    """vanilla; probe, causal, learned (`own` before it: by the model's own scores, where others come from its base); or
-    a control: random, permuted, uniform, inverse, norm-matched."""
-    of: str
-    """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
-    benchmark: str
-    trials: int
-    n: int
-    """Questions."""
-    accuracy: float
-    """Mean over trials."""
-    accuracy_std: float
-    """Standard deviation over trials (0 for one)."""
-    ci_low: float
-    ci_high: float
-    """95% bootstrap interval of the accuracy over groups of questions."""
-    f1: float
-    unparsed: float
-    """Share of answers without a yes or no (open answers: empty ones)."""
-    answer_words: float
-    """Mean length of an answer as the model wrote it."""
-    lam: float | None = None
-    norm: str | None = None
-    strength: float | None = None
-    """Root mean square of gate - 1 over heads."""
-    captions: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined, means over trials."""
-    negative_gates: int = 0
-    """Heads whose output is inverted (most over trials)."""
-    against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
-    """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
+    ```python
+    lens_truth.Controls(("permuted", "uniform", "inverse", "norm-matched"), random_trials=3)
+    ```
 
-    def as_dict(self) -> dict[str, Any]:
-        """A member of `results.rows` in result.json."""
-        return asdict(self)
+    Raises:
+        InputError: for a kind that `control_gate` does not know.
+    """
 
+    kinds: tuple[str, ...] = ("permuted", "uniform")
+    """Made from each gate by scores (`control_gate`); with `uniform`, a gain for all heads alike is also tuned on
+    validation by itself, since it needs no scores."""
+    trials: int = 5
+    """Draws of each kind that draws."""
+    random_trials: int = 0
+    """Draws of TruthProbe's control 1 + U(-1, 1), which stands beside all gates; 0 for none."""
 
-@dataclass(frozen=True)
-class SideEffectRow:
-    """What one gate does to text without questions (means over trials)."""
-
-    model: str
-    gate: str
-    of: str
-    trials: int
-    texts: Mapping[str, SideEffect]
-    """By the name of the neutral text."""
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """All rows of one model, and the searches behind them."""
-
-    rows: tuple[Row, ...]
-    """One for each gate or control on each test benchmark; those of the vanilla model come first."""
-    search: Mapping[str, tuple[Candidate, ...]]
-    """For each gate by scores, and for the uniform gain, all candidates of the search on validation."""
-    validation_vanilla: Mapping[str, float]
-    """Accuracy without a gate on each validation benchmark."""
-    side_effects: tuple[SideEffectRow, ...] = ()
-    """One for each gate, if neutral texts were given."""
-
-    @property
-    def vanilla_objective(self) -> float:
-        """What candidates have to exceed on validation."""
-        return float(np.mean(list(self.validation_vanilla.values())))
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            check_control(kind)
 
 
 @dataclass(frozen=True)
@@ -120,94 +70,97 @@ class _Arm:
 
 
 def run_ablation(
-    model: Any,
+    asker: Asker,
     scores: Mapping[str, HeadScores],
     *,
     test: Sequence[Benchmark],
     validation: Sequence[Benchmark],
-    template: Template,
-    name: str = "model",
-    controls: Sequence[Control] = ("permuted", "uniform"),
-    random_trials: int = 0,
-    trials: int = 5,
-    fixed: tuple[Norm, float] | None = None,
-    site: Site = "z",
+    controls: Controls | None = None,
+    search: Search | None = None,
     neutral: Sequence[NeutralText] = (),
     seed: int = 0,
-    batch_size: int = 256,
-    log: AnswerLog | None = None,
-    progress: bool = False,
 ) -> Ablation:
-    """Gates `model` by each kind of scores and by control gates, and compares them on the test benchmarks.
+    """Gates a model by each kind of scores and by control gates, and compares them on the test benchmarks.
 
-    Lambda and normalisation are chosen on `validation` only. Controls are made from the chosen gate; `uniform` is also
-    tuned by itself, since a gain for all heads alike needs no scores.
+    Lambda and normalisation are chosen on `validation` only. Controls are made from the chosen gate.
+
+    ```python
+    model = lens_truth.load("zoo:llama-memory")
+    scores = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=40))
+    ablation = lens_truth.run_ablation(
+        lens_truth.Asker(model, "plain"),
+        {"causal": scores},
+        test=lens_truth.zoo_benchmarks("test", 20, seed=0)[:1],
+        validation=lens_truth.zoo_benchmarks("validation", 10, seed=0)[:1],
+    )
+    print(*ablation.verdicts(), sep="\\n")
+    ```
 
     Args:
-        model: as `load` returns it.
+        asker: the model, and how it is asked; rows bear its name.
         scores: by kind (`truth`, `causal`, `learned`), or `own` and kind for scores of this model beside those of
-            another; all of its shape.
+            another; all of its shape (layers, heads).
         test: benchmarks that judge all gates; asked once a gate, and never for a choice.
         validation: benchmarks on which lambda and normalisation are chosen.
-        template: `plain` for the paper's prompt, `chat` for the model's chat template.
-        name: of the model, in rows and messages.
-        controls: beside each gate by scores (`control_gate`).
-        random_trials: draws of TruthProbe's control 1 + U(-1, 1); 0 for none.
-        trials: draws of every other control that draws.
-        fixed: normalisation and lambda that were chosen elsewhere, instead of a search.
-        site: where all gates act.
+        controls: by default `permuted` and `uniform`, five draws of what draws.
+        search: by default ten candidates a kind of scores; learned scores are taken as they are.
         neutral: texts on which side effects are measured.
-        log: answers that are known already, and where new ones are written.
+
+    Returns:
+        A row for each gate and test benchmark, the searches behind them, and side effects.
 
     Raises:
         InputError: if scores do not have the model's shape.
     """
-    asker = Asker(model, template, name, batch_size, log, progress)
-    arms = [_Arm("vanilla", "", (None,))]
-    search: dict[str, tuple[Candidate, ...]] = {}
-    for kind, its_scores in scores.items():
-        gate_name = _gate_name(kind)
-        best, candidates = search_lambda(asker, its_scores, validation, fixed=fixed, site=site)
-        search[gate_name] = tuple(candidates)
-        arms.append(_Arm(gate_name, "", (best.gate,), best))
-        for control in controls:
-            n = trials if control in DRAWN else 1
-            drawn = tuple(control_gate(control, best.gate, _seed(seed, trial)) for trial in range(n))
-            arms.append(_Arm(control, gate_name, drawn, best))
-    shape = (model.cfg.n_layers, model.cfg.n_heads)
-    if "uniform" in controls:
-        gain, gains = search_uniform(asker, shape, validation, site=site)
-        search[f"uniform ({TUNED})"] = tuple(gains)
-        arms.append(_Arm("uniform", TUNED, (gain.gate,), gain))
-    if random_trials:
-        any_gate = HeadGate(torch.ones(shape), site)  # its values do not matter
-        drawn = tuple(control_gate("random", any_gate, _seed(seed, trial)) for trial in range(random_trials))
-        arms.append(_Arm("random", "", drawn))
-
-    gates = {n: gate for arm in arms for n, gate in zip(arm.trial_names(), arm.gates, strict=True)}
-    rows: list[list[Row]] = [[] for _ in arms]
+    search = search or Search()
+    arms, searched = _arms(asker, scores, validation, controls or Controls(), search, seed)
+    gates = {name: gate for arm in arms for name, gate in zip(arm.trial_names(), arm.gates, strict=True)}
+    rows: list[list[GateRow]] = [[] for _ in arms]
     for benchmark in test:
         by_gate = asker.run(benchmark, gates)
-        outcomes = [[by_gate[n] for n in arm.trial_names()] for arm in arms]
+        results = [[by_gate[name] for name in arm.trial_names()] for arm in arms]
         for i in range(len(arms)):
-            rows[i].append(_row(name, i, arms, outcomes, benchmark.name, seed))
-    effects = {text.name: side_effects(model, gates, text, batch_size=batch_size) for text in neutral}
+            rows[i].append(_row(asker.name, benchmark.name, i, arms, results, seed))
+    effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
     return Ablation(
         rows=tuple(row for of_arm in rows for row in of_arm),
-        search=search,
-        validation_vanilla=vanilla_accuracy(asker, validation),
-        side_effects=tuple(
-            SideEffectRow(
-                name,
-                arm.gate,
-                arm.of,
-                len(arm.gates),
-                {text: _mean_effect([found[n] for n in arm.trial_names()]) for text, found in effects.items()},
-            )
-            for arm in arms
-            if effects
-        ),
+        search={asker.name: searched},
+        validation={asker.name: vanilla_accuracy(asker, validation)},
+        side_effects=tuple(_effect(asker.name, arm, effects) for arm in arms if effects),
     )
+
+
+def _arms(
+    asker: Asker,
+    scores: Mapping[str, HeadScores],
+    validation: Sequence[Benchmark],
+    controls: Controls,
+    search: Search,
+    seed: int,
+) -> tuple[list[_Arm], dict[str, tuple[Candidate, ...]]]:
+    """All that is compared, vanilla first, and the candidates of each search."""
+    arms = [_Arm("vanilla", "", (None,))]
+    searched: dict[str, tuple[Candidate, ...]] = {}
+
+    def drawn(control: str, gate: HeadGate, trials: int) -> tuple[HeadGate, ...]:
+        return tuple(control_gate(control, gate, 1000 * seed + trial) for trial in range(trials))
+
+    for kind, its_scores in scores.items():
+        name = _gate_name(kind)
+        gate, searched[name] = search_lambda(asker, its_scores, validation, search)
+        best = best_of(searched[name])
+        arms.append(_Arm(name, "", (gate,), best))
+        for control in controls.kinds:
+            arms.append(_Arm(control, name, drawn(control, gate, controls.trials if control in DRAWN else 1), best))
+    if "uniform" in controls.kinds:
+        gain, gains = search_uniform(asker, validation, search.site)
+        searched[f"uniform ({TUNED})"] = gains
+        arms.append(_Arm("uniform", TUNED, (gain,), best_of(gains)))
+    if controls.random_trials:
+        shape = (asker.model.cfg.n_layers, asker.model.cfg.n_heads)
+        any_gate = HeadGate(torch.ones(shape), search.site)  # its values do not matter
+        arms.append(_Arm("random", "", drawn("random", any_gate, controls.random_trials)))
+    return arms, searched
 
 
 def _gate_name(kind: str) -> str:
@@ -215,34 +168,39 @@ def _gate_name(kind: str) -> str:
     return f"{origin} {GATE_NAMES.get(kind, kind)}".strip()
 
 
-def _mean_effect(effects: Sequence[SideEffect]) -> SideEffect:
-    return SideEffect(float(np.mean([e.kl for e in effects])), float(np.mean([e.cross_entropy for e in effects])))
+def _effect(model: str, arm: _Arm, effects: Mapping[str, Mapping[str, SideEffect]]) -> SideEffectRow:
+    """Means over the arm's trials; `effects` are by text and by name of a trial."""
+    texts: dict[str, SideEffect] = {}
+    for text, by_gate in effects.items():
+        found = [by_gate[name] for name in arm.trial_names()]
+        means = np.mean([(its.kl, its.cross_entropy) for its in found], axis=0)
+        texts[text] = SideEffect(*means.tolist())
+    return SideEffectRow(model, arm.gate, arm.of, len(arm.gates), texts)
 
 
 def _row(
     model: str,
+    benchmark: str,
     number: int,
     arms: Sequence[_Arm],
-    outcomes: Sequence[Sequence[BenchmarkResult]],
-    benchmark: str,
+    results: Sequence[Sequence[BenchmarkResult]],
     seed: int,
-) -> Row:
-    """`outcomes` are those of one benchmark: by arm, by trial."""
-    arm, mine = arms[number], outcomes[number]
-    groups = mine[0].groups
-    marks = _marks(mine)
+) -> GateRow:
+    """`results` are those of one benchmark: by arm, by trial."""
+    arm, mine = arms[number], results[number]
+    groups, marks = mine[0].groups, _marks(mine)
     against: dict[str, Comparison] = {}
     if number:
-        against["vanilla"] = compare(marks, _marks(outcomes[0]), groups, seed)
+        against["vanilla"] = compare(marks, _marks(results[0]), groups, seed)
     if arm.candidate is not None and not arm.of:
-        for other, theirs in zip(arms, outcomes, strict=True):
+        for other, theirs in zip(arms, results, strict=True):
             if other.of in (arm.gate, TUNED) or other.gate == "random":
                 label = f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate
                 against[label] = compare(marks, _marks(theirs), groups, seed)
     accuracies = marks.mean(1)
     low, high = group_interval(marks.mean(0), groups, seed)
     gates = [gate for gate in arm.gates if gate is not None]
-    return Row(
+    return GateRow(
         model=model,
         gate=arm.gate,
         of=arm.of,
@@ -253,9 +211,9 @@ def _row(
         accuracy_std=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else 0.0,
         ci_low=low,
         ci_high=high,
-        f1=float(np.mean([outcome.f1 for outcome in mine])),
-        unparsed=float(np.mean([outcome.unparsed for outcome in mine])),
-        answer_words=float(np.mean([outcome.answer_words for outcome in mine])),
+        f1=float(np.mean([result.f1 for result in mine])),
+        unparsed=float(np.mean([result.unparsed for result in mine])),
+        answer_words=float(np.mean([result.answer_words for result in mine])),
         captions=_captions(mine),
         lam=arm.candidate.lam if arm.candidate else None,
         norm=arm.candidate.norm if arm.candidate else None,
@@ -265,15 +223,11 @@ def _row(
     )
 
 
-def _captions(outcomes: Sequence[BenchmarkResult]) -> dict[str, float]:
-    scores = [outcome.chair for outcome in outcomes if outcome.chair is not None]
-    measured = {name: [getattr(score, name) for score in scores] for name in CAPTION_MEASURES}
+def _captions(results: Sequence[BenchmarkResult]) -> dict[str, float]:
+    scores = [result.chair for result in results if result.chair is not None]
+    measured = {name: [getattr(score, name) for score in scores] for name in CAPTIONS}
     return {name: float(np.mean(values)) for name, values in measured.items() if values and None not in values}
 
 
-def _marks(outcomes: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
-    return np.stack([outcome.correct for outcome in outcomes])
-
-
-def _seed(seed: int, trial: int) -> int:
-    return 1000 * seed + trial
+def _marks(results: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
+    return np.stack([result.correct for result in results])

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lens_truth.ablation.ablate import Row
+from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.tables import gate_name
 from lens_truth.gates.controls import CONTROLS
 from lens_truth.plots.style import (
     BLUE,
@@ -37,12 +38,12 @@ _BAR, _GROUP = 0.2, 0.3  # inches: a bar of `random_gate_bars`, and what keeps g
 
 
 @in_house_style
-def ablation_bars(rows: Sequence[Row]) -> Figure:
+def ablation_bars(rows: Sequence[GateRow]) -> Figure:
     """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
     models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
     columns = max(map(len, models.values()))
-    heights = [0.3 + 0.2 * len({(r.gate, r.of) for r in rows if r.model == model}) for model in models]
-    label = max(text_width(_name(row), SMALL) for row in rows)
+    heights = [0.3 + 0.2 * len({r.arm for r in rows if r.model == model}) for model in models]
+    label = max(text_width(gate_name(*row.arm), SMALL) for row in rows)
     figure = new_figure(max(label + 0.8 + 1.75 * columns, 6.0), 1.1 + sum(height + 0.6 for height in heights))
     grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
     for line, height, (model, benchmarks) in zip(grid, heights, models.items(), strict=True):
@@ -55,7 +56,7 @@ def ablation_bars(rows: Sequence[Row]) -> Figure:
             axes.errorbar(across, range(len(mine)), xerr=_whiskers(mine), fmt="none", ecolor=INK, elinewidth=0.8)
             axes.hlines(range(len(mine)), *_spread(mine), color=INK, alpha=0.3, lw=3.5)
             axes.axvline(mine[0].accuracy, color=RED, lw=1, ls="--")
-            axes.set_yticks(range(len(mine)), [_name(row) for row in mine])
+            axes.set_yticks(range(len(mine)), [gate_name(*row.arm) for row in mine])
             axes.set_xlim(0, 1.02)
             axes.tick_params(labelbottom=True)
             axes.set_title(f"{fitted(benchmark, 1.55, LARGE)}\n(n = {mine[0].n})")
@@ -69,7 +70,7 @@ def ablation_bars(rows: Sequence[Row]) -> Figure:
 
 
 @in_house_style
-def random_gate_bars(rows: Sequence[Row]) -> Figure:
+def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
     """Vanilla, the gates by scores and the random gate 1 + U(-1, 1), side by side for every benchmark (TruthProbe,
     Fig. 5); a panel a model, every bar with its number."""
     rows = [row for row in rows if not row.of]
@@ -116,13 +117,9 @@ def random_gate_bars(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _benchmarks(rows: Sequence[Row], model: str) -> dict[str, list[Row]]:
+def _benchmarks(rows: Sequence[GateRow], model: str) -> dict[str, list[GateRow]]:
     mine = [row for row in rows if row.model == model]
     return {name: [row for row in mine if row.benchmark == name] for name in dict.fromkeys(r.benchmark for r in mine)}
-
-
-def _name(row: Row) -> str:
-    return f"{row.gate} ({row.of})" if row.of else row.gate
 
 
 def _said(gate: str) -> str:
@@ -131,28 +128,28 @@ def _said(gate: str) -> str:
     return f"{own} {_SAID.get(kind, kind)}".strip()
 
 
-def _colour(row: Row) -> str:
+def _colour(row: GateRow) -> str:
     return _COLOURS.get(row.gate.removeprefix("own "), SKY)
 
 
-def _hatch(row: Row) -> str:
+def _hatch(row: GateRow) -> str:
     """Marks gates by a model's own scores."""
     return "////" if row.gate.startswith("own ") else ""
 
 
-def _whiskers(rows: Sequence[Row]) -> Float[np.ndarray, "2 n"]:
+def _whiskers(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
     """Below and above the accuracy, to the ends of its interval."""
     ends = np.array([(row.accuracy - row.ci_low, row.ci_high - row.accuracy) for row in rows])
     return np.maximum(0, ends.T)
 
 
-def _spread(rows: Sequence[Row]) -> Float[np.ndarray, "2 n"]:
+def _spread(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
     """A standard deviation over draws to both sides of the accuracy."""
     ends = np.array([(row.accuracy - row.accuracy_std, row.accuracy + row.accuracy_std) for row in rows])
     return np.clip(ends.T, 0, 1)
 
 
-def _error_handles(rows: Sequence[Row]) -> list[Line2D]:
+def _error_handles(rows: Sequence[GateRow]) -> list[Line2D]:
     handles = [Line2D([], [], color=INK, lw=0.8, label="95% interval over groups of questions")]
     if any(row.trials > 1 for row in rows):
         handles.append(Line2D([], [], color=INK, alpha=0.3, lw=3.5, label="± standard deviation over draws"))

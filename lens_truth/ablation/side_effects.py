@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_truth.ablation.rows import SideEffect
 from lens_truth.data.world_text import text_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
@@ -26,7 +27,12 @@ _LOGITS_AT_ONCE = 1 << 27
 
 @dataclass(frozen=True)
 class NeutralText:
-    """Passages that no question is asked about."""
+    """Passages that no question is asked about: `zoo_text`, `text_file`, or your own.
+
+    ```python
+    lens_truth.NeutralText("proverbs", ("A rolling stone gathers no moss.", "Still waters run deep."))
+    ```
+    """
 
     name: str
     passages: tuple[str, ...]
@@ -34,28 +40,29 @@ class NeutralText:
     """Tokens of a passage that are used; all of them by default."""
 
 
-@dataclass(frozen=True)
-class SideEffect:
-    """What a gate does to predictions on one neutral text, in nats a token."""
+def zoo_text(seed: int = 0) -> NeutralText:
+    """Up to 32 scenes of the zoo's test split, told without a question.
 
-    kl: float
-    """KL divergence of the gated predictions from the vanilla ones, KL(vanilla || gated)."""
-    cross_entropy: float
-    """Of the gated model; the vanilla model's own is that of the gate None."""
-
-
-def zoo_text(seed: int) -> NeutralText:
-    """Scenes of the zoo's test split, told without a question."""
+    ```python
+    lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[lens_truth.zoo_text()])
+    ```
+    """
     scenes = [example.context for example in text_examples("test", 4 * _SCENES, seed)]
     return NeutralText("zoo", tuple(dict.fromkeys(scenes))[:_SCENES])
 
 
-def text_file(path: Path) -> NeutralText:
-    """Passages from all over a text file.
+def text_file(path: str | Path) -> NeutralText:
+    """16 passages of 128 tokens from all over a text file.
+
+    ```python
+    prose = lens_truth.text_file("wikitext2_test.txt")
+    lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[prose])
+    ```
 
     Raises:
         InputError: if it cannot be read as UTF-8 text or is too short.
     """
+    path = Path(path)
     text = read_text(path)
     # Eight characters a token are more than any tokenizer makes of English prose.
     width = 8 * _WINDOW

@@ -220,7 +220,7 @@ def _converter() -> Converter:
 
     def exactly(kind: type[Any], what: str) -> None:
         def check(value: Any, _: Any) -> Any:
-            if type(value) is not kind:
+            if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
                 raise MisfitError((), f"is {_shown(value)}, not {what}")
             return value
 

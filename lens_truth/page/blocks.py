@@ -68,44 +68,7 @@ class Drawing:
     kind: Literal["drawing"] = "drawing"
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a chart, through points in the chart's own units (pixels)."""
-
-    name: str
-    style: int
-    """Which colour and mark."""
-    points: tuple[tuple[float, float, str], ...]
-    """x, y, and what is said of the point."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Of an axis: where it stands, in pixels, and what it says."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Lines over axes."""
-
-    caption: str
-    said: str
-    """The chart in words."""
-    x_label: str
-    y_label: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    lines: tuple[Line, ...]
-    level: float
-    """A horizontal line to compare with."""
-    chosen: tuple[float, float]
-    kind: Literal["chart"] = "chart"
-
-
-Block = Table | Heading | Text | Sentences | Details | Side | Drawing | Chart
+Block = Table | Heading | Text | Sentences | Details | Side | Drawing
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Any
 
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
-from lens_truth.page.ablation import ablation_blocks, side_effect_blocks
+from lens_truth.page.ablation import ablation_blocks, search_blocks, side_effect_blocks
 from lens_truth.page.blocks import Block, Drawing, Heading, Section, Side, Text
-from lens_truth.page.curves import curve_blocks
 from lens_truth.page.evidence import evidence_blocks
 from lens_truth.page.generic import benchmark_blocks, plain_blocks
 from lens_truth.page.heads import HeadMap, ModelHeads, by_model, head_maps, heads_blocks
@@ -60,7 +59,7 @@ def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | 
         ("weights", "Weights", ("weights", "inherit"), scattered(weights_blocks)),
         ("ablation", "Ablation", ("ablate",), ablation_blocks),
         ("side-effects", "Side effects", ("ablate",), side_effect_blocks),
-        ("search", "Search", ("ablate",), curve_blocks),
+        ("search", "Search", ("ablate",), search_blocks),
         ("benchmarks", "Benchmarks", ("evaluate",), benchmark_blocks),
         ("data", "Data", ("audit",), ungrouped),
     ):
@@ -85,7 +84,8 @@ def _section(view: View, id: str, title: str, kinds: tuple[str, ...], make: _Mak
         try:
             blocks += make(run)
         except InputError as error:
-            view.problems.append(Problem(run.name, f"a part of its results cannot be shown: {error}"))
+            problem = Problem(run.name, f"a part of its results cannot be shown: {error}")
+            view.problems += [problem] if problem not in view.problems else []  # several sections show one result
             blocks.append(Text(f"missing: run {run.name} is damaged here: {error}", missing=True))
     if not its:
         command = kinds[0]

@@ -33,9 +33,6 @@ _POLICY = (
 )
 """The browser lets the page load nothing, and run no script but its own."""
 
-MARKS = ("M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0Z", "M-3-3h6v6h-6Z", "M0-4 4 3h-8Z", "M0-4.2 4.2 0 0 4.2-4.2 0Z")
-"""Shapes of a chart's points: circle, square, triangle, diamond."""
-
 
 def write_report(
     runs: Sequence[str | Path], *, out: str | Path = "runs/report.html", max_examples: int | None = None
@@ -100,7 +97,6 @@ def rendered(view: View) -> str:
     css, *scripts = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "panel.js", "page.js"))
     script = Markup("\n".join(scripts))
     text = _template().render(
-        marks=MARKS,
         title="lens_truth: " + ", ".join(run.name for run in view.runs),
         runs=runs_table(view.runs),
         n_runs=count(len(view.runs), "run"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
+from lens_truth.io.numbers import significant
 from lens_truth.io.streams import Stream, stream
 from lens_truth.stats.bootstrap import bootstrap_interval, group_sums
 
@@ -34,6 +34,16 @@ class Comparison:
     trials: int
     """Trials of the second."""
 
+    @property
+    def significant(self) -> bool:
+        """Whether p < .05."""
+        return significant(self.p_value)
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the first beats the second: by a significant gain, and with no trial of the second as good."""
+        return self.difference > 0 and self.significant and not self.as_good
+
 
 def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
     """95% percentile interval of the mean, groups drawn with replacement."""
@@ -57,6 +67,8 @@ def compare(
     low, high = group_interval(difference, groups, seed)
     if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+        from scipy import stats  # takes longer than reading and showing a comparison
+
         p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
         p = _sign_flip_p(difference, groups, seed)

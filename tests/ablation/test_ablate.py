@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lens_truth.ablation.ablate import Ablation, run_ablation
+from lens_truth.ablation.ablate import Controls, run_ablation
+from lens_truth.ablation.result import Ablation
+from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.search import Search
 from lens_truth.ablation.side_effects import zoo_text
-from lens_truth.ablation.words import markdown_table, side_effect_table, verdicts
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
@@ -26,15 +28,11 @@ def ablation(zoo: Any) -> Ablation:
     scores = causal_scores(model, load_examples("zoo:conflict", limit=120))
     noise = HeadScores(np.random.default_rng(0).normal(size=(6, 8)))
     return run_ablation(
-        model,
+        Asker(model, "plain", "zoo:llama-memory"),
         {"causal": scores, "truth": noise},
         test=[b for b in zoo_benchmarks("test", 60, 0) if b.name in ("conflict", "closed-book")],
         validation=[b for b in zoo_benchmarks("validation", 40, 0) if b.name in ("conflict", "judgement")],
-        template="plain",
-        name="zoo:llama-memory",
-        controls=("permuted", "uniform", "inverse", "norm-matched"),
-        random_trials=3,
-        trials=3,
+        controls=Controls(("permuted", "uniform", "inverse", "norm-matched"), trials=3, random_trials=3),
         neutral=[zoo_text(0)],
     )
 
@@ -77,7 +75,7 @@ def test_numbers_are_consistent(ablation: Ablation) -> None:
         assert (row.lam is None) == (row.gate in ("vanilla", "random"))
         if row.gate == "permuted":
             assert row.strength == pytest.approx(row_of(ablation, row.of).strength, rel=1e-4)
-    searched = {name: len(found) for name, found in ablation.search.items()}
+    searched = {name: len(found) for name, found in ablation.search["zoo:llama-memory"].items()}
     assert searched == {"causal": 10, "probe": 10, "uniform (tuned)": 5}
 
 
@@ -88,10 +86,11 @@ def test_side_effects_of_every_gate(ablation: Ablation) -> None:
     assert vanilla.kl == 0 and 0 < vanilla.cross_entropy < 6
     assert all(e.kl > 0.001 for arm, e in effects.items() if arm != ("vanilla", ""))
     assert effects["random", ""].kl > effects["causal", ""].kl
-    table = side_effect_table(ablation.side_effects, ablation.rows)
-    assert "| gate | KL, zoo | cross-entropy, zoo | words |" in table
-    assert f"| random ×3 | {effects['random', ''].kl:.4f} |" in table
-    assert sum(line.startswith("| ") for line in table.splitlines()) == 1 + len(effects)
+    table = ablation.tables()[1]
+    assert table.header == ("gate", "KL, zoo", "cross-entropy, zoo", "words")
+    random = effects["random", ""]
+    assert ["random ×3", f"{random.kl:.4f}", f"{random.cross_entropy:.3f}"] in [line[:3] for line in table.texts()]
+    assert len(table.rows) == len(effects)
 
 
 def test_lambda_is_chosen_on_validation_alone(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +105,8 @@ def test_lambda_is_chosen_on_validation_alone(zoo: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(Asker, "run", spy)
     test, validation = (zoo_benchmarks(split, 10, 0)[:1] for split in ("test", "validation"))  # pyright: ignore[reportArgumentType]
     scores = {"causal": HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")}
-    run_ablation(zoo("llama-memory"), scores, test=test, validation=validation, template="plain", trials=1)
+    asker = Asker(zoo("llama-memory"), "plain")
+    run_ablation(asker, scores, test=test, validation=validation, controls=Controls(trials=1))
     assert seen == {example.context for example in validation[0].examples}
     assert not seen & {example.context for example in test[0].examples}
 
@@ -114,24 +114,23 @@ def test_lambda_is_chosen_on_validation_alone(zoo: Any, monkeypatch: pytest.Monk
 def test_same_seed_same_rows(zoo: Any) -> None:
     scores = {"causal": HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")}
     test, validation = zoo_benchmarks("test", 10, 0)[:1], zoo_benchmarks("validation", 10, 0)[:1]
+    asker, controls = Asker(zoo("llama-memory"), "plain"), Controls(trials=2, random_trials=2)
     runs = [
-        run_ablation(
-            zoo("llama-memory"),
-            scores,
-            test=test,
-            validation=validation,
-            template="plain",
-            trials=2,
-            random_trials=2,
-            seed=seed,
-        ).rows
+        run_ablation(asker, scores, test=test, validation=validation, controls=controls, seed=seed)
         for seed in (3, 3, 4)
     ]
     assert runs[0] == runs[1] != runs[2]
+    assert runs[0].rows != runs[2].rows
+
+
+def with_row(ablation: Ablation, old: GateRow, **changed: Any) -> Ablation:
+    """With other comparisons in one of its rows."""
+    new = replace(old, against={**old.against, **changed})
+    return replace(ablation, rows=tuple(new if row is old else row for row in ablation.rows))
 
 
 def test_words_name_every_control_that_is_not_beaten(ablation: Ablation) -> None:
-    causal, noise = verdicts(ablation.rows, {row.model: "conflict" for row in ablation.rows})
+    causal, noise = ablation.verdicts()
     assert causal.startswith("zoo:llama-memory, causal gate on conflict: +")
     assert "against vanilla" in causal
     assert noise.startswith("zoo:llama-memory, probe gate on conflict:")
@@ -139,38 +138,53 @@ def test_words_name_every_control_that_is_not_beaten(ablation: Ablation) -> None
 
     row = row_of(ablation, "causal")
     tied = replace(row.against["permuted"], difference=-0.01, p_value=0.8, as_good=2)
-    weak = [replace(r, against={**r.against, "permuted": tied}) if r is row else r for r in ablation.rows]
-    assert "does NOT beat: permuted (-0.010 " in verdicts(weak, {row.model: "conflict" for row in weak})[0]
-    assert "2 of 3 trials as good" in verdicts(weak, {row.model: "conflict" for row in weak})[0]
+    said = with_row(ablation, row, permuted=tied).verdicts()[0]
+    assert "does NOT beat: permuted (-0.010 " in said and "2 of 3 trials as good" in said
 
     lucky = replace(row.against["permuted"], as_good=1)  # a mean difference is not enough if one shuffle does as well
-    weak = [replace(r, against={**r.against, "permuted": lucky}) if r is row else r for r in ablation.rows]
-    assert "does NOT beat: permuted" in verdicts(weak, {row.model: "conflict" for row in weak})[0]
+    assert "does NOT beat: permuted" in with_row(ablation, row, permuted=lucky).verdicts()[0]
 
     other = row_of(ablation, "causal", benchmark="closed-book")
     lost = replace(other.against["vanilla"], difference=-0.2, p_value=0.001)
-    harmed = [replace(r, against={**r.against, "vanilla": lost}) if r is other else r for r in ablation.rows]
-    assert verdicts(harmed, {row.model: "conflict" for row in harmed})[0].endswith("Side effects: closed-book -0.200.")
+    assert with_row(ablation, other, vanilla=lost).verdicts()[0].endswith("Side effects: closed-book -0.200.")
 
 
 def test_table_shows_every_row(ablation: Ablation) -> None:
-    table = markdown_table(ablation.rows)
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len({(row.gate, row.of) for row in ablation.rows})
-    assert "| gate | λ | conflict (n=60) | closed-book (n=16) |" in lines
-    causal = next(line for line in lines if line.startswith("| causal"))
+    table = ablation.tables()[0]
+    assert len(table.rows) == len({row.arm for row in ablation.rows})
+    assert table.header == ("gate", "λ", "conflict (n=60)", "closed-book (n=16)")
+    (causal,) = (line for line in table.texts() if line[0].startswith("causal"))
     row = row_of(ablation, "causal")
     gain = row.accuracy - row_of(ablation, "vanilla").accuracy
-    assert f"{row.accuracy:.3f} [{row.ci_low:.2f}, {row.ci_high:.2f}] {gain:+.3f}*" in causal
-    assert "random ×3" in table and " ± " in table
+    assert causal[2] == f"{row.accuracy:.3f} [{row.ci_low:.2f}, {row.ci_high:.2f}] {gain:+.3f}*"
+    (random,) = (line for line in table.texts() if line[0] == "random ×3")
+    assert " ± " in random[2]
+
+
+def test_a_setting_from_elsewhere_is_the_only_candidate(zoo: Any) -> None:
+    found = run_ablation(
+        Asker(zoo("llama-memory"), "plain"),
+        {"causal": HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")},
+        test=zoo_benchmarks("test", 5, 0)[:1],
+        validation=zoo_benchmarks("validation", 5, 0)[:1],
+        controls=Controls(("permuted",), trials=1),
+        search=Search(("minmax", 0.25)),
+    )
+    assert [(its.lam, its.norm) for its in found.search["model"]["causal"]] == [(0.25, "minmax")]
+    assert found.chosen("causal") == found.search["model"]["causal"][0]
+    assert [(row.gate, row.of) for row in found.rows] == [("vanilla", ""), ("causal", ""), ("permuted", "causal")]
+
+
+def test_a_control_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match="control 'shuffled' is not one of random, permuted, uniform, inverse, norm"):
+        Controls(("permuted", "shuffled"))
 
 
 def test_scores_of_another_shape_are_refused(zoo: Any) -> None:
     with pytest.raises(InputError, match="gate has 4 layers x 8 heads, the model 6 x 8"):
         run_ablation(
-            zoo("llama-memory"),
+            Asker(zoo("llama-memory"), "plain"),
             {"truth": HeadScores(np.random.default_rng(0).normal(size=(4, 8)))},
             test=zoo_benchmarks("test", 5, 0),
             validation=zoo_benchmarks("validation", 5, 0),
-            template="plain",
         )

@@ -16,12 +16,14 @@ import torch
 from conftest import build, flat_scores, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lens_truth.ablation.result import Ablation
 from lens_truth.cli import COMMANDS
 from lens_truth.commands import ablate, evaluate, probe, zoo
 from lens_truth.commands.gate import GATE
 from lens_truth.data.example_files import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.gates.gate import HeadGate
+from lens_truth.io.tables import markdown
 from lens_truth.models.loading import load
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
@@ -202,19 +204,22 @@ def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     flags = ("--limit", "40", "--questions", "8", "--trials", "2", "--model", "zoo:llama-memory", "--out", tmp_path)
     code, said, _ = run(capsys, "ablate", "--random-gate", *flags)
     assert code == 0
-    record = results_of(tmp_path)
-    rows = record["results"]["rows"]
+    results = results_of(tmp_path)["results"]
+    rows = results["ablation"]["rows"]
     assert {row["gate"] for row in rows} == {"vanilla", "probe", "causal", "random", "permuted", "uniform"}
     assert {row["benchmark"] for row in rows} == {"conflict", "open", "judgement", "presence", "closed-book"}
     assert {row["trials"] for row in rows if row["gate"] == "random"} == {3}
     assert {row["trials"] for row in rows if row["gate"] == "permuted"} == {2}
     for row in rows:
-        assert row["model"] == row["scores_from"] == "zoo:llama-memory"
+        assert row["model"] == results["scores_from"] == "zoo:llama-memory"
         assert 0 <= row["ci_low"] <= row["accuracy"] + 1e-9 and row["accuracy"] - 1e-9 <= row["ci_high"] <= 1  # rounded
         assert 0 <= row["f1"] <= 1
     table = (tmp_path / "table.md").read_text()
-    for sentence in record["results"]["verdicts"]:
+    for sentence in results["verdicts"]:
         assert sentence in table and sentence in said
+    found = Ablation.load(tmp_path)
+    assert found.as_dict() == results["ablation"] and found.verdicts() == results["verdicts"]
+    assert markdown(found.tables()[0]) in table and markdown(found.tables()[-1]) in table
     for figure in ("ablation", "search", "random_gate"):
         assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG") and f"{figure}.png" in said
         assert (tmp_path / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
@@ -231,7 +236,7 @@ def test_ablate_on_a_users_model_data_and_scores(
     flags = ("--model", tiny_folder, "--data", data, "--scores", tmp_path / "r.safetensors", "--trials", "2")
     code, _, _ = run(capsys, "ablate", *flags, "--controls", "all", "--out", out)
     assert code == 0
-    rows = results_of(out)["results"]["rows"]
+    rows = results_of(out)["results"]["ablation"]["rows"]
     gates = {"vanilla", "retrieval", "permuted", "uniform", "inverse", "norm-matched"}
     assert {row["gate"] for row in rows} == gates
     assert {row["benchmark"] for row in rows} == {"open", "judgement"}

@@ -249,15 +249,16 @@ def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path, mo
     flags = (*models, "--limit", "20", "--questions", "4", "--trials", "1", "--out", out)
     code, said, _ = run(capsys, "ablate", "--random-gate", "--controls", "all", *flags)
     assert code == 0
-    record = results_of(out)["results"]
+    results = results_of(out)["results"]
+    record = results["ablation"]
     kinds = ("probe", "causal", "learned", "own probe", "own causal", "own learned")
     controls = {(c, kind) for kind in kinds for c in ("permuted", "uniform", "inverse", "norm-matched")}
     arms = {("vanilla", ""), ("random", ""), ("uniform", "tuned"), *controls, *((kind, "") for kind in kinds)}
     assert {(row["gate"], row["of"]) for row in record["rows"]} == arms
     effects = {(e["gate"], e["of"]): e["texts"]["zoo"] for e in record["side_effects"]}
-    assert set(effects) == arms and set(record["neutral_texts"]) == {"zoo"}
+    assert set(effects) == arms and set(results["neutral_texts"]) == {"zoo"}
     assert abs(effects["vanilla", ""]["kl"]) < 1e-6 < effects["causal", ""]["kl"]
-    assert set(record["search"]["zoo:llama-memory-chat"]) == {"vanilla", "uniform (tuned)", *kinds}
+    assert set(record["search"]["zoo:llama-memory-chat"]) == {"uniform (tuned)", *kinds}
     for row in record["rows"]:
         if row["gate"] in kinds:
             wanted = {"vanilla", "permuted", "uniform", "inverse", "norm-matched", "uniform (tuned)", "random"}
@@ -296,7 +297,7 @@ def test_scores_from_files_leave_all_other_rows_for_the_test(
     np.save(scores, np.random.default_rng(0).normal(size=(3, 4)))
     flags = ("--model", tiny_folder, "--data", data, "--scores", scores, "--trials", "1")
     assert run(capsys, "ablate", *flags, "--validation-share", "0.25", "--out", tmp_path / "out")[0] == 0
-    rows = results_of(tmp_path / "out")["results"]["rows"]
+    rows = results_of(tmp_path / "out")["results"]["ablation"]["rows"]
     assert {row["n"] for row in rows if row["benchmark"] == "judgement"} == {60}
     code, _, err = run(capsys, "ablate", *flags, "--norm", "center", "--out", tmp_path / "no")
     assert code == 2 and "--norm goes with --lam" in err
@@ -315,7 +316,7 @@ def test_a_setting_from_elsewhere_is_not_searched(
         capsys, *flags, "--scores", scores, "--norm", "minmax", "--site", "block", "--out", tmp_path / "out"
     )
     assert code == 0
-    results = results_of(tmp_path / "out")["results"]
+    results = results_of(tmp_path / "out")["results"]["ablation"]
     (only,) = results["search"][str(tiny_folder)]["probe"]
     assert (only["lam"], only["norm"]) == (0.3, "minmax")
     assert {(row["lam"], row["norm"]) for row in results["rows"] if row["gate"] == "probe"} == {(0.3, "minmax")}

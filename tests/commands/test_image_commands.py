@@ -116,7 +116,7 @@ def test_scores_of_the_base_gate_its_multimodal_child(capsys: pytest.CaptureFixt
     models = ("--model", "zoo:llava-memory", "--scores-from", "zoo:llama-memory", "--scores", "causal")
     small = ("--questions", "4", "--limit", "20", "--trials", "1", "--random-gate", "--lam", "0.1")
     code, said, _ = run(capsys, "ablate", *models, *small, "--out", tmp_path)
-    results = results_of(tmp_path)
+    results = results_of(tmp_path)["ablation"]
     rows = [row for row in results["rows"] if row["gate"] == "causal"]
     assert code == 0
     assert [row["benchmark"] for row in rows] == [

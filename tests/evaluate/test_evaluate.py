@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from transformers import GenerationConfig
 
-from lens_truth.ablation.search import STRENGTHS, search_lambda, search_uniform, strength_of, vanilla_accuracy
 from lens_truth.data import world_text as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
-from lens_truth.evaluate.asker import Asker, run_benchmark
+from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.evaluate.generate import Answer, generate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
-from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import compare, group_interval
 from lens_truth.zoo.benchmarks import zoo_benchmarks
 
@@ -188,32 +186,3 @@ def test_grouped_rows_widen_the_interval() -> None:
     low, high = group_interval(values, [f"g{i // 4}" for i in range(200)], 0)
     free_low, free_high = group_interval(values, [str(i) for i in range(200)], 0)
     assert high - low > 1.6 * (free_high - free_low)
-
-
-def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
-    model = zoo("llama-memory")
-    validation = zoo_benchmarks("validation", 30, 0)[:2]
-    scores = HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")
-    best, candidates = search_lambda(Asker(model, "plain"), scores, validation)
-    assert len(candidates) == 2 * len(STRENGTHS)
-    assert best.objective == max(c.objective for c in candidates)
-    for candidate in candidates:
-        assert min(abs(candidate.strength - s) for s in STRENGTHS) < 1e-4
-        torch.testing.assert_close(
-            candidate.gate.values, HeadGate.from_scores(scores, candidate.lam, candidate.norm).values
-        )
-    gain, gains = search_uniform(Asker(model, "plain"), (6, 8), validation)
-    assert len(gain.gate.values.unique()) == 1 and gain.gate.values[0, 0] > 1
-    assert [g.lam for g in gains] == list(STRENGTHS) and gain.objective == max(g.objective for g in gains)
-    without = [run_benchmark(model, b, "plain").accuracy for b in validation]
-    assert list(vanilla_accuracy(Asker(model, "plain"), validation).values()) == without
-
-
-def test_search_takes_learned_and_constant_scores_as_they_are(zoo: Any) -> None:
-    model, validation = zoo("llama-memory"), zoo_benchmarks("validation", 10, 0)[:1]
-    learned = HeadScores(np.full((6, 8), 0.25), "learned")
-    best, candidates = search_lambda(Asker(model, "plain"), learned, validation)
-    assert len(candidates) == 1 and best.gate.values.unique().tolist() == [1.25]
-    constant = HeadScores(np.full((6, 8), 0.7))
-    best, _ = search_lambda(Asker(model, "plain"), constant, validation)
-    assert strength_of(best.gate) == 0.0

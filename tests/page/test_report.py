@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import reports
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lens_truth.page.numbers import number, short
 from report_pages import reported, viewed
 from reports import BASE
 
-from lens_truth.ablation.search import Candidate, best_of
-from lens_truth.ablation.words import verdicts
 from lens_truth.data.boxes import tokens_showing
-from lens_truth.gates.gate import HeadGate
 from lens_truth.io.numbers import number, short, signed
-from lens_truth.io.tables import Cell, Row, Table
+from lens_truth.io.tables import Row, Table
 from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
-from lens_truth.page.ablation import arms, read_row
 from lens_truth.page.attention import showing
-from lens_truth.page.blocks import Chart, Details, Section, Side, Text
-from lens_truth.page.curves import curve_blocks, ticks
-from lens_truth.page.fields import Fields
+from lens_truth.page.blocks import Details, Row, Section, Side, Table, Text
+from lens_truth.page.curves import ticks
 from lens_truth.page.generic import plain_blocks
-from lens_truth.page.reading import read_runs
 from lens_truth.page.sections import View
 
 
@@ -57,10 +49,6 @@ def find(table: Table, head: str) -> Row:
 
 def texts(row: Row) -> list[str]:
     return [cell.text for cell in row.cells]
-
-
-def said(cell: Cell) -> str:
-    return " | ".join((cell.text, *cell.more))
 
 
 def test_lineage_matrix_is_the_runs(tmp_path: Path) -> None:
@@ -129,77 +117,6 @@ def test_evidence_tables_and_scatter(tmp_path: Path) -> None:
     lift = next(its for title, its in results["head_scores"].items() if title.startswith("evidence"))
     np.testing.assert_allclose(np.array(scatter.y, dtype=float), np.array(lift["values"]), rtol=1e-4)
     assert scatter.log == (np.max(lift["values"]) > 10 * np.min(lift["values"]))
-
-
-def test_ablation_table(tmp_path: Path) -> None:
-    (table, captions) = tables(section(viewed(reports.ablate_run(tmp_path / "ablate")), "ablation").blocks)
-    assert [(row.head.text, row.below) for row in table.rows] == [
-        ("vanilla", False),
-        ("causal gate", False),
-        ("its values shuffled inside layers, 5 draws", True),
-        ("every head its layer's mean", True),
-        ("one gain for all heads, tuned", False),
-        ("random gate 1 + U(−1, 1), 3 draws", False),
-    ]
-    vanilla, causal, shuffled, means, _, random = (row.cells[0] for row in table.rows)
-    assert vanilla.text == "0.600 [0.54, 0.65]"
-    assert said(causal) == (
-        "0.900 [0.84, 0.95] | +0.300 [+0.25, +0.35] p\u00a00.001 | ✓ beaten: the tuned gain, +0.300 | "
-        "✗ NOT beaten: the random gate, +0.300; 1 of 3 as good | ⚠ 12% unparsed"
-    )
-    assert causal.strong and causal.alarm and causal.bar is not None
-    assert (causal.bar.low, causal.bar.point, causal.bar.mark) == pytest.approx((0.84, 0.9, 0.6))
-    assert shuffled.text == "0.600 ± 0.020 [0.54, 0.65]"
-    assert shuffled.more[1] == "✓ beaten by its gate, +0.300 [+0.25, +0.35] p\u00a00.001"
-    assert means.more[1] == "✗ NOT beaten by its gate, +0.020 [-0.03, +0.07] p\u00a00.4"
-    assert len(random.more) == 1
-    head = find(table, "causal gate").head
-    assert head.alarm and head.more == ("λ = 0.65, minmax", "⚠ 2 negative gates")
-    assert texts(find(captions, "its values shuffled inside layers, 5 draws")) == ["0.440", "", "", ""]
-
-
-def test_a_control_is_beaten_here_where_the_verdicts_say_so(tmp_path: Path) -> None:
-    """The same rule, written twice since the other one comes with PyTorch."""
-    rows = []
-    for difference, p, as_good in ((0.1, 0.01, 0), (0.1, 0.01, 1), (0.1, 0.2, 0), (-0.1, 0.01, 0), (0.0, 1.0, 1)):
-        (made,) = (row for row in reports.ablation_rows() if (row.gate, row.benchmark) == ("causal", "conflict"))
-        against = {"vanilla": made.against["vanilla"], "permuted": reports.comparison(difference, p, as_good, 5)}
-        rows.append(replace(made, against=against))
-    for row in rows:
-        (sentence,) = verdicts([row], {row.model: "conflict"})
-        mine = read_row(Fields(json.loads(json.dumps(row.as_dict())), "row"))
-        assert mine.against["permuted"].beaten == ("NOT beat" not in sentence)
-
-
-def test_controls_of_a_gate_that_is_not_there_are_kept() -> None:
-    rows = [
-        read_row(Fields(json.loads(json.dumps(row.as_dict())), "row"))
-        for row in reports.ablation_rows()
-        if row.gate != "causal"
-    ]
-    assert set(arms(rows)) == {(row.gate, row.of) for row in rows}
-
-
-def test_side_effects(tmp_path: Path) -> None:
-    (table,) = tables(section(viewed(reports.ablate_run(tmp_path / "ablate")), "side-effects").blocks)
-    assert table.header == ("gate", "KL, wikitext", "cross-entropy, wikitext", "words")
-    assert texts(find(table, "causal gate")) == ["0.0100", "3.000", "1.50"]
-
-
-def test_curves_show_what_the_search_chose(tmp_path: Path) -> None:
-    (run,), _ = read_runs([reports.ablate_run(tmp_path / "ablate")])
-    (chart,) = (chart for block in curve_blocks(run) if isinstance(block, Side) for chart in block.blocks)
-    assert isinstance(chart, Chart)
-    candidates = [
-        Candidate(HeadGate(torch.ones(1, 1)), its["lam"], its["norm"], its["strength"], its["accuracy"])
-        for its in run.results.value["search"]["org/base"]["causal"]
-    ]
-    best = best_of(candidates)  # of equals the weaker gate
-    assert (best.norm, best.strength) == ("minmax", 0.1)
-    assert chart.caption == "causal: λ = 0.2, minmax" and "0.800 against 0.625 without" in chart.said
-    centre, minmax = chart.lines
-    assert chart.chosen == minmax.points[1][:2] and minmax.points[0][1] == centre.points[0][1] == chart.level
-    assert centre.points[1][1] > centre.points[2][1]  # better is higher up
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.integers(2, 8))

@@ -17,13 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.style import context
 
-from lens_truth.ablation.ablate import Ablation, Row
 from lens_truth.ablation.curves import lambda_curves
 from lens_truth.ablation.figures import ablation_bars, random_gate_bars
-from lens_truth.ablation.search import Candidate
+from lens_truth.ablation.result import Ablation
+from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import HeadGate
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.figures import correlation_matrix, preservation_scatter, reference_bars
 from lens_truth.lineage.inheritance import heritability
@@ -67,7 +66,7 @@ def lineage(*names: str) -> Heritability:
     return heritability(scores, unrelated=names[-2:], n_permutations=1999, n_bootstrap=50)
 
 
-def rows(models: list[str], benchmarks: tuple[str, ...], controls: tuple[str, ...]) -> list[Row]:
+def rows(models: list[str], benchmarks: tuple[str, ...], controls: tuple[str, ...]) -> list[GateRow]:
     """Vanilla, gates by scores with their controls, and a random gate."""
     rng = np.random.default_rng(2)
     arms = [("vanilla", "", 1)]
@@ -80,22 +79,22 @@ def rows(models: list[str], benchmarks: tuple[str, ...], controls: tuple[str, ..
             for benchmark in benchmarks:
                 at, sd = float(rng.uniform(0, 1)), float(rng.uniform(0, 0.4)) if trials > 1 else 0.0
                 low, high = max(0, at - 0.06), min(1, at + 0.05)
-                made.append(Row(model, gate, of, benchmark, trials, 200, at, sd, low, high, at, 0, 1))
+                made.append(GateRow(model, gate, of, benchmark, trials, 200, at, sd, low, high, at, 0, 1))
     return made
 
 
-def searches(models: list[str]) -> dict[str, Ablation]:
+def searches(models: list[str]) -> Ablation:
     def candidates(norms: tuple[str, ...]) -> tuple[Candidate, ...]:
-        gate, strengths = HeadGate.from_scores(HeadScores(np.eye(2)), 0.0, "center"), (0.1, 0.2, 0.35, 0.5, 0.75)
+        strengths = (0.1, 0.2, 0.35, 0.5, 0.75)
         return tuple(
-            Candidate(gate, 123.456 * s, norm, s, {"open": 0.9 - s * i / 2})
+            Candidate(123.456 * s, norm, s, {"open": 0.9 - s * i / 2})
             for i, norm in enumerate(norms)
             for s in strengths
         )
 
     curves = {kind: candidates(("none",) if kind == "learned" else ("center", "minmax")) for kind in KINDS}
     curves["uniform (tuned)"] = candidates(("uniform",))
-    return {model: Ablation((), curves, {"open": 0.85}) for model in models}
+    return Ablation((), dict.fromkeys(models, curves), {model: {"open": 0.85} for model in models})
 
 
 def weights(L: int, H: int) -> WeightSimilarity:

@@ -1,0 +1,171 @@
+"""`Ablation`: what gates and their controls did to one model or several, in tables, words and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lens_truth.ablation.rows import Candidate, GateRow, SideEffectRow, best_of, mean_accuracy
+from lens_truth.ablation.tables import caption_tables, gate_tables, search_tables, side_effect_tables
+from lens_truth.ablation.words import row_warnings, verdict_sentences
+from lens_truth.errors import InputError
+from lens_truth.io.results import Result
+from lens_truth.io.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation(Result):
+    """Gates by scores beside the vanilla model and their controls, as `run_ablation` gives it for one model.
+
+    ```python
+    both = lens_truth.Ablation.load("runs/ablate")
+    print(*both.verdicts(), sep="\\n")
+    both.plot().savefig("bars.png")
+    ```
+    """
+
+    command: ClassVar[str] = "ablate"
+    part: ClassVar[str] = "ablation"
+
+    rows: tuple[GateRow, ...]
+    """One for each model, gate or control, and test benchmark; those of the vanilla model come first."""
+    search: Mapping[str, Mapping[str, tuple[Candidate, ...]]]
+    """By model, for each gate by scores and for the uniform gain, all candidates of the search on validation."""
+    validation: Mapping[str, Mapping[str, float]]
+    """By model, accuracy without a gate on each validation benchmark."""
+    side_effects: tuple[SideEffectRow, ...] = ()
+    """One for each model and gate, if neutral texts were given."""
+
+    @classmethod
+    def joined(cls, ablations: Iterable[Ablation]) -> Ablation:
+        """Several models in one; `one | other` is the same for two.
+
+        ```python
+        both = lens_truth.Ablation.joined([of_base, of_child])
+        ```
+
+        Raises:
+            InputError: if two of them hold the same model.
+        """
+        parts = list(ablations)
+        models = [model for part in parts for model in part.models]
+        if len(set(models)) < len(models):
+            twice = next(model for model in models if models.count(model) > 1)
+            raise InputError(f"two ablations of '{twice}' cannot be put together; give its models different names")
+        return cls(
+            rows=tuple(row for part in parts for row in part.rows),
+            search={model: its for part in parts for model, its in part.search.items()},
+            validation={model: its for part in parts for model, its in part.validation.items()},
+            side_effects=tuple(effect for part in parts for effect in part.side_effects),
+        )
+
+    def __or__(self, other: Ablation) -> Ablation:
+        return self.joined([self, other])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(dict.fromkeys(row.model for row in self.rows))
+
+    def chosen(self, gate: str, model: str | None = None) -> Candidate:
+        """What the search chose for a gate of a model (by default the first).
+
+        ```python
+        best = ablation.chosen("causal")
+        gate = lens_truth.HeadGate.from_scores(scores, best.lam, best.norm)
+        ```
+
+        Raises:
+            InputError: if nothing was searched under these names.
+        """
+        searched = self.search.get(next(iter(self.search), "") if model is None else model, {})
+        if not searched.get(gate):
+            of = "" if model is None else f" of '{model}'"
+            raise InputError(f"there was no search for a gate '{gate}'{of}, only for {', '.join(searched) or 'none'}")
+        return best_of(searched[gate])
+
+    def vanilla_objective(self, model: str) -> float:
+        """What candidates had to exceed: accuracy without a gate, mean over the validation benchmarks.
+
+        ```python
+        gain = ablation.chosen("causal").objective - ablation.vanilla_objective("zoo:llama-memory")
+        ```
+        """
+        return mean_accuracy(self.validation.get(model, {}))
+
+    def tables(self) -> tuple[Table, ...]:
+        """Accuracy under each gate, a table a model; then captions and side effects, where there are any.
+
+        ```python
+        ablation.tables()[0]  # in a notebook
+        ```
+        """
+        effects = side_effect_tables(self.side_effects, self.rows)
+        parts = (gate_tables(self.rows), caption_tables(self.rows), effects)
+        return tuple(table for tables in parts for table in tables.values())
+
+    def search_tables(self, model: str) -> list[Table]:
+        """All candidates of a model's search, a table a gate.
+
+        ```python
+        ablation.search_tables("zoo:llama-memory")[0]  # in a notebook
+        ```
+        """
+        return search_tables(self.search.get(model, {}), self.vanilla_objective(model))
+
+    def verdicts(self) -> list[str]:
+        """A sentence for every gate by scores: its effect on its model's first benchmark, every control that did as
+        well, and every other benchmark that it harmed.
+
+        ```python
+        print(*ablation.verdicts(), sep="\\n")
+        ```
+        """
+        return verdict_sentences(self.rows)
+
+    def warnings(self) -> list[str]:
+        """What makes results doubtful: heads that are inverted, answers that could not be read, a search that found
+        nothing.
+
+        ```python
+        print(*ablation.warnings(), sep="\\n")
+        ```
+        """
+        return row_warnings(self.rows) + [
+            f"{model}, {gate}: on validation no lambda does better than no gate ({found:.3f} against {vanilla:.3f})"
+            for model, searched in self.search.items()
+            for vanilla in [self.vanilla_objective(model)]
+            for gate in searched
+            for found in [self.chosen(gate, model).objective]
+            if found <= vanilla
+        ]
+
+    def plot(self, what: str = "gates") -> Figure:
+        """A figure, a panel a model.
+
+        ```python
+        ablation.plot("search")
+        ```
+
+        Args:
+            what: `gates`, every gate and control with its 95% interval; `random gate`, TruthProbe's Fig. 5: vanilla
+                and gates by scores beside 1 + U(-1, 1); `search`, validation accuracy against the size of the gate.
+
+        Raises:
+            InputError: for another figure.
+        """
+        from lens_truth.ablation.curves import lambda_curves
+        from lens_truth.ablation.figures import ablation_bars, random_gate_bars
+
+        figures = {
+            "gates": lambda: ablation_bars(self.rows),
+            "random gate": lambda: random_gate_bars(self.rows),
+            "search": lambda: lambda_curves(self),
+        }
+        if what not in figures:
+            raise InputError(f"an ablation has no figure '{what}', only {', '.join(figures)}")
+        return figures[what]()

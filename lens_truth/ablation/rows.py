@@ -1,0 +1,121 @@
+"""What an ablation found, as plain data: gates on benchmarks, candidates of the search, side effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lens_truth.io.numbers import number, short
+from lens_truth.stats.paired import Comparison
+
+TUNED = "tuned"
+"""In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate on one benchmark."""
+
+    model: str
+    gate: str
+    """vanilla; probe, causal, learned (`own` before it: by the model's own scores, where others come from its base); or
+    a control: random, permuted, uniform, inverse, norm-matched."""
+    of: str
+    """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
+    benchmark: str
+    trials: int
+    n: int
+    """Questions."""
+    accuracy: float
+    """Mean over trials."""
+    accuracy_std: float
+    """Standard deviation over trials (0 for one)."""
+    ci_low: float
+    ci_high: float
+    """95% bootstrap interval of the accuracy over groups of questions."""
+    f1: float
+    unparsed: float
+    """Share of answers without a yes or no (open answers: empty ones)."""
+    answer_words: float
+    """Mean length of an answer as the model wrote it."""
+    lam: float | None = None
+    norm: str | None = None
+    strength: float | None = None
+    """Root mean square of gate - 1 over heads."""
+    captions: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined, means over trials."""
+    negative_gates: int = 0
+    """Heads whose output is inverted (most over trials)."""
+    against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
+    """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """What tells gates of one model apart: the gate, and for a control the gate that it controls."""
+        return self.gate, self.of
+
+    @property
+    def by_scores(self) -> bool:
+        """Whether scores made the gate: neither vanilla nor a control."""
+        return not self.of and self.gate not in ("vanilla", "random")
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """What a gate does to predictions on one neutral text, in nats a token."""
+
+    kl: float
+    """KL divergence of the gated predictions from the vanilla ones, KL(vanilla || gated)."""
+    cross_entropy: float
+    """Of the gated model; the vanilla model's own is that of the gate None."""
+
+
+@dataclass(frozen=True)
+class SideEffectRow:
+    """What one gate does to text without questions (means over trials)."""
+
+    model: str
+    gate: str
+    of: str
+    trials: int
+    texts: Mapping[str, SideEffect]
+    """By the name of the neutral text."""
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """As that of a `GateRow`."""
+        return self.gate, self.of
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of the search."""
+
+    lam: float
+    norm: str
+    """`uniform` for a gain of all heads, 1 + lam."""
+    strength: float
+    """Root mean square of gate - 1 over heads."""
+    accuracy: Mapping[str, float]
+    """Accuracy on each validation benchmark."""
+
+    @property
+    def objective(self) -> float:
+        """Mean over benchmarks, so that a gain on one is weighed against losses on the others."""
+        return mean_accuracy(self.accuracy)
+
+    def said(self) -> str:
+        """Its setting, and what it reached."""
+        return f"λ = {short(self.lam)}, {self.norm}, {number(self.objective)}"
+
+
+def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:
+    """What the search compares; NaN without a benchmark."""
+    return float(np.mean(list(by_benchmark.values()))) if by_benchmark else float("nan")
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """The one that is chosen: of equals the weakest gate, then the first."""
+    return max(candidates, key=lambda c: (c.objective, -c.strength))

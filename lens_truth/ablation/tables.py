@@ -1,0 +1,207 @@
+"""The tables of an ablation: gates on benchmarks, captions, side effects, the search. A name tells those of one kind
+apart: the model, and for captions the benchmark too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lens_truth.ablation.rows import TUNED, Candidate, GateRow, SideEffectRow, best_of
+from lens_truth.evaluate.answers import UNREADABLE
+from lens_truth.io.numbers import interval, number, p_value, share, short, signed
+from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
+from lens_truth.stats.paired import Comparison
+
+CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
+"""Measures of captions, and what they are called."""
+
+LEGEND = (
+    "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
+    "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
+    "group). λ, normalisation and the tuned uniform gain were chosen on validation questions."
+)
+_BARS = (
+    " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "
+    "control, by a significant gain and with no draw of the control as good; ✗: it does not."
+)
+CAPTION_LEGEND = (
+    "Captions: share of those that mention what is not there (CHAIR_s), share of all mentions (CHAIR_i); how much of "
+    "what is there is mentioned; words. A model that mentions less hallucinates less."
+)
+SIDE_EFFECT_LEGEND = (
+    "KL divergence from the vanilla model and cross-entropy on text that nothing is asked about, in nats a token; "
+    "words of an answer, mean over all test questions. Means over trials."
+)
+_SEARCH_LEGEND = (
+    "Accuracy on validation questions, mean over benchmarks, by how far the gate is from 1 (root mean square over "
+    "heads); the line across is the model without a gate. Bold: what was chosen."
+)
+
+_ABOUT = {
+    "permuted": "its values shuffled inside layers",
+    "uniform": "every head its layer's mean",
+    "inverse": "its values mirrored about 1",
+    "norm-matched": "random, as far from 1 in each layer",
+    "random": "1 + U(-1, 1)",
+}
+"""What controls are, where there is room to say it."""
+
+_SHARED = {"random": "the random gate", f"uniform ({TUNED})": "the tuned gain"}
+"""Controls of all gates by scores, as `against` names them."""
+
+
+def gate_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
+    """By model: gates down, benchmarks across."""
+    tables: dict[str, Table] = {}
+    for model in dict.fromkeys(one.model for one in rows):
+        mine = [one for one in rows if one.model == model]
+        found = {(one.arm, one.benchmark): one for one in mine}
+        counts = {one.benchmark: one.n for one in reversed(mine)}
+        names = list(dict.fromkeys(one.benchmark for one in mine))
+        lines: list[Row] = []
+        for arm in dict.fromkeys(one.arm for one in mine):
+            first = next(one for one in mine if one.arm == arm)
+            lam = "" if first.lam is None else f"{first.lam:.3g} {first.norm}"
+            cells = (_accuracy_cell(found, arm, name) for name in names)
+            lines.append(row(_gate_cell(first), lam, *cells, below=_below(arm)))
+        header = ("gate", "λ", *(f"{name} (n={counts[name]})" for name in names))
+        caption = f"Accuracy of {model} under each gate"
+        tables[model] = Table(caption, header, tuple(lines), LEGEND + _BARS, form="bars")
+    return tables
+
+
+def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
+    """By model and benchmark of captions: CHAIR's measures under each gate; none where there are no captions."""
+    tables: dict[str, Table] = {}
+    for model, benchmark in dict.fromkeys((one.model, one.benchmark) for one in rows if one.captions):
+        mine = [one for one in rows if (one.model, one.benchmark) == (model, benchmark)]
+        lines = [
+            row(
+                gate_name(*one.arm, one.trials, one.negative_gates),
+                *(number(one.captions.get(name)) for name in CAPTIONS),
+                below=_below(one.arm),
+            )
+            for one in mine
+        ]
+        name = f"{model}, {benchmark} (n={mine[0].n})"
+        tables[name] = table(f"Captions of {name}", ("gate", *CAPTIONS.values()), lines, CAPTION_LEGEND)
+    return tables
+
+
+def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]) -> dict[str, Table]:
+    """By model: what each gate does to neutral text, and how long its answers are."""
+    texts = list(dict.fromkeys(text for effect in effects for text in effect.texts))
+    header = ("gate", *(f"{what}, {text}" for text in texts for what in ("KL", "cross-entropy")), "words")
+    tables: dict[str, Table] = {}
+    for model in dict.fromkeys(effect.model for effect in effects):
+        lines: list[Row] = []
+        for effect in (effect for effect in effects if effect.model == model):
+            asked = [one for one in rows if (one.model, one.arm) == (model, effect.arm)]
+            total = sum(one.n for one in asked)
+            words = sum(one.answer_words * one.n for one in asked) / total if total else None
+            found = [effect.texts.get(text) for text in texts]
+            numbers = [(number(its.kl, 4), number(its.cross_entropy)) if its else ("", "") for its in found]
+            name = gate_name(*effect.arm, effect.trials, max((one.negative_gates for one in asked), default=0))
+            lines.append(
+                row(name, *(text for pair in numbers for text in pair), number(words, 2), below=_below(effect.arm))
+            )
+        tables[model] = table(f"Side effects in {model}", header, lines, SIDE_EFFECT_LEGEND)
+    return tables
+
+
+def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> list[Table]:
+    """One for each gate of a model: how far it is from 1 down, normalisations across.
+
+    Args:
+        vanilla: mean accuracy on validation without a gate.
+    """
+    tables: list[Table] = []
+    for gate, candidates in search.items():
+        if not candidates:
+            continue
+        best = best_of(candidates)
+        norms = list(dict.fromkeys(its.norm for its in candidates))
+        at = {(short(its.strength), its.norm): its for its in candidates}
+        lines = [row("no gate", *[Cell(number(vanilla), bar=Bar(0, vanilla, vanilla))] * len(norms))]
+        for strength in dict.fromkeys(strength for strength, _ in at):
+            found = (at.get((strength, norm)) for norm in norms)
+            lines.append(
+                row(strength, *(Cell("") if its is None else _candidate_cell(its, best, vanilla) for its in found))
+            )
+        caption = f"{gate}: λ = {short(best.lam)}, {best.norm}"
+        tables.append(Table(caption, ("distance from 1", *norms), tuple(lines), _SEARCH_LEGEND, form="bars"))
+    return tables
+
+
+def gate_name(gate: str, of: str, trials: int = 1, negative: int = 0) -> str:
+    """As tables name it."""
+    name = f"{gate} ({of})" if of else gate
+    name += f" ×{trials}" if trials > 1 else ""
+    return name + (f", {negative} negative" if negative else "")
+
+
+def as_good(comparison: Comparison) -> str:
+    """How many draws of a control did as well, where it was drawn more than once."""
+    return f"; {comparison.as_good} of {comparison.trials} trials as good" if comparison.trials > 1 else ""
+
+
+def _below(arm: tuple[str, str]) -> bool:
+    """Whether it is a control that stands under its gate."""
+    return arm[1] not in ("", TUNED)
+
+
+def _gate_cell(one: GateRow) -> Cell:
+    about = _ABOUT.get(one.gate, "")
+    if one.of == TUNED and one.lam is not None:
+        about = f"every head {1 + one.lam:.3g}"
+    name = gate_name(*one.arm, one.trials, one.negative_gates)
+    return Cell(name, more=(about,) if about else (), alarm=bool(one.negative_gates))
+
+
+def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tuple[str, str], benchmark: str) -> Cell:
+    one, vanilla = found.get((arm, benchmark)), found.get((("vanilla", ""), benchmark))
+    if one is None:
+        return Cell("missing")
+    spread = f" ± {number(one.accuracy_std)}" if one.trials > 1 else ""
+    text = f"{number(one.accuracy)}{spread} {interval((one.ci_low, one.ci_high))}"
+    more: list[str] = []
+    gained = one.against.get("vanilla")
+    if gained is not None:
+        text += f" {signed(gained.difference)}{'*' if gained.significant else ''}"
+        more.append(_difference(gained))
+    gate = found.get(((one.of, ""), benchmark))
+    if gate is not None and (against := gate.against.get(one.gate)) is not None:
+        more.append(f"{_beaten(against)} by its gate, {_difference(against)}{_ties(against)}")
+    more += [
+        f"{_beaten(one.against[name])}: {said}, {signed(one.against[name].difference)}{_ties(one.against[name])}"
+        for name, said in _SHARED.items()
+        if name in one.against
+    ]
+    if one.unparsed:
+        more.append(f"{'⚠ ' if one.unparsed > UNREADABLE else ''}{share(one.unparsed)} unparsed")
+    return Cell(
+        text,
+        more=tuple(more),
+        bar=Bar(one.ci_low, one.ci_high, one.accuracy, vanilla.accuracy if vanilla else None),
+        strong=gained is not None and gained.significant,
+        alarm=one.unparsed > UNREADABLE,
+    )
+
+
+def _beaten(against: Comparison) -> str:
+    return "✓ beaten" if against.beaten else "✗ NOT beaten"
+
+
+def _ties(against: Comparison) -> str:
+    return as_good(against) if against.as_good else ""
+
+
+def _difference(against: Comparison) -> str:
+    ends = interval((against.ci_low, against.ci_high), plus=True)
+    return f"{signed(against.difference)} {ends} p\u00a0{p_value(against.p_value)}"
+
+
+def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> Cell:
+    if its is None:
+        return Cell("")
+    bar = Bar(0, its.objective, its.objective, vanilla)
+    return Cell(number(its.objective), more=(f"λ = {short(its.lam)}",), bar=bar, strong=its is best)
