@@ -3,7 +3,7 @@ from . import plots as plots
 from .ablation.ablate import Ablation as Ablation
 from .ablation.ablate import run_ablation as run_ablation
 from .attention.evidence import Evidence as Evidence
-from .attention.evidence import evidence_attention as evidence_attention
+from .attention.measuring import evidence_attention as evidence_attention
 from .attention.show import show_heads as show_heads
 from .data.example_files import read_examples as read_examples
 from .data.example_files import write_examples as write_examples

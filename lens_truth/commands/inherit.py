@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lens_truth.lineage.inheritance import Heritability
     from lens_truth.lineage.preservation import Preservation
     from lens_truth.lineage.weights import WeightSimilarity
-    from lens_truth.plots.scatter import Panel
+    from lens_truth.plots.points import Panel
     from lens_truth.scoring.scores import HeadScores
 
 
@@ -152,7 +152,7 @@ def _truth_and_causal(config: Config, scores: dict[str, tuple[HeadScores, HeadSc
     test is made on ranks inside layers, where each layer counts alike."""
     import numpy as np
 
-    from lens_truth.plots.scatter import Panel, scatter
+    from lens_truth.plots.points import Panel, scatter
     from lens_truth.plots.style import save
     from lens_truth.stats.correlation import holm_by_name, ranks_within_layers, relate
 

@@ -15,7 +15,7 @@ from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.lineage.inheritance import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
-from lens_truth.plots.scatter import Panel, scatter
+from lens_truth.plots.points import Panel, scatter
 from lens_truth.plots.style import (
     BLUE,
     GREEN,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lens_truth.attention.record import AttentionRecord
 from lens_truth.errors import InputError
 from lens_truth.io.readers import read_json
+from lens_truth.io.results import structured
 from lens_truth.io.runs import RESULT, Record, read_record
-from lens_truth.page.attention import Attention, read_attention
 from lens_truth.page.fields import Fields
 
 ATTENTION = "attention.json"
@@ -38,7 +39,7 @@ class RunRecord:
     seconds: float | None
     command_line: str = ""
     """As it was typed."""
-    attention: Attention | None = None
+    attention: AttentionRecord | None = None
     """What every head looked at in some examples, if the run kept it."""
 
     @property
@@ -137,12 +138,12 @@ def _seconds(record: Fields, problems: list[str]) -> float | None:
         return None
 
 
-def _attention(run: RunRecord, file: Path) -> tuple[Attention | None, list[str]]:
+def _attention(run: RunRecord, file: Path) -> tuple[AttentionRecord | None, list[str]]:
     if not file.is_file():
         lost = run.kind == "evidence"
         return None, [f"has no {ATTENTION}, so what its heads look at cannot be shown"] if lost else []
     try:
-        return read_attention(Fields(_parsed(file), ATTENTION)), []
+        return structured(AttentionRecord, _parsed(file), ATTENTION), []
     except InputError as error:
         return None, [f"{error}, so what its heads look at cannot be shown"]
 

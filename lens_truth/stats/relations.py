@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from lens_truth.errors import InputError
 from lens_truth.io.numbers import interval, number, p_value, signed, significant
+from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Row, Table, row, table
 from lens_truth.stats.correlation import Map, Relation, holm_by_name, relate
 from lens_truth.stats.top_heads import TopDifference, compare_top, top_heads
 
 
-@dataclass(frozen=True)
-class Relations:
+@dataclass(frozen=True, eq=False)
+class Relations(Result):
     """A score against several measures; None where no correlation is defined."""
+
+    command = "evidence"
+    part = "relations"
+    named = True
 
     score: Mapping[str, Relation | None]
     top: Mapping[str, TopDifference | None]
@@ -24,9 +29,13 @@ class Relations:
     p_holm: Mapping[str, tuple[float | None, float | None]]
     """p-values of `score` and `top`, Holm-adjusted over the measures."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For result.json."""
-        return asdict(self)
+    def __post_init__(self) -> None:
+        if not self.score.keys() == self.top.keys() == self.p_holm.keys():
+            raise InputError("score, top and p_holm are not of the same measures")
+
+    def tables(self) -> tuple[Table, ...]:
+        """A row a measure."""
+        return (self.table("Score of a head against other measures of it"),)
 
     def table(self, caption: str, names: Mapping[str, str] | None = None, *, places: int = 3, note: str = "") -> Table:
         """A row a measure: its correlation with the score, and the heads with the highest scores against the rest.
@@ -66,6 +75,11 @@ def relate_measures(
     Args:
         share: of heads that count as those with high scores.
         n_kv_heads: heads that share keys and values are shuffled together.
+
+    ```python
+    relations = relate_measures(truth.values, {"attention": attention.values})
+    print_table(relations.tables()[0])
+    ```
 
     Raises:
         InputError: for maps of unequal shape, or a share that leaves no heads to compare.

@@ -18,6 +18,8 @@ import torch
 import tyro
 from hypothesis import given
 from hypothesis import strategies as st
+from lens_truth.page.numbers import number, short
+from lens_truth.page.repeat import command_line
 from report_pages import reported, viewed
 from reports import BASE
 
@@ -33,9 +35,7 @@ from lens_truth.page.blocks import Cell, Chart, Details, Row, Section, Side, Tab
 from lens_truth.page.curves import curve_blocks, ticks
 from lens_truth.page.fields import Fields
 from lens_truth.page.generic import plain_blocks
-from lens_truth.page.numbers import number, short
 from lens_truth.page.reading import read_runs
-from lens_truth.page.repeat import command_line
 from lens_truth.page.sections import View
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import reports
+from lens_truth.page.numbers import number, short
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from reports import OTHER
 
 import lens_truth
 from lens_truth.errors import DataWarning
-from lens_truth.page.numbers import number, short
 from lens_truth.scoring.scores import HeadScores
 
 CHROMIUM = shutil.which("chromium")
