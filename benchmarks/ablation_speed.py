@@ -68,7 +68,7 @@ def floor_seconds(model: Any, prompts: list[PromptTokens], n_gates: int) -> floa
 def unshared_seconds(model: Any, prompts: list[PromptTokens], gates: dict[str, HeadGate]) -> float:
     """All gates together as ever, but every prompt goes through the model whole: what sharing alone is worth."""
     shared = generation.prompt_families
-    generation.prompt_families = lambda prompts: [Family((row,), 0) for row in range(len(prompts))]
+    generation.prompt_families = lambda alone: [Family((row,), 0) for row, _ in enumerate(alone)]
     try:
         start = time.perf_counter()
         list(generate(model, prompts, N_NEW, BATCH, gates))

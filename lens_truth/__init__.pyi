@@ -8,7 +8,7 @@ from .ablation.side_effects import NeutralText as NeutralText
 from .ablation.side_effects import text_file as text_file
 from .ablation.side_effects import zoo_text as zoo_text
 from .attention.evidence import Evidence as Evidence
-from .attention.evidence import evidence_attention as evidence_attention
+from .attention.measuring import evidence_attention as evidence_attention
 from .attention.show import show_heads as show_heads
 from .data.example_files import read_examples as read_examples
 from .data.example_files import write_examples as write_examples

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from IPython.display import Markdown
+from lens_truth.attention.figures import evidence_scatter
+from lens_truth.attention.words import relation_rows, verdicts
 
 import lens_truth
-from lens_truth.attention.figures import evidence_scatter
 from lens_truth.attention.strips import attention_strips
-from lens_truth.attention.words import relation_rows, verdicts
 from lens_truth.data.drawing import FLOOR
 from lens_truth.data.examples import SUPPORTED
 from lens_truth.data.world import ROOMS

@@ -1,36 +1,50 @@
-"""`evidence`: how much every head attends to the part of the context, or of the image, that holds the answer."""
+"""`Evidence`: how much every head attends to the part of the context, or of the image, that holds the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import safetensors.numpy
 from jaxtyping import Bool, Float
-from torch import Tensor
-from tqdm import tqdm
+from safetensors import SafetensorError
 
-from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measures import MEASURES, measure, queries_of
-from lens_truth.attention.patterns import reading_patterns, rows_at_once
-from lens_truth.data.examples import Example
-from lens_truth.errors import InputError, notice
+from lens_truth.attention.summary import EvidenceSummary, Measured
+from lens_truth.errors import InputError
+from lens_truth.io.files import write_with
+from lens_truth.io.results import Result
+from lens_truth.io.runs import Record
 from lens_truth.io.streams import Stream, stream
-from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
-from lens_truth.models.hooks import Hooked, sliding_windows
-from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import Template, encode, token_texts
-from lens_truth.models.provenance import provenance_of
+from lens_truth.io.tables import Table
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval, group_sums
 from lens_truth.stats.correlation import Map
+from lens_truth.stats.relations import Relations, relate_measures, relation_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What every head looks at, in every example that has evidence."""
+ARRAYS = "attention.safetensors"
+"""Beside `result.json`: what every head gives in every example."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(Result):
+    """What every head looks at, in every example that has evidence.
+
+    ```python
+    looked = lens_truth.Evidence.load("runs/evidence")
+    looked.plot()
+    ```
+    """
+
+    command = "evidence"
+    part = "evidence"
 
     measures: Mapping[str, Float[np.ndarray, "N L H"]]
     """By the names of `lens_truth.attention.measures.MEASURES`; those that no example defines are left out, and NaN
@@ -43,126 +57,139 @@ class Evidence:
     """The group of each; intervals are drawn over groups."""
     provenance: Mapping[str, Any]
     """Model, weights, data and settings they were measured with."""
+    seed: int = 0
+    """Of the draws behind intervals and nulls."""
 
     def n_examples(self, measure: str) -> int:
-        """How many examples define a measure."""
+        """How many examples define a measure, such as `looked.n_examples("retrieval")`."""
         return int(_defined(self.measures[measure]).sum())
 
-    def scores(self, *, n_bootstrap: int = 2000, seed: int = 0) -> dict[str, HeadScores]:
-        """Each measure's mean over the examples that define it; where they come from more than one group, with a 95%
-        interval (bootstrap over groups) in `ci_low` and `ci_high`."""
+    def means(self) -> dict[str, Map]:
+        """Each measure's mean over the examples that define it, [L H]: `looked.means()["evidence"].mean()`."""
+        return {name: its[_defined(its)].astype(np.float64).mean(0) for name, its in self.measures.items()}
+
+    def scores(self, *, n_bootstrap: int = 2000) -> dict[str, HeadScores]:
+        """The same as head scores; where the examples come from more than one group, with a 95% interval (bootstrap
+        over groups) in `ci_low` and `ci_high`.
+
+        ```python
+        layer, head = looked.scores()["evidence"].best()
+        ```
+        """
         made: dict[str, HeadScores] = {}
-        for number, (name, values) in enumerate(self.measures.items()):
-            rows = _defined(values)
+        for number, (name, mean) in enumerate(self.means().items()):
+            rows = _defined(self.measures[name])
             groups = [group for group, defined in zip(self.groups, rows, strict=True) if defined]
-            wide = values[rows].astype(np.float64)
             metrics: dict[str, Map] = {}
             if len(set(groups)) > 1:
-                totals, mass = group_sums(wide, groups), group_sums(np.ones(len(groups)), groups)
-                rng = stream(seed, Stream.EVIDENCE_INTERVALS, number)
-                low, high = bootstrap_interval(totals, mass, n_bootstrap, rng)
+                totals = group_sums(self.measures[name][rows].astype(np.float64), groups)
+                rng = stream(self.seed, Stream.EVIDENCE_INTERVALS, number)
+                low, high = bootstrap_interval(totals, group_sums(np.ones(len(groups)), groups), n_bootstrap, rng)
                 metrics = {"ci_low": low, "ci_high": high}
-            made[name] = HeadScores(
-                wide.mean(0),
-                kind=name,
-                metrics=metrics,
-                provenance={**self.provenance, "n_examples": len(groups)},
-            )
+            provenance = {**self.provenance, "n_examples": len(groups)}
+            made[name] = HeadScores(mean, kind=name, metrics=metrics, provenance=provenance)
         return made
 
+    def relate(self, scores: HeadScores, *, share: float = 0.25) -> Relations:
+        """Holds scores of the same heads against every measure, with depth removed, against shuffles of heads.
 
-def evidence_attention(
-    model: Hooked,
-    examples: Sequence[Example],
-    *,
-    template: Template = "plain",
-    batch_size: int = 32,
-    progress: bool = False,
-) -> Evidence:
-    """What every head looks at while it reads or writes the answer (TruthProbe's claim about evidence, with chance,
-    sink and a control taken care of), and, over the same rows, its retrieval-head score and lookback ratio.
+        ```python
+        looked.relate(lens_truth.truth_scores(activations))
+        ```
 
-    The main measure, `evidence`, is a ratio: attention of the answer's last token to the evidence over what its length
-    alone would get, so 1 is chance; the first token, where attention comes to rest, counts for neither. Retrieval-head
-    score: Wu et al. 2024; lookback ratio: Chuang et al. 2024, both from 0 to 1. Patterns exist one layer at a time, and
-    only the rows of the answer's queries are looked at.
+        Args:
+            share: of heads that count as those with high scores.
 
-    Args:
-        examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.
-        batch_size: rows a forward pass at most; fewer where patterns are large.
+        Raises:
+            InputError: if the scores are of other heads, or the share leaves no heads to compare.
+        """
+        kv = self.provenance["n_kv_heads"]
+        return relate_measures(scores.values, self.means(), share=share, n_kv_heads=kv, seed=self.seed)
 
-    Raises:
-        InputError: if no example has evidence, evidence yields no token or lies outside what the model sees of an
-            image, or whatever `capture` refuses.
-    """
-    tokenizer = tokenizer_of(model)
-    given = [example for example in examples if example.has_evidence]
-    if not given:
-        raise InputError(
-            f"none of the {len(examples)} examples has evidence (spans of its context, or boxes in its image)"
-        )
-    if len(given) < len(examples):
-        notice(f"{len(examples) - len(given)} of {len(examples)} examples have no evidence and are left out")
-    images = images_for(model, given)
-    encoded = encode(tokenizer, given, template, images)
-    check_lengths([len(row.ids) for row in encoded], [example.id for example in given], model)
-    if n_cut := sum(row.n_cut for row in encoded):
-        first = next(example.id for example, row in zip(given, encoded, strict=True) if row.n_cut)
-        notice(
-            f"{n_cut} of {sum(len(example.evidence) for example in given)} spans of evidence begin or end inside a "
-            f"token, which counts as evidence whole (first: example '{first}')"
-        )
-    rows = [
-        locate_evidence(example, row, images, token_texts(tokenizer, row.ids))
-        for example, row in zip(given, encoded, strict=True)
-    ]
+    def verdicts(self, relations: Mapping[str, Relations], wrong_mean: float | None = None) -> list[str]:
+        """Sentences: how much heads look at the evidence, and whether those with high scores look at it more than other
+        heads of their layer: `looked.verdicts({"truth": looked.relate(truth)})`.
 
-    shape = (len(given), model.cfg.n_layers, model.cfg.n_heads)
-    found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
-    for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
-        for name, values in _measured(model, [rows[row] for row in batch]).items():
-            found[name][batch] = values.cpu().numpy()
-    if not _defined(found["evidence"]).any():
-        raise InputError(
-            f"in none of {len(given)} examples does every layer see the evidence from the answer: the model's sliding "
-            f"window is {min(window for window in sliding_windows(model) if window)} tokens"
-        )
-    return Evidence(
-        measures={name: values for name, values in found.items() if _defined(values).any()},
-        ids=tuple(example.id for example in given),
-        groups=tuple(example.group for example in given),
-        provenance=provenance_of(model, given, template),
-    )
+        Args:
+            relations: by the kind of scores.
+            wrong_mean: mean attention to the evidence where the answer is hallucinated; None without such answers.
+        """
+        return self.summary.verdicts(relations, wrong_mean)
+
+    def tables(self) -> tuple[Table, ...]:
+        """A row a measure: its mean over heads, the examples that define it, and the head with the most:
+        `print_table(looked.tables()[0])`."""
+        return self.summary.tables()
+
+    def plot(self, beside: Mapping[str, HeadScores] | None = None, title: str = "") -> Figure:
+        """A map of heads a measure, each in its own range of colours: `looked.plot({"truth": truth})`.
+
+        Args:
+            beside: more maps of the same heads, by name.
+        """
+        from lens_truth.plots import heatmaps  # matplotlib, which measuring does without
+
+        more = {name: its.values for name, its in (beside or {}).items()}
+        said = title or f"{self.provenance['model']} (n = {len(self.ids)})"
+        return heatmaps({**self.means(), **more}, f"{said}, each map in its own range of colours")
+
+    def scatter(
+        self,
+        scores: Mapping[str, HeadScores],
+        relations: Mapping[str, Relations],
+        measures: Sequence[str] | None = None,
+    ) -> Figure:
+        """Each kind of scores against each measure, head by head; a line a kind, a panel a measure:
+        `looked.scatter({"truth": truth}, {"truth": looked.relate(truth)})`.
+
+        Args:
+            measures: which; all by default.
+        """
+        from lens_truth.plots import Panel, scatter
+
+        means = self.means()
+        shown = measures or tuple(means)
+        panels = [
+            Panel(f"{kind} scores: {name}", its.values, {name: means[name]}, relation_text(relations[kind].score[name]))
+            for kind, its in scores.items()
+            for name in shown
+        ]
+        return scatter(panels, "head score", "what a head looks at, as each panel's title says", columns=len(shown))
+
+    @cached_property
+    def summary(self) -> EvidenceSummary:
+        """In a few numbers: what `result.json` holds."""
+        measured: dict[str, Measured] = {}
+        for name, its in self.scores().items():
+            at = its.best()
+            ends = (float(its.metrics["ci_low"][at]), float(its.metrics["ci_high"][at])) if its.metrics else None
+            mean, most = float(its.values.mean()), float(its.values[at])
+            measured[name] = Measured(mean, its.provenance["n_examples"], at, most, ends)
+        return EvidenceSummary(measured, self.ids, self.groups, self.provenance, self.seed)
+
+    def in_record(self) -> dict[str, Any]:
+        """The summary; the arrays go into a file of their own."""
+        return self.summary.as_dict()
+
+    def save_arrays(self, folder: Path) -> list[str]:
+        """Writes the measures, float32."""
+        arrays = {name: np.ascontiguousarray(its, dtype=np.float32) for name, its in self.measures.items()}
+        write_with(folder / ARRAYS, lambda temporary: safetensors.numpy.save_file(arrays, temporary))
+        return [ARRAYS]
+
+    @classmethod
+    def of_record(cls, record: Record, name: str | None = None) -> Evidence:
+        """What `result.json` holds, with the arrays from the file beside it; see `load`."""
+        held = EvidenceSummary.of_record(record, name)
+        file = record.file.parent / ARRAYS
+        try:
+            arrays = safetensors.numpy.load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{file}: cannot be read ({error})") from error
+        if arrays.keys() != held.measures.keys() or {its.shape[:-2] for its in arrays.values()} != {(len(held.ids),)}:
+            raise InputError(f"{file}: is not of the run whose {record.file.name} lies beside it")
+        return cls({name: arrays[name] for name in held.measures}, held.ids, held.groups, held.provenance, held.seed)
 
 
 def _defined(values: Float[np.ndarray, "N L H"]) -> Bool[np.ndarray, " N"]:
     return np.isfinite(values.reshape(len(values), -1).sum(axis=1))
-
-
-def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
-    """Rows of similar length together, as many as their patterns allow."""
-    batches: list[list[int]] = []
-    for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
-        size = rows_at_once(model, len(rows[batch[0]].row.ids))
-        batches += [batch[start : start + size] for start in range(0, len(batch), size)]
-    return batches
-
-
-def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float[Tensor, "B L H"]]:
-    """One forward pass; one number a measure, row and head leaves each hook."""
-    ids, mask = pad_rows([tokens.row.ids for tokens in batch], model)
-    layers: list[dict[str, Float[Tensor, "B H"]]] = []
-    windows = sliding_windows(model)
-
-    def read(layer: int, pattern: Float[Tensor, "B H T T"]) -> None:
-        of_rows = [
-            measure(
-                pattern[i, :, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1), tokens, windows[layer]
-            )
-            for i, tokens in enumerate(batch)
-        ]
-        layers.append({name: torch.stack([row[name] for row in of_rows]) for name in MEASURES})
-
-    with torch.no_grad(), reading_patterns(model, read):
-        run_body(model, ids, mask, [tokens.row.image for tokens in batch])
-    return {name: torch.stack([layer[name] for layer in layers], dim=1) for name in MEASURES}

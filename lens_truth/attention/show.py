@@ -1,4 +1,4 @@
-"""`show`: what some heads look at in one example; for a notebook, as a page, or as a picture."""
+"""`show_heads`: what some heads look at in one example; for a notebook, as a page, or as a picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import SupportsIndex
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
 from lens_truth.attention.measures import lift
@@ -32,7 +33,7 @@ _N_HEADS = 4
 
 
 class AttentionView(ExampleAttention):
-    """What `show` gives: a notebook displays it, `save` writes it."""
+    """What `show_heads` gives: a notebook displays it, `plot` draws it, `save` writes it."""
 
     def __repr__(self) -> str:
         return f"<attention of {', '.join(self.names)} of {self.model} in example {self.example.id}>"
@@ -40,8 +41,14 @@ class AttentionView(ExampleAttention):
     def _repr_html_(self) -> str:
         return attention_fragment(self)
 
+    def plot(self) -> Figure:
+        """Attention of the answer's last token: over the image, and over all tokens, a line a head:
+        `lens_truth.show_heads(model, example).plot()`."""
+        return attention_strips(self)
+
     def save(self, path: str | Path) -> None:
-        """Writes a page (`.html`), which needs nothing else to be opened, or a picture (`.png`, with a PDF beside it).
+        """Writes a page (`.html`), which needs nothing else to be opened, or a picture (`.png`, with a PDF beside it):
+        `lens_truth.show_heads(model, example).save("attention.html")`.
 
         Raises:
             InputError: if the name ends otherwise.
@@ -50,7 +57,7 @@ class AttentionView(ExampleAttention):
         if path.suffix == ".html":
             write_text(path, attention_page(self))
         elif path.suffix == ".png":
-            save(attention_strips(self), path)
+            save(self.plot(), path)
         else:
             raise InputError(f"{path}: attention is saved as .html or as .png")
 
@@ -64,6 +71,10 @@ def show_heads(
 ) -> AttentionView:
     """What some heads look at in one example: the weights of the answer's last token over the text and the image, and
     all tokens' patterns in CircuitsVis, with the evidence marked.
+
+    ```python
+    lens_truth.show_heads(model, example, [(5, 3), (4, 1)])
+    ```
 
     Args:
         heads: layer and head of each, such as [(5, 3), (4, 1)]; by default the four that look most at the evidence,

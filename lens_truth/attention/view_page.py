@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import circuitsvis
 import numpy as np
-from circuitsvis import attention
 from jaxtyping import Float
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,6 +29,7 @@ from lens_truth.attention.one_example import (
 )
 from lens_truth.attention.strips import DIMMED
 from lens_truth.data.images import data_url
+from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 _LARGEST = 512
@@ -161,27 +163,41 @@ def circuits_script(
     """CircuitsVis's view of attention patterns, as a script that draws it into the details `ELEMENT-all` of the page
     once they are open.
 
-    CircuitsVis makes HTML with a random name in it, whose text a token such as `</script>` would end; and its
-    `_repr_html_` and `str` reach for the network. So only its local source is taken, with both mended.
+    What its Python functions make has a random name in it, and ends where a token such as `</script>` stands; so its
+    JavaScript is called, as they call it.
     """
-    html = attention.attention_heads(
-        attention=patterns.astype(float).round(4).tolist(),
-        tokens=[_marked(group, _LABEL).replace(" ", "_") for group in groups],  # it takes spaces out
-        attention_head_names=list(names),
-        mask_upper_tri=not np.triu(patterns, 1).any(),  # tokens that are put together may look at each other
-    ).local_src
-    inside = re.fullmatch(r'<div id=("[^"]+")[^>]*/>\s*<script[^>]*>(.*)</script>\s*', html, re.DOTALL)
-    assert inside, "CircuitsVis writes its HTML in another way"
-    random, script = inside.groups()
-    bundle, call = script.rsplit("CircuitsVis.render(", 1)
-    bundle = re.sub(r"^//# sourceMappingURL=.*$", "", bundle, flags=re.MULTILINE)  # a file that is not there
-    call = call.strip().replace(random, "place.id", 1).replace("<", r"\u003c")
+    drawn = {
+        "attention": patterns.astype(float).round(4).tolist(),
+        "attentionHeadNames": list(names),
+        "tokens": [_marked(group, _LABEL).replace(" ", "_") for group in groups],  # it takes spaces out
+        "maskUpperTri": not np.triu(patterns, 1).any(),  # tokens that are put together may look at each other
+    }
+    props = json.dumps(drawn).replace("<", r"\u003c")
     # A notebook may show several views, which run the bundle once, and one view in several cells: each script takes the
     # first cell that no other has taken.
-    return f"""<script type="module">const CircuitsVis = globalThis.lensTruthCircuitsVis ??= (() => {{ {bundle}
-return CircuitsVis; }})();
+    return f"""<script type="module">const CircuitsVis = globalThis.lensTruthCircuitsVis ??= (() => {{
+{circuits_bundle()}return CircuitsVis; }})();
 const all = document.querySelector("#{element}-all:not([data-taken])"), place = all.querySelector(".scroll > div");
 all.dataset.taken = place.id = "{element}-tokens-" + document.querySelectorAll("[data-taken]").length;
-const draw = () => CircuitsVis.render({call};
+const draw = () => CircuitsVis.render(place.id, CircuitsVis.AttentionHeads, {props});
 all.open ? draw() : all.addEventListener("toggle", draw, {{ once: true }});
 </script>"""
+
+
+@cache
+def circuits_bundle() -> str:
+    """The JavaScript that CircuitsVis brings for pages without a network: it makes `CircuitsVis`, with `render` and
+    `AttentionHeads`.
+
+    Raises:
+        InputError: if the version that is installed brings it elsewhere, or in another form.
+    """
+    file = Path(circuitsvis.__file__).with_name("dist") / "cdn" / "iife.js"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if "var CircuitsVis=" not in text:
+        raise InputError(
+            f"CircuitsVis {circuitsvis.__version__} does not bring {'/'.join(file.parts[-4:])} as 1.43 does; "
+            'pip install "circuitsvis<1.44"'
+        )
+    mended = text.replace("</script", r"<\/script")  # in a string of its own, where both say the same
+    return mended.partition("//# sourceMappingURL=")[0]  # which is not there

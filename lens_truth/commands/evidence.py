@@ -3,22 +3,24 @@ retrieval-head score and lookback ratio over the same rows; against head scores,
 and the heads with the highest scores against the rest.
 
 Writes a score file for each measure, evidence.csv, heatmaps.png, scatter.png, attention.json (example rows for the
-report) and result.json."""
+report), attention.safetensors (every measure in every example) and result.json."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.compute import KINDS, Compute, load_model, on_terminal, result_files, scores_by_kind
+from lens_truth.commands.compute import KINDS, Compute, load_model, on_terminal, scores_by_kind
+from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
-from lens_truth.io.files import check_out
-from lens_truth.io.tables import print_table, print_warnings, text_table
+from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
+    from lens_truth.attention.evidence import Evidence
     from lens_truth.data.examples import Example
     from lens_truth.scoring.scores import HeadScores
+    from lens_truth.stats.relations import Relations
 
 _SHOWN = 4
 """Examples whose attention is kept for the report."""
@@ -48,107 +50,108 @@ class Config(Compute):
     """Folder for the results."""
 
 
+@dataclass(frozen=True)
+class _Study:
+    """What was measured."""
+
+    model: Any
+    data: str
+    examples: list[Example]
+    """With supported answers and evidence."""
+    looked: Evidence
+    wrong_mean: float | None
+    """Mean attention to the evidence where the answer is hallucinated."""
+    scores: dict[str, HeadScores]
+    titles: dict[str, str]
+    """Of the scores."""
+
+
 def run(config: Config) -> None:
     """Measures, relates to scores, writes."""
-    from lens_truth.attention.evidence import evidence_attention
-    from lens_truth.attention.figures import evidence_scatter
-    from lens_truth.attention.record import attention_record
-    from lens_truth.attention.words import relation_rows, verdicts
+    with Run("evidence", config) as run:
+        study = _measured(config)
+        relations = {kind: study.looked.relate(its, share=config.top) for kind, its in study.scores.items()}
+        sentences = study.looked.verdicts(relations, study.wrong_mean)
+        _write(run, config, study, relations)
+        run.results.update(
+            data=study.data, mean_evidence_hallucinated=study.wrong_mean, verdicts=sentences, score_maps=study.titles
+        )
+        for kind, related in relations.items():
+            print(f"\n{kind} scores against what each head looks at:\n")
+            print_table(related.table(kind))
+        print("\nIn words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+
+
+def _measured(config: Config) -> _Study:
+    from lens_truth.attention.measuring import evidence_attention
+    from lens_truth.attention.summary import MAIN
     from lens_truth.data.examples import HALLUCINATED, SUPPORTED
     from lens_truth.data.loading import describe, load_examples
     from lens_truth.errors import gathered_notices, notice
-    from lens_truth.io.files import write_json, write_text
-    from lens_truth.io.runs import Run
     from lens_truth.models.image_input import is_multimodal
-    from lens_truth.plots.heads import heatmaps
-    from lens_truth.plots.style import save
-    from lens_truth.scoring.scores import heads_csv
-    from lens_truth.stats.relations import relate_measures
 
-    clock = Run("evidence", config)
-    check_out(config.out)
     model = load_model(config.model, config)
     data = config.data or ("zoo:image" if is_multimodal(model) else "zoo:text")
-    settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size}
-    with gathered_notices() as warnings:
-        examples = load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
-        print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
-        right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
-        if not any(example.has_evidence for example in right):
-            raise InputError(
-                f"{data}: none of its {len(right)} supported answers has evidence to be looked at (spans of its "
-                "context, or boxes in its image)"
+    settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "seed": config.seed}
+    examples = load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
+    print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
+    right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
+    if not any(example.has_evidence for example in right):
+        raise InputError(
+            f"{data}: none of its {len(right)} supported answers has evidence to be looked at (spans of its "
+            "context, or boxes in its image)"
+        )
+    scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
+    looked = evidence_attention(model, right, **settings, progress=on_terminal())
+    for name, its in scores.items():
+        if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
+            of = its.provenance.get("model", "another model")
+            notice(
+                f"{name}: the scores are those of {of}, what is looked at that of {config.model}, which has other "
+                "weights"
             )
-        scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
-        looked = evidence_attention(model, right, **settings, progress=on_terminal())
-        for name, its in scores.items():
-            if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
-                of = its.provenance.get("model", "another model")
-                notice(
-                    f"{name}: the scores are those of {of}, what is looked at that of {config.model}, which has other "
-                    "weights"
-                )
-    contrast = [example for example in wrong if example.has_evidence]
-    with gathered_notices():  # the same evidence, of which the same would be said again
-        when_wrong = evidence_attention(model, contrast, **settings, progress=on_terminal()) if contrast else None
-    measures = {
-        name: replace(its, provenance={**its.provenance, "data": data})
-        for name, its in looked.scores(seed=config.seed).items()
-    }
-    maps = {name: measured.values for name, measured in measures.items()}
-    kv = looked.provenance["n_kv_heads"]
-    relations = {
-        kind: relate_measures(its.values, maps, share=config.top, n_kv_heads=kv, seed=config.seed)
-        for kind, its in scores.items()
-    }
-    measure_titles = {name: f"{name} of {config.model} on {data}" for name in measures}
-    wrong_mean = None if when_wrong is None else float(when_wrong.measures["evidence"].mean())
-    sentences = verdicts(measures, relations, wrong_mean)
+    wrong_mean = None
+    if contrast := [example for example in wrong if example.has_evidence]:
+        with gathered_notices():  # the same evidence, of which the same would be said again
+            when_wrong = evidence_attention(model, contrast, **settings, progress=on_terminal())
+        wrong_mean = float(when_wrong.means()[MAIN].mean())
+    shown = [example for example in right if example.has_evidence]
+    return _Study(model, data, shown, looked, wrong_mean, scores, titles)
 
+
+def _write(run: Run, config: Config, study: _Study, relations: dict[str, Relations]) -> None:
+    from lens_truth.attention.record import attention_record
+    from lens_truth.scoring.scores import heads_csv
+
+    looked, scores = study.looked, study.scores
+    measures = {name: _on(study.data, its) for name, its in looked.scores().items()}
     for name, measured in measures.items():
-        measured.save(config.out / f"{name.replace(' ', '-')}.safetensors")
-    drawn = {**maps, **{f"{name} scores": its.values for name, its in scores.items()}}
-    write_text(config.out / "evidence.csv", heads_csv(drawn))
-    title = f"{config.model} on {data} (n = {len(looked.ids)}), each map in its own range of colours"
-    save(heatmaps(drawn, title), config.out / "heatmaps.png")
-    save(evidence_scatter(scores, measures, relations), config.out / "scatter.png")
-    shown: dict[str, Example] = {}  # the first of each group
-    for example in right:
-        if example.has_evidence:
-            shown.setdefault(example.group, example)
-    record = attention_record(model, list(shown.values())[:_SHOWN], config.template, looked.provenance["weights"])
-    write_json(config.out / "attention.json", record, compact=True)
-    results = {
-        "model": config.model,
-        "data": data,
-        "n": len(looked.ids),
-        "n_groups": len(set(looked.groups)),
-        "n_examples": {name: looked.n_examples(name) for name in measures},
-        "mean": {name: float(values.mean()) for name, values in maps.items()},
-        "mean_evidence_hallucinated": wrong_mean,
-        "relations": {kind: related.as_dict() for kind, related in relations.items()},
-        "verdicts": sentences,
-        "measure_maps": measure_titles,
-        "score_maps": titles,
-        "head_scores": {
-            **{measure_titles[name]: its.as_dict() for name, its in measures.items()},
-            **{titles[name]: its.as_dict() for name, its in scores.items()},
-        },
-    }
-    hashes = {
-        "weights": looked.provenance["weights"],
-        "examples": looked.provenance["examples"],
-        **{f"{kind} scores": hash for kind, its in scores.items() if (hash := its.provenance.get("file_hash"))},
-    }
-    clock.write(config.out, results, hashes, warnings)
-
+        run.scores(f"{name.replace(' ', '-')}.safetensors", measured)
+    drawn = {f"{name} scores": its for name, its in scores.items()}
+    run.text("evidence.csv", heads_csv({name: its.values for name, its in {**measures, **drawn}.items()}))
+    run.figure("heatmaps.png", looked.plot(drawn, f"{config.model} on {study.data} (n = {len(looked.ids)})"))
+    run.figure("scatter.png", looked.scatter(scores, relations))
+    first: dict[str, Example] = {}
+    for example in study.examples:
+        first.setdefault(example.group, example)
+    shown, weights = list(first.values())[:_SHOWN], looked.provenance["weights"]
+    run.json("attention.json", asdict(attention_record(study.model, shown, config.template, weights)))
+    run.hold(looked)
     for kind, related in relations.items():
-        print(f"\n{kind} scores against what each head looks at:\n")
-        print_table(text_table(*relation_rows(related)))
-    print("\nIn words:\n" + "\n".join(f"- {sentence}" for sentence in sentences))
-    print_warnings(warnings)
-    files = [f"{name.replace(' ', '-')}.safetensors" for name in measures]
-    result_files(config.out, "result.json", *files, "evidence.csv", "heatmaps.png", "scatter.png", "attention.json")
+        run.hold(related, kind)
+    titles = {name: f"{name} of {config.model} on {study.data}" for name in measures}
+    run.results["measure_maps"] = titles
+    run.heads({titles[name]: its for name, its in measures.items()})
+    run.heads({study.titles[name]: its for name, its in scores.items()})
+    run.hashes.update(weights=weights, examples=looked.provenance["examples"])
+    run.hashes.update(
+        {f"{kind} scores": its.provenance["file_hash"] for kind, its in scores.items() if "file_hash" in its.provenance}
+    )
+
+
+def _on(data: str, scores: HeadScores) -> HeadScores:
+    """With the name of the data that they were computed on."""
+    return replace(scores, provenance={**scores.provenance, "data": data})
 
 
 def _scores(
@@ -162,8 +165,7 @@ def _scores(
             made, file = _from_file(wanted, config, model), Path(wanted).name
             name, title = f"{made.kind} ({file})", f"{made.kind} scores from {file}"
         elif both_labels:
-            made = _computed(wanted, config, model, examples)
-            made = replace(made, provenance={**made.provenance, "data": data})
+            made = _on(data, _computed(wanted, config, model, examples))
             name, title = wanted, f"{wanted} scores of {config.model} on {data}"
         else:
             raise InputError(

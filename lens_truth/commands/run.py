@@ -103,7 +103,7 @@ class Run:
     def hold(self, result: Result, name: str | None = None) -> None:
         """Puts a result into result.json, under its name where a run can have several; what does not fit into JSON goes
         into a file beside it."""
-        own = result.as_dict()
+        own = result.in_record()
         if name is None:
             self.results[result.part] = own
         else:

@@ -67,10 +67,14 @@ class Result:
         """
         return structured(cls, value, where)
 
+    def in_record(self) -> dict[str, Any]:
+        """What `result.json` holds of it: all, unless `save_arrays` writes the rest."""
+        return self.as_dict()
+
     def save(self, folder: str | Path) -> None:
         """Writes `result.json` into the folder (which is made), as `load` and `write_report` read it."""
         self.save_arrays(Path(folder))
-        own = self.as_dict()
+        own = self.in_record()
         results = {self.part: {_ALONE: own} if self.named else own}
         write_record(Path(folder), {"command": self.command, "results": results})
 
@@ -165,18 +169,14 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def structured(kind: type[T], value: Any, where: str) -> T:
-    """Plain values as a dataclass, strictly.
-
-    Raises:
-        InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
-    """
+    """A value from JSON as a dataclass; what does not fit is refused with its place, from `where` on."""
     try:
         return _structured(kind, value)
     except MisfitError as misfit:
         raise InputError(f"{where}{_dotted(misfit.path)} {misfit.why}") from None
 
 
-def _structured(kind: type[Any], value: Any) -> Any:
+def _structured(kind: type[T], value: Any) -> T:
     from cattrs.errors import BaseValidationError
 
     if not is_object(value):

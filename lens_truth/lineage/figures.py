@@ -16,7 +16,7 @@ from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
-from lens_truth.plots.scatter import Panel, scatter
+from lens_truth.plots.points import Panel, scatter
 from lens_truth.plots.style import (
     BLUE,
     GREEN,

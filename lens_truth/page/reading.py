@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lens_truth.attention.record import AttentionRecord
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
+from lens_truth.io.results import structured
 from lens_truth.io.runs import RESULT, Record, read_record
-from lens_truth.page.attention import Attention, read_attention
 from lens_truth.page.fields import Fields
 from lens_truth.scoring.scores import HeadScores
 
@@ -47,7 +48,7 @@ class RunRecord:
     seconds: float | None = None
     command_line: str = ""
     """As it was typed."""
-    attention: Attention | None = None
+    attention: AttentionRecord | None = None
     """What every head looked at in some examples, if the run kept it."""
 
     @property
@@ -145,11 +146,11 @@ def _maps(record: Record) -> tuple[dict[str, HeadScores], list[str]]:
     return maps, problems
 
 
-def _attention(run: RunRecord, file: Path) -> tuple[Attention | None, list[str]]:
+def _attention(run: RunRecord, file: Path) -> tuple[AttentionRecord | None, list[str]]:
     if not file.is_file():
         lost = run.kind == "evidence" and run.config  # a script keeps its own
         return None, [f"has no {ATTENTION}, so what its heads look at cannot be shown"] if lost else []
     try:
-        return read_attention(Fields(read_json(file), ATTENTION)), []
+        return structured(AttentionRecord, read_json(file), ATTENTION), []
     except InputError as error:
         return None, [f"{_in_folder(error, file.parent)}, so what its heads look at cannot be shown"]

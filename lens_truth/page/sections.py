@@ -10,6 +10,7 @@ from typing import Any
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
 from lens_truth.page.ablation import ablation_blocks, search_blocks, side_effect_blocks
+from lens_truth.page.attention import script_row
 from lens_truth.page.blocks import Block, Drawing, Heading, Section, Side, Text
 from lens_truth.page.evidence import evidence_blocks
 from lens_truth.page.generic import benchmark_blocks, plain_blocks
@@ -113,7 +114,7 @@ def example_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
         if (seen := run.attention) is None:
             continue
         for example in seen.rows:
-            row = {**example, "weights": seen.weights, "threshold": seen.threshold}
+            row = {**script_row(example), "weights": seen.weights, "threshold": seen.threshold}
             _, its = found.setdefault(json.dumps(row, sort_keys=True), (row, []))
             its.append(run.name)
     return [{**row, "run": ", ".join(dict.fromkeys(its))} for row, its in found.values()]

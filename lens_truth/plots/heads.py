@@ -28,7 +28,13 @@ from lens_truth.stats.correlation import Map
 def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> Figure:
     """One number a head, with its scale; numbers with a sign are coloured around zero.
 
-    A warning stands in red over the map, so that the picture cannot travel without it.
+    ```python
+    heatmap(scores.values, "truth score", "zoo:llama-base")
+    ```
+
+    Args:
+        values: [layers, heads], such as `HeadScores.values`; NaN is grey.
+        warning: stands in red over the map, so that the picture cannot travel without it.
     """
     L, H = values.shape
     width = 1.4 + float(np.clip(0.26 * H, 3.6, 8.0))
@@ -47,7 +53,15 @@ def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> 
 
 @in_house_style
 def heatmaps(maps: Mapping[str, Map], title: str) -> Figure:
-    """Several maps side by side, each in its own range of colours: what is compared is the pattern."""
+    """Several maps side by side, each in its own range of colours: what is compared is the pattern.
+
+    ```python
+    heatmaps({"truth": truth.values, "causal": causal.values}, "zoo:llama-base")
+    ```
+
+    Args:
+        maps: [layers, heads] each, by the title of its panel.
+    """
     lines, columns = grid_of(len(maps))
     figure = new_figure(0.4 + 3.0 * columns, 0.6 + 2.5 * lines)
     for axes, (name, values) in zip(panel_grid(figure, len(maps)), maps.items(), strict=True):

@@ -77,13 +77,22 @@ class NotebookFigure(Figure):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure of so many inches, which notebooks show: `axes = new_figure(4, 3).subplots()`."""
     return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """For a function that draws a figure: the figure is drawn and laid out in the house style, whatever the caller's
-    own is."""
+    own is.
+
+    ```python
+    @in_house_style
+    def curve(y: Sequence[float]) -> Figure:
+        figure = new_figure(4, 3)
+        figure.subplots().plot(y)
+        return figure
+    ```
+    """
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -104,6 +113,10 @@ def house_style() -> AbstractContextManager[None]:
 def save(figure: Figure, path: str | Path) -> None:
     """Writes a PNG and, beside it, the same as a PDF of vectors, each whole or not at all. The same figure gives the
     same bytes.
+
+    ```python
+    save(scores.plot(), "heads.png")
+    ```
 
     Raises:
         InputError: if the name does not end in .png.

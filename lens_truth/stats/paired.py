@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from lens_truth.io.numbers import significant
 from lens_truth.io.streams import Stream, stream

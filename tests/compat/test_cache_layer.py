@@ -1,4 +1,4 @@
-"""`evaluate/prefix_cache.py` stands in for a layer of Transformers' cache, so the version of Transformers is bounded."""
+"""`evaluate/prefix_cache.py` stands in for a layer of Transformers' cache, so Transformers' version is bounded."""
 
 from __future__ import annotations
 

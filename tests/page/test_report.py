@@ -12,7 +12,6 @@ import numpy as np
 import reports
 from hypothesis import given
 from hypothesis import strategies as st
-from lens_truth.page.numbers import number, short
 from report_pages import reported, viewed
 from reports import BASE
 
@@ -24,7 +23,7 @@ from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.preservation import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.page.attention import showing
-from lens_truth.page.blocks import Details, Row, Section, Side, Table, Text
+from lens_truth.page.blocks import Details, Section, Side, Text
 from lens_truth.page.curves import ticks
 from lens_truth.page.generic import plain_blocks
 from lens_truth.page.sections import View

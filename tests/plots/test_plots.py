@@ -29,7 +29,7 @@ from lens_truth.lineage.inheritance import heritability
 from lens_truth.lineage.preservation import preservation
 from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.plots.heads import heatmap, heatmaps
-from lens_truth.plots.scatter import Panel, scatter
+from lens_truth.plots.points import Panel, scatter
 from lens_truth.plots.style import fitted, in_house_style, new_figure, save, text_width
 from lens_truth.scoring.scores import HeadScores
 

@@ -36,7 +36,7 @@ _MARKERS = ("o", "^", "s", "D")
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of a scatter plot."""
+    """One panel of `scatter`: `Panel("zoo:llama-base", truth.values, {"causal": causal.values}, "r 0.21")`."""
 
     title: str
     x: Float[np.ndarray, "L H"]
@@ -48,7 +48,13 @@ class Panel:
 
 @in_house_style
 def scatter(panels: Sequence[Panel], x_label: str, y_label: str, columns: int | None = None) -> Figure:
-    """Panels side by side, so many in a line; colour is depth."""
+    """Panels side by side, so many in a line (at most four, if none is said); a point a head, whose colour is depth.
+
+    ```python
+    panel = Panel("zoo:llama-base", truth.values, {"causal": causal.values}, "r 0.21")
+    scatter([panel], "truth score", "causal score")
+    ```
+    """
     lines, columns = grid_of(len(panels), columns)
     width, height = 1.4 + 2.9 * columns, 0.7 + 2.8 * lines
     figure = new_figure(width, height)

@@ -1,0 +1,131 @@
+"""`evidence_attention`: what every head looks at while a model reads or writes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from lens_truth.attention.evidence import Evidence
+from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
+from lens_truth.attention.measures import MEASURES, measure, queries_of
+from lens_truth.attention.patterns import reading_patterns, rows_at_once
+from lens_truth.attention.summary import MAIN
+from lens_truth.data.examples import Example
+from lens_truth.errors import InputError, notice
+from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
+from lens_truth.models.hooks import Hooked, sliding_windows
+from lens_truth.models.image_input import images_for
+from lens_truth.models.prompts import Template, encode, token_texts
+from lens_truth.models.provenance import provenance_of
+
+
+def evidence_attention(
+    model: Hooked,
+    examples: Sequence[Example],
+    *,
+    template: Template = "plain",
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evidence:
+    """What every head looks at while it reads or writes the answer (TruthProbe's claim about evidence, with chance,
+    sink and a control taken care of), and, over the same rows, its retrieval-head score and lookback ratio.
+
+    The main measure, `evidence`, is a ratio: attention of the answer's last token to the evidence over what its length
+    alone would get, so 1 is chance; the first token, where attention comes to rest, counts for neither. Retrieval-head
+    score: Wu et al. 2024; lookback ratio: Chuang et al. 2024, both from 0 to 1. Patterns exist one layer at a time, and
+    only the rows of the answer's queries are looked at.
+
+    ```python
+    looked = lens_truth.evidence_attention(model, lens_truth.load_examples("zoo:text"))
+    print(looked.means()["evidence"].mean())
+    ```
+
+    Args:
+        examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.
+        template: `plain` for the paper's prompt, `chat` for the model's chat template.
+        batch_size: rows a forward pass at most; fewer where patterns are large.
+        seed: of the draws behind intervals and nulls.
+
+    Raises:
+        InputError: if no example has evidence, evidence yields no token or lies outside what the model sees of an
+            image, or whatever `capture` refuses.
+    """
+    tokenizer = tokenizer_of(model)
+    given = [example for example in examples if example.has_evidence]
+    if not given:
+        raise InputError(
+            f"none of the {len(examples)} examples has evidence (spans of its context, or boxes in its image)"
+        )
+    if len(given) < len(examples):
+        notice(f"{len(examples) - len(given)} of {len(examples)} examples have no evidence and are left out")
+    images = images_for(model, given)
+    encoded = encode(tokenizer, given, template, images)
+    check_lengths([len(row.ids) for row in encoded], [example.id for example in given], model)
+    if n_cut := sum(row.n_cut for row in encoded):
+        first = next(example.id for example, row in zip(given, encoded, strict=True) if row.n_cut)
+        notice(
+            f"{n_cut} of {sum(len(example.evidence) for example in given)} spans of evidence begin or end inside a "
+            f"token, which counts as evidence whole (first: example '{first}')"
+        )
+    rows = [
+        locate_evidence(example, row, images, token_texts(tokenizer, row.ids))
+        for example, row in zip(given, encoded, strict=True)
+    ]
+
+    shape = (len(given), model.cfg.n_layers, model.cfg.n_heads)
+    found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
+    for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
+        for name, values in _measured(model, [rows[row] for row in batch]).items():
+            found[name][batch] = values.cpu().numpy()
+    if not _somewhere(found[MAIN]):
+        raise InputError(
+            f"in none of {len(given)} examples does every layer see the evidence from the answer: the model's sliding "
+            f"window is {min(window for window in sliding_windows(model) if window)} tokens"
+        )
+    return Evidence(
+        measures={name: values for name, values in found.items() if _somewhere(values)},
+        ids=tuple(example.id for example in given),
+        groups=tuple(example.group for example in given),
+        provenance=provenance_of(model, given, template),
+        seed=seed,
+    )
+
+
+def _somewhere(values: Float[np.ndarray, "N L H"]) -> bool:
+    """Whether an example defines it for every head."""
+    return bool(np.isfinite(values).all(axis=(1, 2)).any())
+
+
+def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
+    """Rows of similar length together, as many as their patterns allow."""
+    batches: list[list[int]] = []
+    for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
+        size = rows_at_once(model, len(rows[batch[0]].row.ids))
+        batches += [batch[start : start + size] for start in range(0, len(batch), size)]
+    return batches
+
+
+def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float[Tensor, "B L H"]]:
+    """One forward pass; one number a measure, row and head leaves each hook."""
+    ids, mask = pad_rows([tokens.row.ids for tokens in batch], model)
+    layers: list[dict[str, Float[Tensor, "B H"]]] = []
+    windows = sliding_windows(model)
+
+    def read(layer: int, pattern: Float[Tensor, "B H T T"]) -> None:
+        of_rows = [
+            measure(
+                pattern[i, :, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1), tokens, windows[layer]
+            )
+            for i, tokens in enumerate(batch)
+        ]
+        layers.append({name: torch.stack([row[name] for row in of_rows]) for name in MEASURES})
+
+    with torch.no_grad(), reading_patterns(model, read):
+        run_body(model, ids, mask, [tokens.row.image for tokens in batch])
+    return {name: torch.stack([layer[name] for layer in layers], dim=1) for name in MEASURES}
