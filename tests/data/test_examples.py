@@ -37,7 +37,7 @@ GOOD = {"question": "q", "answer": "a", "label": 1}
         ({**GOOD, "label": True}, "label is True"),
         ({**GOOD, "label": 0.5}, "label is 0.5"),
         ({**GOOD, "id": "\ud83d"}, "half of a surrogate pair"),
-        ({**GOOD, "question": ""}, "the question is empty"),
+        ({**GOOD, "question": ""}, "field 'question' is empty"),
         ({**GOOD, "answer": 3}, "field 'answer' is not text"),
         ({"answer": "a", "label": 1}, "has no field 'question'"),
         ({**GOOD, "context": "abc", "evidence": [[0, 9]]}, "does not lie in the context"),
