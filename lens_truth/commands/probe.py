@@ -47,8 +47,8 @@ class Config(SettingFlags, Compute):
 
 def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
+    from lens_truth.data.audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.data.examples import examples_hash
-    from lens_truth.data.label_audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.data.loading import describe
     from lens_truth.errors import gathered_notices
     from lens_truth.io.files import hash_of

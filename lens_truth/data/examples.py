@@ -67,8 +67,8 @@ class Example:
         images: str | Path | None = None,
         **names: Unpack[FieldNames],
     ) -> Example:
-        """An example from any mapping: a row of a Hugging Face `datasets` set, of a DataFrame (`frame.to_dict("records")`,
-        NaN where something is missing), a dict.
+        """An example from any mapping: a row of a Hugging Face `datasets` set, of a DataFrame (of
+        `frame.to_dict("records")`), a dict.
 
         ```python
         [Example.from_row(row, answer="response", context="passage", where=f"row {n}") for n, row in enumerate(rows)]

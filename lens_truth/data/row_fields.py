@@ -1,5 +1,5 @@
-"""What the fields of a row say: text, label, evidence, boxes; whatever is wrong is said in a sentence that names the row
-and the field. Numbers may be NumPy's, and what is missing may be None, NaN or empty."""
+"""What the fields of a row say: text, label, evidence, boxes; whatever is wrong is said in a sentence that names row
+and field. Numbers may be NumPy's, and what is missing may be None, NaN or empty."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def is_blank(answer: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Python's own for NumPy's, lists for arrays and tuples, and None for what data frames write for what is missing."""
+    """Python's own for NumPy's, lists for arrays and tuples, and None for what is missing in a data frame."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):

@@ -241,18 +241,18 @@ def _load_npy(path: Path) -> HeadScores:
 
 def _load_csv(path: Path) -> HeadScores:
     heads: dict[tuple[int, int], dict[str, float]] = {}
-    for line, row in read_csv(path):
-        names = [name for name in row if name not in _PLACE]
+    for line, cells in read_csv(path):
+        names = [name for name in cells if name not in _PLACE]
         score = "accuracy" if "accuracy" in names else names[0] if len(names) == 1 else None
-        if missing := [name for name in _PLACE if name not in row]:
-            raise InputError(f"{path}, line 1: the header has no column '{missing[0]}', only {', '.join(row)}")
+        if missing := [name for name in _PLACE if name not in cells]:
+            raise InputError(f"{path}, line 1: the header has no column '{missing[0]}', only {', '.join(cells)}")
         if score is None:
             raise InputError(f"{path}, line 1: the header has no column 'accuracy', nor one single column of scores")
-        cells = {name: _number(row[name], f"{path}, line {line}, column '{name}'", name == score) for name in names}
-        layer, head = (_whole(row[name], f"{path}, line {line}, column '{name}'") for name in _PLACE)
+        numbers = {name: _number(cells[name], f"{path}, line {line}, column '{name}'", name == score) for name in names}
+        layer, head = (_whole(cells[name], f"{path}, line {line}, column '{name}'") for name in _PLACE)
         if (layer, head) in heads:
             raise InputError(f"{path}, line {line}: layer {layer}, head {head} stands there twice")
-        heads[layer, head] = cells
+        heads[layer, head] = numbers
     L, H = _complete_grid(path, heads)
     columns = {
         name: np.array([heads[at][name] for at in np.ndindex(L, H)]).reshape(L, H)
@@ -319,9 +319,9 @@ def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, i
     if not found:
         raise InputError(f"{path}: holds no heads")
     first = tuple(min(axis) for axis in zip(*found, strict=True))
-    for number, name in zip(first, ("layer", "head"), strict=True):
-        if number != 0:
-            counted = f"its {name}s are counted from 1" if number == 1 else f"its first {name} is {number}"
+    for start, name in zip(first, _PLACE, strict=True):
+        if start != 0:
+            counted = f"its {name}s are counted from 1" if start == 1 else f"its first {name} is {start}"
             raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
     L, H = (max(axis) + 1 for axis in zip(*found, strict=True))
     if len(found) != L * H:

@@ -69,7 +69,7 @@ def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
         ("layer,head,causal\n0,0,1\n0,1,-inf\n", "line 3, column 'causal': the cell is '-inf', not a finite"),
         ("layer,head,accuracy\n0,one,0.5\n", "line 2, column 'head': the cell is 'one', not a whole number"),
         ("layer,head,accuracy\n,0,0.5\n", "line 2, column 'layer': the cell is empty, not a whole number"),
-        ("0,0,0.5\n0,1,0.5\n", "line 1: the header has no column 'layer', only 0, 0, 0.5"),
+        ("0,0,0.5\n0,1,0.5\n", "line 1: the header has no column 'layer', only 0, 0.5"),
         ("layer,head,accuracy\n0,0,nan\n", "line 2, column 'accuracy': the cell is 'nan', not a finite number"),
         ("layer,accuracy\n0,0.5\n", "has no column 'head'"),
         ("layer,head,precision,recall\n0,0,1,1\n", "has no column 'accuracy'"),
