@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from lens_truth.io.readers import is_list
 
 SUPPORTED, HALLUCINATED = 1, 0
 
-_LABELS = {"1": SUPPORTED, "1.0": SUPPORTED, "gold": SUPPORTED}
-_LABELS |= {"0": HALLUCINATED, "0.0": HALLUCINATED, "hallucinated": HALLUCINATED}
+_LABELS = {
+    **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),
+    **dict.fromkeys(("0", "0.0", "hallucinated"), HALLUCINATED),
+}
 
 
 class Fields:
@@ -94,8 +96,8 @@ class Fields:
 
     def boxes(self, image: str) -> tuple[Box, ...]:
         """Boxes of the image, none of them empty."""
-        name, boxes = self.value("boxes")
-        boxes = boxes or []
+        name, value = self.value("boxes")
+        boxes: Any = value or []
         if not is_list(boxes) or not all(is_list(box) and len(box) == 4 and all(map(_is_number, box)) for box in boxes):
             raise self.wrong(f"field '{name}' is not a list of [left, top, right, bottom], each 4 finite numbers")
         if boxes and not image:
@@ -114,9 +116,9 @@ def is_blank(answer: Any) -> bool:
 def _plain(value: Any) -> Any:
     """Python's own for NumPy's, lists for arrays and tuples, and None for what is missing in a data frame."""
     if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
+        return _plain(cast("Any", value).tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("Sequence[Any]", value)]
     missing = (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
     return None if missing else value
 
