@@ -39,7 +39,8 @@ def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
     given: Any = tyro.cli(
         _shown(config), prog=prog, description=about, args=_placed(config, arguments), config=(tyro.conf.DisallowNone,)
     )
-    return config(**{name: value for name, value in vars(given).items() if value is not None})
+    typed: dict[str, Any] = vars(given)
+    return config(**{name: value for name, value in typed.items() if value is not None})
 
 
 def subcommands(config: Any) -> dict[str, type[Any]]:

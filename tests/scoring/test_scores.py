@@ -176,3 +176,27 @@ def test_scores_come_back_from_json(unchecked: None) -> None:
             HeadScores.from_dict({**record, **change}, "x")
     with pytest.raises(InputError, match=r"^x is \[1\], not an object$"):
         HeadScores.from_dict([1], "x")
+
+
+def test_the_best_heads_are_shown() -> None:
+    values = np.array([[0.5, 0.9, 0.7], [0.9, 0.6, 0.4]])
+    metrics = {"ci_low": values - 0.1, "ci_high": values + 0.05, "recall": values}
+    scores = HeadScores(values, metrics=metrics)
+    (table,) = scores.tables(3)
+    assert table.header == ("layer", "head", "accuracy", "ci_low", "ci_high")
+    assert table.texts() == [
+        ["0", "1", "0.900", "0.800", "0.950"],
+        ["1", "0", "0.900", "0.800", "0.950"],
+        ["0", "2", "0.700", "0.600", "0.750"],
+    ]
+    assert "of 2 layers x 3 heads" in scores._repr_html_() and "0.950" in scores._repr_html_()
+    assert HeadScores(values, "causal").tables()[0].header == ("layer", "head", "score")
+
+
+def test_cropped_scores_keep_their_metrics_and_folds() -> None:
+    values = np.arange(24.0).reshape(4, 6)
+    scores = HeadScores(values, "causal", {"auroc": -values}, np.stack([values, values + 1]), {"n_kv_heads": 3})
+    cropped = scores.crop(2, 4)
+    assert np.array_equal(cropped.values, values[:2, :4]) and np.array_equal(cropped.metrics["auroc"], -values[:2, :4])
+    assert cropped.folds is not None and np.array_equal(cropped.folds[1], values[:2, :4] + 1)
+    assert (cropped.kind, cropped.n_kv_heads) == ("causal", 2)
