@@ -20,6 +20,12 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def shortened(text: str) -> str:
+    """A text for a message: on one line, of 60 characters at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
 class DataWarning(UserWarning):
     """Data was read, but not all of it, or it contradicts itself."""
 

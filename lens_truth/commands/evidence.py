@@ -182,7 +182,7 @@ def _scores(
 
 def _computed(kind: str, config: Config, model: Any, examples: list[Example]) -> HeadScores:
     """Truth that the surface of answers explains is warned of."""
-    from lens_truth.data.label_audit import majority_share, surface_accuracy, surface_warning
+    from lens_truth.data.audit import majority_share, surface_accuracy, surface_warning
     from lens_truth.errors import notice
 
     made = scores_by_kind(kind, model, examples, config, config.template, n_permutations=None)

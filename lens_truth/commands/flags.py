@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import MISSING, field, fields, make_dataclass
-from itertools import pairwise
 from types import ModuleType, UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
+from docstring_parser import parse_from_object
 
 from lens_truth.errors import InputError
 
@@ -38,8 +36,11 @@ def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
         about = config.__doc__ or ""
     # Lines that are not indented would be joined to one.
     about = textwrap.indent(_filled(about), "  ")
-    given = tyro.cli(_shown(config), prog=prog, description=about, args=arguments, config=(tyro.conf.DisallowNone,))
-    return config(**vars(given))
+    given: Any = tyro.cli(
+        _shown(config), prog=prog, description=about, args=_placed(config, arguments), config=(tyro.conf.DisallowNone,)
+    )
+    typed: dict[str, Any] = vars(given)
+    return config(**{name: value for name, value in typed.items() if value is not None})
 
 
 def subcommands(config: Any) -> dict[str, type[Any]]:
@@ -68,32 +69,54 @@ def _shown(config: type[Any]) -> type[Any]:
     depth = {name: i for i, part in enumerate(config.__mro__) for name in vars(part).get("__annotations__", ())}
     shown: list[tuple[str, Any, Any]] = []
     for flag in sorted(fields(config), key=lambda flag: depth[flag.name]):
-        hint, metavar, default = hints[flag.name], None, cast("Any", flag.default)
-        if tyro.conf.Positional in getattr(hint, "__metadata__", ()):
-            metavar = flag.name.upper() + (" ..." if type(flag.default) is tuple else "")
-            metavar = metavar if default is MISSING else f"[{metavar}]"
-        said = "" if default is None or default == () else None
-        about = tyro.conf.arg(help=texts[flag.name], help_behavior_hint=said, metavar=metavar)
-        shown.append((flag.name, Annotated[_quick(hint), about], field(default=default)))
+        hint, text, default = hints[flag.name], texts[flag.name], cast("Any", flag.default)
+        metavar, said, marks = None, "" if default is None else None, ()
+        if positional := _is_positional(hint):
+            hint, *marks = get_args(hint)
+            text += f" Also --{flag.name}."
+            metavar = flag.name.upper() if default is MISSING else f"[{flag.name.upper()}]"
+        if type(default) is tuple:
+            many, _ = get_args(hint)
+            word = f"{{{','.join(get_args(many))}}}" if get_origin(many) is Literal else many.__name__.upper()
+            metavar = f"[{flag.name.upper() if positional else word} ...]"
+            said = f"(default: {' '.join(map(str, cast('tuple[Any, ...]', default)))})" if default else ""
+            hint, default = hint | None, None
+        about = tyro.conf.arg(help=text, help_behavior_hint=said, metavar=metavar)
+        shown.append((flag.name, Annotated[_quick(hint), about, *marks], field(default=default)))
     return make_dataclass(config.__name__, shown, frozen=True, kw_only=True)
 
 
 def _texts(config: type[Any]) -> dict[str, str]:
-    """The docstring of each flag. tyro would find them too, but keep the line breaks of the source."""
-    texts: dict[str, str] = {}
-    for part in reversed(config.__mro__[:-1]):
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
-        assert isinstance(definition, ast.ClassDef)
-        for pair in pairwise(definition.body):
-            match pair:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    texts[name] = " ".join(text.split())
-                case _:
-                    pass
-    return texts
+    """The docstring of each flag in one piece, as tyro finds it; tyro would keep the line breaks of the source."""
+    found = (said for part in reversed(config.__mro__[:-1]) for said in parse_from_object(part).params)
+    return {said.arg_name: " ".join((said.description or "").split()) for said in found}
+
+
+def _placed(config: type[Any], arguments: Sequence[str]) -> list[str]:
+    """What a command takes without a flag it takes with its name too: `check --model NAME` is `check NAME`."""
+    hints = get_type_hints(config, include_extras=True)
+    named = {f"--{name}" for name, hint in hints.items() if _is_positional(hint)}
+    placed: list[str] = []
+    rest: list[str] = []
+    into = rest
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag in named:
+            into = placed
+            placed += [value] if equals else []
+        else:
+            into = rest if argument.startswith("-") else into
+            into.append(argument)
+    return [*placed, *rest]
+
+
+def _is_positional(hint: Any) -> bool:
+    return tyro.conf.Positional in getattr(hint, "__metadata__", ())
 
 
 def _quick(hint: Any) -> Any:
-    """`X | None` in the form that tyro knows by itself: of this one it asks typeguard whether the default is one, whose
-    import takes nearly as long as all the rest of help."""
-    return Union[get_args(hint)] if isinstance(hint, UnionType) else hint  # noqa: UP007 (said above)
+    """`X | None` in the form that tyro knows by itself, with None first: of others it asks typeguard whether the
+    default is one, whose import takes nearly as long as all the rest of help."""
+    if not isinstance(hint, UnionType):
+        return hint
+    return Union[*sorted(get_args(hint), key=lambda part: part is not type(None))]

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lens_truth.commands.compute import KINDS, Compute, load_model, scores_by_kind
-from lens_truth.errors import InputError
+from lens_truth.commands.run import Run
+from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.tables import print_warnings
+
+if TYPE_CHECKING:
+    from lens_truth.gates.gate import HeadGate
 
 GATE = "lens_truth/gate.safetensors"
 """In a folder of its own: engines take every safetensors file at the top for weights."""
@@ -46,19 +50,54 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Loads, gates, folds and saves."""
-    from lens_truth.data.loading import load_examples
-    from lens_truth.gates.gate import HeadGate
     from lens_truth.io.files import write_folder_with
-    from lens_truth.io.runs import Run
     from lens_truth.models.image_input import is_multimodal
     from lens_truth.models.loading import copy_processor
     from lens_truth.models.tower import weights_hash
-    from lens_truth.scoring.scores import HeadScores
 
-    clock = Run("gate", config)
     ours = (config.save / GATE).is_file()
     if config.save.exists() and not ours and (not config.save.is_dir() or any(config.save.iterdir())):
         raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
+    run = Run("gate", config, config.save)
+    with gathered_notices() as run.warnings:
+        model, gate = _gate(config)
+    folded, values = gate.fold_into(model), gate.values
+    run.results = {
+        "lam": gate.provenance["lam"],
+        "norm": gate.provenance["norm"],
+        "min_gate": float(values.min()),
+        "max_gate": float(values.max()),
+        "negative_gates": gate.n_negative,
+        "n_layers": values.shape[0],
+        "n_heads": values.shape[1],
+    }
+    if gate.n_negative:
+        run.warnings.append(f"{gate.n_negative} gates are negative: those heads are inverted")
+    run.hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
+
+    def fill(folder: Path) -> None:
+        folded.save_pretrained(folder)
+        if model.tokenizer is not None:
+            model.tokenizer.save_pretrained(folder)
+        copy_processor(config.model, folder)
+        gate.save(folder / GATE)
+        run.write_record(folder)
+
+    write_folder_with(config.save, fill)
+    print(
+        f"gates from {values.min():.3f} to {values.max():.3f} over {values.shape[0]} layers x {values.shape[1]} heads"
+    )
+    print_warnings(run.warnings)
+    auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
+    print(f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}') loads it")
+
+
+def _gate(config: Config) -> tuple[Any, HeadGate]:
+    """The model, and the gate from scores that were given or are computed on it."""
+    from lens_truth.data.loading import load_examples
+    from lens_truth.gates.gate import HeadGate
+    from lens_truth.scoring.scores import HeadScores
+
     scores = None if config.scores in KINDS else HeadScores.load(config.scores)
     kind = scores.kind if scores else config.scores
     lam = DEFAULT_LAMBDA.get(kind) if config.lam is None else config.lam
@@ -69,34 +108,4 @@ def run(config: Config) -> None:
     if scores is None:
         examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
         scores = scores_by_kind(config.scores, model, examples, config)
-    gate = HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
-    folded = gate.fold_into(model)
-
-    values = gate.values
-    results = {
-        "lam": lam,
-        "norm": norm,
-        "min_gate": float(values.min()),
-        "max_gate": float(values.max()),
-        "negative_gates": gate.n_negative,
-        "n_layers": values.shape[0],
-        "n_heads": values.shape[1],
-    }
-    warnings = [f"{gate.n_negative} gates are negative: those heads are inverted"] if gate.n_negative else []
-    hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
-
-    def fill(folder: Path) -> None:
-        folded.save_pretrained(folder)
-        if model.tokenizer is not None:
-            model.tokenizer.save_pretrained(folder)
-        copy_processor(config.model, folder)
-        gate.save(folder / GATE)
-        clock.write(folder, results, hashes, warnings)
-
-    write_folder_with(config.save, fill)
-    print(
-        f"gates from {values.min():.3f} to {values.max():.3f} over {values.shape[0]} layers x {values.shape[1]} heads"
-    )
-    print_warnings(warnings)
-    auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
-    print(f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}') loads it")
+    return model, HeadGate.from_scores(scores, lam, norm, config.floor, config.site)

@@ -64,7 +64,7 @@ class ProbingData:
 
     def load(self, multimodal: bool, limit: int | None, seed: int) -> list[Example]:
         """The examples; answers with both labels are warned of (`DataWarning`)."""
-        from lens_truth.data.label_audit import label_warnings
+        from lens_truth.data.audit import label_warnings
         from lens_truth.data.loading import load_examples
         from lens_truth.data.paper_settings import setting_examples
         from lens_truth.errors import notice

@@ -37,11 +37,11 @@ class Run:
     list are printed.
     """
 
-    def __init__(self, command: str, config: Any) -> None:
+    def __init__(self, command: str, config: Any, out: Path | None = None) -> None:
         self._start = time.perf_counter()
         self._command, self._config = command, config
         self._gathering = ExitStack()
-        self.out: Path = config.out
+        self.out: Path = config.out if out is None else out
         check_out(self.out)
         self.results: dict[str, Any] = {}
         self.hashes: dict[str, Any] = {}
@@ -56,22 +56,24 @@ class Run:
         self._gathering.close()
         if kind is not None:
             return
-        write_record(
-            self.out,
-            {
-                "command": self._command,
-                "command_line": COMMAND_LINE.get(),
-                "results": self.results,
-                "warnings": self.warnings,
-                "config": {name: for_json(value) for name, value in asdict(self._config).items()},
-                "hashes": self.hashes,
-                "seconds": round(time.perf_counter() - self._start, 2),
-            },
-        )
+        self.write_record(self.out)
         print_warnings(self.warnings)
         names = ["result.json", *self._files]
         figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in names) else ""
         print(f"\nwritten to {self.out}/: {', '.join(names)}{figures}")
+
+    def write_record(self, folder: Path) -> None:
+        """Writes what is known so far as `result.json`: of itself where a command makes its folder at one stroke."""
+        record = {
+            "command": self._command,
+            "command_line": COMMAND_LINE.get(),
+            "results": self.results,
+            "warnings": self.warnings,
+            "config": {name: for_json(value) for name, value in asdict(self._config).items()},
+            "hashes": self.hashes,
+            "seconds": round(time.perf_counter() - self._start, 2),
+        }
+        write_record(folder, record)
 
     def wrote(self, name: str) -> Path:
         """The path of a file in the output folder, which is listed as written."""

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from lens_truth.data.boxes import Box
-from lens_truth.data.images import image_hash
+from lens_truth.data.images import image_hash, image_in
+from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 from lens_truth.io.streams import Stream, stream
 
-SUPPORTED, HALLUCINATED = 1, 0
+
+class FieldNames(TypedDict, total=False):
+    """What the fields of an `Example` are called in a row, where they are called otherwise."""
+
+    id: str
+    group: str
+    question: str
+    answer: str
+    label: str
+    context: str
+    evidence: str
+    image: str
+    boxes: str
 
 
 @dataclass(frozen=True)
 class Example:
-    """One question, one answer and its label."""
+    """One question, one answer and its label.
+
+    ```python
+    Example("1-right", "1", "What colour is the heart?", "coral", 1, context="The coral heart is in the attic.")
+    ```
+    """
 
     id: str
     """Unique name of the row."""
@@ -38,6 +57,53 @@ class Example:
     """The image that the answer must rest on, as `lens_truth.data.images.open_image` knows it; empty for none."""
     boxes: tuple[Box, ...] = ()
     """Boxes of `image`, in pixels as `open_image` gives it, that show the evidence."""
+
+    @classmethod
+    def from_row(
+        cls,
+        row: Mapping[str, Any],
+        *,
+        where: str = "the row",
+        images: str | Path | None = None,
+        **names: Unpack[FieldNames],
+    ) -> Example:
+        """An example from any mapping: a row of a Hugging Face `datasets` set, of a DataFrame (of
+        `frame.to_dict("records")`), a dict.
+
+        ```python
+        [Example.from_row(row, answer="response", context="passage", where=f"row {n}") for n, row in enumerate(rows)]
+        ```
+
+        Required are question, answer and label (1 or 0; also gold / hallucinated, TruthProbe's words). Optional, and as
+        if absent where None, NaN or empty: id (default: a hash of the answer and what it is about), group (default: the
+        image, or else equal context and question), context, evidence (a list of [start, stop] character spans of the
+        context, or of texts that occur in it once), image (a file's name; `black`; `zoo:SCENE#N`), boxes (a list of
+        [left, top, right, bottom] in pixels of the image). Whether an image is there is seen when it is opened.
+
+        Args:
+            where: what errors call the row.
+            images: the folder of image files.
+            names: of fields that are called otherwise in the row, such as `answer="response"`.
+
+        Raises:
+            InputError: names the row and its first bad field.
+        """
+        if unknown := names.keys() - FieldNames.__annotations__.keys():
+            raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(FieldNames.__annotations__)}")
+        fields = Fields(row, where, {field: str(name) for field, name in names.items()})
+        context, question, answer = fields.text("context", ""), fields.text("question"), fields.text("answer")
+        image = fields.text("image", "")
+        return cls(
+            id=fields.word("id", hash_of(image, context, question, answer)),
+            group=fields.word("group", image or f"{context}\n{question}"),
+            question=question,
+            answer=answer,
+            label=fields.label(),
+            context=context,
+            evidence=fields.evidence(context),
+            image=image_in(Path(images), image) if images is not None else image,
+            boxes=fields.boxes(image),
+        )
 
     @property
     def has_evidence(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lens_truth.data.drawing import draw_named, named_size
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
@@ -34,8 +35,6 @@ def open_image(name: str) -> Image.Image:
     if name == BLACK:
         return Image.new("RGB", _BLACK_SIZE)
     if name.startswith("zoo:"):
-        from lens_truth.data.drawing import draw_named  # files need none of it
-
         return draw_named(name)
     with _opened(name) as image:
         upright = ImageOps.exif_transpose(image)
@@ -55,8 +54,6 @@ def image_size(name: str) -> tuple[int, int]:
     if name == BLACK:
         return _BLACK_SIZE
     if name.startswith("zoo:"):
-        from lens_truth.data.drawing import named_size  # as above
-
         return named_size(name)
     with _opened(name) as image:
         width, height = image.size

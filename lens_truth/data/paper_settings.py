@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from lens_truth.data.audit import label_warnings, repeats
 from lens_truth.data.examples import Example
 from lens_truth.data.images import BLACK
-from lens_truth.data.label_audit import label_warnings, repeats
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError, notice
 
@@ -104,7 +104,7 @@ def setting_examples(
     for sentence in label_warnings(sets):
         notice(sentence)
     examples = [example for part in sets.values() for example in part]
-    twice = repeats(examples).repeated
+    twice = repeats(examples)[0]
     if twice:
         notice(f"{twice} of the {len(examples)} rows of {' and '.join(sets)} repeat other rows, which so count twice")
     return [replace(example, image=BLACK) for example in examples] if setting == "B" and multimodal else examples

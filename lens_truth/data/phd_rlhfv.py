@@ -16,17 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.examples import Example
 from lens_truth.data.images import check_images, image_in
+from lens_truth.data.row_fields import Fields, is_blank
 from lens_truth.errors import InputError, notice
 from lens_truth.io.readers import read_jsonl
 
 Source = Literal["phd", "rlhfv"]
 """What ids of examples begin with."""
-
-_LABELS = {"gold": SUPPORTED, "hallucinated": HALLUCINATED}
 
 
 def read_image_rows(
@@ -51,9 +50,9 @@ def read_image_rows(
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: there is no such folder of images")
     examples = [
-        Example(id, _group(row, image), question, answer, label, image=image_in(images, image) if images else image)
-        for id, row, where, (question, answer, label) in _rows(path, source)
-        for image in [_text(row, "image", where, "; rows without images are read as phd-text:FILE")]
+        Example(id, _group(fields, image), *said, image=image_in(images, image) if images else image)
+        for id, fields, said in _rows(path, source)
+        for image in [fields.text("image", hint="; rows without images are read as phd-text:FILE")]
     ][:limit]
     if images_needed:
         check_images(example.image for example in examples)
@@ -71,9 +70,9 @@ def read_text_rows(path: str | Path, source: Source) -> list[Example]:
     """
     path = Path(path)
     examples: list[Example] = []
-    for id, row, where, (question, answer, label) in _rows(path, source):
-        context, image = _text(row, "context", where, default=""), _text(row, "image", where, default="")
-        examples.append(Example(id, _group(row, image or context or question), question, answer, label, context))
+    for id, fields, said in _rows(path, source):
+        context, image = fields.text("context", ""), fields.text("image", "")
+        examples.append(Example(id, _group(fields, image or context or said[0]), *said, context))
     closed = sum(not example.context.strip() for example in examples)
     if closed:
         notice(
@@ -83,8 +82,8 @@ def read_text_rows(path: str | Path, source: Source) -> list[Example]:
     return examples
 
 
-def _rows(path: Path, source: Source) -> Iterator[tuple[str, dict[str, Any], str, tuple[str, str, int]]]:
-    """(id, row, where it stands, (question, answer, label)) of all rows that have an answer."""
+def _rows(path: Path, source: Source) -> Iterator[tuple[str, Fields, tuple[str, str, int]]]:
+    """(id, fields, (question, answer, label)) of all rows that have an answer."""
     if path.name.removesuffix(".gz").rpartition(".")[2] != "jsonl":
         raise InputError(f"{path}: such rows are read from .jsonl or .jsonl.gz files")
     rows = list(read_jsonl(path))
@@ -93,52 +92,28 @@ def _rows(path: Path, source: Source) -> Iterator[tuple[str, dict[str, Any], str
     ids: set[str] = set()
     empty: list[int] = []
     for line, row in rows:
-        where = f"{path}, line {line}"
-        question, answer = _text(row, "question", where), _text(row, "answer", where, empty=True)
-        fields = question, answer, _label(row, where)
-        if not answer.strip():
+        if is_blank(row.get("answer")):
             empty.append(line)
             continue
-        yield _id(row, source, line, ids), row, where, fields
+        fields = Fields(row, f"{path}, line {line}")
+        yield _id(fields, source, line, ids), fields, (fields.text("question"), fields.text("answer"), fields.label())
     if len(empty) == len(rows):
         raise InputError(f"{path}: all {len(rows)} answers are empty")
     if empty:
         notice(f"{len(empty)} of {len(rows)} answers of {path} are empty and left out (first: line {empty[0]})")
 
 
-def _group(row: dict[str, Any], otherwise: str) -> str:
+def _group(fields: Fields, otherwise: str) -> str:
     """The photograph: its number among COCO's, since PhD and RLHF-V name the file of one photograph in two ways."""
-    number = row.get("image_id")
-    return otherwise if number in (None, "") else str(number)
+    return fields.word("image_id", otherwise)
 
 
-def _id(row: dict[str, Any], source: Source, line: int, ids: set[str]) -> str:
+def _id(fields: Fields, source: Source, line: int, ids: set[str]) -> str:
     """`rlhfv-17`; where a question_id comes again, as in set E, `rlhfv-17/2`."""
-    number = row.get("question_id")
-    first = id = f"{source}-{line if number in (None, '') else number}"
+    first = id = f"{source}-{fields.word('question_id', str(line))}"
     again = 1
     while id in ids:
         again += 1
         id = f"{first}/{again}"
     ids.add(id)
     return id
-
-
-def _label(row: dict[str, Any], where: str) -> int:
-    said = row.get("label")
-    if not isinstance(said, str) or said not in _LABELS:
-        raise InputError(f"{where}: field 'label' is {said!r}, not 'gold' or 'hallucinated'")
-    return _LABELS[said]
-
-
-def _text(
-    row: dict[str, Any], field: str, where: str, hint: str = "", *, default: str | None = None, empty: bool = False
-) -> str:
-    value = default if row.get(field) is None else row[field]
-    if value is None:
-        raise InputError(f"{where}: has no field '{field}'{hint}")
-    if not isinstance(value, str):
-        raise InputError(f"{where}: field '{field}' is not text")
-    if default is None and not empty and not value.strip():
-        raise InputError(f"{where}: field '{field}' is empty{hint}")
-    return value

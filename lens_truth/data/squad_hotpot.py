@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lens_truth.data.example_files import shortened
 from lens_truth.data.examples import SUPPORTED, Example
-from lens_truth.errors import InputError, notice
+from lens_truth.errors import InputError, notice, shortened
 from lens_truth.io.readers import is_object, read_json, read_rows
 
 Fact = tuple[str, int]

@@ -16,10 +16,6 @@ from lens_truth.errors import InputError
 DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError)
 """What `np.load` raises for a file that is missing, damaged or something else: its header is a line of Python."""
 
-_UMASK = os.umask(0)
-os.umask(_UMASK)  # there is no other way to read it
-_MODE = 0o666 & ~_UMASK
-
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
     """Calls `write(temporary)` and renames the temporary file to `path`; on failure nothing stays behind.
@@ -29,8 +25,10 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
-        temporary.chmod(_MODE)  # some writers make files that only their owner can read
+        temporary.chmod(mode)  # some writers make files that only their owner can read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -34,6 +34,11 @@ class HookedModel(TransformerBridge):
     multimodal model those of its language tower.
     """
 
+    image_processor: Any = None
+    """A multimodal model's Hugging Face image processor; None if it can be shown no images."""
+    image_input: Any = None
+    """How it is shown images: the `ImageInput` that `images_of` makes when it is first asked."""
+
     def _accepts_derived_position_ids(self) -> bool:
         # The bridge would derive position ids from a left-padded mask, which Hugging Face's forward does not do:
         # the same under rotary embeddings but for rounding, and "equal bit for bit" would be lost.

@@ -23,6 +23,7 @@ from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval
 
 _PARTS = 5
+_LEARNING_RATE = 0.05
 
 
 def causal_scores(
@@ -87,7 +88,6 @@ def learned_gate(
     template: Template = "plain",
     penalty: float = 1.0,
     steps: int = 60,
-    learning_rate: float = 0.05,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool = False,
@@ -104,7 +104,7 @@ def learned_gate(
     pairs = question_pairs(examples)
     encoded, weight = _margin_rows(model, examples, pairs, template)
     gate = torch.ones(model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
-    optimizer = torch.optim.Adam([gate], lr=learning_rate)
+    optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
     rng = stream(seed, Stream.GATE_STEPS)
     questions_at_once = max(1, batch_size // 2)
     queue: list[int] = []
@@ -131,7 +131,7 @@ def learned_gate(
             "n_examples": len(examples),
             "penalty": penalty,
             "steps": steps,
-            "learning_rate": learning_rate,
+            "learning_rate": _LEARNING_RATE,
             "seed": seed,
         },
     )

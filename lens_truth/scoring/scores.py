@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ import safetensors.numpy
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, shortened
 from lens_truth.io.files import DAMAGED_NPY, write_text, write_with
+from lens_truth.io.numbers import number
 from lens_truth.io.readers import is_list, is_object, read_csv, read_json
 from lens_truth.io.results import none_for_nan, structured
+from lens_truth.io.tables import Table, html, row, table
 from lens_truth.stats.correlation import Map
 
 if TYPE_CHECKING:
@@ -29,7 +32,10 @@ METADATA = "lens_truth"
 """The metadata entry of our safetensors files, a JSON object."""
 
 _LAYER_HEAD = re.compile(r"\d+-\d+")
+_PLACE = ("layer", "head")
 _PUBLISHED = ("accuracy", "precision", "recall", "f1")  # the columns of TruthProbe's csv files
+_TOLD = ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise")
+"""Metrics that stand beside the best scores in a table."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class HeadScores:
         return HeadScores(
             values=self.values[:n_layers, :n_heads],
             kind=self.kind,
+            metrics={name: values[:n_layers, :n_heads] for name, values in self.metrics.items()},
             folds=None if self.folds is None else self.folds[:, :n_layers, :n_heads],
             provenance={**self.provenance, "n_kv_heads": None if kv is None else n_heads * kv // self.n_heads},
         )
@@ -94,6 +101,19 @@ class HeadScores:
         """Layer and head of the highest score (the first of equals)."""
         layer, head = np.unravel_index(int(self.values.argmax()), self.values.shape)
         return int(layer), int(head)
+
+    def tables(self, n: int = 5) -> tuple[Table]:
+        """The `n` heads with the highest scores (the first of equals), and what is known of them: `ci_low` and
+        `ci_high`, the 95% interval of the score; `auroc`; `null_q95` and `p_familywise` of the null."""
+        columns = {"accuracy" if self.kind == "truth" else "score": self.values}
+        columns |= {name: self.metrics[name] for name in _TOLD if name in self.metrics}
+        best = sorted(np.ndindex(*self.values.shape), key=lambda at: -self.values[at])[:n]
+        rows = (row(str(at[0]), str(at[1]), *(number(float(values[at])) for values in columns.values())) for at in best)
+        caption = f"The heads with the highest {self.kind} scores, of {self.n_layers} layers x {self.n_heads} heads"
+        return (table(caption, ["layer", "head", *columns], rows),)
+
+    def _repr_html_(self) -> str:
+        return html(*self.tables())
 
     def plot(self, title: str = "", warning: str | None = None) -> Figure:
         """Layers down, heads across; a warning stands in red over the map."""
@@ -221,14 +241,15 @@ def _load_npy(path: Path) -> HeadScores:
 
 def _load_csv(path: Path) -> HeadScores:
     heads: dict[tuple[int, int], dict[str, float]] = {}
-    for line, row in read_csv(path):
-        try:
-            layer, head = int(row["layer"]), int(row["head"])
-            numbers = {name: float(value) for name, value in row.items() if name not in ("layer", "head")}
-        except KeyError as error:
-            raise InputError(f"{path}: has no column {error}") from error
-        except ValueError as error:
-            raise InputError(f"{path}, line {line}: {error}") from error
+    for line, cells in read_csv(path):
+        names = [name for name in cells if name not in _PLACE]
+        score = "accuracy" if "accuracy" in names else names[0] if len(names) == 1 else None
+        if missing := [name for name in _PLACE if name not in cells]:
+            raise InputError(f"{path}, line 1: the header has no column '{missing[0]}', only {', '.join(cells)}")
+        if score is None:
+            raise InputError(f"{path}, line 1: the header has no column 'accuracy', nor one single column of scores")
+        numbers = {name: _number(cells[name], f"{path}, line {line}, column '{name}'", name == score) for name in names}
+        layer, head = (_whole(cells[name], f"{path}, line {line}, column '{name}'") for name in _PLACE)
         if (layer, head) in heads:
             raise InputError(f"{path}, line {line}: layer {layer}, head {head} stands there twice")
         heads[layer, head] = numbers
@@ -240,10 +261,30 @@ def _load_csv(path: Path) -> HeadScores:
     provenance = {"file": path.name}
     if "accuracy" in columns:
         return HeadScores(columns["accuracy"], metrics=columns, provenance=provenance)
-    if len(columns) != 1:
-        raise InputError(f"{path}: has no column 'accuracy', nor one single column of scores")
     ((kind, values),) = columns.items()
     return HeadScores(values, kind=kind, provenance=provenance)
+
+
+def _number(cell: str, where: str, finite: bool) -> float:
+    """Of a score; where a metric is not defined, `nan` stands."""
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InputError(f"{where}: {_said(cell)}, not a number") from None
+    if not math.isfinite(value) and (finite or not math.isnan(value)):
+        raise InputError(f"{where}: the cell is '{cell}', not a finite number")
+    return value
+
+
+def _whole(cell: str, where: str) -> int:
+    try:
+        return int(cell)
+    except ValueError:
+        raise InputError(f"{where}: {_said(cell)}, not a whole number") from None
+
+
+def _said(cell: str) -> str:
+    return f"the cell is '{shortened(cell)}'" if cell.strip() else "the cell is empty"
 
 
 def _load_retrieval(path: Path) -> HeadScores:
@@ -278,9 +319,9 @@ def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, i
     if not found:
         raise InputError(f"{path}: holds no heads")
     first = tuple(min(axis) for axis in zip(*found, strict=True))
-    for number, name in zip(first, ("layer", "head"), strict=True):
-        if number != 0:
-            counted = f"its {name}s are counted from 1" if number == 1 else f"its first {name} is {number}"
+    for start, name in zip(first, _PLACE, strict=True):
+        if start != 0:
+            counted = f"its {name}s are counted from 1" if start == 1 else f"its first {name} is {start}"
             raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
     L, H = (max(axis) + 1 for axis in zip(*found, strict=True))
     if len(found) != L * H:

@@ -157,7 +157,7 @@ def test_a_mistake_found_late_is_still_one_line(tmp_path: Path) -> None:
     """In a real process, after a model has been loaded: no warning, progress bar or traceback beside the sentence."""
     save = tmp_path / "gated"
     flags = ["--scores", "truth", "--limit", "40", "--lam", "nan", "--save", str(save)]
-    done = subprocess.run([sys.executable, "-m", "lens_truth.gates.gate", *flags], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "lens_truth.gate", *flags], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: lambda is nan; it must be a finite number\n"
     assert not save.exists()

@@ -242,8 +242,11 @@ def test_ablate_on_a_users_model_data_and_scores(
     assert {row["benchmark"] for row in rows} == {"open", "judgement"}
 
 
-def test_check_prints_every_check(capsys: pytest.CaptureFixture[str], tiny_folder: Path) -> None:
-    code, said, _ = run(capsys, "check", tiny_folder)
+@pytest.mark.parametrize("flags", [("{}",), ("--model", "{}"), ("--device", "cpu", "--model={}")])
+def test_check_prints_every_check(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, flags: tuple[str, ...]
+) -> None:
+    code, said, _ = run(capsys, "check", *(flag.format(tiny_folder) for flag in flags))
     assert code == 0
     assert "4 query heads of width 8 (2 key-value heads)" in said
     assert said.count("ok  ") >= 8 and "FAILED" not in said

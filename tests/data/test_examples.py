@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ GOOD = {"question": "q", "answer": "a", "label": 1}
         ({**GOOD, "label": True}, "label is True"),
         ({**GOOD, "label": 0.5}, "label is 0.5"),
         ({**GOOD, "id": "\ud83d"}, "half of a surrogate pair"),
-        ({**GOOD, "question": ""}, "the question is empty"),
+        ({**GOOD, "question": ""}, "field 'question' is empty"),
         ({**GOOD, "answer": 3}, "field 'answer' is not text"),
         ({"answer": "a", "label": 1}, "has no field 'question'"),
         ({**GOOD, "context": "abc", "evidence": [[0, 9]]}, "does not lie in the context"),
@@ -214,3 +216,51 @@ def test_halueval_reader(tmp_path: Path) -> None:
     path.write_text("knowledge,raw_question\na,b\n")
     with pytest.raises(InputError, match="no column 'correct_answer'"):
         load_examples(f"halueval:{path}")
+
+
+def test_any_mapping_is_a_row() -> None:
+    """As dicts, `datasets` and data frames give them: other names, NumPy's numbers, and NaN for what is missing."""
+    context = "The coral heart is in the attic."
+    plain = Example.from_row({"question": "Where?", "answer": "attic", "label": "gold", "context": context})
+    names = {"question": "ask", "answer": "response", "label": "faithful", "context": "passage"}
+    row = {
+        "ask": np.str_("Where?"),
+        "response": "attic",
+        "faithful": np.int64(1),
+        "passage": context,
+        "id": np.float64("nan"),
+        "group": float("nan"),
+        "image": None,
+        "evidence": np.array([[4, 15]]),
+        "boxes": np.array([]),
+    }
+    named = Example.from_row(MappingProxyType(row), **names)
+    assert named == replace(plain, evidence=((4, 15),)) and plain.label == 1
+    assert named.group == f"{context}\nWhere?" and plain.id != replace(plain, id="x").id
+    assert Example.from_row({**row, "faithful": np.float32(0)}, **names).label == 0
+    assert Example.from_row({**row, "id": np.int64(7), "group": 3}, **names).id == "7"
+    shown = Example.from_row(
+        {**row, "image": "a.png", "boxes": [(0, np.float32(1.5), 3, 4)]}, images="pictures", **names
+    )
+    assert shown.image == str(Path("pictures") / "a.png") and shown.boxes == ((0, 1.5, 3, 4),)
+    assert shown.group == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"response": None}, "row 3: has no field 'response'"),
+        ({"response": " "}, "row 3: field 'response' is empty"),
+        ({"ask": np.float64("nan")}, "row 3: has no field 'ask'"),
+        ({"ask": 5}, "row 3: field 'ask' is not text"),
+        ({"faithful": np.float64("nan")}, "row 3: has no label in field 'faithful'"),
+        ({"faithful": np.bool_(True)}, "row 3: label is True, not 1"),
+        ({"evidence": np.array([[0, 99]])}, r"row 3: evidence span \[0, 99\] does not lie in the context"),
+    ],
+)
+def test_a_bad_mapping_is_named(change: dict[str, object], complaint: str) -> None:
+    row = {"ask": "Where?", "response": "attic", "faithful": 1, **change}
+    with pytest.raises(InputError, match=complaint):
+        Example.from_row(row, where="row 3", question="ask", answer="response", label="faithful")
+    with pytest.raises(InputError, match="an example has no field 'reply', only id, group, question, answer"):
+        Example.from_row(row, reply="response")  # pyright: ignore[reportCallIssue] (that is the mistake)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import refused, run
 
+from lens_truth.data.audit import Agreement, Audit, audit_examples, label_agreement, label_warnings, repeats
 from lens_truth.data.example_files import write_examples
 from lens_truth.data.examples import Example
-from lens_truth.data.label_audit import Agreement, Repeats, label_agreement, label_warnings, repeats
 from lens_truth.data.loading import load_examples
-from lens_truth.errors import gathered_notices
+from lens_truth.errors import InputError, gathered_notices
 from lens_truth.evaluate.chair import objects_in, read_synonyms
 from lens_truth.evaluate.chair_files import image_key, read_objects
 
@@ -35,8 +37,29 @@ def test_agreement_counts_each_answer_once_and_says_the_direction() -> None:
     assert "one labels 1 answers both supported and hallucinated" in inside
     assert "one and other label 3 of the 5 answers that both have oppositely" in between
     assert "2 are supported in one and hallucinated in other, 1 the other way round" in between
-    assert repeats(one) == Repeats(1, 1) and repeats(other) == Repeats(1, 0)
+    assert repeats(one) == (1, 1) and repeats(other) == (1, 0)
     assert label_warnings({"same": other, "again": other}) == []
+
+
+def test_an_audit_says_what_is_wrong_and_is_read_back(tmp_path: Path) -> None:
+    told = [Example(f"{i}", f"{i}", "What?", "x" * (1 + i % 2), i % 2) for i in range(60)]
+    audit = audit_examples([*told, replace(told[0], id="again", label=1)])
+    assert (audit.rows, audit.groups, audit.supported, audit.repeated, audit.contradictory) == (61, 60, 31, 59, 1)
+    assert audit.majority_share == 31 / 61
+    confound, conflict = audit.warnings("mine")
+    assert confound.startswith("mine: SURFACE CONFOUND") and "mine labels 1 answers both" in conflict
+    (table,) = audit.tables()
+    assert table.texts() == [["", "61", "60", "31", "0.508", f"{audit.surface_accuracy:.3f}", "59", "1"]]
+    audit.save(tmp_path)
+    assert Audit.load(tmp_path) == audit
+
+    single = audit_examples(rows(("a", 1), ("b", 1)))
+    single.save(tmp_path)
+    assert Audit.load(tmp_path) == single and math.isnan(single.surface_accuracy)
+    assert single.warnings() == [f"the data: no surface baseline: {single.no_surface}"]
+    assert "1 of 2 answers are empty" in audit_examples(rows(("a", 1), (" ", 0))).no_surface
+    with pytest.raises(InputError, match="there are no examples to audit"):
+        audit_examples([])
 
 
 def test_what_makes_two_answers_the_same() -> None:
@@ -51,7 +74,7 @@ def test_what_makes_two_answers_the_same() -> None:
 
 @pytest.mark.parametrize("name", ["zoo:text", "zoo:conflict", "zoo:presence"])
 def test_generated_data_does_not_contradict_itself(name: str) -> None:
-    assert repeats(load_examples(name)) == Repeats(0, 0)
+    assert repeats(load_examples(name)) == (0, 0)
 
 
 def image_rows(path: Path, **changes: Any) -> Path:
@@ -82,11 +105,13 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert single.startswith("phd:two.jsonl: ") and "all 12 examples are supported" in single
     assert surface.startswith("mine.jsonl: ") and "accuracy 1.000" in surface
     assert all(sentence in said for sentence in record["warnings"])
-    assert record["results"]["data"]["rlhfv:one.jsonl"]["groups"] == 12
-    assert record["results"]["data"]["mine.jsonl"]["repeated"] == 58
-    assert record["results"]["data"]["phd:two.jsonl"]["surface_accuracy"] is None
-    first = record["results"]["pairs"][0]
-    assert (first["shared"], first["same"], first["hallucinated_first"], first["opposite"]) == (12, 6, 6, 6)
+    assert Audit.load(out).groups == 12
+    assert Audit.load(out, "mine.jsonl").repeated == 58
+    assert record["results"]["audit"]["phd:two.jsonl"]["surface_accuracy"] is None
+    assert Agreement.load(out) == Agreement(12, 6, 0, 6)
+    for name in record["results"]["audit"]:
+        data = {"rlhfv:one.jsonl": f"rlhfv:{one}", "phd:two.jsonl": f"phd:{two}"}.get(name, str(tmp_path / name))
+        assert Audit.load(out, name) == audit_examples(load_examples(data, images_needed=False), n_folds=3)
     assert len(set(record["hashes"].values())) == 3
 
     (tmp_path / "b").mkdir()
@@ -120,7 +145,7 @@ def test_sets_d_and_e_label_the_same_answers_oppositely(data: Path, released: di
     assert label_agreement(released["D"], released["E"]) == Agreement(2_725, 2, 1_390, 1_333)
     assert label_agreement(released["C"], released["E"]) == Agreement(10_000, 10_000, 0, 0)
     assert label_agreement(released["C"], released["D"]).shared == 0
-    assert all(repeats(its) == Repeats(0, 0) for its in released.values())
+    assert all(repeats(its) == (0, 0) for its in released.values())
 
 
 @pytest.mark.published

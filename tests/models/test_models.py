@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import FAMILIES, build
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -25,6 +27,7 @@ from transformers import (
 import lens_truth
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
+from lens_truth.models import tower
 from lens_truth.models.hooks import gate_z, hook_names
 from lens_truth.models.loading import load
 from lens_truth.models.selftest import batch_checks, hook_checks, verify_hooks
@@ -227,3 +230,45 @@ def test_public_names_are_there() -> None:
     assert set(FAMILIES)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = lens_truth.nonsense
+
+
+def test_one_study_hashes_the_weights_once(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(build("llama", len(tokenizer)), tokenizer=tokenizer, attn="eager")
+    hashed, count = tower._hashed, []
+    monkeypatch.setattr(tower, "_hashed", lambda plain: count.append(1) or hashed(plain))
+    examples = lens_truth.load_examples("zoo:conflict", limit=8)
+    capture(model, examples)
+    lens_truth.causal_scores(model, examples, n_bootstrap=5)
+    lens_truth.evidence_attention(model, examples)
+    assert len(count) == 1
+
+
+def replace(weight: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(weight.detach().clone() + 1e-3)
+
+
+def in_place(weight: nn.Parameter) -> nn.Parameter:
+    with torch.no_grad():
+        weight[0, 0] += 1e-3
+    return weight
+
+
+def unseen(weight: nn.Parameter) -> nn.Parameter:
+    """Which PyTorch does not count."""
+    weight.data[:, 8:16] = 0
+    return weight
+
+
+def rounded(weight: nn.Parameter) -> nn.Parameter:
+    weight.data = weight.data.bfloat16().float()
+    return weight
+
+
+@pytest.mark.parametrize("change", [replace, in_place, unseen, rounded])
+def test_a_changed_weight_changes_the_hash(change: Callable[[nn.Parameter], nn.Parameter]) -> None:
+    model = load(build("llama"))
+    before = weights_hash(model)
+    projection = output_projections(model.original_model)[1]
+    projection.weight = change(projection.weight)
+    after = weights_hash(model)
+    assert after != before and after == tower._hashed(model.original_model)

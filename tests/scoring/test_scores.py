@@ -63,8 +63,14 @@ def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
         ("layer,head,accuracy\n3,0,0.5\n", "its first layer is 3"),
         ("layer,head,accuracy\n0,0,0.5\n1,1,0.5\n", "lacks layer 0, head 1"),
         ("layer,head,accuracy\n0,0,0.5\n0,0,0.5\n", "line 3: layer 0, head 0 stands there twice"),
-        ("layer,head,accuracy\n0,0,x\n", "line 2: could not convert"),
-        ("layer,head,accuracy\n0,0,nan\n", "the score of layer 0, head 0 is nan"),
+        ("layer,head,accuracy\n0,0,x\n", "line 2, column 'accuracy': the cell is 'x', not a number"),
+        ("layer,head,accuracy,f1\n0,0,0.5,\n", "line 2, column 'f1': the cell is empty, not a number"),
+        ("layer,head,accuracy,f1\n0,0,0.5,inf\n", "line 2, column 'f1': the cell is 'inf', not a finite number"),
+        ("layer,head,causal\n0,0,1\n0,1,-inf\n", "line 3, column 'causal': the cell is '-inf', not a finite"),
+        ("layer,head,accuracy\n0,one,0.5\n", "line 2, column 'head': the cell is 'one', not a whole number"),
+        ("layer,head,accuracy\n,0,0.5\n", "line 2, column 'layer': the cell is empty, not a whole number"),
+        ("0,0,0.5\n0,1,0.5\n", "line 1: the header has no column 'layer', only 0, 0.5"),
+        ("layer,head,accuracy\n0,0,nan\n", "line 2, column 'accuracy': the cell is 'nan', not a finite number"),
         ("layer,accuracy\n0,0.5\n", "has no column 'head'"),
         ("layer,head,precision,recall\n0,0,1,1\n", "has no column 'accuracy'"),
         ("layer,head,accuracy\n", "holds no heads"),
@@ -170,3 +176,27 @@ def test_scores_come_back_from_json(unchecked: None) -> None:
             HeadScores.from_dict({**record, **change}, "x")
     with pytest.raises(InputError, match=r"^x is \[1\], not an object$"):
         HeadScores.from_dict([1], "x")
+
+
+def test_the_best_heads_are_shown() -> None:
+    values = np.array([[0.5, 0.9, 0.7], [0.9, 0.6, 0.4]])
+    metrics = {"ci_low": values - 0.1, "ci_high": values + 0.05, "recall": values}
+    scores = HeadScores(values, metrics=metrics)
+    (table,) = scores.tables(3)
+    assert table.header == ("layer", "head", "accuracy", "ci_low", "ci_high")
+    assert table.texts() == [
+        ["0", "1", "0.900", "0.800", "0.950"],
+        ["1", "0", "0.900", "0.800", "0.950"],
+        ["0", "2", "0.700", "0.600", "0.750"],
+    ]
+    assert "of 2 layers x 3 heads" in scores._repr_html_() and "0.950" in scores._repr_html_()
+    assert HeadScores(values, "causal").tables()[0].header == ("layer", "head", "score")
+
+
+def test_cropped_scores_keep_their_metrics_and_folds() -> None:
+    values = np.arange(24.0).reshape(4, 6)
+    scores = HeadScores(values, "causal", {"auroc": -values}, np.stack([values, values + 1]), {"n_kv_heads": 3})
+    cropped = scores.crop(2, 4)
+    assert np.array_equal(cropped.values, values[:2, :4]) and np.array_equal(cropped.metrics["auroc"], -values[:2, :4])
+    assert cropped.folds is not None and np.array_equal(cropped.folds[1], values[:2, :4] + 1)
+    assert (cropped.kind, cropped.n_kv_heads) == ("causal", 2)
