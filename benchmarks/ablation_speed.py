@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,10 +66,15 @@ def floor_seconds(model: Any, prompts: list[PromptTokens], n_gates: int) -> floa
     return (time.perf_counter() - start) / 3 / (BATCH * width) * tokens * n_gates
 
 
+def alone(prompts: Sequence[PromptTokens]) -> list[Family]:
+    """Every prompt a family of its own."""
+    return [Family((row,), 0) for row in range(len(prompts))]
+
+
 def unshared_seconds(model: Any, prompts: list[PromptTokens], gates: dict[str, HeadGate]) -> float:
     """All gates together as ever, but every prompt goes through the model whole: what sharing alone is worth."""
     shared = generation.prompt_families
-    generation.prompt_families = lambda alone: [Family((row,), 0) for row, _ in enumerate(alone)]
+    generation.prompt_families = alone
     try:
         start = time.perf_counter()
         list(generate(model, prompts, N_NEW, BATCH, gates))
