@@ -36,10 +36,10 @@ def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
         about = config.__doc__ or ""
     # Lines that are not indented would be joined to one.
     about = textwrap.indent(_filled(about), "  ")
-    given: Any = tyro.cli(
+    given = tyro.cli(
         _shown(config), prog=prog, description=about, args=_placed(config, arguments), config=(tyro.conf.DisallowNone,)
     )
-    typed: dict[str, Any] = vars(given)
+    typed = cast("dict[str, Any]", vars(given))
     return config(**{name: value for name, value in typed.items() if value is not None})
 
 
