@@ -21,8 +21,10 @@ def benchmark_dots(result: BenchmarkResult) -> Figure:
         shares = {name: ends for name, ends in result.chair.intervals(result.seed).items() if name != "length"}
         points = {name: (getattr(result.chair, name), ends) for name, ends in shares.items()}
     else:
-        for split, its in ({**result.by_split} or {"": result}).items():
-            points |= {", ".join(filter(None, (split, parse))): point for parse, point in its.intervals().items()}
+        for split, its in (result.by_split or {"": result}).items():
+            for parse in its.parses if its.is_yes_no else ("",):
+                accuracy = its.metrics(parse).accuracy if parse else its.accuracy
+                points[", ".join(filter(None, (split, parse)))] = accuracy, its.accuracy_interval(parse)
     figure = new_figure(4.8, 1.1 + 0.28 * len(points))
     axes = figure.subplots()
     for place, (value, (low, high)) in enumerate(points.values()):
