@@ -22,9 +22,11 @@ def benchmark_dots(result: BenchmarkResult) -> Figure:
         points = {name: (getattr(result.chair, name), ends) for name, ends in shares.items()}
     else:
         for split, its in (result.by_split or {"": result}).items():
-            for parse in its.parses if its.is_yes_no else ("",):
-                accuracy = its.metrics(parse).accuracy if parse else its.accuracy
-                points[", ".join(filter(None, (split, parse)))] = accuracy, its.accuracy_interval(parse)
+            if its.is_yes_no:
+                for parse, m in its.by_parse.items():
+                    points[", ".join(filter(None, (split, parse)))] = m.accuracy, its.interval_of(parse)
+            else:
+                points[split] = its.accuracy, its.accuracy_interval
     figure = new_figure(4.8, 1.1 + 0.28 * len(points))
     axes = figure.subplots()
     for place, (value, (low, high)) in enumerate(points.values()):

@@ -70,9 +70,19 @@ class BenchmarkResult(Result):
         """Share of right answers."""
         return float(self.correct.mean())
 
-    def accuracy_interval(self, parse: str = "") -> tuple[float, float]:
-        """95% bootstrap interval of the accuracy, over groups; of answers read in another way, if one is named."""
-        return group_interval(self._correct(parse or self.parses[0]), self.groups, self.seed)
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """95% bootstrap interval of the accuracy, over groups."""
+        return self.interval_of(self.parses[0])
+
+    def interval_of(self, parse: str) -> tuple[float, float]:
+        """The same of answers read in one way, as `metrics` has them.
+
+        ```python
+        result.interval_of("strict")
+        ```
+        """
+        return group_interval(self._correct(parse), self.groups, self.seed)
 
     @property
     def f1(self) -> float:
@@ -144,7 +154,7 @@ class BenchmarkResult(Result):
         else:
             of_answers = asdict(self.metrics(self.parses[0]))
             of_answers |= {"parse": self.parses[0], "parses": {name: asdict(m) for name, m in self.by_parse.items()}}
-        of_answers |= {"unparsed": self.unparsed, "accuracy_ci": self.accuracy_interval()}
+        of_answers |= {"unparsed": self.unparsed, "accuracy_ci": self.accuracy_interval}
         of_answers |= {"answer_words": self.answer_words}
         if self.by_margin is not None:
             of_answers["margin"] = asdict(self.by_margin)
@@ -170,7 +180,7 @@ class BenchmarkResult(Result):
             rows = [row(name, number(values[name], 4), _to(ends)) for name, ends in intervals.items()]
             return [table(f"CHAIR of {self.name}", ("CHAIR", n, "95% interval over images"), rows)]
         if not self.is_yes_no:
-            cells = (number(self.accuracy, 4), interval(self.accuracy_interval()), number(self.f1, 4))
+            cells = (number(self.accuracy, 4), interval(self.accuracy_interval), number(self.f1, 4))
             only = row(n, *cells, number(self.unparsed, 4), number(self.answer_words, 1))
             return [table(self.name, ("", "accuracy", "95%", "F1", "empty", "words"), [only])]
         rows = _lines(self)
@@ -221,7 +231,7 @@ _COLUMNS = ("read by", "accuracy", "95%", "precision", "recall", "F1", "yes", "u
 def _lines(result: BenchmarkResult) -> list[list[str]]:
     """Of `_COLUMNS`, one a way to read the answers."""
     return [
-        [parse, number(m.accuracy, 4), interval(result.accuracy_interval(parse))]
+        [parse, number(m.accuracy, 4), interval(result.interval_of(parse))]
         + [number(value, 4) for value in (m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed)]
         for parse, m in result.by_parse.items()
     ]

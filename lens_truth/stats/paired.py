@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -97,8 +98,6 @@ def _exact_p(totals: Float[np.ndarray, " G"]) -> float:
     def distance(totals: Float[np.ndarray, "..."], axis: int) -> Any:
         total: Any = totals.sum(axis)
         return np.abs(total).round(9)  # the same total in another order of its terms is no other total
-
-    from scipy import stats  # which the report does without
 
     from scipy import stats  # which the report does without
 
