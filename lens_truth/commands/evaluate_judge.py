@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,8 @@ class Judge(Answering):
         from lens_truth.evaluate.benchmark import benchmark_of
 
         examples = load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
-        benchmark = benchmark_of("judge", "judge", examples)
-        _judge(self, run, replace(benchmark, parses=("strict", "truthprobe", "halueval")))
+        parses = ("strict", "truthprobe", "halueval")
+        _judge(self, run, benchmark_of("judge", "judge", examples, parses=parses))
 
 
 @dataclass(frozen=True)

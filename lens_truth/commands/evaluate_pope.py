@@ -65,10 +65,10 @@ def _ask_zoo(config: Pope, run: Run) -> None:
                 splits += [kind] * len(some)
         else:
             examples = presence_examples("test", n, config.seed)
-        benchmark = benchmark_of("presence", "yes-no", examples)
+        benchmark = benchmark_of("presence", "yes-no", examples, parses=POPE_PARSES)
         how = "shown in pictures" if splits else "told in words"
         print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
-        asked.ask_yes_no(run, replace(benchmark, parses=POPE_PARSES, splits=tuple(splits)), config.seed)
+        asked.ask_yes_no(run, replace(benchmark, splits=tuple(splits)), config.seed)
 
 
 def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
@@ -89,10 +89,10 @@ def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
         splits += [file.stem] * len(questions)
     with answerer(config, run) as asked:
         images_of(asked.asker.model)  # says so if it can be shown none
-        benchmark = benchmark_of("pope", "yes-no", examples, WORDING, N_NEW)
+        benchmark = benchmark_of("pope", "yes-no", examples, WORDING, N_NEW, parses=POPE_PARSES)
         n_images = len({example.image for example in examples})
         print(f"{config.model} answers {len(examples)} questions about {n_images} images")
-        asked.ask_yes_no(run, replace(benchmark, parses=POPE_PARSES, splits=tuple(splits)), config.seed)
+        asked.ask_yes_no(run, replace(benchmark, splits=tuple(splits)), config.seed)
 
 
 def _score_files(config: Pope, run: Run) -> None:

@@ -1,9 +1,9 @@
-"""A benchmark is questions with known answers; running one lets the model write, and marks what it wrote."""
+"""A benchmark is questions with known answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
@@ -50,13 +50,23 @@ class Benchmark:
 
 
 def benchmark_of(
-    name: str, mode: Mode, examples: Sequence[Example], wording: Wording | None = None, n_new: int | None = None
+    name: str,
+    mode: Mode,
+    examples: Sequence[Example],
+    wording: Wording | None = None,
+    n_new: int | None = None,
+    *,
+    objects: ObjectNames | None = None,
+    parses: tuple[str, ...] = ("strict",),
 ) -> Benchmark:
     """A benchmark from labelled examples; unless it is to be judged, a question is asked once for its supported answer.
 
     ```python
     benchmark = lens_truth.benchmark_of("mine", "judge", lens_truth.load_examples("my-rows.jsonl"))
     ```
+
+    Args:
+        objects: what captions can mention; an example's answer mentions all that is there.
 
     Raises:
         InputError: if no example is left, or a yes-or-no question has another answer.
@@ -71,15 +81,4 @@ def benchmark_of(
                 f"benchmark '{name}': {len(other)} of {len(kept)} questions have an answer that is not yes or no "
                 f"(first: example '{other[0].id}' with '{other[0].answer}')"
             )
-    return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new)
-
-
-def caption_benchmark(
-    name: str, examples: Sequence[Example], objects: ObjectNames, wording: Wording | None = None
-) -> Benchmark:
-    """Captions of images (or summaries of scenes); an example's answer mentions all that is there.
-
-    Raises:
-        InputError: if no supported example is left.
-    """
-    return replace(benchmark_of(name, "caption", examples, wording), objects=objects)
+    return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new, objects, parses)

@@ -21,8 +21,12 @@ def benchmark_dots(result: BenchmarkResult) -> Figure:
         shares = {name: ends for name, ends in result.chair.intervals(result.seed).items() if name != "length"}
         points = {name: (getattr(result.chair, name), ends) for name, ends in shares.items()}
     else:
-        for split, its in ({**result.by_split} or {"": result}).items():
-            points |= {", ".join(filter(None, (split, parse))): point for parse, point in its.intervals().items()}
+        for split, its in (result.by_split or {"": result}).items():
+            if its.is_yes_no:
+                for parse, m in its.by_parse.items():
+                    points[", ".join(filter(None, (split, parse)))] = m.accuracy, its.interval_of(parse)
+            else:
+                points[split] = its.accuracy, its.accuracy_interval
     figure = new_figure(4.8, 1.1 + 0.28 * len(points))
     axes = figure.subplots()
     for place, (value, (low, high)) in enumerate(points.values()):

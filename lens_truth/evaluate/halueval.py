@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lens_truth.data.examples import Example, rows_by_question
@@ -48,7 +47,7 @@ def few_shot(instruction: Path) -> Wording:
 
 
 def judgement(
-    examples: Sequence[Example], wording: Wording, seed: int, parses: Sequence[str] = ("strict",)
+    examples: Sequence[Example], wording: Wording, seed: int, parses: tuple[str, ...] = ("strict",)
 ) -> Benchmark:
     """One answer of each question is shown; which one of those it has follows the seed.
 
@@ -57,4 +56,4 @@ def judgement(
     """
     rng = stream(seed, Stream.JUDGED_ANSWERS)
     shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]
-    return replace(benchmark_of("halueval", "judge", shown, wording, N_NEW), parses=tuple(parses))
+    return benchmark_of("halueval", "judge", shown, wording, N_NEW, parses=parses)

@@ -17,14 +17,11 @@ from lens_truth.evaluate.chair import CHAIR_MEASURES, Caption, ChairScore, objec
 from lens_truth.evaluate.generate import Answer
 from lens_truth.io.numbers import interval, number
 from lens_truth.io.results import Result
-from lens_truth.io.tables import Row, Table, row, table
+from lens_truth.io.tables import Table, row, table
 from lens_truth.stats.paired import group_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-POOLED = "pooled"
-"""What all splits together are called in a table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +73,16 @@ class BenchmarkResult(Result):
     @property
     def accuracy_interval(self) -> tuple[float, float]:
         """95% bootstrap interval of the accuracy, over groups."""
-        return group_interval(self.correct, self.groups, self.seed)
+        return self.interval_of(self.parses[0])
+
+    def interval_of(self, parse: str) -> tuple[float, float]:
+        """The same of answers read in one way, as `metrics` has them.
+
+        ```python
+        result.interval_of("strict")
+        ```
+        """
+        return group_interval(self._correct(parse), self.groups, self.seed)
 
     @property
     def f1(self) -> float:
@@ -177,15 +183,15 @@ class BenchmarkResult(Result):
             cells = (number(self.accuracy, 4), interval(self.accuracy_interval), number(self.f1, 4))
             only = row(n, *cells, number(self.unparsed, 4), number(self.answer_words, 1))
             return [table(self.name, ("", "accuracy", "95%", "F1", "empty", "words"), [only])]
-        rows = self._rows()
+        rows = _lines(self)
         if (m := self.by_margin) is not None:
-            of_margin = (number(v, 4) for v in (m.precision, m.recall, m.f1, m.yes_ratio))
+            of_margin = [number(value, 4) for value in (m.precision, m.recall, m.f1, m.yes_ratio)]
             auroc = f"AUROC {number(m.auroc)}" if m.auroc is not None else ""
-            rows.append(row("logit margin", number(m.accuracy, 4), "", *of_margin, auroc))
-        tables = [table(f"{self.name}, {n}", ("read by", *_COLUMNS), rows)]
-        if len(by_split := {**self.by_split, POOLED: self}) > 2:
-            split = [row(name, line.head, *line.cells) for name, its in by_split.items() for line in its._rows()]
-            tables.append(table(f"{self.name} by split", ("split", "read by", *_COLUMNS), split))
+            rows.append(["logit margin", number(m.accuracy, 4), "", *of_margin, auroc])
+        tables = [table(f"{self.name}, {n}", _COLUMNS, (row(*line) for line in rows))]
+        if len(by_split := {**self.by_split, "pooled": self}) > 2:
+            split = (row(name, *line) for name, its in by_split.items() for line in _lines(its))
+            tables.append(table(f"{self.name} by split", ("split", *_COLUMNS), split))
         return tables
 
     def plot(self) -> Figure:
@@ -198,11 +204,6 @@ class BenchmarkResult(Result):
         from lens_truth.evaluate.figures import benchmark_dots
 
         return benchmark_dots(self)
-
-    def intervals(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """By way to read the answers, the accuracy and its 95% interval over groups."""
-        marks = {parse: self._correct(parse) for parse in (self.parses if self.is_yes_no else ("",))}
-        return {p: (float(m.mean()), group_interval(m, self.groups, self.seed)) for p, m in marks.items()}
 
     def _said(self, parse: str) -> list[str | None]:
         return [PARSES[parse](text) for text in self.texts]
@@ -223,20 +224,17 @@ class BenchmarkResult(Result):
         some: dict[str, Any] = {"ids": ids, "groups": groups, "wanted": wanted, "texts": texts, "margins": margins}
         return replace(self, name=split, splits=(), **some)
 
-    def _rows(self) -> list[Row]:
-        by_parse, accuracies = self.by_parse, self.intervals()
-        return [
-            row(
-                parse,
-                number(m.accuracy, 4),
-                interval(accuracies[parse][1]),
-                *(number(v, 4) for v in (m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed)),
-            )
-            for parse, m in by_parse.items()
-        ]
+
+_COLUMNS = ("read by", "accuracy", "95%", "precision", "recall", "F1", "yes", "unparsed")
 
 
-_COLUMNS = ("accuracy", "95%", "precision", "recall", "F1", "yes", "unparsed")
+def _lines(result: BenchmarkResult) -> list[list[str]]:
+    """Of `_COLUMNS`, one a way to read the answers."""
+    return [
+        [parse, number(m.accuracy, 4), interval(result.interval_of(parse))]
+        + [number(value, 4) for value in (m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed)]
+        for parse, m in result.by_parse.items()
+    ]
 
 
 def _chair_summary(score: ChairScore, seed: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -94,8 +95,9 @@ def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: i
 
 
 def _exact_p(totals: Float[np.ndarray, " G"]) -> float:
-    def distance(totals: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
-        return np.round(np.abs(totals.sum(axis)), 9)  # the same total in another order of its terms is no other total
+    def distance(totals: Float[np.ndarray, "..."], axis: int) -> Any:
+        total: Any = totals.sum(axis)
+        return np.abs(total).round(9)  # the same total in another order of its terms is no other total
 
     from scipy import stats  # which the report does without
 

@@ -9,7 +9,7 @@ from itertools import product
 from lens_truth.data import world, world_pictures, world_text
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
-from lens_truth.evaluate.benchmark import Benchmark, benchmark_of, caption_benchmark
+from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 from lens_truth.evaluate.chair import ObjectNames, object_names
 
 _QUESTIONS_A_CAPTION = 2  # a caption takes as long as several answers
@@ -35,8 +35,10 @@ def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
         benchmark_of("image-open", "answer", questions(split, 2 * n, seed)),
         benchmark_of("image-judgement", "judge", questions(split, n, seed)),
         *(_presence(split, n, seed, kind) for kind in world_pictures.PRESENCE_KINDS),
-        caption_benchmark("image-describe", captions(split, few, seed), coloured_things()),
-        caption_benchmark("image-conflict-describe", captions(split, few, seed, conflict=True), coloured_things()),
+        benchmark_of("image-describe", "caption", captions(split, few, seed), objects=coloured_things()),
+        benchmark_of(
+            "image-conflict-describe", "caption", captions(split, few, seed, conflict=True), objects=coloured_things()
+        ),
     ]
 
 
