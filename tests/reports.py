@@ -16,6 +16,7 @@ from PIL import Image
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow, SideEffect, SideEffectRow
+from lens_truth.attention.summary import EvidenceSummary, Measured
 from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
 from lens_truth.lineage.acting import truth_against_causal
@@ -129,13 +130,15 @@ def evidence_run(
     maps = {**measures, "truth scores": scores(shape=shape)}
     titles = {name: f"{name} of org/base on zoo:text" for name in maps}
     said = {titles[name]: replace(its, provenance={**its.provenance, "data": "zoo:text"}) for name, its in maps.items()}
+    measured = {
+        name: Measured(float(its.values.mean()), 50, its.best(), float(its.values.max()), (0.1, 0.2))
+        for name, its in measures.items()
+    }
+    ids, groups = tuple(f"row-{i}" for i in range(50)), tuple(f"group-{i % 25}" for i in range(50))
+    looked = EvidenceSummary(measured, ids, groups, {"model": "org/base", "weights": BASE}, seed=0)
     results = {
-        "model": "org/base",
         "data": "zoo:text",
-        "n": 50,
-        "n_groups": 25,
-        "n_examples": dict.fromkeys(measures, 50),
-        "mean": {name: float(its.values.mean()) for name, its in measures.items()},
+        "evidence": looked.as_dict(),
         "relations": {"truth": related},
         "verdicts": ["Heads look at the evidence."],
         "score_maps": {"truth": titles["truth scores"]},

@@ -47,7 +47,7 @@ class Evidence(Result):
     part = "evidence"
 
     measures: Mapping[str, Float[np.ndarray, "N L H"]]
-    """By the names of `lens_truth.attention.measures.MEASURES`; those that no example defines are left out, and NaN
+    """By the names of `lens_truth.attention.summary.MEASURES`; those that no example defines are left out, and NaN
     stands where one does not: `evidence over control` if no other part of the context is as long, `retrieval` if the
     evidence is in an image, whose tokens are no words, and all of `evidence` where a layer's sliding window does not
     reach the evidence."""

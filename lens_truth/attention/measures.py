@@ -7,14 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens
-
-MEASURES = {
-    "evidence": "attention of the answer's last token to the evidence, over what its length alone would give",
-    "evidence over control": "the same, less that of equally long parts of the same context",
-    "evidence when answering": "as evidence, of the tokens that the answer is predicted from",
-    "retrieval": "share of the answer's tokens at which a head looks most at the same token in the evidence",
-    "lookback": "mean attention to a token of the prompt, over the sum of that and the mean to a token of the answer",
-}
+from lens_truth.attention.summary import MEASURES
 
 
 def queries_of(tokens: EvidenceTokens) -> range:

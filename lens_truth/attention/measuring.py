@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from lens_truth.attention.evidence import Evidence
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measures import MEASURES, measure, queries_of
+from lens_truth.attention.measures import measure, queries_of
 from lens_truth.attention.patterns import reading_patterns, rows_at_once
-from lens_truth.attention.summary import MAIN
+from lens_truth.attention.summary import MAIN, MEASURES
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of

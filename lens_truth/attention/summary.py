@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lens_truth.attention.measures import MEASURES
-from lens_truth.errors import InputError
 from lens_truth.io.numbers import interval, number, short, significant
-from lens_truth.io.results import Result
+from lens_truth.io.results import MisfitError, Result
 from lens_truth.io.tables import Cell, Table, row, table
 from lens_truth.stats.relations import Relations, relation_text
 
+MEASURES = {
+    "evidence": "attention of the answer's last token to the evidence, over what its length alone would give",
+    "evidence over control": "the same, less that of equally long parts of the same context",
+    "evidence when answering": "as evidence, of the tokens that the answer is predicted from",
+    "retrieval": "share of the answer's tokens at which a head looks most at the same token in the evidence",
+    "lookback": "mean attention to a token of the prompt, over the sum of that and the mean to a token of the answer",
+}
 MAIN = "evidence"
 """The measure that the sentences are about."""
 
@@ -49,7 +54,7 @@ class EvidenceSummary(Result):
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.groups):
-            raise InputError(f"names {len(self.ids)} ids and {len(self.groups)} groups")
+            raise MisfitError(["groups"], f"has {len(self.groups)} items for {len(self.ids)} ids")
 
     def tables(self) -> tuple[Table, ...]:
         """A row a measure."""

@@ -244,9 +244,7 @@ def _pearson(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m m"]:
 
 
 def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:
-    from scipy import stats
-
-    return stats.rankdata(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape)
+    return ranks_within_layers(maps.reshape(len(maps), -1)).reshape(maps.shape)  # all heads of a map as one layer
 
 
 def _permutation(

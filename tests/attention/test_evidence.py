@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 import torch
 from conftest import build
 
-from lens_truth.attention import evidence as module
+from lens_truth.attention import measuring as module
 from lens_truth.attention import patterns as pattern_module
-from lens_truth.attention.evidence import evidence_attention
+from lens_truth.attention.evidence import Evidence
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
 from lens_truth.attention.measures import lift, measure, queries_of
+from lens_truth.attention.measuring import evidence_attention
 from lens_truth.attention.patterns import patterns, query_row
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
@@ -29,6 +31,8 @@ from lens_truth.models.hooks import sliding_windows
 from lens_truth.models.image_input import images_for
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import Encoded, Span, encode, token_texts
+from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.relations import relate_measures
 
 # 0 is the sink; 2 to 9 the context, 4 and 5 the evidence; 10 the question; the answer is 11 and 12.
 ROW = Encoded([1, 3, 20, 21, 22, 23, 24, 25, 26, 27, 5, 22, 23], answer=(11, 13), continuation=11, context=(2, 10))
@@ -168,7 +172,7 @@ def test_one_layers_pattern_at_a_time(tiny: Any) -> None:
         counts.append(len(alive))
 
     ids, mask = pad_rows([row.ids for row in encode(tiny.tokenizer, rows_of(4), "plain")], tiny)
-    with torch.no_grad(), patterns.reading_patterns(tiny, read):
+    with torch.no_grad(), pattern_module.reading_patterns(tiny, read):
         run_body(tiny, ids, mask, [""] * 4)
     assert counts == [1] * tiny.cfg.n_layers
 
@@ -227,13 +231,89 @@ def test_evidence_of_the_zoos_facts_and_pictures(zoo: Callable[[str], Any]) -> N
 
 
 def test_scores_have_means_intervals_and_provenance(tiny: Any) -> None:
-    found = evidence_attention(tiny, rows_of(12))
-    scores = found.scores(seed=3)
+    found = evidence_attention(tiny, rows_of(12), seed=3)
+    scores = found.scores()
     for name, its in scores.items():
         np.testing.assert_allclose(its.values, found.measures[name].mean(0), rtol=1e-5)
         assert (its.metrics["ci_low"] <= its.values).all() and (its.values <= its.metrics["ci_high"]).all()
         assert its.kind == name and its.provenance["n_examples"] == 12 and its.n_kv_heads == 2
-    assert np.array_equal(found.scores(seed=3)["evidence"].metrics["ci_low"], scores["evidence"].metrics["ci_low"])
+    assert np.array_equal(found.scores()["evidence"].metrics["ci_low"], scores["evidence"].metrics["ci_low"])
+
+
+def test_a_result_goes_round_and_tells_its_numbers(tiny: Any, tmp_path: Path) -> None:
+    examples = rows_of(8)
+    lacking = replace(examples[0], evidence=((0, len(examples[0].context)),))  # no other part is as long
+    found = evidence_attention(tiny, [lacking, *examples[1:]], seed=2)
+    found.save(tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"result.json", "attention.safetensors"}
+    again = Evidence.load(tmp_path / "run")
+    assert again == found == Evidence.from_dict(found.as_dict()) and again != replace(found, seed=3)
+    assert list(again.measures) == list(found.measures) and again.measures["evidence"].dtype == np.float32
+
+    scores = found.scores()
+    (table,) = again.tables()
+    assert [row.head.text for row in table.rows] == list(scores)
+    for row, (name, its) in zip(table.rows, scores.items(), strict=True):
+        mean, n, most = (cell.text for cell in row.cells)
+        at = layer, head = its.best()
+        assert float(mean) == pytest.approx(its.values.mean(), rel=6e-3) and int(n) == found.n_examples(name)
+        ends = [f"{its.metrics[end][at]:.2f}" for end in ("ci_low", "ci_high")]
+        assert most == f"{layer}.{head}: {its.values[at]:.2f} [{', '.join(ends)}]"
+    assert found.n_examples("evidence over control") == 7 and found.n_examples("evidence") == 8
+    assert "head with the most" in found._repr_html_()
+
+
+def test_a_damaged_result_is_refused(tiny: Any, tmp_path: Path) -> None:
+    evidence_attention(tiny, rows_of(3)).save(tmp_path)
+    arrays, file = tmp_path / "attention.safetensors", tmp_path / "result.json"
+    whole, record = arrays.read_bytes(), json.loads(file.read_text())
+    arrays.write_bytes(whole[:50])
+    with pytest.raises(InputError, match=r"attention\.safetensors: cannot be read"):
+        Evidence.load(tmp_path)
+    arrays.unlink()
+    with pytest.raises(InputError, match=r"attention\.safetensors: cannot be read"):
+        Evidence.load(tmp_path)
+    evidence_attention(tiny, rows_of(4)).save(tmp_path / "other")
+    arrays.write_bytes((tmp_path / "other" / "attention.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"is not of the run whose result\.json lies beside it"):
+        Evidence.load(tmp_path)
+    arrays.write_bytes(whole)
+
+    def refused(change: Callable[[dict[str, Any]], object], why: str) -> None:
+        damaged = deepcopy(record)
+        change(damaged)
+        file.write_text(json.dumps(damaged, indent=1))
+        with pytest.raises(InputError, match=why):
+            Evidence.load(tmp_path)
+
+    refused(
+        lambda r: r["results"]["evidence"].update(mood=1), r"line \d+, column \d+: results.evidence.mood is a field"
+    )
+    refused(lambda r: r["results"]["evidence"]["ids"].pop(), "evidence.groups has 3 items for 2 ids")
+    refused(lambda r: r["results"]["evidence"].pop("seed"), "results.evidence has no 'seed'")
+    refused(lambda r: r["results"].pop("evidence"), "is of the command 'evidence' and holds no evidence")
+    refused(lambda r: r.update(format=3), "format is 3, and lens_truth .* reads format 2")
+
+
+def test_scores_are_related_told_and_drawn(tiny: Any) -> None:
+    found = evidence_attention(tiny, rows_of(12), seed=1)
+    truth = HeadScores(np.random.default_rng(0).random((3, 4)))
+    related = found.relate(truth, share=0.5)
+    maps = {name: its.values for name, its in found.scores().items()}
+    assert related == relate_measures(truth.values, maps, share=0.5, n_kv_heads=2, seed=1)
+    looked, truth_said = found.verdicts({"truth": related}, 0.25)
+    (layer, head), relation = found.scores()["evidence"].best(), related.score["evidence"]
+    assert f"most, head {layer}.{head}: " in looked and looked.endswith("is hallucinated the mean is 0.25.")
+    assert relation is not None and f"inside layers {relation.pearson_within_layer:.2f}" in truth_said
+    flat = HeadScores(np.ones((3, 4)))
+    assert found.verdicts({"flat": found.relate(flat)})[1] == (
+        "flat scores and attention to the evidence: no correlation over heads is defined."
+    )
+    assert "hallucinated" not in found.verdicts({})[0]
+    titles = [axes.get_title() for axes in found.plot({"truth": truth}).axes]
+    assert [title for title in titles if title] == [*maps, "truth"]
+    shown = found.scatter({"truth": truth}, {"truth": related}, ["evidence", "lookback"])
+    assert [axes.get_title() for axes in shown.axes[:2]] == ["truth scores: evidence", "truth scores: lookback"]
 
 
 def test_says_what_is_left_out_and_what_is_cut(tiny: Any) -> None:
@@ -290,8 +370,10 @@ def test_a_sliding_window_counts_only_what_a_query_sees(tokenizer: Any) -> None:
 
 
 def test_one_group_has_no_interval(tiny: Any) -> None:
-    scores = evidence_attention(tiny, [replace(example, group="one") for example in rows_of(4)]).scores()
-    assert all(its.metrics == {} for its in scores.values())
+    found = evidence_attention(tiny, [replace(example, group="one") for example in rows_of(4)])
+    assert all(its.metrics == {} for its in found.scores().values())
+    assert all(its.interval is None for its in found.summary.measures.values())
+    assert "[one group of examples, so no interval]" in found.verdicts({})[0]
 
 
 def test_queries_are_those_that_predict_the_answer_and_its_last_token() -> None:

@@ -11,8 +11,8 @@ import torch
 from multimodal import FAMILIES, build_multimodal
 from PIL import Image
 
-from lens_truth.attention.evidence import evidence_attention
 from lens_truth.attention.evidence_tokens import locate_evidence
+from lens_truth.attention.measuring import evidence_attention
 from lens_truth.attention.patterns import patterns
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError

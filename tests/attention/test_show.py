@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import which
 from typing import Any
 
+import circuitsvis
 import jaxtyping
 import numpy as np
 import pytest
+from circuitsvis import attention
 from circuitsvis.utils import render
 from drawn import faults
 from PIL import Image
@@ -18,8 +22,7 @@ from lens_truth.attention import view_page as page_module
 from lens_truth.attention.one_example import Group, Picture, gathered, groups_of, in_one_line, said_of
 from lens_truth.attention.patterns import patterns, query_row
 from lens_truth.attention.show import AttentionView, show_heads
-from lens_truth.attention.strips import attention_strips
-from lens_truth.attention.view_page import attention_fragment, attention_page
+from lens_truth.attention.view_page import attention_fragment, attention_page, circuits_bundle, circuits_script
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
@@ -244,7 +247,33 @@ def test_nothing_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(render, "internet_on", refuse)
     html = made(30, evidence=(4,))._repr_html_()
     assert "unpkg.com" not in html and "sourceMappingURL" not in html and "import {" not in html
-    assert html.count("var CircuitsVis=") == 1
+    assert html.count("var CircuitsVis=") == 1 and html.count("</script") == 1
+
+
+def test_circuitsvis_is_called_as_it_calls_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade that draws in another way is named here, not found by a reader whose page stays empty."""
+    upgraded = f"CircuitsVis {circuitsvis.__version__}"
+    view = made(3, 2, context=False)
+    groups = groups_of(view)
+    own = attention.attention_heads(
+        attention=view.patterns.astype(float).round(4),
+        tokens=[in_one_line(group.label, 28) for group in groups],
+        attention_head_names=view.names,
+        mask_upper_tri=True,
+    ).local_src
+    ours = circuits_script("x", view.patterns, groups, view.names)
+    bundle, call = own.rsplit("CircuitsVis.render(", 1)
+    assert "var CircuitsVis=" in bundle, f"{upgraded} no longer makes `CircuitsVis`"
+    id, element, props = (part.strip() for part in call.rsplit(")", 1)[0].split(",", 2))
+    assert re.fullmatch('"[^"]+"', id) and element == "CircuitsVis.AttentionHeads", f"{upgraded} draws otherwise"
+    written = ours.partition("CircuitsVis.AttentionHeads, ")[2].partition(");\n")[0]
+    assert json.loads(written) == json.loads(props), f"{upgraded} wants other properties"
+
+    monkeypatch.setattr(circuitsvis, "__file__", "/nowhere/circuitsvis/__init__.py")
+    circuits_bundle.cache_clear()
+    with pytest.raises(InputError, match=rf"^{upgraded} does not bring circuitsvis/dist/cdn/iife\.js as 1\.43 does"):
+        view._repr_html_()
+    circuits_bundle.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -258,14 +287,14 @@ def test_nothing_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     ids=["60 tokens, 8 heads", "one head", "1200 tokens", "6 heads, picture"],
 )
 def test_pictures_can_be_read(shown: AttentionView) -> None:
-    assert list(faults(attention_strips(shown))) == []
+    assert list(faults(shown.plot())) == []
 
 
 def test_a_head_that_looks_at_nothing_but_the_first_token() -> None:
     view = made(20, 1)
     view.patterns[:] = 0
     view.patterns[..., 0] = 1
-    assert "L5 H0" in attention_fragment(view) and list(faults(attention_strips(view))) == []
+    assert "L5 H0" in attention_fragment(view) and list(faults(view.plot())) == []
 
 
 @pytest.fixture(scope="module")

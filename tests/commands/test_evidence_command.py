@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import flat_scores, refused, run
 
+from lens_truth.attention.evidence import Evidence
+from lens_truth.attention.measuring import evidence_attention
 from lens_truth.data.example_files import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.relations import Relations
 
 pytestmark = pytest.mark.usefixtures("no_pdfs")
 
@@ -20,13 +25,17 @@ CAPTURED = pytest.CaptureFixture[str]
 
 
 @pytest.mark.zoo
-def test_on_words(tmp_path: Path, capsys: CAPTURED) -> None:
+def test_on_words(tmp_path: Path, capsys: CAPTURED, zoo: Callable[[str], Any]) -> None:
     out = tmp_path / "out"
     code, said, err = run(capsys, "evidence", "--limit", "40", "--scores", "truth", "--out", out)
     assert code == 0, err
     result = json.loads((out / "result.json").read_text())
     found = result["results"]
-    assert found["n"] == 20 and found["n_examples"]["retrieval"] == 20
+    held = Evidence.load(out)
+    assert len(held.ids) == 20 and found["evidence"]["measures"]["retrieval"]["n_examples"] == 20
+    model, examples = zoo("llama-base"), [example for example in load_examples("zoo:text", limit=40) if example.label]
+    assert held == evidence_attention(model, examples)
+    assert Relations.load(out, "truth").as_dict() == found["relations"]["truth"]
     assert list(found["relations"]) == ["truth"]
     relation = found["relations"]["truth"]["score"]["evidence"]
     looked = HeadScores.load(out / "evidence.safetensors")
@@ -34,7 +43,7 @@ def test_on_words(tmp_path: Path, capsys: CAPTURED) -> None:
     assert relation["pearson"] == pytest.approx(np.corrcoef(values.ravel(), looked.values.ravel())[0, 1])
     assert looked.kind == "evidence" and looked.provenance["weights"] == result["hashes"]["weights"]
     assert f"inside layers {relation['pearson_within_layer']:.2f}" in said
-    assert 0 <= found["mean_evidence_hallucinated"] != found["mean"]["evidence"]
+    assert 0 <= found["mean_evidence_hallucinated"] != found["evidence"]["measures"]["evidence"]["mean"]
     written = re.search(f"written to {out}/: (.*) \\(each", said)
     assert written is not None
     for name in (*written[1].split(", "), "heatmaps.pdf"):
@@ -62,7 +71,8 @@ def test_on_pictures_with_scores_from_words(tmp_path: Path, capsys: CAPTURED) ->
     assert code == 0, err
     assert "zoo:image" in said
     found = json.loads((tmp_path / "result.json").read_text())["results"]
-    assert "retrieval" not in found["mean"] and found["n_examples"]["evidence over control"] == 20
+    measures = found["evidence"]["measures"]
+    assert "retrieval" not in measures and measures["evidence over control"]["n_examples"] == 20
     for row in json.loads((tmp_path / "attention.json").read_text())["rows"]:
         image = row["image"]
         assert image["src"].startswith("data:image/png;base64,") and (image["width"], image["height"]) == (48, 48)

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from report_pages import reported, viewed
 from reports import BASE
 
+from lens_truth.attention.record import ShownImage
 from lens_truth.data.boxes import tokens_showing
 from lens_truth.io.numbers import number, short, signed
+from lens_truth.io.results import structured
 from lens_truth.io.tables import Row, Table
 from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
@@ -109,7 +111,10 @@ def test_evidence_tables_and_scatter(tmp_path: Path) -> None:
     results = json.loads((folder / "result.json").read_text())["results"]
     view = viewed(folder)
     means, related = tables(section(view, "evidence").blocks)
-    assert texts(find(means, "lookback")) == [short(results["mean"]["lookback"]), "50"]
+    its = results["evidence"]["measures"]["lookback"]
+    layer, head = its["best"]
+    most = f"{layer}.{head}: {its['most']:.2f} [0.10, 0.20]"
+    assert texts(find(means, "lookback")) == [short(its["mean"]), "50", most]
     relation = results["relations"]["truth"]["score"]["evidence"]
     assert texts(find(related, "evidence"))[0] == number(relation["pearson"], 2)
     (scatter,) = view.scatters.values()
@@ -166,9 +171,11 @@ def test_the_command_that_repeats_a_run(tmp_path: Path) -> None:
 
 
 def test_patches_that_show_evidence_are_those_of_the_evidence_command() -> None:
-    rng = np.random.default_rng(0)
+    rng, made = np.random.default_rng(0), reports.picture()
     for _ in range(200):
         corner = rng.integers(0, 20, (9, 2))
         boxes = np.hstack([corner, corner + rng.integers(1, 12, (9, 2))]).astype(float)
         evidence = [(x, y, x + w, y + h) for x, y, w, h in rng.integers(1, 15, (2, 4)).astype(float).tolist()]
-        assert showing(boxes.tolist(), [list(box) for box in evidence]) == tokens_showing(boxes, evidence)
+        its = {**made, "span": [1, 10], "boxes": boxes.tolist(), "evidence": [list(box) for box in evidence]}
+        expected = [1 + at for at in tokens_showing(boxes, evidence)]
+        assert showing(structured(ShownImage, its, "image")) == expected

@@ -170,7 +170,18 @@ _TITLE = "truth scores of org/base on zoo:text"
             "",
             "org/child was not related to scores",
         ),
-        (reports.evidence_run, put(0.5, "results", "n"), "results.n is not a whole number", "truth scores"),
+        (
+            reports.evidence_run,
+            put(0.5, "results", "evidence", "measures", "lookback", "n_examples"),
+            "results.evidence.measures.lookback.n_examples is 0.5, not a whole number",
+            "truth scores",
+        ),
+        (
+            reports.evidence_run,
+            drop("results", "relations", "truth", "top"),
+            "truth has no 'top'",
+            "lookback",
+        ),
         (reports.evidence_run, put({}, "results", "relations"), "", "had no scores to relate attention to"),
     ],
 )
@@ -222,13 +233,16 @@ def test_whatever_is_damaged_a_page_is_made(tmp_path: Path, make: Make) -> None:
     [
         (drop("weights"), "attention.json has no 'weights'"),
         (put(99, "rows", 0, "query"), "rows[0].query is not a whole number from 0 to 8"),
-        (put([[5, 2]], "rows", 0, "evidence"), "rows[0].evidence[0] ends before it begins"),
-        (put([[0, 10]], "rows", 0, "evidence"), "evidence[0][1] is not a whole number from 0 to 9"),
+        (put([[5, 2]], "rows", 0, "evidence"), "rows[0].evidence[0] is [5, 2], which is no span of 9 tokens"),
+        (put([[0, 10]], "rows", 0, "evidence"), "rows[0].evidence[0] is [0, 10], which is no span of 9 tokens"),
         (put([[3, 1001]], "rows", 0, "heads", "1.2"), "heads.1.2 holds [3, 1001]"),
         (put([[99, 1]], "rows", 0, "heads", "1.2"), "heads.1.2 holds [99, 1]"),
         (put([["a", 1]], "rows", 0, "heads", "1.2"), "does not hold [token, thousandths]"),
         (put([], "rows", 0, "heads", "first"), "names 'first', which is not layer.head"),
-        (put("yes", "rows", 0, "label"), "label is not a whole number"),
+        (put("yes", "rows", 0, "label"), "rows[0].label is 'yes', not a whole number"),
+        (put(2, "rows", 0, "label"), "rows[0].label is not a whole number from 0 to 1"),
+        (put(None, "threshold"), "attention.json.threshold is not a number"),
+        (put(1, "rows", 0, "mood"), "rows[0].mood is a field that this version of lens_truth does not know"),
     ],
 )
 def test_damaged_attention_is_named_and_not_shown(
@@ -247,7 +261,10 @@ def test_damaged_attention_is_named_and_not_shown(
         (put("data:image/svg+xml;base64,AAAA", "src"), "src is not a picture inside the file"),
         (put('data:image/png;base64,AAAA" onload="x', "src"), "src is not a picture inside the file"),
         (put([[0, 0, 1, 1]], "boxes"), "has 1 boxes for 4 image tokens"),
-        (put([[0, 0, 1]], "evidence"), "evidence[0] has 3 items, not 4"),
+        (put([1, 99], "span"), "image.boxes has 4 boxes for 98 image tokens"),
+        (put([[0, 0, 1, None]], "evidence"), "rows[1].image.evidence[0] is not a box of four numbers"),
+        (put(0, "width"), "rows[1].image.width is not a number of pixels"),
+        (put([[0, 0, 1]], "evidence"), "rows[1].image.evidence[0] does not fit"),
     ],
 )
 def test_pictures_come_from_inside_the_file(

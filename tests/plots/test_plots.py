@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.style import context
 
+from lens_truth import plots
 from lens_truth.ablation.curves import lambda_curves
 from lens_truth.ablation.figures import ablation_bars, random_gate_bars
 from lens_truth.ablation.result import Ablation
@@ -28,9 +31,8 @@ from lens_truth.lineage.figures import correlation_matrix, preservation_scatter,
 from lens_truth.lineage.inheritance import heritability
 from lens_truth.lineage.preservation import preservation
 from lens_truth.lineage.weights import WeightSimilarity
-from lens_truth.plots.heads import heatmap, heatmaps
-from lens_truth.plots.points import Panel, scatter
-from lens_truth.plots.style import fitted, in_house_style, new_figure, save, text_width
+from lens_truth.plots import Panel, heatmap, heatmaps, in_house_style, new_figure, save, scatter
+from lens_truth.plots.style import fitted, text_width
 from lens_truth.scoring.scores import HeadScores
 
 ROOT = Path(__file__).parents[2]
@@ -107,17 +109,16 @@ def preserved(n: int) -> Figure:
 
 
 HARD: dict[str, Callable[[], Figure]] = {
-    "heatmap 32 x 32": lambda: heatmap(
-        HeadScores(draws(32, 32)[0]), f"truth scores of {NAMES[0]} on {NAMES[3]}.jsonl (n = 400)"
+    "heatmap 32 x 32": lambda: HeadScores(draws(32, 32)[0]).plot(
+        f"truth scores of {NAMES[0]} on {NAMES[3]}.jsonl (n = 400)"
     ),
     "heatmap 80 x 64": lambda: heatmap(
-        HeadScores(draws(80, 64)[0] - 0.6, "causal"),
+        draws(80, 64)[0] - 0.6,
+        "causal score",
         "causal scores of what costs $5 or $6",
         3 * "a warning to be read. ",
     ),
-    "heatmap 1 x 1": lambda: heatmap(
-        HeadScores(np.ones((1, 1))), f"truth scores of {LONG}", 9 * "a warning to be read. "
-    ),
+    "heatmap 1 x 1": lambda: HeadScores(np.ones((1, 1))).plot(f"truth scores of {LONG}", 9 * "a warning to be read. "),
     "10 heatmaps 32 x 32": lambda: heatmaps(  # as many columns and lines as for 12
         dict(zip(NAMES[:10], draws(32, 32, 10), strict=True)), "truth scores, each model in its own range of colours"
     ),
@@ -225,6 +226,14 @@ def test_readers_keep_their_own_style_and_notebooks_show_figures() -> None:
     assert dict(rcParams) == before
     picture: bytes = figure._repr_png_()  # pyright: ignore[reportAttributeAccessIssue]
     assert picture.startswith(b"\x89PNG") and dict(rcParams) == before
+
+
+def test_the_module_of_figures_costs_nothing_until_it_draws() -> None:
+    code = "import sys, lens_truth.plots; assert 'matplotlib' not in sys.modules; lens_truth.plots.scatter([], '', '')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ZeroDivisionError" in ended.stderr or "ValueError" in ended.stderr  # drawn, not a module that is called
+    assert set(plots.__all__) == {"heatmap", "heatmaps", "Panel", "scatter", "in_house_style", "new_figure", "save"}
+    assert all(getattr(plots, name).__doc__ for name in plots.__all__)
 
 
 def test_text_that_fits() -> None:
