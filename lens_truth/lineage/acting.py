@@ -35,7 +35,7 @@ class TruthCausal(Result):
     @property
     def p_holm(self) -> dict[str, float | None]:
         """Of the ranks, Holm-adjusted over the models."""
-        return holm_by_name(self.ranks)
+        return holm_by_name({name: ranked and ranked.p_value for name, ranked in self.ranks.items()})
 
     def text(self, name: str) -> str:
         """What was found in one model."""

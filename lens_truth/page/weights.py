@@ -19,12 +19,12 @@ def weights_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block]
     """Means, relations with the scores, and scatters of score against circuits (which are placed by the caller)."""
     notes: list[Block] = [Text(note) for note in run.results.maybe("notes", Fields.texts) or ()]
     kept = {name: WeightSimilarity.of_record(run.record, name) for name in _names(run, "weight_similarity")}
-    if not kept:
-        return notes, []
+    related = {name: Preservation.of_record(run.record, name) for name in _names(run, "preservation")}
+    if not kept:  # a script may have saved the relations alone
+        return [*notes, *(table for its in related.values() for table in its.tables())], []
     base = next(iter(kept.values())).base
     title = Heading(f"Weights of {base}, and what is kept of them", 3, f"run {run.name}")
     blocks: list[Block] = [title, means_table(list(kept.values())), *notes]
-    related = {name: Preservation.of_record(run.record, name) for name in _names(run, "preservation")}
     tables = {name: its.kept_table(f"Score in {base} against what {name} kept") for name, its in related.items()}
     if run.kind == "inherit":
         both = {name: (its, related[name]) for name, its in kept.items() if name in related}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -199,21 +199,10 @@ def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return adjusted
 
 
-@runtime_checkable
-class Tested(Protocol):
-    """Whatever comes with a p-value."""
-
-    @property
-    def p_value(self) -> float:
-        """Not adjusted."""
-        ...
-
-
-def holm_by_name(tests: Mapping[str, Tested | None]) -> dict[str, float | None]:
+def holm_by_name(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     """`holm` over the tests that are defined."""
-    p_values = {name: test.p_value for name, test in tests.items() if test is not None}
-    adjusted = dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))
-    return {name: adjusted.get(name) for name in tests}
+    defined = {name: p for name, p in p_values.items() if p is not None}
+    return dict.fromkeys(p_values) | dict(zip(defined, holm(np.array(list(defined.values()))).tolist(), strict=True))
 
 
 def _stacked(maps: Mapping[str, Map]) -> Float[np.ndarray, "m L H"]:

@@ -90,7 +90,9 @@ def relate_measures(
         name: compare_top(values, top, n_kv_heads=n_kv_heads, seed=seed) if np.isfinite(values).all() else None
         for name, values in measures.items()
     }
-    score_p, top_p = holm_by_name(related), holm_by_name(differences)
+    score_p, top_p = (
+        holm_by_name({name: test and test.p_value for name, test in tests.items()}) for tests in (related, differences)
+    )
     return Relations(related, differences, {name: (score_p[name], top_p[name]) for name in measures})
 
 

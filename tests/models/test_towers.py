@@ -21,6 +21,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.weights import WeightSimilarity, weight_similarity
 from lens_truth.models.loading import load
 from lens_truth.models.tower import weights_hash
@@ -77,7 +78,7 @@ def test_inherit_compares_a_base_with_the_tower_by_path(capsys: pytest.CaptureFi
         out = tmp_path / data[1].replace(":", "-")
         code, _, _ = run(capsys, "inherit", base, tmp_path / "child", *data, *flags, "--out", out)
         assert code == 0
-        found[data[1]] = json.loads((out / "result.json").read_text())["results"]["pearson"][0][1]
+        found[data[1]] = Heritability.load(out).correlations.pearson[0, 1]
     assert found["zoo:text"] == pytest.approx(1.0, abs=1e-4) and found["D"] < 0.999
 
 
