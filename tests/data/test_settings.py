@@ -252,8 +252,8 @@ def test_without_pairs_of_answers_a_model_has_truth_scores_only(
     code, said, _ = run(capsys, "inherit", *inputs, *flags)
     assert code == 0 and "zoo:image (setting D): no question has answers of both labels" in said
     results = json.loads((tmp_path / "out" / "result.json").read_text())["results"]
-    assert results["kind"] == "truth" and results["names"] == ["llama-base", "file", "llama-chat"]
-    assert set(results["truth_causal"]) == {"llama-base"} and "causal" not in results
+    assert set(results["heritability"]) == {"truth"} and set(results["truth_causal"]["values"]) == {"llama-base"}
+    assert results["heritability"]["truth"]["names"] == ["llama-base", "file", "llama-chat"]
 
 
 def test_runs_of_a_setting() -> None:
