@@ -264,7 +264,7 @@ def test_damaged_attention_is_named_and_not_shown(
         (put([1, 99], "span"), "image.boxes has 4 boxes for 98 image tokens"),
         (put([[0, 0, 1, None]], "evidence"), "rows[1].image.evidence[0] is not a box of four numbers"),
         (put(0, "width"), "rows[1].image.width is not a number of pixels"),
-        (put([[0, 0, 1]], "evidence"), "rows[1].image.evidence[0] does not fit"),
+        (put([[0, 0, 1]], "evidence"), "rows[1].image.evidence[0] has 3 items, not 4"),
     ],
 )
 def test_pictures_come_from_inside_the_file(

@@ -275,11 +275,15 @@ def test_figures_are_made(
 ) -> None:
     """One by its command; none where published scores are not here, or of a name that is not in the table."""
     here = tmp_path / "figures"
+    here.mkdir()
+    (here / "pictures.py").symlink_to(ROOT / "figures" / "pictures.py")
     monkeypatch.setattr(make, "HERE", here)
     monkeypatch.delenv("LENS_TRUTH_DATA", raising=False)
     assert make.main(["zoo_pictures.png", "published_bars"]) == 0
     assert "left out, since LENS_TRUTH_DATA is not set: published_bars" in capsys.readouterr().out
-    assert {path.name for path in here.iterdir()} == {"zoo_pictures.png", "zoo_pictures.pdf", "README.md"}
+    assert {path.name for path in here.iterdir()} == {
+        *("pictures.py", "zoo_pictures.png", "zoo_pictures.pdf", "README.md")
+    }
     assert re.findall("## (.*)", (here / "README.md").read_text()) == ["zoo_pictures"]
 
     assert make.main(["mona_lisa"]) == 2 and "there is no figure 'mona_lisa'" in capsys.readouterr().err
