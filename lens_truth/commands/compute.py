@@ -90,9 +90,3 @@ def plain_name(model: str) -> str:
 def on_terminal() -> bool:
     """Whether anybody watches a progress bar."""
     return sys.stderr.isatty()
-
-
-def result_files(out: Path, *names: str) -> None:
-    """Names what a run wrote."""
-    figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in names) else ""
-    print(f"\nwritten to {out}/: {', '.join(names)}{figures}")

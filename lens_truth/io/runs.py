@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,31 +36,6 @@ class Record:
     def wrong(self, path: Sequence[str | int], why: str) -> InputError:
         """An error that names the place of a value, to be raised."""
         return _wrong(self.file, path, why)
-
-
-class Run:
-    """One run of a command; the clock starts when it is made."""
-
-    def __init__(self, command: str, config: Any) -> None:
-        self._command, self._config = command, config
-        self._start = time.perf_counter()
-
-    def write(self, out: Path, results: Mapping[str, Any], hashes: Mapping[str, Any], warnings: list[str]) -> Path:
-        """Writes `out/result.json`, last of all files of a run, so that it stands for a finished one."""
-        record = {
-            "format": FORMAT,
-            "command": self._command,
-            "command_line": COMMAND_LINE.get(),
-            "results": results,
-            "warnings": warnings,
-            "config": {name: for_json(value) for name, value in asdict(self._config).items()},
-            "hashes": hashes,
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-            "seconds": round(time.perf_counter() - self._start, 2),
-        }
-        path = out / "result.json"
-        write_json(path, record)
-        return path
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
