@@ -13,12 +13,10 @@ class InputError(ValueError):
 
     The command line prints its message and exits with code 2; in Python it is an ordinary `ValueError`.
 
-    ```python
-    try:
-        model = lens_truth.load(name)
-    except lens_truth.InputError as error:
-        print(error)
-    ```
+    >>> try:
+    ...     model = lens_truth.load(name)
+    >>> except lens_truth.InputError as error:
+    ...     print(error)
     """
 
 
@@ -36,9 +34,7 @@ def shortened(text: str) -> str:
 class DataWarning(UserWarning):
     """Data was read, but not all of it, or it contradicts itself.
 
-    ```python
-    warnings.simplefilter("error", lens_truth.DataWarning)  # such data is not to be used
-    ```
+    >>> warnings.simplefilter("error", lens_truth.DataWarning)  # such data is not to be used
     """
 
 

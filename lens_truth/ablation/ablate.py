@@ -33,9 +33,7 @@ GATE_NAMES = {"truth": "probe"}
 class Controls:
     """What gates by scores have to beat.
 
-    ```python
-    lens_truth.Controls(("permuted", "uniform", "inverse", "norm-matched"), random_trials=3)
-    ```
+    >>> lens_truth.Controls(("permuted", "uniform", "inverse", "norm-matched"), random_trials=3)
 
     Raises:
         InputError: for a kind that `control_gate` does not know.
@@ -84,17 +82,15 @@ def run_ablation(
 
     Lambda and normalisation are chosen on `validation` only. Controls are made from the chosen gate.
 
-    ```python
-    model = lens_truth.load("zoo:llama-memory")
-    scores = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=40))
-    ablation = lens_truth.run_ablation(
-        lens_truth.Asker(model, "plain"),
-        {"causal": scores},
-        test=lens_truth.zoo_benchmarks("test", 20, seed=0)[:1],
-        validation=lens_truth.zoo_benchmarks("validation", 10, seed=0)[:1],
-    )
-    print(*ablation.verdicts(), sep="\\n")
-    ```
+    >>> model = lens_truth.load("zoo:llama-memory")
+    >>> scores = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=40))
+    >>> ablation = lens_truth.run_ablation(
+    ...     lens_truth.Asker(model, "plain"),
+    ...     {"causal": scores},
+    ...     test=lens_truth.zoo_benchmarks("test", 20, seed=0)[:1],
+    ...     validation=lens_truth.zoo_benchmarks("validation", 10, seed=0)[:1],
+    ... )
+    >>> print(*ablation.verdicts(), sep="\\n")
 
     Args:
         asker: the model, and how it is asked; rows bear its name.

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 class Ablation(Result):
     """Gates by scores beside the vanilla model and their controls, as `run_ablation` gives it for one model.
 
-    ```python
-    both = lens_truth.Ablation.load("runs/ablate")
-    print(*both.verdicts(), sep="\\n")
-    both.plot().savefig("bars.png")
-    ```
+    >>> both = lens_truth.Ablation.load("runs/ablate")
+    >>> print(*both.verdicts(), sep="\\n")
+    >>> both.plot().savefig("bars.png")
     """
 
     command: ClassVar[str] = "ablate"
@@ -44,9 +42,7 @@ class Ablation(Result):
     def joined(cls, ablations: Iterable[Ablation]) -> Ablation:
         """Several models in one; `one | other` is the same for two.
 
-        ```python
-        both = lens_truth.Ablation.joined([of_base, of_child])
-        ```
+        >>> both = lens_truth.Ablation.joined([of_base, of_child])
 
         Raises:
             InputError: if two of them hold the same model.
@@ -74,10 +70,8 @@ class Ablation(Result):
     def chosen(self, gate: str, model: str | None = None) -> Candidate:
         """What the search chose for a gate of a model (by default the first).
 
-        ```python
-        best = ablation.chosen("causal")
-        gate = lens_truth.HeadGate.from_scores(scores, best.lam, best.norm)
-        ```
+        >>> best = ablation.chosen("causal")
+        >>> gate = lens_truth.HeadGate.from_scores(scores, best.lam, best.norm)
 
         Raises:
             InputError: if nothing was searched under these names.
@@ -91,18 +85,14 @@ class Ablation(Result):
     def vanilla_objective(self, model: str) -> float:
         """What candidates had to exceed: accuracy without a gate, mean over the validation benchmarks.
 
-        ```python
-        gain = ablation.chosen("causal").objective - ablation.vanilla_objective("zoo:llama-memory")
-        ```
+        >>> gain = ablation.chosen("causal").objective - ablation.vanilla_objective("zoo:llama-memory")
         """
         return mean_accuracy(self.validation.get(model, {}))
 
     def tables(self) -> tuple[Table, ...]:
         """Accuracy under each gate, a table a model; then captions and side effects, where there are any.
 
-        ```python
-        ablation.tables()[0]  # in a notebook
-        ```
+        >>> ablation.tables()[0]  # in a notebook
         """
         effects = side_effect_tables(self.side_effects, self.rows)
         parts = (gate_tables(self.rows), caption_tables(self.rows), effects)
@@ -111,9 +101,7 @@ class Ablation(Result):
     def search_tables(self, model: str) -> list[Table]:
         """All candidates of a model's search, a table a gate.
 
-        ```python
-        ablation.search_tables("zoo:llama-memory")[0]  # in a notebook
-        ```
+        >>> ablation.search_tables("zoo:llama-memory")[0]  # in a notebook
         """
         return search_tables(self.search.get(model, {}), self.vanilla_objective(model))
 
@@ -121,9 +109,7 @@ class Ablation(Result):
         """A sentence for every gate by scores: its effect on its model's first benchmark, every control that did as
         well, and every other benchmark that it harmed.
 
-        ```python
-        print(*ablation.verdicts(), sep="\\n")
-        ```
+        >>> print(*ablation.verdicts(), sep="\\n")
         """
         return verdict_sentences(self.rows)
 
@@ -131,9 +117,7 @@ class Ablation(Result):
         """What makes results doubtful: heads that are inverted, answers that could not be read, a search that found
         nothing.
 
-        ```python
-        print(*ablation.warnings(), sep="\\n")
-        ```
+        >>> print(*ablation.warnings(), sep="\\n")
         """
         return row_warnings(self.rows) + [
             f"{model}, {gate}: on validation no lambda does better than no gate ({found:.3f} against {vanilla:.3f})"
@@ -147,9 +131,7 @@ class Ablation(Result):
     def plot(self, what: str = "gates") -> Figure:
         """A figure, a panel a model.
 
-        ```python
-        ablation.plot("search")
-        ```
+        >>> ablation.plot("search")
 
         Args:
             what: `gates`, every gate and control with its 95% interval; `random gate`, TruthProbe's Fig. 5: vanilla

@@ -24,9 +24,7 @@ NORMS: tuple[Norm, ...] = ("center", "minmax")
 class Search:
     """What is tried on validation.
 
-    ```python
-    lens_truth.Search(fixed=("minmax", 0.65))  # nothing: lambda was chosen elsewhere
-    ```
+    >>> lens_truth.Search(fixed=("minmax", 0.65))  # nothing: lambda was chosen elsewhere
     """
 
     fixed: tuple[Norm, float] | None = None

@@ -29,9 +29,7 @@ _LOGITS_AT_ONCE = 1 << 27
 class NeutralText:
     """Passages that no question is asked about: `zoo_text`, `text_file`, or your own.
 
-    ```python
-    lens_truth.NeutralText("proverbs", ("A rolling stone gathers no moss.", "Still waters run deep."))
-    ```
+    >>> lens_truth.NeutralText("proverbs", ("A rolling stone gathers no moss.", "Still waters run deep."))
     """
 
     name: str
@@ -43,9 +41,7 @@ class NeutralText:
 def zoo_text(seed: int = 0) -> NeutralText:
     """Up to 32 scenes of the zoo's test split, told without a question.
 
-    ```python
-    lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[lens_truth.zoo_text()])
-    ```
+    >>> lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[lens_truth.zoo_text()])
     """
     scenes = [example.context for example in text_examples("test", 4 * _SCENES, seed)]
     return NeutralText("zoo", tuple(dict.fromkeys(scenes))[:_SCENES])
@@ -54,10 +50,8 @@ def zoo_text(seed: int = 0) -> NeutralText:
 def text_file(path: str | Path) -> NeutralText:
     """16 passages of 128 tokens from all over a text file.
 
-    ```python
-    prose = lens_truth.text_file("wikitext2_test.txt")
-    lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[prose])
-    ```
+    >>> prose = lens_truth.text_file("wikitext2_test.txt")
+    >>> lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[prose])
 
     Raises:
         InputError: if it cannot be read as UTF-8 text or is too short.

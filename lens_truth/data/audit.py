@@ -32,9 +32,7 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     character (logistic regression; the folds of `truth_scores`). A truth score means nothing unless it is clearly
     higher.
 
-    ```python
-    lens_truth.surface_accuracy(examples)
-    ```
+    >>> lens_truth.surface_accuracy(examples)
 
     Raises:
         InputError: for one class only, fewer groups than folds, and empty answers.
@@ -155,10 +153,8 @@ def audit_examples(examples: Sequence[Example], *, n_folds: int = 5, seed: int =
     """Are the labels fit to be probed? What the answers' surface tells alone, the larger class's share, repeated rows,
     and answers with both labels. Looks at rows only: images need not be there.
 
-    ```python
-    audit = lens_truth.audit_examples(examples)
-    print(audit.surface_accuracy, audit.majority_share, audit.warnings())
-    ```
+    >>> audit = lens_truth.audit_examples(examples)
+    >>> print(audit.surface_accuracy, audit.majority_share, audit.warnings())
 
     Args:
         n_folds: held-out folds of the surface baseline; groups are never split.

@@ -18,17 +18,11 @@ from lens_truth.io.readers import read_csv, read_jsonl
 def read_examples(path: str | Path, images: Path | None = None, limit: int | None = None) -> list[Example]:
     """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
 
-    ```python
-    examples = read_examples("mine.jsonl", images=Path("photographs"))
-    ```
-
     Fields are those of `Example.from_row`, with the row's number for an id that is absent. Tables hold neither evidence
     nor boxes. Image files lie in the folder `images`, or else beside the file of examples. With a limit only the first
     so many are given, and the images of the others need not be there.
 
-    ```python
-    examples = lens_truth.read_examples("my-rows.csv")
-    ```
+    >>> examples = lens_truth.read_examples("my-rows.csv")
 
     Raises:
         InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
@@ -70,9 +64,7 @@ def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
     """Examples as JSON lines that `read_examples` reads back unchanged; image files are named by absolute paths.
 
-    ```python
-    lens_truth.write_examples("first.jsonl", examples[:40])
-    ```
+    >>> lens_truth.write_examples("first.jsonl", examples[:40])
     """
     write_text(Path(path), "".join(json.dumps(_row(example), ensure_ascii=False) + "\n" for example in examples))
 

@@ -36,9 +36,7 @@ class FieldNames(TypedDict, total=False):
 class Example:
     """One question, one answer and its label.
 
-    ```python
-    Example("1-right", "1", "What colour is the heart?", "coral", 1, context="The coral heart is in the attic.")
-    ```
+    >>> Example("1-right", "1", "What colour is the heart?", "coral", 1, context="The coral heart is in the attic.")
     """
 
     id: str
@@ -70,9 +68,7 @@ class Example:
         """An example from any mapping: a row of a Hugging Face `datasets` set, of a DataFrame (of
         `frame.to_dict("records")`), a dict.
 
-        ```python
-        [Example.from_row(row, answer="response", context="passage", where=f"row {n}") for n, row in enumerate(rows)]
-        ```
+        >>> [Example.from_row(row, answer="response", where=f"row {n}") for n, row in enumerate(rows)]
 
         Required are question, answer and label (1 or 0; also gold / hallucinated, TruthProbe's words). Optional, and as
         if absent where None, NaN or empty: id (default: a hash of the answer and what it is about), group (default: the

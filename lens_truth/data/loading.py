@@ -45,10 +45,8 @@ def load_examples(
 ) -> list[Example]:
     """The examples of a data set.
 
-    ```python
-    examples = lens_truth.load_examples("zoo:text/test", limit=200)
-    examples = lens_truth.load_examples("my-rows.jsonl")
-    ```
+    >>> examples = lens_truth.load_examples("zoo:text/test", limit=200)
+    >>> examples = lens_truth.load_examples("my-rows.jsonl")
 
     Args:
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,

@@ -21,11 +21,9 @@ from lens_truth.models.prompts import Template, encode_prompts, prompt_of
 class Asker:
     """A model and how it is asked.
 
-    ```python
-    asker = lens_truth.Asker(lens_truth.load("zoo:llama-memory-chat"), "chat", batch_size=64)
-    by_gate = asker.run(benchmark, {"vanilla": None, "gated": gate})
-    print(by_gate["gated"].accuracy - by_gate["vanilla"].accuracy)
-    ```
+    >>> asker = lens_truth.Asker(lens_truth.load("zoo:llama-memory-chat"), "chat", batch_size=64)
+    >>> by_gate = asker.run(benchmark, {"vanilla": None, "gated": gate})
+    >>> print(by_gate["gated"].accuracy - by_gate["vanilla"].accuracy)
     """
 
     model: Hooked
@@ -43,9 +41,7 @@ class Asker:
     def one(self, benchmark: Benchmark) -> BenchmarkResult:
         """The answers of the model as it is, marked; errors as for `run`.
 
-        ```python
-        asker.one(benchmark).accuracy
-        ```
+        >>> asker.one(benchmark).accuracy
         """
         return self.run(benchmark)[""]
 
@@ -64,9 +60,7 @@ class Asker:
     def ask(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, list[Answer]]:
         """What the model writes to each example under each gate; arguments and errors as for `run`.
 
-        ```python
-        [answer.text for answer in asker.ask(benchmark)[""]]
-        ```
+        >>> [answer.text for answer in asker.ask(benchmark)[""]]
         """
         tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, self._n_new(benchmark)
         images = images_for(self.model, examples)
@@ -112,10 +106,8 @@ class Asker:
 def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> BenchmarkResult:
     """The model's answers, marked. Open the context of `gate.attach(model)` around it to evaluate a gate.
 
-    ```python
-    model = lens_truth.load("zoo:llama-memory-chat")
-    lens_truth.run_benchmark(model, lens_truth.zoo_benchmarks("test", 40, seed=0)[0], "chat").accuracy
-    ```
+    >>> model = lens_truth.load("zoo:llama-memory-chat")
+    >>> lens_truth.run_benchmark(model, lens_truth.zoo_benchmarks("test", 40, seed=0)[0], "chat").accuracy
 
     Raises:
         InputError: if a prompt does not fit the context limit.

@@ -18,10 +18,8 @@ Mode = Literal["answer", "yes-no", "judge", "caption"]
 class Benchmark:
     """Questions of one kind.
 
-    ```python
-    benchmark = lens_truth.benchmark_of("mine", "answer", lens_truth.load_examples("my-rows.jsonl"))
-    asked = lens_truth.Benchmark("first", benchmark.mode, benchmark.examples[:50])
-    ```
+    >>> benchmark = lens_truth.benchmark_of("mine", "answer", lens_truth.load_examples("my-rows.jsonl"))
+    >>> asked = lens_truth.Benchmark("first", benchmark.mode, benchmark.examples[:50])
     """
 
     name: str
@@ -61,9 +59,7 @@ def benchmark_of(
 ) -> Benchmark:
     """A benchmark from labelled examples; unless it is to be judged, a question is asked once for its supported answer.
 
-    ```python
-    benchmark = lens_truth.benchmark_of("mine", "judge", lens_truth.load_examples("my-rows.jsonl"))
-    ```
+    >>> benchmark = lens_truth.benchmark_of("mine", "judge", lens_truth.load_examples("my-rows.jsonl"))
 
     Args:
         objects: what captions can mention; an example's answer mentions all that is there.

@@ -51,9 +51,7 @@ _MEASURES = {
 class Choices(Result):
     """All questions that have answers of both labels.
 
-    ```python
-    Choices.load("runs/evaluate-choose").summary()["accuracy"]
-    ```
+    >>> Choices.load("runs/evaluate-choose").summary()["accuracy"]
     """
 
     command: ClassVar[str] = "evaluate choose"
@@ -91,9 +89,7 @@ class Choices(Result):
 def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
     """Ranks the answers of every question that has answers of both labels.
 
-    ```python
-    choose(Asker(lens_truth.load("zoo:llama-chat"), "chat"), lens_truth.load_examples("zoo:text/test")).summary()
-    ```
+    >>> choose(Asker(lens_truth.load("zoo:llama-chat"), "chat"), lens_truth.load_examples("zoo:text/test")).summary()
 
     Args:
         asker: the log-probabilities that its log holds (as margins) are not computed again; new ones are added to it.

@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 class BenchmarkResult(Result):
     """The answers to a benchmark's questions, marked; N questions.
 
-    ```python
-    result = lens_truth.BenchmarkResult.load("runs/evaluate-pope")
-    print(result.accuracy, result.by_parse["strict"].f1, result.by_split)
-    result.plot()
-    ```
+    >>> result = lens_truth.BenchmarkResult.load("runs/evaluate-pope")
+    >>> print(result.accuracy, result.by_parse["strict"].f1, result.by_split)
+    >>> result.plot()
     """
 
     command: ClassVar[str] = "evaluate"
@@ -78,9 +76,7 @@ class BenchmarkResult(Result):
     def interval_of(self, parse: str) -> tuple[float, float]:
         """The same of answers read in one way, as `metrics` has them.
 
-        ```python
-        result.interval_of("strict")
-        ```
+        >>> result.interval_of("strict")
         """
         return group_interval(self._correct(parse), self.groups, self.seed)
 
@@ -124,9 +120,7 @@ class BenchmarkResult(Result):
     def metrics(self, parse: str) -> BinaryMetrics:
         """Of the answer yes, read in one way.
 
-        ```python
-        result.metrics("strict").unparsed
-        ```
+        >>> result.metrics("strict").unparsed
         """
         return binary_metrics(self._said(parse), self.wanted)
 
@@ -169,9 +163,7 @@ class BenchmarkResult(Result):
     def tables(self) -> list[Table]:
         """How right the answers are by every way to read them, and by split where there are several; of captions CHAIR.
 
-        ```python
-        print(lens_truth.BenchmarkResult.load("runs/evaluate-judge").tables()[0])
-        ```
+        >>> print(lens_truth.BenchmarkResult.load("runs/evaluate-judge").tables()[0])
         """
         n = f"n = {len(self.texts)}"
         if self.chair is not None:
@@ -197,9 +189,7 @@ class BenchmarkResult(Result):
     def plot(self) -> Figure:
         """Accuracy with its interval by every split and way to read the answers; of captions CHAIR's measures.
 
-        ```python
-        lens_truth.BenchmarkResult.load("runs/evaluate-pope").plot().savefig("pope.png")
-        ```
+        >>> lens_truth.BenchmarkResult.load("runs/evaluate-pope").plot().savefig("pope.png")
         """
         from lens_truth.evaluate.figures import benchmark_dots
 

@@ -30,11 +30,9 @@ def control_gate(kind: str, gate: HeadGate, seed: int) -> HeadGate:
     - `inverse`: 2 - g, so that what was amplified is damped.
     - `norm-matched`: a random direction with the gate's own distance from 1 in each layer.
 
-    ```python
-    gate = lens_truth.HeadGate.from_scores(scores, lam=0.65, norm="minmax")
-    with lens_truth.control_gate("permuted", gate, seed=0).attach(model):
-        print(model.generate("The coral crown is in the attic.", max_new_tokens=5))
-    ```
+    >>> gate = lens_truth.HeadGate.from_scores(scores, lam=0.65, norm="minmax")
+    >>> with lens_truth.control_gate("permuted", gate, seed=0).attach(model):
+    ...     print(model.generate("The coral crown is in the attic.", max_new_tokens=5))
 
     Args:
         gate: of shape (layers, heads).

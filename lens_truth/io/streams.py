@@ -11,9 +11,7 @@ class Stream(IntEnum):
     """What random numbers are drawn for. The numbers are part of every published result: a new purpose takes the next
     free one, and none is ever used again for something else.
 
-    ```python
-    rng = lens_truth.stream(0, lens_truth.Stream.HEAD_SHUFFLES)
-    ```
+    >>> rng = lens_truth.stream(0, lens_truth.Stream.HEAD_SHUFFLES)
     """
 
     FOLDS = 1
@@ -47,8 +45,6 @@ class Stream(IntEnum):
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
     """The random numbers of one purpose under a seed; of one part of it, where a purpose has several.
 
-    ```python
-    lens_truth.stream(0, lens_truth.Stream.FOLDS).permutation(5)
-    ```
+    >>> lens_truth.stream(0, lens_truth.Stream.FOLDS).permutation(5)
     """
     return np.random.default_rng([seed, int(purpose), *part])

@@ -43,9 +43,7 @@ def write_report(
     same bytes. What is wrong with a run stands at the top of the page and is warned of (`DataWarning`), and so is a
     page that is large.
 
-    ```python
-    write_report(["runs/probe", "runs/ablate"], out="report.html")
-    ```
+    >>> write_report(["runs/probe", "runs/ablate"], out="report.html")
 
     Args:
         runs: folders with a `result.json`, or such files themselves.

@@ -37,9 +37,7 @@ def capture(
     Only that position leaves a hook; rows of similar length share a padded batch. The position and the prompt are
     TruthProbe's (Section 3.1 of the paper; `Context: ... Question: ... Answer: ...`).
 
-    ```python
-    activations = lens_truth.capture(model, lens_truth.load_examples("zoo:text", limit=400))
-    ```
+    >>> activations = lens_truth.capture(model, lens_truth.load_examples("zoo:text", limit=400))
 
     Args:
         template: `plain` for the paper's prompt, `chat` for the model's chat template.

@@ -42,13 +42,11 @@ _TOLD = ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise")
 class HeadScores:
     """One score for every query head of a model.
 
-    ```python
-    scores = lens_truth.HeadScores.load("scores.safetensors")  # or .npy, .csv, retrieval scores as .json
-    scores.plot(f"best: {scores.best()}")
-    scores.tables()[0]  # the best heads, in numbers
-    scores.crop(8, 8).save("corner.csv")
-    lens_truth.HeadScores(scores.values ** 2, kind="squared", provenance=scores.provenance).as_dict()
-    ```
+    >>> scores = lens_truth.HeadScores.load("scores.safetensors")  # or .npy, .csv, retrieval scores as .json
+    >>> scores.plot(f"best: {scores.best()}")
+    >>> scores.tables()[0]  # the best heads, in numbers
+    >>> scores.crop(8, 8).save("corner.csv")
+    >>> lens_truth.HeadScores(scores.values ** 2, kind="squared", provenance=scores.provenance).as_dict()
     """
 
     values: Map

@@ -76,10 +76,8 @@ def relate_measures(
         share: of heads that count as those with high scores.
         n_kv_heads: heads that share keys and values are shuffled together.
 
-    ```python
-    relations = relate_measures(truth.values, {"attention": attention.values})
-    print_table(relations.tables()[0])
-    ```
+    >>> relations = relate_measures(truth.values, {"attention": attention.values})
+    >>> print_table(relations.tables()[0])
 
     Raises:
         InputError: for maps of unequal shape, or a share that leaves no heads to compare.
