@@ -26,6 +26,9 @@ from .evaluate.benchmark import benchmark_of as benchmark_of
 from .evaluate.result import BenchmarkResult as BenchmarkResult
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
+from .io.streams import Stream as Stream
+from .io.streams import stream as stream
+from .io.tables import text_table as text_table
 from .lineage.agreement import Heritability as Heritability
 from .lineage.inheritance import heritability as heritability
 from .lineage.weights import WeightSimilarity as WeightSimilarity
@@ -36,6 +39,9 @@ from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores
 from .scoring.causal import learned_gate as learned_gate
+from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores
+from .stats.correlation import relate as relate
+from .zoo.benchmarks import image_benchmarks as image_benchmarks
 from .zoo.benchmarks import zoo_benchmarks as zoo_benchmarks

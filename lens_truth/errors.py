@@ -12,6 +12,13 @@ class InputError(ValueError):
     """Bad input from outside: a file, a flag, a model or data that do not fit.
 
     The command line prints its message and exits with code 2; in Python it is an ordinary `ValueError`.
+
+    ```python
+    try:
+        model = lens_truth.load(name)
+    except lens_truth.InputError as error:
+        print(error)
+    ```
     """
 
 
@@ -27,7 +34,12 @@ def shortened(text: str) -> str:
 
 
 class DataWarning(UserWarning):
-    """Data was read, but not all of it, or it contradicts itself."""
+    """Data was read, but not all of it, or it contradicts itself.
+
+    ```python
+    warnings.simplefilter("error", lens_truth.DataWarning)  # such data is not to be used
+    ```
+    """
 
 
 def notice(sentence: str) -> None:

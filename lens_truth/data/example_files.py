@@ -26,6 +26,10 @@ def read_examples(path: str | Path, images: Path | None = None, limit: int | Non
     nor boxes. Image files lie in the folder `images`, or else beside the file of examples. With a limit only the first
     so many are given, and the images of the others need not be there.
 
+    ```python
+    examples = lens_truth.read_examples("my-rows.csv")
+    ```
+
     Raises:
         InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
             a missing or empty file.
@@ -64,7 +68,12 @@ def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
-    """Examples as JSON lines that `read_examples` reads back unchanged; image files are named by absolute paths."""
+    """Examples as JSON lines that `read_examples` reads back unchanged; image files are named by absolute paths.
+
+    ```python
+    lens_truth.write_examples("first.jsonl", examples[:40])
+    ```
+    """
     write_text(Path(path), "".join(json.dumps(_row(example), ensure_ascii=False) + "\n" for example in examples))
 
 

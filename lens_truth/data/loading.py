@@ -45,6 +45,11 @@ def load_examples(
 ) -> list[Example]:
     """The examples of a data set.
 
+    ```python
+    examples = lens_truth.load_examples("zoo:text/test", limit=200)
+    examples = lens_truth.load_examples("my-rows.jsonl")
+    ```
+
     Args:
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
             `zoo:image-presence` (their train split; `zoo:text/test` for another); `halueval:FILE`; `phd:FILE` or

@@ -41,7 +41,12 @@ class Asker:
     """Whether a bar shows how far it is."""
 
     def one(self, benchmark: Benchmark) -> BenchmarkResult:
-        """The answers of the model as it is, marked; errors as for `run`."""
+        """The answers of the model as it is, marked; errors as for `run`.
+
+        ```python
+        asker.one(benchmark).accuracy
+        ```
+        """
         return self.run(benchmark)[""]
 
     def run(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, BenchmarkResult]:
@@ -57,7 +62,12 @@ class Asker:
         return {name: marked(benchmark, answers[name]) for name in gates}
 
     def ask(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, list[Answer]]:
-        """What the model writes to each example under each gate; arguments and errors as for `run`."""
+        """What the model writes to each example under each gate; arguments and errors as for `run`.
+
+        ```python
+        [answer.text for answer in asker.ask(benchmark)[""]]
+        ```
+        """
         tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, self._n_new(benchmark)
         images = images_for(self.model, examples)
         shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]

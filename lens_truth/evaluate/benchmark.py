@@ -16,7 +16,13 @@ Mode = Literal["answer", "yes-no", "judge", "caption"]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Questions of one kind."""
+    """Questions of one kind.
+
+    ```python
+    benchmark = lens_truth.benchmark_of("mine", "answer", lens_truth.load_examples("my-rows.jsonl"))
+    asked = lens_truth.Benchmark("first", benchmark.mode, benchmark.examples[:50])
+    ```
+    """
 
     name: str
     mode: Mode
@@ -47,6 +53,10 @@ def benchmark_of(
     name: str, mode: Mode, examples: Sequence[Example], wording: Wording | None = None, n_new: int | None = None
 ) -> Benchmark:
     """A benchmark from labelled examples; unless it is to be judged, a question is asked once for its supported answer.
+
+    ```python
+    benchmark = lens_truth.benchmark_of("mine", "judge", lens_truth.load_examples("my-rows.jsonl"))
+    ```
 
     Raises:
         InputError: if no example is left, or a yes-or-no question has another answer.

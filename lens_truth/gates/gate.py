@@ -30,7 +30,17 @@ Site = Literal["z", "result", "block"]
 
 @dataclass(frozen=True)
 class HeadGate:
-    """Every head's output is multiplied by its value: 1 leaves it, above 1 amplifies, 0 removes it."""
+    """Every head's output is multiplied by its value: 1 leaves it, above 1 amplifies, 0 removes it.
+
+    ```python
+    gate = lens_truth.HeadGate.from_scores(scores, lam=0.65, norm="minmax")
+    with gate.attach(model):
+        model.original_model.generate(**prompt)
+    gate.fold_into(model).save_pretrained("gated")
+    gate.save("gate.safetensors")
+    lens_truth.HeadGate.load("gate.safetensors")
+    ```
+    """
 
     values: Float[Tensor, "*batch L H"]
     """The gate; with a leading batch axis, row b of a batch has a gate of its own."""

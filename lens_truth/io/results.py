@@ -49,18 +49,32 @@ class Result:
 
     @abstractmethod
     def tables(self) -> Sequence[Table]:
-        """What it says in numbers; the first table is the result itself."""
+        """What it says in numbers; the first table is the result itself.
+
+        ```python
+        lens_truth.Heritability.load("runs/inherit").tables()[0]  # a notebook shows it
+        ```
+        """
 
     def _repr_html_(self) -> str:
         return html(*self.tables())
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: plain lists, objects and numbers; None for NaN. `from_dict` gives an equal result back."""
+        """For JSON: plain lists, objects and numbers; None for NaN. `from_dict` gives an equal result back.
+
+        ```python
+        json.dumps(result.as_dict())
+        ```
+        """
         return _plain(self)
 
     @classmethod
     def from_dict(cls: type[R], value: Any, where: str = "result") -> R:
         """What `as_dict` gave.
+
+        ```python
+        lens_truth.Heritability.from_dict(json.loads(text))
+        ```
 
         Raises:
             InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
@@ -72,7 +86,12 @@ class Result:
         return self.as_dict()
 
     def save(self, folder: str | Path) -> None:
-        """Writes `result.json` into the folder (which is made), as `load` and `write_report` read it."""
+        """Writes `result.json` into the folder (which is made), as `load` and `write_report` read it.
+
+        ```python
+        result.save("runs/mine")
+        ```
+        """
         self.save_arrays(Path(folder))
         own = self.in_record()
         results = {self.part: {_ALONE: own} if self.named else own}
@@ -85,6 +104,10 @@ class Result:
     @classmethod
     def load(cls: type[R], folder: str | Path, name: str | None = None) -> R:
         """The result in a folder that `save` or a command wrote.
+
+        ```python
+        lens_truth.Heritability.load("runs/inherit", "causal")
+        ```
 
         Args:
             name: which of several; by default the first.

@@ -9,7 +9,12 @@ import numpy as np
 
 class Stream(IntEnum):
     """What random numbers are drawn for. The numbers are part of every published result: a new purpose takes the next
-    free one, and none is ever used again for something else."""
+    free one, and none is ever used again for something else.
+
+    ```python
+    rng = lens_truth.stream(0, lens_truth.Stream.HEAD_SHUFFLES)
+    ```
+    """
 
     FOLDS = 1
     """Which groups are held out together when heads are probed."""

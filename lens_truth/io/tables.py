@@ -92,7 +92,12 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Row], note: str = 
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of plain texts without a caption; the first of each row is its head."""
+    """A table of plain texts without a caption; the first of each row is its head. A notebook shows it.
+
+    ```python
+    lens_truth.text_table(["model", "accuracy"], [["base", "0.655"], ["child", "0.575"]])
+    ```
+    """
     return table("", header, (row(*texts) for texts in rows))
 
 

@@ -52,6 +52,11 @@ def load(
     that share its weights. On loading, hooks are checked against the weights (`verify_hooks`). Of a multimodal model
     the language tower is hooked; Qwen2.5-Omni is its thinker.
 
+    ```python
+    model = lens_truth.load("zoo:llama-base")  # or "org/name", a folder, a model in memory
+    logits = model(**model.tokenizer("A text.", return_tensors="pt"))
+    ```
+
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
         attn: attention implementation; `eager` where the attention pattern is wanted. By default a model in memory

@@ -23,7 +23,14 @@ from lens_truth.io.files import DAMAGED_NPY, write_json
 
 @dataclass(frozen=True)
 class HeadActivations:
-    """What every head writes at the last answer token of every example."""
+    """What every head writes at the last answer token of every example.
+
+    ```python
+    lens_truth.capture(model, examples).save("activations")
+    activations = lens_truth.HeadActivations.load("activations")
+    activations.z[:, 5, 3]  # of head 5.3: [N, D]
+    ```
+    """
 
     z: Float[Tensor, "N L H D"]
     """`hook_z` at that position, float32."""

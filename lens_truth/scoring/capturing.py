@@ -37,6 +37,10 @@ def capture(
     Only that position leaves a hook; rows of similar length share a padded batch. The position and the prompt are
     TruthProbe's (Section 3.1 of the paper; `Context: ... Question: ... Answer: ...`).
 
+    ```python
+    activations = lens_truth.capture(model, lens_truth.load_examples("zoo:text", limit=400))
+    ```
+
     Args:
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
         out: a folder to stream to. Memory then does not grow with the number of examples, and a run that was killed

@@ -44,6 +44,10 @@ def causal_scores(
     every row. Metrics: ci_low and ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the
     groups.
 
+    ```python
+    causal = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=200))
+    ```
+
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
@@ -97,6 +101,11 @@ def learned_gate(
 
     The loss is the mean over questions of log(1 + exp(-margin)), plus `penalty` times the mean over heads of
     (g - 1)^2. Fit it on validation rows, never on the rows that judge it.
+
+    ```python
+    learned = lens_truth.learned_gate(model, lens_truth.load_examples("zoo:conflict", limit=100))
+    gate = lens_truth.HeadGate.from_scores(learned, 1, norm="none")
+    ```
 
     Raises:
         InputError: as `causal_scores`.

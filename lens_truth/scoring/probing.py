@@ -44,6 +44,11 @@ def truth_scores(
     null_mean, null_q95 and p_value from probes on permuted labels, and p_familywise, the p-value of the head against
     the best head of each permutation (Westfall and Young 1993), which holds for all heads together.
 
+    ```python
+    truth = lens_truth.truth_scores(lens_truth.capture(model, examples))
+    layer, head = truth.best()
+    ```
+
     Args:
         activations: of N rows and L x H heads of width D.
         estimator: `ridge`, `mass-mean` and `centroid` in closed form (`lens_truth.scoring.closed_form`); `logistic`,
@@ -100,7 +105,13 @@ def held_out_decisions(
     activations: HeadActivations, *, estimator: Estimator = "ridge", n_folds: int = 5, seed: int = 0
 ) -> tuple[Float[np.ndarray, "N L H"], Int[np.ndarray, " N"]]:
     """The decision of every head's probe on every row while it was held out (above 0: supported), and the fold of
-    every row; arguments and errors as for `probe`."""
+    every row; arguments and errors as for `probe`.
+
+    ```python
+    decisions, fold = lens_truth.held_out_decisions(activations, estimator="mass-mean")
+    right = (decisions > 0) == (activations.labels.numpy() == 1)[:, None, None]
+    ```
+    """
     labels = activations.labels.numpy()
     fold = _folds(estimator, labels, activations.groups, n_folds, seed)
     no_draws = np.empty((0, len(labels)), dtype=labels.dtype)

@@ -40,7 +40,16 @@ _TOLD = ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise")
 
 @dataclass(frozen=True)
 class HeadScores:
-    """One score for every query head of a model."""
+    """One score for every query head of a model.
+
+    ```python
+    scores = lens_truth.HeadScores.load("scores.safetensors")  # or .npy, .csv, retrieval scores as .json
+    scores.plot(f"best: {scores.best()}")
+    scores.tables()[0]  # the best heads, in numbers
+    scores.crop(8, 8).save("corner.csv")
+    lens_truth.HeadScores(scores.values ** 2, kind="squared", provenance=scores.provenance).as_dict()
+    ```
+    """
 
     values: Map
     """The score; for truth scores the out-of-fold accuracy."""

@@ -128,6 +128,10 @@ def relate(
 ) -> Relation | None:
     """The correlation of two maps of one model; None where one is constant or has gaps, so that none is defined.
 
+    ```python
+    lens_truth.relate(truth.values, causal.values).pearson_within_layer
+    ```
+
     Raises:
         InputError: for maps of unequal shape, or KV heads that the heads cannot share.
     """

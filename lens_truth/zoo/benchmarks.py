@@ -20,6 +20,10 @@ def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
 
     Presence is asked in POPE's three ways. A description is right if it mentions no thing in a colour that it does not
     have (CHAIR, with the coloured things as objects).
+
+    ```python
+    by_name = {benchmark.name: benchmark for benchmark in lens_truth.image_benchmarks("test", 100, seed=0)}
+    ```
     """
     questions, captions, few = (
         world_pictures.image_examples,
@@ -60,7 +64,12 @@ def coloured_things() -> ObjectNames:
 
 
 def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
-    """The zoo's five benchmarks, `n` questions each from scenes of `split`; closed-book recall has 16 in all."""
+    """The zoo's five benchmarks, `n` questions each from scenes of `split`; closed-book recall has 16 in all.
+
+    ```python
+    by_name = {benchmark.name: benchmark for benchmark in lens_truth.zoo_benchmarks("test", 100, seed=0)}
+    ```
+    """
     return [
         benchmark_of("conflict", "answer", world_text.conflict_examples(split, 2 * n, seed)),
         benchmark_of("open", "answer", world_text.text_examples(split, 2 * n, seed)),

@@ -22,7 +22,7 @@ PLACES = ("lens_truth", "lens_truth.plots", "lens_truth.data")
 READ = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "notebooks").glob("[0-9]_*.py"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-INNER = {"of_record", "save_arrays"}
+INNER = {"in_record", "of_record", "save_arrays"}
 """Methods of results that commands and the page call."""
 
 
@@ -183,8 +183,12 @@ def methods(item: Any) -> Iterator[tuple[str, Any]]:
 
 
 def examples(item: Any) -> list[str]:
-    """The Python that a docstring shows."""
-    return [inspect.cleandoc("\n" + block["code"]) for block in FENCE.finditer(inspect.getdoc(item) or "")]
+    """The Python that a docstring shows: blocks, and calls in a line of text."""
+    text = inspect.getdoc(item) or ""
+    blocks = [inspect.cleandoc("\n" + block["code"]) for block in FENCE.finditer(text)]
+    return blocks + [
+        quoted for quoted in INLINE.findall(FENCE.sub("", text)) if re.fullmatch(r"\w+(\..+|)\(.*\)", quoted)
+    ]
 
 
 def shown(item: Any) -> set[str]:
