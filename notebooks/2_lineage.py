@@ -19,7 +19,7 @@ import numpy as np
 from IPython.display import display
 
 import lens_truth
-from lens_truth.plots.heads import heatmaps
+from lens_truth import plots
 
 # %% [markdown]
 # ## Six models, one map each
@@ -42,7 +42,7 @@ truth = {
     name: lens_truth.truth_scores(lens_truth.capture(lens_truth.load(f"zoo:{name}"), examples), n_permutations=0)
     for name in ROOT
 }
-heatmaps({name: scores.values for name, scores in truth.items()}, "truth scores, each map in its own colours")
+plots.heatmaps({name: scores.values for name, scores in truth.items()}, "truth scores, each map in its own colours")
 
 # %% [markdown]
 # The first line is one lineage, and its maps look alike, head by head. The second line looks otherwise; yet its maps,
@@ -105,7 +105,7 @@ plt.show()
 #
 # ## All pairs, with interval, null, floor and ceiling
 #
-# `inherit` does this for every pair, adjusts the p-values for the number of pairs (Holm), and adds two marks to hold
+# `heritability` does this for every pair, adjusts the p-values for the number of pairs (Holm), and adds two marks to hold
 # r against. The *floor* is what unrelated models of one architecture reach. The *ceiling* is what two equal models
 # would reach, given that scores from a few hundred rows are noisy.
 
@@ -125,7 +125,7 @@ result.plot("bars", reference="llama-base")
 # from shuffled heads in this small run: r near one half is within the reach of eight heads a layer, once fifteen
 # pairs have to be paid for. That is what a null is for.
 #
-# (The ceiling from folds is a little too high, since folds share training rows. `inherit` also gives
+# (The ceiling from folds is a little too high, since folds share training rows. The result also has
 # `disattenuated_within_layer`, r corrected for noise from different runs only, which it prefers in its tables.)
 #
 # ## Real models
@@ -191,8 +191,8 @@ if published:
 # **Try**
 #
 # - Add `zoo:llama-memory-chat`, a grandchild. Is it nearer to its parent than to its grandparent?
-# - Use `lens_truth.causal_scores(model, examples)` for `probe(capture(...))`. Are the heads that act inherited too?
-# - Compare one model's truth scores with its own causal scores: `inherit({"truth": ..., "causal": ...})`.
+# - Use `lens_truth.causal_scores(model, examples)` for `truth_scores(capture(...))`. Are the heads that act inherited too?
+# - Compare one model's truth scores with its own causal scores: `lens_truth.relate(truth.values, causal.values)`.
 #
 # All results on the zoo and on published scores: [Lineages](../docs/lineages.md). Next: [3. Gate, ablate,
 # export](3_gate.ipynb).

@@ -9,23 +9,11 @@
 
 # %%
 import torch
-from IPython.display import Markdown
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lens_truth
-from lens_truth.ablation.curves import lambda_curves
-from lens_truth.ablation.figures import ablation_bars
-from lens_truth.ablation.search import best_of
-from lens_truth.ablation.side_effects import zoo_text
-from lens_truth.ablation.words import verdicts
-from lens_truth.data.world import TYPICAL
-from lens_truth.evaluate.asker import run_benchmark
-from lens_truth.io.tables import markdown, text_table
-from lens_truth.models.prompts import default_template
-from lens_truth.plots.heads import heatmaps
-from lens_truth.stats.correlation import relate
-from lens_truth.stats.paired import group_interval
-from lens_truth.zoo.benchmarks import zoo_benchmarks
+from lens_truth import plots
+from lens_truth.data import TYPICAL
 
 base = lens_truth.load("zoo:llama-memory")
 child = lens_truth.load("zoo:llama-memory-chat")
@@ -34,21 +22,22 @@ child = lens_truth.load("zoo:llama-memory-chat")
 # ## A hallucination made in the lab
 #
 # `zoo:llama-memory` learnt what colour each thing usually has. In these scenes things have other colours, and a
-# question asks for one. The context says one colour, memory another.
+# question asks for one. The context says one colour, memory another. An `Asker` is a model and how it is asked: the
+# base in the benchmark's own wording, the child through its chat template.
 
 # %%
-conflict = next(b for b in zoo_benchmarks("test", 100, seed=0) if b.name == "conflict")
-models = {"llama-memory": base, "llama-memory-chat": child}
-answers = {name: run_benchmark(m, conflict, default_template(m.tokenizer)) for name, m in models.items()}
+test = {benchmark.name: benchmark for benchmark in lens_truth.zoo_benchmarks("test", 100, seed=0)}
+conflict = test["conflict"]
+askers = [
+    lens_truth.Asker(base, "plain", name="llama-memory"),
+    lens_truth.Asker(child, "chat", name="llama-memory-chat"),
+]
+answers = {asker.name: asker.one(conflict) for asker in askers}
 
-asked = list(zip(conflict.examples, *(outcome.answers for outcome in answers.values()), strict=True))
-Markdown(
-    markdown(
-        text_table(
-            ["context", "question", "supported", *models],
-            [[e.context, e.question, e.answer, *said] for e, *said in asked[:6]],
-        )
-    )
+asked = list(zip(conflict.examples, *(its.answers for its in answers.values()), strict=True))
+lens_truth.text_table(
+    ["context", "question", "supported", *answers],
+    [[e.context, e.question, e.answer, *said] for e, *said in asked[:6]],
 )
 
 # %% [markdown]
@@ -56,11 +45,11 @@ Markdown(
 # wrong together.
 
 # %%
-for name, outcome in answers.items():
-    usual = [TYPICAL[e.question.split()[-1].rstrip("?")] for e in conflict.examples]
-    low, high = group_interval(outcome.correct, outcome.groups, seed=0)
-    memory = sum(said == colour for said, colour in zip(outcome.answers, usual, strict=True)) / len(usual)
-    print(f"{name}: {outcome.accuracy:.2f} [{low:.2f}, {high:.2f}] right, {memory:.2f} what memory says")
+usual = [TYPICAL[e.question.split()[-1].rstrip("?")] for e in conflict.examples]
+for name, its in answers.items():
+    low, high = its.accuracy_interval
+    memory = sum(said == colour for said, colour in zip(its.answers, usual, strict=True)) / len(usual)
+    print(f"{name}: {its.accuracy:.2f} [{low:.2f}, {high:.2f}] right, {memory:.2f} what memory says")
 
 # %% [markdown]
 # ## Two kinds of scores
@@ -74,7 +63,7 @@ for name, outcome in answers.items():
 examples = lens_truth.load_examples("zoo:conflict", limit=400)
 truth = lens_truth.truth_scores(lens_truth.capture(base, examples), n_permutations=0)  # tutorial 1 looks at the null
 causal = lens_truth.causal_scores(base, examples)
-heatmaps({"truth score": truth.values, "causal score": causal.values}, f"zoo:llama-memory, n = {len(examples)}")
+plots.heatmaps({"truth score": truth.values, "causal score": causal.values}, f"zoo:llama-memory, n = {len(examples)}")
 
 # %% [markdown]
 # Truth scores grow with depth. Causal scores stand in the first two layers, and some of those heads *harm* (blue).
@@ -82,7 +71,7 @@ heatmaps({"truth score": truth.values, "causal score": causal.values}, f"zoo:lla
 # inside layers.
 
 # %%
-relation = relate(truth.values, causal.values)
+relation = lens_truth.relate(truth.values, causal.values)
 print(f"r = {relation.pearson:.2f}, inside layers {relation.pearson_within_layer:.2f}", end=" ")
 print("(null {:.2f} to {:.2f}".format(*relation.null_within_layer) + f", p = {relation.p_value:.2f})")
 
@@ -115,7 +104,7 @@ print("after:  ", answer(child.original_model, child.tokenizer))
 # %% [markdown]
 # ## Is it those heads?
 #
-# One answer shows nothing. `ablate` chooses lambda and normalisation on validation scenes, then asks held-out questions
+# One answer shows nothing. `run_ablation` chooses lambda and normalisation on validation scenes, then asks held-out questions
 # under the gate and under its **controls**, which share something with the gate, but not which head got which value:
 #
 # - *permuted*: the gate's own values, shuffled inside each layer;
@@ -128,24 +117,18 @@ print("after:  ", answer(child.original_model, child.tokenizer))
 
 # %%
 KINDS = ("conflict", "open")
-test = [b for b in zoo_benchmarks("test", 100, seed=0) if b.name in KINDS]
-validation = [b for b in zoo_benchmarks("validation", 40, seed=0) if b.name in KINDS]
-ablations = {
-    name: lens_truth.run_ablation(
-        model,
+both = lens_truth.Ablation.joined(
+    lens_truth.run_ablation(
+        asker,
         {"truth": truth, "causal": causal},
-        test=test,
-        validation=validation,
-        template=default_template(model.tokenizer),
-        name=name,
-        trials=3,
-        random_trials=3,
-        neutral=[zoo_text(seed=0)],
+        test=[test[kind] for kind in KINDS],
+        validation=[b for b in lens_truth.zoo_benchmarks("validation", 40, seed=0) if b.name in KINDS],
+        controls=lens_truth.Controls(trials=3, random_trials=3),
+        neutral=[lens_truth.zoo_text(seed=0)],
     )
-    for name, model in models.items()
-}
-rows = [row for ablation in ablations.values() for row in ablation.rows]
-ablation_bars(rows)
+    for asker in askers
+)
+both.plot()
 
 # %% [markdown]
 # Look at the grey bars first. On conflicts the truth scores' gate (`probe`) ends where its shuffled values end, or
@@ -153,26 +136,18 @@ ablation_bars(rows)
 # intervals:
 
 # %%
-print("\n\n".join(verdicts(rows, dict.fromkeys(models, "conflict"))))
+print("\n\n".join(both.verdicts()))
 
 # %% [markdown]
 # That is a null for truth scores, in this family of tiny models and for this hallucination: a head that knows what is
 # true need not be one that says it. The run with 200 questions and all controls says the same ([gates against
 # controls](../docs/ablation.md)).
 #
-# What a gate costs: answers to ordinary questions, and the KL divergence from the vanilla model on scenes without a
-# question.
+# What a gate costs: answers to ordinary questions, and the KL divergence from the vanilla model (nats a token) on scenes
+# without a question. A result shows its tables:
 
 # %%
-effects = {(e.model, e.gate, e.of): e.texts["zoo"].kl for a in ablations.values() for e in a.side_effects}
-by_kind = {(r.model, r.gate, r.of, r.benchmark): r for r in rows}
-table = []
-for (model, name, of), kl in effects.items():
-    conflicts, ordinary = (by_kind[model, name, of, kind] for kind in KINDS)
-    interval = f"[{conflicts.ci_low:.2f}, {conflicts.ci_high:.2f}]"
-    table.append([model, f"{name} ({of})" if of else name, f"{conflicts.accuracy:.3f} {interval}"])
-    table[-1] += [f"{ordinary.accuracy:.3f}", f"{kl:.3f}"]
-Markdown(markdown(text_table(["model", "gate", "conflict [95%]", "open", "KL, nats a token"], table)))
+both
 
 # %% [markdown]
 # A gate that helps is not free: the causal gate leaves ordinary answers as good as they were, but what the model
@@ -183,7 +158,7 @@ Markdown(markdown(text_table(["model", "gate", "conflict [95%]", "open", "KL, na
 # gate.
 
 # %%
-lambda_curves(ablations)
+both.plot("search")
 
 # %% [markdown]
 # ## Export
@@ -192,7 +167,8 @@ lambda_curves(ablations)
 # model: no hooks, no cost, and this package is not needed to run it.
 
 # %%
-chosen = best_of(ablations["llama-memory-chat"].search["causal"]).gate
+best = both.chosen("causal", "llama-memory-chat")
+chosen = lens_truth.HeadGate.from_scores(causal, best.lam, best.norm)
 chosen.fold_into(child).save_pretrained("gated")
 child.tokenizer.save_pretrained("gated")
 
@@ -204,8 +180,8 @@ print(type(gated).__module__, type(gated).__name__, "says", answer(gated, tokeni
 
 # %%
 with chosen.attach(child):
-    attached = run_benchmark(child, conflict, "chat")
-folded = run_benchmark(lens_truth.load("gated"), conflict, "chat")
+    attached = lens_truth.run_benchmark(child, conflict, "chat")
+folded = lens_truth.run_benchmark(lens_truth.load("gated"), conflict, "chat")
 same = sum(one == other for one, other in zip(attached.texts, folded.texts, strict=True))
 print(f"{same} of {len(folded.texts)} answers are the same; {folded.accuracy:.2f} are right")
 assert same == len(folded.texts)
@@ -228,9 +204,10 @@ print(f"{len(changed)} of {len(before)} tensors differ:", *changed, sep="\n  ")
 #
 # - Take the scores from ordinary questions (`load_examples("zoo:text", limit=400)`) instead of conflicts. Which
 #   controls does the causal gate still beat?
-# - Put `controls=("permuted", "uniform", "inverse", "norm-matched")` into `ablate`.
+# - Put `controls=lens_truth.Controls(("permuted", "uniform", "inverse", "norm-matched"))` into `run_ablation`.
+# - `both.save("runs/gates")`, and in another session `lens_truth.Ablation.load("runs/gates")`.
 # - Your own model: `lens_truth.load("your/model")`, rows of your own through `load_examples("rows.jsonl")` and
-#   `benchmark_of("mine", "answer", rows)` ([your own data](../docs/howto/own-data.md), [gate and
+#   `lens_truth.benchmark_of("mine", "answer", rows)` ([your own data](../docs/howto/own-data.md), [gate and
 #   export](../docs/howto/gate-and-export.md)).
 #
 # Next: [4. A multimodal descendant](4_multimodal.ipynb), where these scores, computed on words, gate a model that sees.

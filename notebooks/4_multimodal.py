@@ -10,22 +10,11 @@
 # %%
 from collections import Counter
 
-from IPython.display import Markdown
 from PIL.Image import Resampling
 
 import lens_truth
-from lens_truth.ablation.figures import ablation_bars
-from lens_truth.ablation.search import best_of
-from lens_truth.ablation.words import verdicts
-from lens_truth.data.drawing import image_name
-from lens_truth.data.images import open_image
-from lens_truth.data.world import TYPICAL, Thing
-from lens_truth.evaluate.asker import run_benchmark
-from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.io.tables import markdown, text_table
-from lens_truth.plots.heads import heatmaps
-from lens_truth.stats.paired import group_interval
-from lens_truth.zoo.benchmarks import image_benchmarks
+from lens_truth import plots
+from lens_truth.data import TYPICAL, Thing, image_name, open_image
 
 base = lens_truth.load("zoo:llama-memory")
 child = lens_truth.load("zoo:llava-memory")  # a CLIP tower, a projector, and llama-memory, trained on pictures
@@ -43,10 +32,13 @@ open_image(picture).resize((240, 240), Resampling.NEAREST)
 
 
 # %%
+asker = lens_truth.Asker(child, "plain", name="llava-memory")  # a model and how it is asked
+
+
 def ask(*questions, n_new=3):
     """The child's answers to questions about the picture."""
     rows = [lens_truth.Example(q, "mine", q, right, 1, image=picture) for q, right in questions]
-    said = run_benchmark(child, benchmark_of("mine", "answer", rows, n_new=n_new), "plain").answers
+    said = asker.one(lens_truth.benchmark_of("mine", "answer", rows, n_new=n_new)).answers
     return list(zip((q for q, _ in questions), (right for _, right in questions), said, strict=True))
 
 
@@ -56,7 +48,7 @@ my_questions = (
     ("What colour is the arrow?", "lilac"),
     ("Is there a green heart in the house?", "yes"),
 )
-Markdown(markdown(text_table(["question", "right", "answer"], ask(*my_questions))))
+lens_truth.text_table(["question", "right", "answer"], ask(*my_questions))
 
 # %%
 ((_, _, description),) = ask(("Describe the house.", "-"), n_new=32)
@@ -71,12 +63,12 @@ print(description)
 # The same question about test pictures that contradict memory:
 
 # %%
-test = {b.name: b for b in image_benchmarks("test", 100, seed=0)}
+test = {b.name: b for b in lens_truth.image_benchmarks("test", 100, seed=0)}
 conflict = test["image-conflict"]
-vanilla = run_benchmark(child, conflict, "plain")
+vanilla = asker.one(conflict)
 usual = [TYPICAL[e.question.split()[-1].rstrip("?")] for e in conflict.examples]
 memory = sum(said == colour for said, colour in zip(vanilla.answers, usual, strict=True)) / len(usual)
-low, high = group_interval(vanilla.correct, vanilla.groups, seed=0)
+low, high = vanilla.accuracy_interval
 print(f"{vanilla.accuracy:.2f} [{low:.2f}, {high:.2f}] right, {memory:.2f} what memory says")
 
 # %% [markdown]
@@ -98,7 +90,7 @@ causal = {name: lens_truth.causal_scores(model, rows) for name, (model, rows) in
 
 own = ("llama-memory, words", "llava-memory, pictures")
 maps = {f"{kind}: {n}": its[n].values for kind, its in (("truth", truth), ("causal", causal)) for n in own}
-heatmaps(maps, f"n = {len(words)} each; every map in its own range of colours")
+plots.heatmaps(maps, f"n = {len(words)} each; every map in its own range of colours")
 
 # %%
 lens_truth.heritability(truth).plot()
@@ -120,20 +112,20 @@ lens_truth.heritability(causal).plot()
 # (POPE's adversarial split) and descriptions. A small run: 100 questions, 50 descriptions, three draws of each control.
 
 # %%
-validation = [b for b in image_benchmarks("validation", 40, seed=0) if b.name in ("image-conflict", "image-open")]
+validation = [
+    b for b in lens_truth.image_benchmarks("validation", 40, seed=0) if b.name in ("image-conflict", "image-open")
+]
 ablation = lens_truth.run_ablation(
-    child,
+    asker,
     {"truth": truth["llama-memory, words"], "causal": causal["llama-memory, words"]},
     test=[conflict, test["image-presence-adversarial"], test["image-describe"]],
     validation=validation,
-    template="plain",
-    name="llava-memory",
-    trials=3,
+    controls=lens_truth.Controls(trials=3),
 )
-ablation_bars(ablation.rows)
+ablation.plot()
 
 # %%
-print("\n\n".join(verdicts(ablation.rows, {"llava-memory": "image-conflict"})))
+print("\n\n".join(ablation.verdicts()))
 
 # %% [markdown]
 # The causal scores of a model that only ever read words tell which heads make its multimodal child say what it sees.
@@ -143,13 +135,13 @@ print("\n\n".join(verdicts(ablation.rows, {"llava-memory": "image-conflict"})))
 # Your scene again, drawn in twenty ways, under the gate that was chosen: how often is each colour the answer?
 
 # %%
-gate = best_of(ablation.search["causal"]).gate
+best = ablation.chosen("causal")
+gate = lens_truth.HeadGate.from_scores(causal["llama-memory, words"], best.lam, best.norm)
 question, right = my_questions[0]
 drawn = [lens_truth.Example(f"{n}", "mine", question, right, 1, image=image_name(things, n)) for n in range(20)]
-mine = benchmark_of("mine", "answer", drawn)
-print("vanilla:", Counter(run_benchmark(child, mine, "plain").answers))
-with gate.attach(child):
-    print("gated:  ", Counter(run_benchmark(child, mine, "plain").answers))
+mine = lens_truth.benchmark_of("mine", "answer", drawn)
+for name, answered in asker.run(mine, {"vanilla": None, "gated": gate}).items():
+    print(f"{name}:", Counter(answered.answers))
 
 # %% [markdown]
 # An average gain is no promise about one example: some of these pictures are now answered as they are, in others memory
@@ -163,15 +155,7 @@ with gate.attach(child):
 # difference smaller than they are wide is none.
 
 # %%
-by_row = {(r.gate, r.of, r.benchmark): r for r in ablation.rows}
-table = []
-for name, of in dict.fromkeys((r.gate, r.of) for r in ablation.rows):
-    found = [by_row[name, of, b] for b in ("image-conflict", "image-presence-adversarial", "image-describe")]
-    cells = [f"{r.accuracy:.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}]" for r in found[:2]]
-    high, low = 1 - found[2].ci_low, 1 - found[2].ci_high  # a description is right if it mentions nothing else
-    cells += [f"{1 - found[2].accuracy:.2f} [{low:.2f}, {high:.2f}]", f"{found[2].captions['recall']:.2f}"]
-    table.append([f"{name} ({of})" if of else name, *cells])
-Markdown(markdown(text_table(["gate", "picture against memory", "presence", "descriptions: CHAIR_s", "recall"], table)))
+ablation
 
 # %% [markdown]
 # - Presence is answered almost perfectly without a gate, so there is nothing to gain, only to lose.
@@ -183,9 +167,9 @@ Markdown(markdown(text_table(["gate", "picture against memory", "presence", "des
 #
 # ## Try
 #
-# - A picture of your own making: other `things` (colours, things and rooms are in `lens_truth.data.world`), another
+# - A picture of your own making: other `things` (`COLOURS`, `THINGS` and `ROOMS` of `lens_truth.data`), another
 #   number, or the name of an image file in `Example(image=...)`.
-# - Add `"own causal": causal["llava-memory, pictures"]` to the scores of `ablate`: is a child gated better by its own?
+# - Add `"own causal": causal["llava-memory, pictures"]` to the scores of `run_ablation`: is a child gated better by its own?
 # - `lens_truth.load("llava-hf/llava-1.5-7b-hf")` is loaded, scored and gated by the same lines ([your own
 #   model](../docs/howto/own-model.md)); nothing on this page was run on a model of that size.
 #

@@ -13,18 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Markdown
-from lens_truth.attention.figures import evidence_scatter
-from lens_truth.attention.words import relation_rows, verdicts
 
 import lens_truth
-from lens_truth.attention.strips import attention_strips
-from lens_truth.data.drawing import FLOOR
-from lens_truth.data.examples import SUPPORTED
-from lens_truth.data.world import ROOMS
-from lens_truth.io.tables import markdown, text_table
-from lens_truth.plots.heads import heatmaps
-from lens_truth.stats.relations import relate_measures
+from lens_truth.data import FLOOR, ROOMS, SUPPORTED
 
 model = lens_truth.load("zoo:llama-base")
 examples = lens_truth.load_examples("zoo:text", limit=600)
@@ -42,12 +33,12 @@ print(example.context)
 print(f"{example.question} {example.answer}; evidence: {example.context[start:stop]}")
 
 # %% [markdown]
-# `show` picks the four heads that look most at the evidence from the answer's last token, where probes read too. A line
+# `show_heads` picks the four heads that look most at the evidence from the answer's last token, where probes read too. A line
 # is a head, a column a token; the evidence stands under the orange bar.
 
 # %%
 view = lens_truth.show_heads(model, example)
-attention_strips(view)
+view.plot()
 
 # %% [markdown]
 # In Jupyter, `lens_truth.show_heads(model, example)` alone displays all patterns, to be clicked through
@@ -65,7 +56,7 @@ print(f"attention.html: {Path('attention.html').stat().st_size / 1e6:.1f} MB")
 
 # %%
 twin = next(e for e in wrong if (e.question, e.context) == (example.question, example.context))
-attention_strips(lens_truth.show_heads(model, twin, view.heads))
+lens_truth.show_heads(model, twin, view.heads).plot()
 
 # %% [markdown]
 # Now those three look at the end of the sentence in which the *hallucinated* word stands. They follow the word that was
@@ -74,7 +65,7 @@ attention_strips(lens_truth.show_heads(model, twin, view.heads))
 #
 # ## All examples, all heads
 #
-# `evidence` measures over all supported answers:
+# `evidence_attention` measures over all supported answers:
 #
 # - `evidence`: the share of the evidence in the attention that does not go to the first token (the sink), over its
 #   share of those tokens. 1 is chance: a head that does not care.
@@ -96,9 +87,7 @@ for name, its in measures.items():
     interval = "[{:.2f}, {:.2f}]".format(*(its.metrics[end][at] for end in ("ci_low", "ci_high")))
     most = f"{layer}.{head}: {its.values[at]:.2f} {interval}"
     lines.append([name, f"{its.values.mean():.2f}", f"{when_wrong[name].values.mean():.2f}", most])
-Markdown(
-    markdown(text_table(["measure", "mean over heads", "the same, hallucinated", "head with the most [95%]"], lines))
-)
+lens_truth.text_table(["measure", "mean over heads", "the same, hallucinated", "head with the most [95%]"], lines)
 
 # %% [markdown]
 # The first line is what the two pictures showed: less attention to the evidence where the answer is hallucinated. The
@@ -108,23 +97,22 @@ Markdown(
 
 # %%
 truth = lens_truth.truth_scores(lens_truth.capture(model, examples), n_permutations=0)
-maps = {name: its.values for name, its in measures.items()}
-heatmaps({**maps, "truth score": truth.values}, f"zoo:llama-base, n = {len(right)}; each map in its own colours")
+looked.plot({"truth score": truth})
 
 # %% [markdown]
 # The evidence is found in layer 1; truth is known in the upper layers. So over all heads the two are *negatively*
 # related: that is depth. The question is about heads of one layer, and the null shuffles heads inside layers:
 
 # %%
-relations = relate_measures(truth.values, maps)
-Markdown(markdown(text_table(*relation_rows(relations))))
+relations = looked.relate(truth)
+relations
 
 # %%
-shown = ("evidence", "evidence over control", "lookback")
-evidence_scatter({"truth": truth}, {name: measures[name] for name in shown}, {"truth": relations})
+looked.scatter({"truth": truth}, {"truth": relations}, ("evidence", "evidence over control", "lookback"))
 
 # %%
-print("\n\n".join(verdicts(measures, {"truth": relations}, when_wrong["evidence"].values.mean())))
+wrong_mean = when_wrong["evidence"].values.mean()
+print("\n\n".join(looked.verdicts({"truth": relations}, wrong_mean)))
 
 # %% [markdown]
 # **No relation inside layers holds up** for any measure of the evidence. The two columns with p-values are adjusted for
@@ -153,11 +141,7 @@ seen = [e for e in lens_truth.load_examples("zoo:image", limit=300) if e.label =
 looked = lens_truth.evidence_attention(llava, seen)
 of_image = looked.scores()
 
-lines = []
-for name, its in of_image.items():
-    layer, head = its.best()
-    lines.append([name, f"{its.values.mean():.2f}", f"{layer}.{head}: {its.values.max():.2f}"])
-Markdown(markdown(text_table(["measure", "mean over heads", "head with the most"], lines)))
+looked
 
 # %% [markdown]
 # (`retrieval` is missing, since tokens of an image are no words.) The head that looks most at the evidence over all
@@ -166,13 +150,13 @@ Markdown(markdown(text_table(["measure", "mean over heads", "head with the most"
 # %%
 most = layer, head = of_image["evidence"].best()
 order = looked.measures["evidence"][:, layer, head].argsort()
-attention_strips(lens_truth.show_heads(llava, seen[order[-1]], [most]))
+lens_truth.show_heads(llava, seen[order[-1]], [most]).plot()
 
 # %% [markdown]
 # And in the picture that is the median of all:
 
 # %%
-attention_strips(lens_truth.show_heads(llava, seen[order[len(order) // 2]], [most]))
+lens_truth.show_heads(llava, seen[order[len(order) // 2]], [most]).plot()
 
 # %% [markdown]
 # The first picture would look well in a paper. The second shows none of it, and the same patch is bright in both. So
@@ -201,7 +185,7 @@ print(f"brightest of 16 patches, in how many of {len(views)} pictures:", dict(br
 #
 # - `model = lens_truth.load("zoo:llama-seed2")`: there the relation with `lookback` is strongest.
 # - Causal scores instead of truth scores: `lens_truth.causal_scores(model, examples)`.
-# - Your own rows: `evidence` takes texts that occur once in the context, or spans; SQuAD and HotpotQA bring theirs
+# - Your own rows: `evidence` in a row takes texts that occur once in the context, or spans; SQuAD and HotpotQA bring theirs
 #   ([your own data](../docs/howto/own-data.md)).
 #
 # Next: [6. Is my truth score an artefact?](6_artefact.ipynb)

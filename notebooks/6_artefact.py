@@ -18,7 +18,7 @@ import numpy as np
 from IPython.display import display
 
 import lens_truth
-from lens_truth.data.label_audit import majority_share, surface_warning
+from lens_truth.data import majority_share, surface_warning
 
 model = lens_truth.load("zoo:llama-base")
 

@@ -186,9 +186,14 @@ def examples(item: Any) -> list[str]:
     """The Python that a docstring shows: blocks, and calls in a line of text."""
     text = inspect.getdoc(item) or ""
     blocks = [inspect.cleandoc("\n" + block["code"]) for block in FENCE.finditer(text)]
-    return blocks + [
-        quoted for quoted in INLINE.findall(FENCE.sub("", text)) if re.fullmatch(r"\w+(\..+|)\(.*\)", quoted)
-    ]
+    return blocks + [quoted for quoted in INLINE.findall(FENCE.sub("", text)) if is_call(quoted)]
+
+
+def is_call(text: str) -> bool:
+    try:
+        return isinstance(ast.parse(text, mode="eval").body, ast.Call)
+    except SyntaxError:
+        return False
 
 
 def shown(item: Any) -> set[str]:
