@@ -105,9 +105,9 @@ plt.show()
 #
 # ## All pairs, with interval, null, floor and ceiling
 #
-# `heritability` does this for every pair, adjusts the p-values for the number of pairs (Holm), and adds two marks to hold
-# r against. The *floor* is what unrelated models of one architecture reach. The *ceiling* is what two equal models
-# would reach, given that scores from a few hundred rows are noisy.
+# `heritability` does this for every pair, adjusts the p-values for the number of pairs (Holm), and adds two marks to
+# hold r against. The *floor* is what unrelated models of one architecture reach. The *ceiling* is what two equal
+# models would reach, given that scores from a few hundred rows are noisy.
 
 # %%
 result = lens_truth.heritability(truth, unrelated=("llama-base", "llama-seed1", "llama-seed2"))
@@ -191,7 +191,8 @@ if published:
 # **Try**
 #
 # - Add `zoo:llama-memory-chat`, a grandchild. Is it nearer to its parent than to its grandparent?
-# - Use `lens_truth.causal_scores(model, examples)` for `truth_scores(capture(...))`. Are the heads that act inherited too?
+# - Use `lens_truth.causal_scores(model, examples)` for `truth_scores(capture(...))`. Are the heads that act inherited
+#   too?
 # - Compare one model's truth scores with its own causal scores: `lens_truth.relate(truth.values, causal.values)`.
 #
 # All results on the zoo and on published scores: [Lineages](../docs/lineages.md). Next: [3. Gate, ablate,

@@ -104,8 +104,9 @@ print("after:  ", answer(child.original_model, child.tokenizer))
 # %% [markdown]
 # ## Is it those heads?
 #
-# One answer shows nothing. `run_ablation` chooses lambda and normalisation on validation scenes, then asks held-out questions
-# under the gate and under its **controls**, which share something with the gate, but not which head got which value:
+# One answer shows nothing. `run_ablation` chooses lambda and normalisation on validation scenes, then asks held-out
+# questions under the gate and under its **controls**, which share something with the gate, but not which head got
+# which value:
 #
 # - *permuted*: the gate's own values, shuffled inside each layer;
 # - *uniform*: every head its layer's mean gate; and one gain for all heads, tuned on validation like lambda;
@@ -143,8 +144,8 @@ print("\n\n".join(both.verdicts()))
 # true need not be one that says it. The run with 200 questions and all controls says the same ([gates against
 # controls](../docs/ablation.md)).
 #
-# What a gate costs: answers to ordinary questions, and the KL divergence from the vanilla model (nats a token) on scenes
-# without a question. A result shows its tables:
+# What a gate costs: answers to ordinary questions, and the KL divergence from the vanilla model (nats a token) on
+# scenes without a question. A result shows its tables:
 
 # %%
 both

@@ -169,7 +169,8 @@ ablation
 #
 # - A picture of your own making: other `things` (`COLOURS`, `THINGS` and `ROOMS` of `lens_truth.data`), another
 #   number, or the name of an image file in `Example(image=...)`.
-# - Add `"own causal": causal["llava-memory, pictures"]` to the scores of `run_ablation`: is a child gated better by its own?
+# - Add `"own causal": causal["llava-memory, pictures"]` to the scores of `run_ablation`: is a child gated better by
+#   its own?
 # - `lens_truth.load("llava-hf/llava-1.5-7b-hf")` is loaded, scored and gated by the same lines ([your own
 #   model](../docs/howto/own-model.md)); nothing on this page was run on a model of that size.
 #

@@ -33,8 +33,8 @@ print(example.context)
 print(f"{example.question} {example.answer}; evidence: {example.context[start:stop]}")
 
 # %% [markdown]
-# `show_heads` picks the four heads that look most at the evidence from the answer's last token, where probes read too. A line
-# is a head, a column a token; the evidence stands under the orange bar.
+# `show_heads` picks the four heads that look most at the evidence from the answer's last token, where probes read
+# too. A line is a head, a column a token; the evidence stands under the orange bar.
 
 # %%
 view = lens_truth.show_heads(model, example)
@@ -185,7 +185,7 @@ print(f"brightest of 16 patches, in how many of {len(views)} pictures:", dict(br
 #
 # - `model = lens_truth.load("zoo:llama-seed2")`: there the relation with `lookback` is strongest.
 # - Causal scores instead of truth scores: `lens_truth.causal_scores(model, examples)`.
-# - Your own rows: `evidence` in a row takes texts that occur once in the context, or spans; SQuAD and HotpotQA bring theirs
-#   ([your own data](../docs/howto/own-data.md)).
+# - Your own rows: `evidence` in a row takes texts that occur once in the context, or spans; SQuAD and HotpotQA bring
+#   theirs ([your own data](../docs/howto/own-data.md)).
 #
 # Next: [6. Is my truth score an artefact?](6_artefact.ipynb)
