@@ -53,13 +53,24 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
 
 
 def majority_share(examples: Sequence[Example]) -> float:
-    """Share of the larger class: the accuracy of an answer that is always the same."""
+    """Share of the larger class: the accuracy of an answer that is always the same.
+
+    ```python
+    lens_truth.data.majority_share(examples)
+    ```
+    """
     supported = float(np.mean(labels_of(examples)))
     return max(supported, 1 - supported)
 
 
 def surface_warning(accuracy: float, majority: float, best_head: float | None = None) -> str | None:
-    """A sentence for whoever might take truth scores (the best head's, where it is known) at face value, or None."""
+    """A sentence for whoever might take truth scores (the best head's, where it is known) at face value, or None.
+
+    ```python
+    surface, majority = lens_truth.surface_accuracy(examples), lens_truth.data.majority_share(examples)
+    warning = lens_truth.data.surface_warning(surface, majority, float(truth.values.max()))
+    ```
+    """
     if not accuracy > majority + CONFOUNDED:  # nor where it is not defined
         return None
     separated = (
@@ -74,7 +85,14 @@ def surface_warning(accuracy: float, majority: float, best_head: float | None = 
 
 @dataclass(frozen=True, eq=False)
 class Audit(Result):
-    """What a set of labelled answers gives away without a model; see `audit_examples`."""
+    """What a set of labelled answers gives away without a model; see `audit_examples`.
+
+    ```python
+    audit = lens_truth.audit_examples(lens_truth.load_examples("my-rows.jsonl"))
+    print(audit.surface_accuracy, *audit.warnings())
+    lens_truth.Audit.load("runs/audit").tables()[0]
+    ```
+    """
 
     command = "audit"
     part = "audit"
@@ -203,7 +221,12 @@ def repeats(examples: Sequence[Example]) -> tuple[int, int]:
 
 def label_agreement(one: Sequence[Example], other: Sequence[Example]) -> Agreement:
     """Agreement on the answers with the same context, question, answer and image; image files count as the same if
-    they have the same name, in whatever folder."""
+    they have the same name, in whatever folder.
+
+    ```python
+    lens_truth.data.label_agreement(examples, others).opposite
+    ```
+    """
     first, second = _labels_of_answers(one), _labels_of_answers(other)
     shared = [(first[answer], second[answer]) for answer in first if answer in second]
     supported, hallucinated = frozenset({SUPPORTED}), frozenset({HALLUCINATED})

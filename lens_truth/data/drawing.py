@@ -41,7 +41,13 @@ assert tuple(_RGB) == COLOURS
 
 
 def image_name(scene: Scene, number: int) -> str:
-    """The name under which `lens_truth.data.images.open_image` draws a scene; the number chooses where things stand."""
+    """The name under which `lens_truth.data.images.open_image` draws a scene; the number chooses where things stand.
+
+    ```python
+    Thing = lens_truth.data.Thing
+    picture = lens_truth.data.image_name((Thing("green", "heart", "attic"), Thing("lilac", "arrow", "vault")), 0)
+    ```
+    """
     return f"zoo:{scene_key(scene)}#{number}"
 
 

@@ -110,6 +110,10 @@ class Example:
 def examples_hash(examples: Sequence[Example]) -> str:
     """A hash of all fields of all rows, in order; of an image what is in it counts, not where it lies.
 
+    ```python
+    lens_truth.data.examples_hash(examples)
+    ```
+
     Raises:
         InputError: names an image that is missing.
     """
@@ -148,6 +152,10 @@ def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
 def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
     """Row numbers of the supported and of the hallucinated answers, for every question that has both.
 
+    ```python
+    pairs = lens_truth.data.question_pairs(examples)
+    ```
+
     Raises:
         InputError: if no question has answers of both labels.
     """
@@ -165,6 +173,10 @@ def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[in
 
 def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int) -> list[list[Example]]:
     """Parts of about the given shares; all rows of a group go to the same part, and rows keep their order.
+
+    ```python
+    score_rows, test_rows = lens_truth.data.split_groups(examples, (0.5, 0.5), seed=0)
+    ```
 
     Raises:
         InputError: if a part would be empty.

@@ -29,6 +29,10 @@ def open_image(name: str) -> Image.Image:
     """The image in RGB, the right way up, as Hugging Face's `load_image` gives it: EXIF rotation applied, greyscale and
     palettes expanded, transparency dropped; 16-bit greyscale, which would turn white, is scaled down to 8 bits.
 
+    ```python
+    lens_truth.data.open_image(example.image)  # a notebook shows it
+    ```
+
     Raises:
         InputError: names a file that is missing, truncated or no image.
     """

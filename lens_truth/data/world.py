@@ -26,7 +26,12 @@ _SHARES: tuple[tuple[float, Split], ...] = ((0.6, "train"), (0.8, "validation"),
 
 @dataclass(frozen=True, order=True)
 class Thing:
-    """One object of a scene; inside a scene no two share a colour, a name or a room."""
+    """One object of a scene; inside a scene no two share a colour, a name or a room.
+
+    ```python
+    heart = lens_truth.data.Thing("green", "heart", "attic")
+    ```
+    """
 
     colour: str
     name: str

@@ -59,6 +59,10 @@ def image_presence_examples(split: Split, n: int, seed: int, kind: PresenceKind 
 def caption_examples(split: Split, n: int, seed: int, *, conflict: bool = False) -> list[Example]:
     """Pictures to be described, each once, with the true description; its objects are the coloured things.
 
+    ```python
+    described = lens_truth.data.caption_examples("test", 12, seed=0)
+    ```
+
     Args:
         conflict: pictures that contradict memory: two things wear each other's typical colour, or one wears that of a
             thing which is not there.

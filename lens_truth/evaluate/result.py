@@ -140,7 +140,7 @@ class BenchmarkResult(Result):
         return {split: self._only(split) for split in dict.fromkeys(self.splits)}
 
     def summary(self) -> dict[str, Any]:
-        """What it says in numbers, by name: those of `tables`, not rounded."""
+        """What it says in numbers, by name: those of `tables`, not rounded: `result.summary()["accuracy"]`."""
         if self.chair is not None:
             return _chair_summary(self.chair, self.seed)
         if not self.is_yes_no:

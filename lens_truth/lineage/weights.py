@@ -81,7 +81,7 @@ class WeightSimilarity(Result):
         return int(np.isnan(np.stack(list(self.maps().values()))).any(0).sum())
 
     def maps(self) -> dict[str, Float[np.ndarray, "L H"]]:
-        """Every measure, by the name of its field."""
+        """Every measure, by the name of its field: `kept.maps()["ov"]`."""
         return {measure: getattr(self, measure) for measure in MEASURES}
 
     def means(self) -> dict[str, float | None]:
@@ -89,7 +89,7 @@ class WeightSimilarity(Result):
         return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in self.maps().items()}
 
     def tables(self) -> tuple[Table, ...]:
-        """The mean of every measure over heads."""
+        """The mean of every measure over heads: `kept.tables()[0]`."""
         return (means_table([self]),)
 
     def plot(self) -> Figure:

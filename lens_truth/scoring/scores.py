@@ -140,7 +140,7 @@ class HeadScores:
 
     @classmethod
     def from_dict(cls, value: Any, where: str = "scores") -> HeadScores:
-        """What `as_dict` gave, and so without folds.
+        """What `as_dict` gave, and so without folds: `lens_truth.HeadScores.from_dict(scores.as_dict())`.
 
         Raises:
             InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.

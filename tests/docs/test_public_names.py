@@ -152,7 +152,9 @@ class TestPublic:
             return
         tree = ast.parse(Path(inspect.getfile(inspect.unwrap(item))).read_text())
         (own,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == item.__name__)
-        written = [argument.arg for argument in (*own.args.posonlyargs, *own.args.args, *own.args.kwonlyargs)]
+        given = own.args
+        starred = [given.vararg] if given.vararg else []
+        written = [argument.arg for argument in (*given.args, *starred, *given.kwonlyargs)]
         assert list(inspect.signature(item).parameters) == written
 
     def test_help_is_its_docstring(self, item: Any) -> None:
@@ -191,7 +193,7 @@ def examples(item: Any) -> list[str]:
 
 def is_call(text: str) -> bool:
     try:
-        return isinstance(ast.parse(text, mode="eval").body, ast.Call)
+        return any(isinstance(node, ast.Call) for node in ast.walk(ast.parse(text)))
     except SyntaxError:
         return False
 
