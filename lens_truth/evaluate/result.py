@@ -200,7 +200,8 @@ class BenchmarkResult(Result):
         return benchmark_dots(self)
 
     def intervals(self) -> dict[str, tuple[float, tuple[float, float]]]:
-        """By way to read the answers, the accuracy and its 95% interval over groups."""
+        """By way to read the answers, the accuracy and its 95% interval over groups:
+        `accuracy, (low, high) = result.intervals()["strict"]`."""
         marks = {parse: self._correct(parse) for parse in (self.parses if self.is_yes_no else ("",))}
         return {p: (float(m.mean()), group_interval(m, self.groups, self.seed)) for p, m in marks.items()}
 
