@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,20 +38,16 @@ ARRAYS = "attention.safetensors"
 class Evidence(Result):
     """What every head looks at, in every example that has evidence.
 
-    ```python
-    looked = lens_truth.Evidence.load("runs/evidence")
-    looked.plot()
-    ```
+    >>> lens_truth.Evidence.load("runs/evidence").plot()
     """
 
     command = "evidence"
     part = "evidence"
 
     measures: Mapping[str, Float[np.ndarray, "N L H"]]
-    """By the names of `lens_truth.attention.summary.MEASURES`; those that no example defines are left out, and NaN
-    stands where one does not: `evidence over control` if no other part of the context is as long, `retrieval` if the
-    evidence is in an image, whose tokens are no words, and all of `evidence` where a layer's sliding window does not
-    reach the evidence."""
+    """By the names of `lens_truth.attention.summary.MEASURES`, without those that no example defines. NaN where one
+    does not: `evidence over control` if no other part of the context is as long, `retrieval` if the evidence is in an
+    image, whose tokens are no words, all of `evidence` where a layer's sliding window does not reach the evidence."""
     ids: tuple[str, ...]
     """Of the N examples that have evidence, in their order."""
     groups: tuple[str, ...]
@@ -72,17 +69,15 @@ class Evidence(Result):
         """The same as head scores; where the examples come from more than one group, with a 95% interval (bootstrap
         over groups) in `ci_low` and `ci_high`.
 
-        ```python
-        layer, head = looked.scores()["evidence"].best()
-        ```
+        >>> layer, head = looked.scores()["evidence"].best()
         """
         made: dict[str, HeadScores] = {}
         for number, (name, mean) in enumerate(self.means().items()):
-            rows = _defined(self.measures[name])
-            groups = [group for group, defined in zip(self.groups, rows, strict=True) if defined]
+            defined = _defined(self.measures[name])
+            groups = np.array(self.groups)[defined].tolist()
             metrics: dict[str, Map] = {}
             if len(set(groups)) > 1:
-                totals = group_sums(self.measures[name][rows].astype(np.float64), groups)
+                totals = group_sums(self.measures[name][defined].astype(np.float64), groups)
                 rng = stream(self.seed, Stream.EVIDENCE_INTERVALS, number)
                 low, high = bootstrap_interval(totals, group_sums(np.ones(len(groups)), groups), n_bootstrap, rng)
                 metrics = {"ci_low": low, "ci_high": high}
@@ -93,9 +88,7 @@ class Evidence(Result):
     def relate(self, scores: HeadScores, *, share: float = 0.25) -> Relations:
         """Holds scores of the same heads against every measure, with depth removed, against shuffles of heads.
 
-        ```python
-        looked.relate(lens_truth.truth_scores(activations))
-        ```
+        >>> looked.relate(lens_truth.truth_scores(activations))
 
         Args:
             share: of heads that count as those with high scores.
@@ -151,8 +144,7 @@ class Evidence(Result):
         shown = measures or tuple(means)
         panels = [
             Panel(f"{kind} scores: {name}", its.values, {name: means[name]}, relation_text(relations[kind].score[name]))
-            for kind, its in scores.items()
-            for name in shown
+            for (kind, its), name in product(scores.items(), shown)
         ]
         return scatter(panels, "head score", "what a head looks at, as each panel's title says", columns=len(shown))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,16 +39,13 @@ def reading_patterns(
     Only eager attention computes patterns, so the language model is switched to it for the time being; its logits then
     differ by rounding.
     """
-    wanted = range(model.cfg.n_layers) if layers is None else layers
 
-    def hook_for(layer: int) -> Callable[..., None]:
-        def hand_over(pattern: Float[Tensor, "batch H query key"], hook: Any) -> None:
-            read(layer, pattern)
-
-        return hand_over
+    def hand_over(layer: int, pattern: Float[Tensor, "batch H query key"], hook: Any) -> None:
+        read(layer, pattern)
 
     names = hook_names(model, "attn.hook_pattern")
-    with _eager_attention(model), model.hooks(fwd_hooks=[(names[layer], hook_for(layer)) for layer in wanted]):
+    wanted = range(model.cfg.n_layers) if layers is None else layers
+    with _eager_attention(model), model.hooks(fwd_hooks=[(names[at], partial(hand_over, at)) for at in wanted]):
         yield
 
 

@@ -20,8 +20,7 @@ from lens_truth.attention import measuring as module
 from lens_truth.attention import patterns as pattern_module
 from lens_truth.attention.evidence import Evidence
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measures import lift, measure, queries_of
-from lens_truth.attention.measuring import evidence_attention
+from lens_truth.attention.measuring import evidence_attention, lift, measure, queries_of
 from lens_truth.attention.patterns import patterns, query_row
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
