@@ -16,7 +16,7 @@ from PIL import Image
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow, SideEffect, SideEffectRow
-from lens_truth.attention.summary import EvidenceSummary, Measured
+from lens_truth.attention.evidence import EvidenceSummary, Measured
 from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
 from lens_truth.lineage.inheritance import heritability, truth_against_causal

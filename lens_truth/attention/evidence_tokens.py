@@ -19,7 +19,7 @@ from lens_truth.models.prompts import Encoded
 SINK = 0
 """The first token, where heads put attention that they have no use for (Xiao et al. 2024)."""
 
-Positions = Int[np.ndarray, " n"]
+Positions = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)

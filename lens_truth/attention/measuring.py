@@ -1,27 +1,35 @@
-"""`evidence_attention`: what every head looks at while a model reads or writes the answer: attention to the evidence,
-and two published notions."""
+"""Attention patterns, read while the model runs (each is dropped as soon as what is wanted of it is taken), and what is
+measured on them: attention to the evidence, and two published notions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
 
-from lens_truth.attention.evidence import Evidence
+from lens_truth.attention.evidence import MAIN, MEASURES, Evidence
 from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_evidence
-from lens_truth.attention.patterns import reading_patterns, rows_at_once
-from lens_truth.attention.summary import MAIN, MEASURES
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
-from lens_truth.models.hooks import Hooked, sliding_windows
+from lens_truth.models.hooks import Hooked, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import Template, encode, token_texts
+from lens_truth.models.prompts import PromptTokens, Template, encode, token_texts
 from lens_truth.models.provenance import provenance_of
+
+Head = tuple[int, int]
+"""Layer and head."""
+
+_ENTRIES = 1 << 27
+"""Numbers in one layer's pattern, at most, unless one row alone has more: half a gigabyte in float32."""
 
 
 def evidence_attention(
@@ -91,10 +99,10 @@ def evidence_attention(
 
 
 def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
-    """Rows of similar length together, as many as their patterns allow."""
+    """Rows of similar length together, as many as may share a pass whose patterns are computed."""
     batches: list[list[int]] = []
     for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
-        size = rows_at_once(model, len(rows[batch[0]].row.ids))
+        size = max(1, _ENTRIES // (model.cfg.n_heads * len(rows[batch[0]].row.ids) ** 2))
         batches += [batch[start : start + size] for start in range(0, len(batch), size)]
     return batches
 
@@ -187,3 +195,76 @@ def _lookback(weights: Float[Tensor, "H T"], n_prompt: int, query: int, window: 
 
 def _first_seen(query: int, window: int | None) -> int:
     return 0 if window is None else max(0, query + 1 - window)
+
+
+@contextmanager
+def reading_patterns(
+    model: Hooked, read: Callable[[int, Float[Tensor, "batch H query key"]], None], layers: Sequence[int] | None = None
+) -> Generator[None, None, None]:
+    """While open, every forward pass hands the patterns of some layers (default: all), each as soon as it is there, to
+    `read(layer, pattern)`, and keeps none.
+
+    Only eager attention computes patterns, so the language model is switched to it for the time being; its logits then
+    differ by rounding.
+    """
+
+    def hand_over(layer: int, pattern: Float[Tensor, "batch H query key"], hook: Any) -> None:
+        read(layer, pattern)
+
+    names = hook_names(model, "attn.hook_pattern")
+    wanted = range(model.cfg.n_layers) if layers is None else layers
+    with _eager_attention(model), model.hooks(fwd_hooks=[(names[at], partial(hand_over, at)) for at in wanted]):
+        yield
+
+
+@contextmanager
+def _eager_attention(model: Hooked) -> Generator[None, None, None]:
+    if not isinstance(model, TransformerBridge):  # a HookedTransformer has no other
+        yield
+        return
+    hf: Any = model.original_model
+    text = hf.config.get_text_config()
+    part = next((name for name in hf.config.sub_configs if getattr(hf.config, name, None) is text), None)
+    before: str = text._attn_implementation
+    hf.set_attn_implementation({part: "eager"} if part else "eager")
+    try:
+        yield
+    finally:
+        hf.set_attn_implementation({part: before} if part else before)
+
+
+def patterns(model: Hooked, row: PromptTokens, heads: Sequence[Head]) -> Float[Tensor, "n T T"]:
+    """The whole patterns of some heads on one row of tokens: [head, query, key], each query's weights sum to 1.
+
+    Raises:
+        InputError: if no heads are named, or one is not there.
+    """
+    L, H = model.cfg.n_layers, model.cfg.n_heads
+    if not heads:
+        raise InputError("no heads were named")
+    for layer, head in heads:
+        if not (0 <= layer < L and 0 <= head < H):
+            raise InputError(f"there is no head {head} in a layer {layer}: the model has {L} layers of {H} heads")
+    found: dict[Head, Float[Tensor, "T T"]] = {}
+
+    def read(layer: int, pattern: Float[Tensor, "batch H query key"]) -> None:
+        found.update({at: _copied(pattern[0, at[1]]) for at in heads if at[0] == layer})
+
+    ids, mask = pad_rows([row.ids], model)
+    with torch.no_grad(), reading_patterns(model, read, sorted({layer for layer, _ in heads})):
+        run_body(model, ids, mask, [row.image])
+    return torch.stack([found[at] for at in heads])
+
+
+def query_row(model: Hooked, row: PromptTokens, query: int) -> Float[Tensor, "L H T"]:
+    """The attention of every head at one token, to all tokens of the row."""
+    layers: list[Float[Tensor, "H T"]] = []
+    ids, mask = pad_rows([row.ids], model)
+    with torch.no_grad(), reading_patterns(model, lambda layer, pattern: layers.append(_copied(pattern[0, :, query]))):
+        run_body(model, ids, mask, [row.image])
+    return torch.stack(layers)
+
+
+def _copied(part: Tensor) -> Tensor:
+    """In memory of its own: a view would keep the whole pattern alive."""
+    return part.to("cpu", torch.float32, copy=True)

@@ -13,8 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from lens_truth.attention.evidence_tokens import SINK
-from lens_truth.attention.measuring import lift
-from lens_truth.attention.patterns import Head
+from lens_truth.attention.measuring import Head, lift
 from lens_truth.data.boxes import Box
 from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.errors import InputError

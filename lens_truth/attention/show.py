@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float
 
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measuring import lift
+from lens_truth.attention.measuring import Head, lift, patterns, query_row
 from lens_truth.attention.one_example import AttentionView, Picture
-from lens_truth.attention.patterns import Head, patterns, query_row
 from lens_truth.attention.record import AttentionRecord, ShownExample, ShownImage, Sides
 from lens_truth.data.examples import Example
 from lens_truth.data.images import data_url, open_image

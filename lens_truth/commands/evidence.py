@@ -83,8 +83,8 @@ def run(config: Config) -> None:
 
 
 def _measured(config: Config) -> _Study:
+    from lens_truth.attention.evidence import MAIN
     from lens_truth.attention.measuring import evidence_attention
-    from lens_truth.attention.summary import MAIN
     from lens_truth.data.examples import HALLUCINATED, SUPPORTED
     from lens_truth.data.loading import describe, load_examples
     from lens_truth.errors import gathered_notices, notice

@@ -19,8 +19,8 @@ from drawn import faults
 from PIL import Image
 
 from lens_truth.attention import view_page as page_module
+from lens_truth.attention.measuring import patterns, query_row
 from lens_truth.attention.one_example import AttentionView, Group, Picture, gathered, groups_of, in_one_line, said_of
-from lens_truth.attention.patterns import patterns, query_row
 from lens_truth.attention.show import show_heads
 from lens_truth.attention.view_page import attention_page, circuits_bundle, circuits_script
 from lens_truth.data.examples import Example
