@@ -148,12 +148,12 @@ def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool =
 
 def check_same_heads(base: Checkpoint, child: Checkpoint) -> None:
     """Raises an InputError unless both have the same layers, heads and widths."""
-    sizes = [(c.heads.n_layers, c.heads.n_heads, c.heads.n_kv_heads, c.heads.d_head, c.d_model) for c in (base, child)]
+    sizes = [
+        f"{its.n_layers} layers x {its.n_heads} heads ({its.n_kv_heads} KV heads) of width {its.d_head} on {width}"
+        for its, width in ((base.heads, base.d_model), (child.heads, child.d_model))
+    ]
     if sizes[0] != sizes[1]:
-        said = " and ".join(
-            f"{c.name} {L} layers x {H} heads ({kv} KV heads) of width {D} on {M}"
-            for c, (L, H, kv, D, M) in zip((base, child), sizes, strict=True)
-        )
+        said = f"{base.name} {sizes[0]} and {child.name} {sizes[1]}"
         raise InputError(f"the models have different heads, so their weights cannot be compared: {said}")
 
 
@@ -181,14 +181,11 @@ def _block(read: Sequence[tuple[Side, Float[Tensor, "_ _"]]], heads: Heads, grou
 def _cut(weight: Float[Tensor, "out in"], side: Side, heads: Heads, group: int) -> Float[Tensor, "h d m"]:
     """The query heads of one KV group, which all get its keys and values. In double precision: a fine-tuned head may
     differ from its parent by a thousandth, which a cosine sees in its seventh digit."""
-    n = heads.n_heads // heads.n_kv_heads
-    if side in ("k", "v"):
-        rows = weight[group * heads.d_head : (group + 1) * heads.d_head].double()
-        return repeat(rows, "d m -> h d m", h=n)
-    block = slice(group * n * heads.d_head, (group + 1) * n * heads.d_head)
-    if side == "o":
-        return rearrange(weight[:, block].double(), "m (h d) -> h d m", h=n)
-    return rearrange(weight[block].double(), "(h d) m -> h d m", h=n)
+    n, shared = heads.n_heads // heads.n_kv_heads, side in ("k", "v")
+    size = heads.d_head if shared else n * heads.d_head
+    part = slice(group * size, (group + 1) * size)
+    rows = weight[:, part].double().T if side == "o" else weight[part].double()
+    return repeat(rows, "d m -> h d m", h=n) if shared else rearrange(rows, "(h d) m -> h d m", h=n)
 
 
 def _cosines(
