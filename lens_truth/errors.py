@@ -15,7 +15,7 @@ class InputError(ValueError):
 
     >>> try:
     ...     model = lens_truth.load(name)
-    >>> except lens_truth.InputError as error:
+    ... except lens_truth.InputError as error:
     ...     print(error)
     """
 

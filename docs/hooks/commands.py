@@ -35,13 +35,12 @@ def command_page(name: str) -> str:
     module = lens_truth()[f"commands.{name}"]
     assert module.docstring is not None
     parts = [f"# lens-truth {name}", module.docstring.value]
-    flags = module.members["Config"]
+    flags = plain(module["Config"])
     if isinstance(flags, griffe.Class):
         parts += [usage(name, flags), table_of(flags)]
     else:
         for class_name, subcommand in SUBCOMMAND.findall(str(flags.value)):
-            chosen = module[class_name]
-            chosen = chosen.final_target if isinstance(chosen, griffe.Alias) else chosen
+            chosen = plain(module[class_name])
             assert isinstance(chosen, griffe.Class)
             assert chosen.docstring is not None
             parts += [f"## lens-truth {name} {subcommand}", chosen.docstring.value]
@@ -49,11 +48,19 @@ def command_page(name: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def plain(item: griffe.Object | griffe.Alias) -> griffe.Object:
+    """What a name stands for, also if it was imported."""
+    return item.final_target if isinstance(item, griffe.Alias) else item
+
+
 def fields(flags: griffe.Class) -> list[griffe.Attribute]:
     """The command's own flags, then those that it shares with others."""
     found = {**flags.members, **{name: item for name, item in flags.all_members.items() if name not in flags.members}}
-    plain = (item.final_target if isinstance(item, griffe.Alias) else item for item in found.values())
-    return [item for item in plain if isinstance(item, griffe.Attribute) and item.annotation is not None]
+    return [
+        item
+        for item in map(plain, found.values())
+        if isinstance(item, griffe.Attribute) and item.annotation is not None
+    ]
 
 
 def usage(name: str, flags: griffe.Class) -> str:
@@ -73,7 +80,7 @@ def called(field: griffe.Attribute) -> str:
     """A flag's names, or that of a positional argument."""
     flag = field.name.replace("_", "-")
     if POSITIONAL.match(str(field.annotation)):
-        return f"`{flag.upper()}`"
+        return f"`{flag.upper()}` or `--{flag}`"
     return f"`--{flag}` `--no-{flag}`" if str(field.annotation) == "bool" else f"`--{flag}`"
 
 

@@ -17,6 +17,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 BLACK = "black"
+"""The name of a black image."""
 _BLACK_SIZE = (336, 336)
 _ROTATED = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""

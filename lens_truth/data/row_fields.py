@@ -15,7 +15,10 @@ from lens_truth.data.boxes import Box
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.readers import is_list
 
-SUPPORTED, HALLUCINATED = 1, 0
+SUPPORTED = 1
+"""The label of an answer that its context supports."""
+HALLUCINATED = 0
+"""The label of every other answer."""
 
 _LABELS = {
     **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),

@@ -15,8 +15,11 @@ from typing import Literal, TypeVar
 import numpy as np
 
 COLOURS = ("coral", "white", "black", "brown", "amber", "green", "azure", "lilac")
+"""Of things."""
 THINGS = ("heart", "pearl", "arrow", "brick", "crown", "wedge", "wheel", "cross")
-ROOMS = ("attic", "study", "foyer", "vault")  # from top to bottom
+"""By name."""
+ROOMS = ("attic", "study", "foyer", "vault")
+"""Of a house, from top to bottom."""
 TYPICAL: dict[str, str] = dict(zip(THINGS, COLOURS, strict=True))
 """What the memory models know without any context: the colour that each thing usually has."""
 

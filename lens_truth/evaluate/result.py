@@ -163,7 +163,7 @@ class BenchmarkResult(Result):
     def tables(self) -> list[Table]:
         """How right the answers are by every way to read them, and by split where there are several; of captions CHAIR.
 
-        >>> print(lens_truth.BenchmarkResult.load("runs/evaluate-judge").tables()[0])
+        >>> lens_truth.BenchmarkResult.load("runs/evaluate-judge").tables()[0]
         """
         n = f"n = {len(self.texts)}"
         if self.chair is not None:

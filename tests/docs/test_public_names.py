@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
 import pickle
 import pydoc
@@ -185,9 +186,10 @@ def methods(item: Any) -> Iterator[tuple[str, Any]]:
 
 
 def examples(item: Any) -> list[str]:
-    """The Python that a docstring shows: blocks, and calls in a line of text."""
+    """The Python that a docstring shows: lines after `>>>`, blocks, and calls in a line of text."""
     text = inspect.getdoc(item) or ""
     blocks = [inspect.cleandoc("\n" + block["code"]) for block in FENCE.finditer(text)]
+    blocks += [example.source for example in doctest.DocTestParser().get_examples(text)]
     return blocks + [quoted for quoted in INLINE.findall(FENCE.sub("", text)) if is_call(quoted)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,22 @@ def bare(): ...
 def test_public_names_without_docstrings_are_found(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "__init__.py").write_text(PACKAGE)
+    (tmp_path / "some" / "launcher.py").write_text("from lens_truth.cli import launch\n\nlaunch(__name__, 'some')\n")
     (tmp_path / "some" / "silent.py").write_text("def spoken():\n    '''Yes.'''\n")
     package = griffe.load("some", search_paths=[str(tmp_path)])
     found = {item.path for item in api.undocumented(package)}
     assert found == {"some.Documented.untold", "some.bare", "some.silent"}
+
+
+def test_api_pages_are_those_of_the_stations() -> None:
+    """In the order of the data, without launchers; what is public leads to where it is defined."""
+    package = api.lens_truth()
+    stations = api.stations(package)
+    assert stations[0] == "errors" and stations[-1] == "commands" and len(stations) == 16
+    nav = (ROOT / "mkdocs.yml").read_text()
+    assert [f"{name}.md" for name in stations] == re.findall(r"api/(\w+\.md)", nav)[1:]
+    assert "[`capture`](scoring.md#lens_truth.scoring.capturing.capture)" in api.index(package)
+    assert "[`open_image`](data.md#lens_truth.data.images.open_image)" in api.index(package)
 
 
 @pytest.mark.parametrize(
