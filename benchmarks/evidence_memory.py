@@ -28,7 +28,7 @@ def one(way: str, layers: int) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from lens_truth import evidence_attention
-    from lens_truth.attention.patterns import reading_patterns
+    from lens_truth.attention.measuring import reading_patterns
     from lens_truth.data.examples import Example
     from lens_truth.models.batches import pad_rows, run_body
     from lens_truth.models.loading import load, load_tokenizer

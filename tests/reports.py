@@ -16,13 +16,11 @@ from PIL import Image
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow, SideEffect, SideEffectRow
-from lens_truth.attention.summary import EvidenceSummary, Measured
+from lens_truth.attention.evidence import EvidenceSummary, Measured
 from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
-from lens_truth.lineage.acting import truth_against_causal
-from lens_truth.lineage.inheritance import heritability
-from lens_truth.lineage.preservation import Preservation, preservation
-from lens_truth.lineage.weights import MEASURES, WeightSimilarity
+from lens_truth.lineage.inheritance import heritability, truth_against_causal
+from lens_truth.lineage.weights import MEASURES, Preservation, WeightSimilarity, preservation
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import Comparison
 from lens_truth.stats.relations import relate_measures

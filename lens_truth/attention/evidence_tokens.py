@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lens_truth.data.boxes import tokens_showing
 from lens_truth.data.examples import Example
@@ -17,6 +18,8 @@ from lens_truth.models.prompts import Encoded
 
 SINK = 0
 """The first token, where heads put attention that they have no use for (Xiao et al. 2024)."""
+
+Positions = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
@@ -44,26 +47,28 @@ def locate_evidence(example: Example, row: Encoded, images: ImageInput | None, t
     Raises:
         InputError: if a box of evidence lies where the model sees nothing of the image.
     """
-    # The tokens among which evidence lies, line by line, and the evidence. A text is one line.
-    regions: list[tuple[list[list[int]], set[int]]] = []
+    # The tokens among which evidence lies, line by line (a text is one line), and the evidence.
+    regions: list[tuple[list[Positions], Positions]] = []
     if row.evidence:
         assert row.context is not None
-        regions.append(([_range(*row.context)], {at for span in row.evidence for at in _range(*span)}))
+        regions.append(([np.arange(*row.context)], np.concatenate([np.arange(*span) for span in row.evidence])))
     if example.boxes and row.image_span is not None and images is not None:
         boxes = token_boxes(images, example.image)
         shown = tokens_showing(boxes, example.boxes)
         if not shown:
             raise InputError(f"the evidence of example '{example.id}' lies outside what the model sees of its image")
+        seen = np.flatnonzero(np.isfinite(boxes).all(1))
+        ends = np.flatnonzero((np.diff(seen) > 1) | (np.diff(boxes[seen, 0]) <= 0)) + 1  # lines go from left to right
         first = row.image_span[0]
-        lines = [[first + i for i in line] for line in _patch_lines(boxes)]
-        regions.append((lines, {first + i for i in shown}))
+        regions.append((np.split(first + seen, ends), first + np.array(shown)))
     evidence, control = (np.zeros(len(row.ids), dtype=np.float32) for _ in range(2))
     complete = True
     for lines, found in regions:
-        lines, found = [[at for at in line if at != SINK] for line in lines], found - {SINK}
-        evidence[sorted(found)] = 1
-        for run in (run for line in lines for run in _runs([at for at in line if at in found])):
-            windows = [window for line in lines for window in _windows(line, found, len(run))]
+        lines, found = [line[line != SINK] for line in lines], found[found != SINK]
+        evidence[found] = 1
+        free = [run for line in lines for run in _runs(line[~np.isin(line, found)])]
+        for size in (len(run) for line in lines for run in _runs(line[np.isin(line, found)]) if len(run)):
+            windows = [window for run in free if len(run) >= size for window in sliding_window_view(run, size)]
             complete &= bool(windows)
             for window in windows:
                 control[window] += 1 / len(windows)
@@ -71,34 +76,6 @@ def locate_evidence(example: Example, row: Encoded, images: ImageInput | None, t
     return EvidenceTokens(row, evidence, control if complete else None, bool(row.evidence), words)
 
 
-def _patch_lines(boxes: Float[np.ndarray, "n 4"]) -> list[list[int]]:
-    """The patches that show some of an image, in lines from left to right."""
-    lines: list[list[int]] = []
-    for at in np.flatnonzero(np.isfinite(boxes).all(1)).tolist():
-        before = lines[-1][-1] if lines else None
-        if before == at - 1 and boxes[at, 0] > boxes[before, 0]:
-            lines[-1].append(at)
-        else:
-            lines.append([at])
-    return lines
-
-
-def _range(start: int, stop: int) -> list[int]:
-    return list(range(start, stop))
-
-
-def _runs(positions: Sequence[int]) -> list[list[int]]:
-    """Positions in runs of neighbours: spans of a text, lines of patches."""
-    runs: list[list[int]] = []
-    for at in positions:
-        if runs and runs[-1][-1] == at - 1:
-            runs[-1].append(at)
-        else:
-            runs.append([at])
-    return runs
-
-
-def _windows(line: Sequence[int], evidence: set[int], length: int) -> list[list[int]]:
-    """All runs of that length in a line that touch no evidence."""
-    free = _runs([at for at in line if at not in evidence])
-    return [run[i : i + length] for run in free for i in range(len(run) - length + 1)]
+def _runs(positions: Positions) -> list[Positions]:
+    """Runs of neighbours: spans of a text, lines of patches."""
+    return np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)

@@ -1,27 +1,35 @@
-"""`evidence_attention`: what every head looks at while a model reads or writes the answer."""
+"""Attention patterns, read while the model runs (each is dropped as soon as what is wanted of it is taken), and what is
+measured on them: attention to the evidence, and two published notions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
 
-from lens_truth.attention.evidence import Evidence
-from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measures import measure, queries_of
-from lens_truth.attention.patterns import reading_patterns, rows_at_once
-from lens_truth.attention.summary import MAIN, MEASURES
+from lens_truth.attention.evidence import MAIN, MEASURES, Evidence
+from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_evidence
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
-from lens_truth.models.hooks import Hooked, sliding_windows
+from lens_truth.models.hooks import Hooked, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import Template, encode, token_texts
+from lens_truth.models.prompts import PromptTokens, Template, encode, token_texts
 from lens_truth.models.provenance import provenance_of
+
+Head = tuple[int, int]
+"""Layer and head."""
+
+_ENTRIES = 1 << 27
+"""Numbers in one layer's pattern, at most, unless one row alone has more: half a gigabyte in float32."""
 
 
 def evidence_attention(
@@ -41,10 +49,7 @@ def evidence_attention(
     score: Wu et al. 2024; lookback ratio: Chuang et al. 2024, both from 0 to 1. Patterns exist one layer at a time, and
     only the rows of the answer's queries are looked at.
 
-    ```python
-    looked = lens_truth.evidence_attention(model, lens_truth.load_examples("zoo:text"))
-    print(looked.means()["evidence"].mean())
-    ```
+    >>> lens_truth.evidence_attention(model, lens_truth.load_examples("zoo:text")).means()["evidence"].mean()
 
     Args:
         examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.
@@ -83,30 +88,21 @@ def evidence_attention(
     for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
         for name, values in _measured(model, [rows[row] for row in batch]).items():
             found[name][batch] = values.cpu().numpy()
-    if not _somewhere(found[MAIN]):
+    measures = {name: its for name, its in found.items() if np.isfinite(its).all(axis=(1, 2)).any()}
+    if MAIN not in measures:
         raise InputError(
             f"in none of {len(given)} examples does every layer see the evidence from the answer: the model's sliding "
             f"window is {min(window for window in sliding_windows(model) if window)} tokens"
         )
-    return Evidence(
-        measures={name: values for name, values in found.items() if _somewhere(values)},
-        ids=tuple(example.id for example in given),
-        groups=tuple(example.group for example in given),
-        provenance=provenance_of(model, given, template),
-        seed=seed,
-    )
-
-
-def _somewhere(values: Float[np.ndarray, "N L H"]) -> bool:
-    """Whether an example defines it for every head."""
-    return bool(np.isfinite(values).all(axis=(1, 2)).any())
+    ids, groups = tuple(example.id for example in given), tuple(example.group for example in given)
+    return Evidence(measures, ids, groups, provenance_of(model, given, template), seed)
 
 
 def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
-    """Rows of similar length together, as many as their patterns allow."""
+    """Rows of similar length together, as many as may share a pass whose patterns are computed."""
     batches: list[list[int]] = []
     for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
-        size = rows_at_once(model, len(rows[batch[0]].row.ids))
+        size = max(1, _ENTRIES // (model.cfg.n_heads * len(rows[batch[0]].row.ids) ** 2))
         batches += [batch[start : start + size] for start in range(0, len(batch), size)]
     return batches
 
@@ -118,14 +114,157 @@ def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float
     windows = sliding_windows(model)
 
     def read(layer: int, pattern: Float[Tensor, "B H T T"]) -> None:
-        of_rows = [
-            measure(
-                pattern[i, :, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1), tokens, windows[layer]
-            )
-            for i, tokens in enumerate(batch)
-        ]
+        of_rows: list[dict[str, Float[Tensor, " H"]]] = []
+        for its, tokens in zip(pattern, batch, strict=True):
+            asked = its[:, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1)
+            of_rows.append(measure(asked, tokens, windows[layer]))
         layers.append({name: torch.stack([row[name] for row in of_rows]) for name in MEASURES})
 
     with torch.no_grad(), reading_patterns(model, read):
         run_body(model, ids, mask, [tokens.row.image for tokens in batch])
     return {name: torch.stack([layer[name] for layer in layers], dim=1) for name in MEASURES}
+
+
+def queries_of(tokens: EvidenceTokens) -> range:
+    """The tokens whose attention is measured: those that predict the answer's, and the answer's last."""
+    first, stop = tokens.row.answer
+    return range(first - 1, stop)
+
+
+def measure(
+    pattern: Float[Tensor, "Q H T"], tokens: EvidenceTokens, window: int | None = None
+) -> dict[str, Float[Tensor, " H"]]:
+    """Each of `MEASURES` for every head of a layer, from the attention of one example's `queries_of`; NaN where the
+    example does not define one.
+
+    - `evidence`: see `lift`.
+    - `retrieval`: after Wu et al. (2024), Section 2: the token that gets the most attention lies in the evidence and
+      reads like the one that comes next. It is the example's answer that is looked at, not what a model writes, and
+      the share is one of the answer's tokens, not of the evidence's.
+    - `lookback`: Chuang et al. (2024), Eq. 1 to 3, mean over the answer's tokens.
+
+    Args:
+        window: of a layer whose queries see so many tokens only, themselves included.
+    """
+    pattern, device = pattern.float(), pattern.device
+    row, queries = tokens.row, queries_of(tokens)
+    evidence = torch.from_numpy(tokens.evidence).to(device)
+    undefined = torch.full(pattern.shape[1:2], torch.nan, device=device)
+    result = dict.fromkeys(MEASURES, undefined)
+
+    result["evidence"] = lift(pattern[-1], evidence, queries[-1], window)
+    if tokens.control is not None:
+        control = torch.from_numpy(tokens.control).to(device)
+        result["evidence over control"] = result["evidence"] - lift(pattern[-1], control, queries[-1], window)
+    answering = [lift(pattern[i], evidence, query, window) for i, query in enumerate(queries[:-1])]
+    result["evidence when answering"] = torch.stack(answering).mean(0)
+    if tokens.in_words:
+        words = torch.from_numpy(tokens.words).to(device)
+        top = pattern[:-1].argmax(-1)
+        copied = (evidence[top] > 0) & (words[top] == words[row.answer[0] : row.answer[1]][:, None])
+        result["retrieval"] = copied.float().mean(0)
+    writing = [_lookback(pattern[i], row.continuation, query, window) for i, query in enumerate(queries) if i]
+    result["lookback"] = torch.stack(writing).mean(0)
+    return result
+
+
+def lift(
+    weights: Float[Tensor, "H T"], part: Float[Tensor, " T"], query: int, window: int | None = None
+) -> Float[Tensor, " H"]:
+    """A part's share of a query's attention, over its share of the tokens that the query sees; the first token is left
+    out of both. 1 is chance, and what is said of a head that looks at nothing but the first token; NaN if the query
+    sees nothing of the part.
+
+    Args:
+        part: how much each token belongs to the part, 0 to 1.
+        query: the query's own position, the last that it sees.
+        window: how many tokens up to its own it sees, if not all.
+    """
+    first = max(SINK + 1, _first_seen(query, window))
+    weights, part = weights[:, first : query + 1], part[first : query + 1]
+    others = weights.sum(1)
+    expected = part.mean() * others
+    return torch.where((others > 0) | (part.sum() == 0), (weights @ part) / expected, 1.0)
+
+
+def _lookback(weights: Float[Tensor, "H T"], n_prompt: int, query: int, window: int | None) -> Float[Tensor, " H"]:
+    first = _first_seen(query, window)
+    prompt, new = weights[:, first:n_prompt].mean(1), weights[:, max(first, n_prompt) : query + 1].mean(1)
+    return prompt / (prompt + new)
+
+
+def _first_seen(query: int, window: int | None) -> int:
+    return 0 if window is None else max(0, query + 1 - window)
+
+
+@contextmanager
+def reading_patterns(
+    model: Hooked, read: Callable[[int, Float[Tensor, "batch H query key"]], None], layers: Sequence[int] | None = None
+) -> Generator[None, None, None]:
+    """While open, every forward pass hands the patterns of some layers (default: all), each as soon as it is there, to
+    `read(layer, pattern)`, and keeps none.
+
+    Only eager attention computes patterns, so the language model is switched to it for the time being; its logits then
+    differ by rounding.
+    """
+
+    def hand_over(layer: int, pattern: Float[Tensor, "batch H query key"], hook: Any) -> None:
+        read(layer, pattern)
+
+    names = hook_names(model, "attn.hook_pattern")
+    wanted = range(model.cfg.n_layers) if layers is None else layers
+    with _eager_attention(model), model.hooks(fwd_hooks=[(names[at], partial(hand_over, at)) for at in wanted]):
+        yield
+
+
+@contextmanager
+def _eager_attention(model: Hooked) -> Generator[None, None, None]:
+    if not isinstance(model, TransformerBridge):  # a HookedTransformer has no other
+        yield
+        return
+    hf: Any = model.original_model
+    text = hf.config.get_text_config()
+    part = next((name for name in hf.config.sub_configs if getattr(hf.config, name, None) is text), None)
+    before: str = text._attn_implementation
+    hf.set_attn_implementation({part: "eager"} if part else "eager")
+    try:
+        yield
+    finally:
+        hf.set_attn_implementation({part: before} if part else before)
+
+
+def patterns(model: Hooked, row: PromptTokens, heads: Sequence[Head]) -> Float[Tensor, "n T T"]:
+    """The whole patterns of some heads on one row of tokens: [head, query, key], each query's weights sum to 1.
+
+    Raises:
+        InputError: if no heads are named, or one is not there.
+    """
+    L, H = model.cfg.n_layers, model.cfg.n_heads
+    if not heads:
+        raise InputError("no heads were named")
+    for layer, head in heads:
+        if not (0 <= layer < L and 0 <= head < H):
+            raise InputError(f"there is no head {head} in a layer {layer}: the model has {L} layers of {H} heads")
+    found: dict[Head, Float[Tensor, "T T"]] = {}
+
+    def read(layer: int, pattern: Float[Tensor, "batch H query key"]) -> None:
+        found.update({at: _copied(pattern[0, at[1]]) for at in heads if at[0] == layer})
+
+    ids, mask = pad_rows([row.ids], model)
+    with torch.no_grad(), reading_patterns(model, read, sorted({layer for layer, _ in heads})):
+        run_body(model, ids, mask, [row.image])
+    return torch.stack([found[at] for at in heads])
+
+
+def query_row(model: Hooked, row: PromptTokens, query: int) -> Float[Tensor, "L H T"]:
+    """The attention of every head at one token, to all tokens of the row."""
+    layers: list[Float[Tensor, "H T"]] = []
+    ids, mask = pad_rows([row.ids], model)
+    with torch.no_grad(), reading_patterns(model, lambda layer, pattern: layers.append(_copied(pattern[0, :, query]))):
+        run_body(model, ids, mask, [row.image])
+    return torch.stack(layers)
+
+
+def _copied(part: Tensor) -> Tensor:
+    """In memory of its own: a view would keep the whole pattern alive."""
+    return part.to("cpu", torch.float32, copy=True)

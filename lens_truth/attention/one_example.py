@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,11 +13,15 @@ from jaxtyping import Float
 from PIL import Image
 
 from lens_truth.attention.evidence_tokens import SINK
-from lens_truth.attention.measures import lift
-from lens_truth.attention.patterns import Head
+from lens_truth.attention.measuring import Head, lift
 from lens_truth.data.boxes import Box
 from lens_truth.data.examples import SUPPORTED, Example
+from lens_truth.errors import InputError
+from lens_truth.io.files import write_text
 from lens_truth.models.prompts import Span
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_GROUPS = 150
 """A map of attention that holds more is hard to read, and a browser takes long to draw it."""
@@ -45,9 +51,9 @@ class Picture:
         return np.where(shown, found / (found.max() or 1), np.nan)
 
 
-@dataclass(frozen=True)
-class ExampleAttention:
-    """The attention of some heads in one example."""
+@dataclass(frozen=True, repr=False)
+class AttentionView:
+    """The attention of some heads in one example: a notebook displays it, `plot` draws it, `save` writes it."""
 
     model: str
     example: Example
@@ -88,6 +94,39 @@ class ExampleAttention:
         shares = (self.weights @ part).tolist()
         return [f"{share:.0%} on evidence, {times:.1f} × chance" for share, times in zip(shares, lifts, strict=True)]
 
+    def __repr__(self) -> str:
+        return f"<attention of {', '.join(self.names)} of {self.model} in example {self.example.id}>"
+
+    def _repr_html_(self) -> str:
+        from lens_truth.attention.view_page import attention_page
+
+        return attention_page(self, standalone=False)
+
+    def plot(self) -> Figure:
+        """Attention of the answer's last token: over the image, and over all tokens, a line a head:
+        `lens_truth.show_heads(model, example).plot()`."""
+        from lens_truth.attention.strips import attention_strips
+
+        return attention_strips(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a page (`.html`), which needs nothing else to be opened, or a picture (`.png`, with a PDF beside it):
+        `lens_truth.show_heads(model, example).save("attention.html")`.
+
+        Raises:
+            InputError: if the name ends otherwise.
+        """
+        from lens_truth.attention.view_page import attention_page
+        from lens_truth.plots import save
+
+        path = Path(path)
+        if path.suffix not in (".html", ".png"):
+            raise InputError(f"{path}: attention is saved as .html or as .png")
+        if path.suffix == ".html":
+            write_text(path, attention_page(self))
+        else:
+            save(self.plot(), path)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -98,8 +137,13 @@ class Group:
     is_evidence: bool
     of_image: bool = False
 
+    def marked(self, longest: int) -> str:
+        """Its label in one line; evidence can be told without its colour."""
+        label = in_one_line(self.label, longest)
+        return f"«{label}»" if self.is_evidence else label
 
-def groups_of(shown: ExampleAttention, most: int = MOST_GROUPS) -> list[Group]:
+
+def groups_of(shown: AttentionView, most: int = MOST_GROUPS) -> list[Group]:
     """All tokens in order, most of them alone. Those of an image make two groups, its evidence and its rest (one, where
     it shows no evidence). If more than `most` were left, neighbours in the context (without one: in the prompt) that
     hold no evidence are put together, as few to a group as will do."""
@@ -118,26 +162,20 @@ def groups_of(shown: ExampleAttention, most: int = MOST_GROUPS) -> list[Group]:
     size = next(size for size in range(1, longest + 1) if size == longest or n_groups(size) <= most)
     parts: list[list[int]] = [part.tolist() for run in runs for part in np.array_split(run, -(-len(run) // size))]
     parts += [[at] for at in alone]
-    groups = [Group(_label([shown.tokens[at] for at in part]), tuple(part), part[0] in evidence) for part in parts]
+    groups: list[Group] = []
+    for part in parts:
+        label, last = shown.tokens[part[0]], shown.tokens[part[-1]].strip()
+        label += f" … {last} ({len(part)} tokens)" if len(part) > 1 else ""
+        groups.append(Group(label, tuple(part), part[0] in evidence))
     seen, rest = sorted(image & evidence), sorted(image - evidence)
     groups += [Group("image: evidence", tuple(seen), True, True)] if seen else []
     groups += [Group("image: rest" if seen else "image", tuple(rest), False, True)] if rest else []
     return sorted(groups, key=lambda group: group.tokens)
 
 
-def _label(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{texts[0]} … {texts[-1].strip()} ({len(texts)} tokens)"
-
-
-def at_token(groups: Sequence[Group], token: int) -> int:
-    """The group that a token is in."""
-    return next(number for number, group in enumerate(groups) if token in group.tokens)
-
-
 def said_of(groups: Sequence[Group]) -> str:
     """What of the tokens is put together, and how; nothing where all are alone."""
-    image = [len(group.tokens) for group in groups if group.of_image]
-    others = [len(group.tokens) for group in groups if not group.of_image]
+    image, others = ([len(its.tokens) for its in groups if its.of_image == image] for image in (True, False))
     parts: list[str] = []
     if sum(image) > 1:
         split = ", those that show evidence and the rest" if len(image) > 1 else ""
@@ -149,15 +187,13 @@ def said_of(groups: Sequence[Group]) -> str:
     return " ".join(parts)
 
 
-def title_of(shown: ExampleAttention) -> list[str]:
+def title_of(shown: AttentionView) -> list[str]:
     """Model, example, question, and answer with its label: a line each."""
     example = shown.example
     label = "supported" if example.label == SUPPORTED else "hallucinated"
-    heads = (
-        f"{len(shown.heads)} heads of {shown.model} look" if len(shown.heads) > 1 else f"a head of {shown.model} looks"
-    )
+    n = len(shown.heads)
     return [
-        f"What {heads} at",
+        f"What {n} heads of {shown.model} look at" if n > 1 else f"What a head of {shown.model} looks at",
         f"Example: {in_one_line(example.id, 200)}",
         f"Question: {in_one_line(example.question, 400)}",
         f"Answer: {in_one_line(example.answer, 400)} ({label})",
@@ -176,8 +212,5 @@ def gathered(
 ) -> Float[np.ndarray, "n groups groups"]:
     """Attention between groups of tokens: summed over the keys of a group and averaged over its queries, so that each
     row still sums to 1 if every token is in a group."""
-    members = np.zeros((len(groups), patterns.shape[-1]), dtype=patterns.dtype)
-    for number, group in enumerate(groups):
-        members[number, list(group)] = 1
-    means = members / members.sum(axis=1, keepdims=True)
-    return means @ patterns @ members.T
+    members = np.stack([np.bincount(group, minlength=patterns.shape[-1]) for group in groups]).astype(patterns.dtype)
+    return members / members.sum(axis=1, keepdims=True) @ patterns @ members.T

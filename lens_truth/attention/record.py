@@ -37,18 +37,14 @@ class ShownImage:
     evidence: tuple[Sides, ...]
 
     def __post_init__(self) -> None:
-        if not _PICTURE.fullmatch(self.src):
-            raise MisfitError(["src"], "is not a picture inside the file (data:image/png;base64,...)")
+        n = self.span[1] - self.span[0]
+        _check(_PICTURE.fullmatch(self.src), "is not a picture inside the file (data:image/png;base64,...)", "src")
         for name, size in (("width", self.width), ("height", self.height)):
-            if not 0 < size < 1 << 20:
-                raise MisfitError([name], "is not a number of pixels")
+            _check(0 < size < 1 << 20, "is not a number of pixels", name)
         for name, boxes in (("boxes", self.boxes), ("evidence", self.evidence)):
             for number, box in enumerate(boxes):
-                if box is not None and not all(map(math.isfinite, box)):
-                    raise MisfitError([name, number], "is not a box of four numbers")
-        if len(self.boxes) != self.span[1] - self.span[0]:
-            n = self.span[1] - self.span[0]
-            raise MisfitError(["boxes"], f"has {len(self.boxes)} boxes for {n} image tokens")
+                _check(all(map(math.isfinite, box or ())), "is not a box of four numbers", name, number)
+        _check(len(self.boxes) == n, f"has {len(self.boxes)} boxes for {n} image tokens", "boxes")
 
 
 @dataclass(frozen=True)
@@ -73,30 +69,23 @@ class ShownExample:
     def __post_init__(self) -> None:
         n = len(self.tokens)
         for name, value, stop in (("label", self.label, 2), ("query", self.query, n)):
-            if not 0 <= value < stop:
-                raise MisfitError([name], f"is not a whole number from 0 to {stop - 1}")
+            _check(0 <= value < stop, f"is not a whole number from 0 to {stop - 1}", name)
         spans: dict[tuple[str | int, ...], Span | None] = {
             **{("evidence", number): span for number, span in enumerate(self.evidence)},
             ("context",): self.context,
             ("answer_span",): self.answer_span,
             ("image", "span"): self.image and self.image.span,
         }
-        for path, span in spans.items():
-            if span is not None and not 0 <= span[0] <= span[1] <= n:
-                raise MisfitError(path, f"is {list(span)}, which is no span of {n} tokens")
+        for path, (start, stop) in ((path, span) for path, span in spans.items() if span is not None):
+            _check(0 <= start <= stop <= n, f"is {[start, stop]}, which is no span of {n} tokens", *path)
         for name, pairs in self.heads.items():
-            if not _HEAD.fullmatch(name):
-                raise MisfitError(["heads"], f"names '{name}', which is not layer.head")
-            _check_weights(pairs, n, name)
-
-
-def _check_weights(pairs: Any, n_tokens: int, head: str) -> None:
-    """By hand: a record holds a hundred thousand pairs, for which cattrs takes seconds."""
-    for pair in pairs if is_list(pairs) else [None]:
-        if not (is_list(pair) and len(pair) == 2 and all(type(number) is int for number in pair)):
-            raise MisfitError(["heads", head], "does not hold [token, thousandths]")
-        if not (0 <= pair[0] < n_tokens and 0 <= pair[1] <= 1000):
-            raise MisfitError(["heads", head], f"holds {pair}, which is no token or no share")
+            _check(_HEAD.fullmatch(name), f"names '{name}', which is not layer.head", "heads")
+            # By hand: a record holds a hundred thousand pairs, for which cattrs takes seconds.
+            for pair in pairs if is_list(pairs) else [None]:
+                if not (is_list(pair) and len(pair) == 2 and all(type(number) is int for number in pair)):
+                    raise MisfitError(["heads", name], "does not hold [token, thousandths]")
+                if not (0 <= pair[0] < n and 0 <= pair[1] <= 1000):
+                    raise MisfitError(["heads", name], f"holds {pair}, which is no token or no share")
 
 
 @dataclass(frozen=True)
@@ -111,5 +100,9 @@ class AttentionRecord:
     rows: tuple[ShownExample, ...]
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.threshold):
-            raise MisfitError(["threshold"], "is not a number")
+        _check(math.isfinite(self.threshold), "is not a number", "threshold")
+
+
+def _check(holds: object, why: str, *path: str | int) -> None:
+    if not holds:
+        raise MisfitError(path, why)

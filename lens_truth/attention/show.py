@@ -1,65 +1,34 @@
-"""`show_heads`: what some heads look at in one example; for a notebook, as a page, or as a picture."""
+"""`show_heads`: what some heads look at in one example; and `attention_record`: what all look at in a few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import index
-from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from jaxtyping import Float
 
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measures import lift
-from lens_truth.attention.one_example import ExampleAttention, Picture
-from lens_truth.attention.patterns import Head, patterns, query_row
-from lens_truth.attention.strips import attention_strips
-from lens_truth.attention.view_page import attention_fragment, attention_page
+from lens_truth.attention.measuring import Head, lift, patterns, query_row
+from lens_truth.attention.one_example import AttentionView, Picture
+from lens_truth.attention.record import AttentionRecord, ShownExample, ShownImage, Sides
 from lens_truth.data.examples import Example
-from lens_truth.data.images import open_image
+from lens_truth.data.images import data_url, open_image
 from lens_truth.errors import InputError
-from lens_truth.io.files import write_text
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import ImageInput, images_for
 from lens_truth.models.patches import token_boxes
 from lens_truth.models.prompts import Encoded, Template, encode, token_texts
 from lens_truth.models.provenance import name_of
-from lens_truth.plots.style import save
 
 _N_HEADS = 4
-
-
-class AttentionView(ExampleAttention):
-    """What `show_heads` gives: a notebook displays it, `plot` draws it, `save` writes it."""
-
-    def __repr__(self) -> str:
-        return f"<attention of {', '.join(self.names)} of {self.model} in example {self.example.id}>"
-
-    def _repr_html_(self) -> str:
-        return attention_fragment(self)
-
-    def plot(self) -> Figure:
-        """Attention of the answer's last token: over the image, and over all tokens, a line a head:
-        `lens_truth.show_heads(model, example).plot()`."""
-        return attention_strips(self)
-
-    def save(self, path: str | Path) -> None:
-        """Writes a page (`.html`), which needs nothing else to be opened, or a picture (`.png`, with a PDF beside it):
-        `lens_truth.show_heads(model, example).save("attention.html")`.
-
-        Raises:
-            InputError: if the name ends otherwise.
-        """
-        path = Path(path)
-        if path.suffix == ".html":
-            write_text(path, attention_page(self))
-        elif path.suffix == ".png":
-            save(self.plot(), path)
-        else:
-            raise InputError(f"{path}: attention is saved as .html or as .png")
+THRESHOLD = 0.01
+"""Smaller weights are left out: a head has at most a hundred others, however long the context."""
+_LARGEST = 448
+"""Pixels of the longer side of an image on the page."""
 
 
 def show_heads(
@@ -72,13 +41,11 @@ def show_heads(
     """What some heads look at in one example: the weights of the answer's last token over the text and the image, and
     all tokens' patterns in CircuitsVis, with the evidence marked.
 
-    ```python
-    lens_truth.show_heads(model, example, [(5, 3), (4, 1)])
-    ```
+    >>> lens_truth.show_heads(model, example, [(5, 3), (4, 1)])
 
     Args:
         heads: layer and head of each, such as [(5, 3), (4, 1)]; by default the four that look most at the evidence,
-            over what its length would give (`lens_truth.attention.measures.lift`, at the answer's last token).
+            over what its length would give (`lens_truth.attention.measuring.lift`, at the answer's last token).
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
 
     Raises:
@@ -129,3 +96,50 @@ def _picture(example: Example, row: Encoded, images: ImageInput | None) -> Pictu
     if images is None or row.image_span is None:
         return None
     return Picture(open_image(example.image), row.image_span, token_boxes(images, example.image), example.boxes)
+
+
+def attention_record(model: Hooked, examples: Sequence[Example], template: Template, weights: str) -> AttentionRecord:
+    """What every head looks at from the last token of each example's answer.
+
+    Args:
+        weights: the model's hash, which takes a while to compute.
+    """
+    tokenizer, images = tokenizer_of(model), images_for(model, examples)
+    rows: list[ShownExample] = []
+    for example, row in zip(examples, encode(tokenizer, examples, template, images), strict=True):
+        query = row.answer[1] - 1
+        found = query_row(model, row, query).numpy()
+        rows.append(
+            ShownExample(
+                id=example.id,
+                question=example.question,
+                answer=example.answer,
+                label=example.label,
+                tokens=tuple(token_texts(tokenizer, row.ids)),
+                query=query,
+                evidence=row.evidence,
+                context=row.context,
+                answer_span=row.answer,
+                image=_image(_picture(example, row, images)),
+                heads={f"{at[0]}.{at[1]}": _kept(found[at]) for at in np.ndindex(found.shape[:2])},
+            )
+        )
+    return AttentionRecord(name_of(model), weights, THRESHOLD, tuple(rows))
+
+
+def _kept(weights: Float[np.ndarray, " T"]) -> list[list[int]]:
+    return [[int(at), round(float(weights[at]) * 1000)] for at in np.flatnonzero(weights >= THRESHOLD)]
+
+
+def _image(picture: Picture | None) -> ShownImage | None:
+    if picture is None:
+        return None
+    small, (width, height) = picture.image.copy(), picture.image.size
+    small.thumbnail((_LARGEST, _LARGEST))
+    shown = tuple(_sides(box.round(1)) if np.isfinite(box).all() else None for box in picture.boxes)
+    return ShownImage(data_url(small), width, height, picture.span, shown, tuple(map(_sides, picture.evidence)))
+
+
+def _sides(box: Sequence[float] | Float[np.ndarray, "4"]) -> Sides:
+    left, top, right, bottom = (round(float(side), 2) for side in box)
+    return left, top, right, bottom

@@ -13,30 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lens_truth.attention.evidence_tokens import SINK
-from lens_truth.attention.one_example import (
-    ExampleAttention,
-    Group,
-    Picture,
-    at_token,
-    gathered,
-    groups_of,
-    in_one_line,
-    said_of,
-    title_of,
-)
-from lens_truth.plots.style import (
-    INK,
-    MEDIUM,
-    ORANGE,
-    SMALL,
-    cells,
-    fitted,
-    in_house_style,
-    new_figure,
-    plain,
-    text_width,
-)
+from lens_truth.attention.one_example import AttentionView, Group, Picture, gathered, groups_of, said_of, title_of
+from lens_truth.plots import style
+from lens_truth.plots.style import INK, MEDIUM, ORANGE, SMALL
 
 DIMMED = 0.7
 """The share of its light that a patch without attention loses."""
@@ -49,27 +28,24 @@ _CELL, _ROW, _LINE, _BAR = 0.165, 0.22, 0.17, 0.2
 _PICTURE, _GAP = 1.8, 0.15
 
 
-@in_house_style
-def attention_strips(shown: ExampleAttention) -> Figure:
-    """Attention of the answer's last token: over the patches of the image, and over all tokens, a line a head.
-
-    Tokens are shown as `lens_truth.attention.one_example.groups_of` puts them together.
-    """
+@style.in_house_style
+def attention_strips(shown: AttentionView) -> Figure:
+    """Attention of the answer's last token: over the patches of the image, and over all tokens (`groups_of`)."""
     groups = groups_of(shown)
-    weights = gathered(shown.patterns, [group.tokens for group in groups])[:, at_token(groups, shown.query)]
-    scale = Normalize(0, float(np.delete(weights, at_token(groups, SINK), axis=1).max()) or 1)
-    lines: list[list[int]] = [
-        part.tolist() for part in np.array_split(np.arange(len(groups)), -(-len(groups) // _TOKENS_A_LINE))
-    ]
-    labels = [max(text_width(_label(groups[at]), SMALL) for at in line) + 0.2 for line in lines]
-    left, right = (max(text_width(text, MEDIUM) for text in some) + 0.1 for some in (shown.names, shown.said))
+    query = next(at for at, group in enumerate(groups) if shown.query in group.tokens)
+    weights = gathered(shown.patterns, [group.tokens for group in groups])[:, query]
+    scale = Normalize(0, float(weights[:, 1:].max()) or 1)  # without the first token
+    n_lines = -(-len(groups) // _TOKENS_A_LINE)
+    lines: list[list[int]] = [part.tolist() for part in np.array_split(np.arange(len(groups)), n_lines)]
+    labels = [max(style.text_width(groups[at].marked(_LONGEST), SMALL) for at in line) + 0.2 for line in lines]
+    left, right = (max(style.text_width(text, MEDIUM) for text in some) + 0.1 for some in (shown.names, shown.said))
     width = max(_WIDTH, 2 * _EDGE + left + right + _CELL * len(lines[0]))
     said = [*title_of(shown), *filter(None, [said_of(groups)])]
-    title = fitted("\n".join(said), width - 2 * _EDGE, MEDIUM)
+    title = style.fitted("\n".join(said), width - 2 * _EDGE, MEDIUM)
     n, above = len(shown.heads), _LINE * (title.count("\n") + 1) + 0.15
     pictures = -(-n // _PICTURES_A_LINE) * (_PICTURE + 2 * _LINE) if shown.picture else 0
     height = _EDGE + above + pictures + len(lines) * (_BAR + n * _ROW) + sum(labels) + 0.65
-    figure = new_figure(width, height)
+    figure = style.new_figure(width, height)
     figure.set_layout_engine("none")  # everything below has its place in inches
 
     def panel(x: float, y: float, across: float, down: float) -> Axes:
@@ -97,21 +73,17 @@ def attention_strips(shown: ExampleAttention) -> Figure:
     return figure
 
 
-def _label(group: Group) -> str:
-    label = in_one_line(group.label, _LONGEST)
-    return f"«{label}»" if group.is_evidence else label
-
-
 def _draw_line(
     axes: Axes,
-    shown: ExampleAttention,
+    shown: AttentionView,
     groups: Sequence[Group],
     weights: Float[np.ndarray, "n groups"],
     scale: Normalize,
 ) -> None:
-    cells(axes, weights, cmap="Blues", norm=scale)
+    style.cells(axes, weights, cmap="Blues", norm=scale)
     axes.set_yticks(range(len(shown.heads)), shown.names, fontsize=MEDIUM)
-    axes.set_xticks(range(len(groups)), [plain(_label(group)) for group in groups], rotation=90, fontsize=SMALL)
+    labels = [style.plain(group.marked(_LONGEST)) for group in groups]
+    axes.set_xticks(range(len(groups)), labels, rotation=90, fontsize=SMALL)
     axes.tick_params(length=0)
     for at, (group, tick) in enumerate(zip(groups, axes.get_xticklabels(), strict=True)):
         if group.is_evidence:
@@ -134,13 +106,12 @@ def _draw_picture(axes: Axes, picture: Picture, weights: Float[np.ndarray, " T"]
     across, down = picture.image.size
     axes.imshow(seen, extent=(0, across, down, 0), interpolation="nearest")
     for left, top, right, bottom in picture.evidence:
-        for colour, style, thickness in (("white", "-", 3.2), (ORANGE, (0, (4, 2)), 1.8)):
-            place = (left, top), right - left, bottom - top
-            axes.add_patch(Rectangle(*place, fill=False, ec=colour, ls=style, lw=thickness, clip_on=False))
+        for look in ({"ec": "white", "ls": "-", "lw": 3.2}, {"ec": ORANGE, "ls": (0, (4, 2)), "lw": 1.8}):
+            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, clip_on=False, **look))
     axes.set_axis_off()
 
 
-def _draw_legend(bar: Axes, shown: ExampleAttention, scale: Normalize, sink_is_more: bool) -> None:
+def _draw_legend(bar: Axes, shown: AttentionView, scale: Normalize, sink_is_more: bool) -> None:
     """The scale of the colours, and what the marks say."""
     colours = ScalarMappable(scale, "Blues")
     bar.figure.colorbar(colours, cax=bar, orientation="horizontal", extend="max" if sink_is_more else "neither")

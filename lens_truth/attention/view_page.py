@@ -15,18 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from lens_truth.attention.evidence_tokens import SINK
-from lens_truth.attention.one_example import (
-    ExampleAttention,
-    Group,
-    Picture,
-    at_token,
-    gathered,
-    groups_of,
-    in_one_line,
-    said_of,
-    title_of,
-)
+from lens_truth.attention.one_example import AttentionView, Group, Picture, gathered, groups_of, said_of, title_of
 from lens_truth.attention.strips import DIMMED
 from lens_truth.data.images import data_url
 from lens_truth.errors import InputError
@@ -42,23 +31,14 @@ _LEAST = 0.0005
 """Patches with less attention say nothing when pointed at."""
 
 
-def attention_fragment(shown: ExampleAttention) -> str:
-    """For a page that is there already, as a notebook is. Nothing in it is loaded from anywhere."""
-    return _render(shown, standalone=False)
-
-
-def attention_page(shown: ExampleAttention) -> str:
-    """A whole page, which opens from a file."""
-    return _render(shown, standalone=True)
-
-
-def _render(shown: ExampleAttention, standalone: bool) -> str:
+def attention_page(shown: AttentionView, *, standalone: bool = True) -> str:
+    """A whole page, which opens from a file; or what a page that is there already, as a notebook is, takes in. Nothing
+    in it is loaded from anywhere."""
     groups = groups_of(shown)
     patterns = gathered(shown.patterns, [group.tokens for group in groups])
     element = f"attention-{hash_of(repr((shown.model, shown.example, shown.heads)), shown.patterns.tobytes())}"
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
+    folder = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
     environment.filters["percent"] = percent
     return environment.get_template("attention.html.j2").render(
         standalone=standalone,
@@ -78,12 +58,12 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
-def _strips(shown: ExampleAttention) -> dict[str, Any]:
+def _strips(shown: AttentionView) -> dict[str, Any]:
     """The text under each head's attention: every token of it, however long it is."""
     groups = groups_of(shown, most=len(shown.tokens))
     weights = np.stack([shown.weights[:, list(group.tokens)].sum(axis=1) for group in groups], axis=1)
-    most = float(np.delete(weights, at_token(groups, SINK), axis=1).max())
-    labels = [_marked(group, 80) for group in groups]
+    most = float(weights[:, 1:].max())  # without the first token
+    labels = [group.marked(80) for group in groups]
     texts = [" " if group.of_image else group.label for group in groups]
     apart = [before[-1:].isspace() or text[:1].isspace() for before, text in zip(["", *texts], texts, strict=False)]
     return {
@@ -103,13 +83,7 @@ def _strips(shown: ExampleAttention) -> dict[str, Any]:
     }
 
 
-def _marked(group: Group, longest: int) -> str:
-    """A group's label; evidence can be told without its colour."""
-    label = in_one_line(group.label, longest)
-    return f"«{label}»" if group.is_evidence else label
-
-
-def _pictures(shown: ExampleAttention) -> dict[str, Any]:
+def _pictures(shown: AttentionView) -> dict[str, Any]:
     """What the page shows of the example's image."""
     picture = shown.picture
     if picture is None:
@@ -169,7 +143,7 @@ def circuits_script(
     drawn = {
         "attention": patterns.astype(float).round(4).tolist(),
         "attentionHeadNames": list(names),
-        "tokens": [_marked(group, _LABEL).replace(" ", "_") for group in groups],  # it takes spaces out
+        "tokens": [group.marked(_LABEL).replace(" ", "_") for group in groups],  # it takes spaces out
         "maskUpperTri": not np.triu(patterns, 1).any(),  # tokens that are put together may look at each other
     }
     props = json.dumps(drawn).replace("<", r"\u003c")

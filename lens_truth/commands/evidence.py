@@ -83,8 +83,8 @@ def run(config: Config) -> None:
 
 
 def _measured(config: Config) -> _Study:
+    from lens_truth.attention.evidence import MAIN
     from lens_truth.attention.measuring import evidence_attention
-    from lens_truth.attention.summary import MAIN
     from lens_truth.data.examples import HALLUCINATED, SUPPORTED
     from lens_truth.data.loading import describe, load_examples
     from lens_truth.errors import gathered_notices, notice
@@ -122,6 +122,8 @@ def _measured(config: Config) -> _Study:
 def _write(run: Run, config: Config, study: _Study, relations: dict[str, Relations]) -> None:
     from lens_truth.attention.recording import attention_record
     from lens_truth.scoring.score_files import heads_csv
+    from lens_truth.attention.show import attention_record
+    from lens_truth.scoring.scores import heads_csv
 
     looked, scores = study.looked, study.scores
     measures = {name: _on(study.data, its) for name, its in looked.scores().items()}

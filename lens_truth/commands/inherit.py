@@ -19,8 +19,7 @@ from lens_truth.io.tables import markdown, print_table
 
 if TYPE_CHECKING:
     from lens_truth.lineage.agreement import Heritability
-    from lens_truth.lineage.preservation import Preservation
-    from lens_truth.lineage.weights import WeightSimilarity
+    from lens_truth.lineage.weights import Preservation, WeightSimilarity
     from lens_truth.scoring.scores import HeadScores
 
 __all__ = ["Config", "run"]
@@ -122,8 +121,7 @@ def _weights(
     config: Config, sources: Sequence[Source], reference: str, scores: Mapping[str, HeadScores]
 ) -> tuple[dict[str, tuple[WeightSimilarity, Preservation]], list[str]]:
     """The reference's scores against what every other model kept of its weights; and who could not be compared."""
-    from lens_truth.lineage.preservation import preservation
-    from lens_truth.lineage.weights import weight_similarity
+    from lens_truth.lineage.weights import preservation, weight_similarity
 
     models = {source.name: source.where for source in sources if not source.is_file}
     if reference not in models or config.shared_grid:
@@ -146,7 +144,7 @@ def _tell_weights(
     run: Run, reference: str, scores: HeadScores, kept: Mapping[str, tuple[WeightSimilarity, Preservation]]
 ) -> None:
     from lens_truth.lineage.figures import preservation_scatter
-    from lens_truth.lineage.preservation import circuits_table
+    from lens_truth.lineage.weights import circuits_table
 
     for name, both in kept.items():
         for result in both:
@@ -157,8 +155,8 @@ def _tell_weights(
 
 
 def _truth_causal(run: Run, config: Config, by_kind: Mapping[str, Mapping[str, HeadScores]]) -> None:
-    from lens_truth.lineage.acting import truth_against_causal
     from lens_truth.lineage.figures import truth_causal_scatter
+    from lens_truth.lineage.inheritance import truth_against_causal
 
     truth, causal = by_kind.get("truth", {}), by_kind.get("causal", {})
     if not truth.keys() & causal.keys():

@@ -19,8 +19,7 @@ from lens_truth.io.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lens_truth.lineage.preservation import Preservation
-    from lens_truth.lineage.weights import WeightSimilarity
+    from lens_truth.lineage.weights import Preservation, WeightSimilarity
     from lens_truth.models.checkpoint import Checkpoint
     from lens_truth.scoring.scores import HeadScores
 
@@ -57,8 +56,7 @@ class Config(Scoring):
 
 def run(config: Config) -> None:
     """Compares, relates to scores, writes."""
-    from lens_truth.lineage.preservation import preservation
-    from lens_truth.lineage.weights import compare_checkpoints
+    from lens_truth.lineage.weights import compare_checkpoints, preservation
 
     with Run("weights", config) as run:
         opened = _opened(config)

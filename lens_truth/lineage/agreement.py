@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
@@ -22,14 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HEADER = (
-    "pair",
-    "Pearson [95%]",
-    "Spearman",
-    "inside layers [95%]",
-    "Spearman inside",
-    "null inside",
-    "p (Holm)",
-    "r / ceiling",
+    *("pair", "Pearson [95%]", "Spearman", "inside layers [95%]"),
+    *("Spearman inside", "null inside", "p (Holm)", "r / ceiling"),
 )
 _LEGEND = (
     "Correlation over heads; inside layers: each layer's mean removed from both maps; null inside: the middle 95% when "
@@ -55,11 +49,7 @@ class Floor:
 class Heritability(Result):
     """How well the scores of every two of m models agree, head by head; matrices (m x m) in the order of `names`.
 
-    ```python
-    found = lens_truth.Heritability.load("runs/inherit", "causal")
-    found.correlations.pearson_within_layer
-    found.plot("bars", reference="llama-base")
-    ```
+    >>> lens_truth.Heritability.load("runs/inherit", "causal").correlations.pearson_within_layer
     """
 
     command = "inherit"
@@ -92,7 +82,7 @@ class Heritability(Result):
     def __post_init__(self) -> None:
         m, c = len(self.names), self.correlations
         reliabilities = self.reliability, self.reliability_within_layer
-        parts: list[Sized] = [self.kinds, self.n_kv_heads, *reliabilities, *(getattr(c, its.name) for its in fields(c))]
+        parts: list[Sized] = [self.kinds, self.n_kv_heads, *reliabilities, *vars(c).values()]
         parts += [self.disattenuated, self.disattenuated_within_layer]
         if m < 2 or any(len(part) != m for part in parts) or not {*self.unrelated} <= {*self.names}:
             raise InputError(f"its parts are not all of the {m} models that it names")
@@ -142,21 +132,19 @@ class Heritability(Result):
     @property
     def floor(self) -> Floor | None:
         """Of the models that were named as unrelated; None if none were."""
-        at = combinations([self.names.index(name) for name in self.unrelated], 2)
-        if not (pairs := list(at)):
-            return None
+        pairs = list(combinations([self.names.index(name) for name in self.unrelated], 2))
+
+        def spread(matrix: Float[np.ndarray, "m m"]) -> tuple[float, float, float]:
+            found = [float(matrix[pair]) for pair in pairs]
+            return min(found), sum(found) / len(found), max(found)
+
         c = self.correlations
-        raw, within = ([float(m[pair]) for pair in pairs] for m in (c.pearson, c.pearson_within_layer))
-        least, most = (min(raw), min(within)), (max(raw), max(within))
-        mean = sum(raw) / len(raw), sum(within) / len(within)
-        return Floor(self.unrelated, (least[0], mean[0], most[0]), (least[1], mean[1], most[1]))
+        return Floor(self.unrelated, spread(c.pearson), spread(c.pearson_within_layer)) if pairs else None
 
     def tables(self, reference: str | None = None) -> tuple[Table, Table, Table]:
         """Every pair in numbers, and two matrices: Pearson r over all heads, and inside layers.
 
-        ```python
-        print_table(found.tables(reference="llama-base")[0])
-        ```
+        >>> print_table(found.tables(reference="llama-base")[0])
 
         Args:
             reference: a model, of whose pairs alone the first table is then.
@@ -182,50 +170,40 @@ class Heritability(Result):
 
     def _matrix(self, *, within: bool) -> Table:
         c, names = self.correlations, self.names
-        matrix, ends = (c.pearson_within_layer, c.interval_within_layer) if within else (c.pearson, c.interval)
+        matrix, ends, what = c.pearson, c.interval, "r"
+        if within:
+            matrix, ends, what = c.pearson_within_layer, c.interval_within_layer, "r inside layers"
 
         def cell(i: int, j: int) -> Cell:
             if i == j:
                 return Cell("·", tip=f"{names[i]} with itself")
             r = float(matrix[i, j])
-            tip = f"{names[i]} - {names[j]}: {'r inside layers' if within else 'r'} {number(r)} {_range(ends[i, j])}"
             null = f"; null {_range(c.null_within_layer[i, j])}" if within else ""
-            return Cell(
-                number(r, 2),
-                tint=None if math.isnan(r) else r,
-                tip=f"{tip}{null}; p (Holm) {p_value(self.p_permutation[i, j])}",
-                strong=self._beyond(i, j),
-            )
+            tip = f"{names[i]} - {names[j]}: {what} {number(r)} {_range(ends[i, j])}{null}"
+            tip += f"; p (Holm) {p_value(self.p_permutation[i, j])}"
+            return Cell(number(r, 2), tint=None if math.isnan(r) else r, tip=tip, strong=self._beyond(i, j))
 
-        every = range(len(names))
-        rows = tuple(row(names[i], *(cell(i, j) for j in every)) for i in every)
+        rows = tuple(row(name, *(cell(i, j) for j in range(len(names)))) for i, name in enumerate(names))
         return Table("inside layers" if within else "Pearson r over heads", ("", *names), rows, form="matrix")
 
     def verdicts(self, root: Mapping[str, str] | None = None) -> list[str]:
         """Sentences: pairs above the null, and the floor.
 
-        ```python
-        found.verdicts(root={"llama": "llama", "vicuna": "llama", "mistral": "mistral"})
-        ```
+        >>> found.verdicts(root={"llama": "llama", "vicuna": "llama", "mistral": "mistral"})
 
         Args:
             root: the ancestor of every model; with it, pairs inside and across lineages are told apart.
         """
-        if root is None:
-            groups = {"Pairs": self.pairs}
-        else:
+        groups = {"Pairs": self.pairs}
+        if root is not None:
             kin = [(i, j) for i, j in self.pairs if root[self.names[i]] == root[self.names[j]]]
             groups = {"Within lineages": kin, "Across lineages": [pair for pair in self.pairs if pair not in kin]}
         sentences = [self._verdict(title, pairs) for title, pairs in groups.items() if pairs]
-        if (floor := self.floor) is not None:
-            said = [
-                f"{mean:.2f} ({low:.2f} to {high:.2f})"
-                for low, mean, high in (floor.pearson, floor.pearson_within_layer)
-            ]
-            sentences.append(
-                f"Floor, unrelated models of one architecture ({', '.join(floor.names)}): r {said[0]}, inside layers "
-                f"{said[1]}."
-            )
+        if floor := self.floor:
+            ranges = floor.pearson, floor.pearson_within_layer
+            raw, inside = (f"{mean:.2f} ({low:.2f} to {high:.2f})" for low, mean, high in ranges)
+            names = ", ".join(floor.names)
+            sentences.append(f"Floor, unrelated models of one architecture ({names}): r {raw}, inside layers {inside}.")
         return sentences
 
     def _verdict(self, title: str, pairs: Sequence[tuple[int, int]]) -> str:
@@ -246,9 +224,7 @@ class Heritability(Result):
     def plot(self, form: Literal["matrix", "bars"] = "matrix", *, reference: str | None = None) -> Figure:
         """The matrix of correlations, or bars of every model against one.
 
-        ```python
-        found.plot("bars", reference="llama-base").savefig("bars.png")
-        ```
+        >>> found.plot("bars", reference="llama-base").savefig("bars.png")
 
         Args:
             reference: what bars compare the others with; by default the first model.

@@ -12,112 +12,82 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lens_truth.io.numbers import SIGNIFICANT
-from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
-from lens_truth.lineage.preservation import Preservation
-from lens_truth.lineage.weights import WeightSimilarity
-from lens_truth.plots.points import Panel, scatter
-from lens_truth.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    MEDIUM,
-    ORANGE,
-    SMALL,
-    cells,
-    colour_bar,
-    fitted,
-    in_house_style,
-    legend,
-    new_figure,
-    text_width,
-)
+from lens_truth.lineage.inheritance import TruthCausal
+from lens_truth.lineage.weights import CIRCUITS, Preservation, WeightSimilarity
+from lens_truth.plots import style
+from lens_truth.plots.heads import Panel, scatter
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.relations import relation_text
 
+_TITLES = ("all heads", "each layer's mean removed")
 
-@in_house_style
+
+@style.in_house_style
 def correlation_matrix(result: Heritability) -> Figure:
     """Pearson r of every two models, as it is and with each layer's mean removed; bold where the permutation test
     (Holm over pairs) tells it from chance."""
     m, c = len(result.names), result.correlations
-    room = max(1.7, 0.6 * max(text_width(name, SMALL) for name in result.names))  # two lines: more would overlap
-    names = [fitted(name, room, SMALL) for name in result.names]
-    label, side = max(text_width(name, SMALL) for name in names), max(2.4, 0.42 * m)
-    figure = new_figure(2 * side + label + 1.3, side + 0.75 * label + 1.1)
+    longest = max(style.text_width(name, style.SMALL) for name in result.names)
+    names = [style.fitted(name, max(1.7, 0.6 * longest), style.SMALL) for name in result.names]  # more would overlap
+    label, side = max(style.text_width(name, style.SMALL) for name in names), max(2.4, 0.42 * m)
+    figure = style.new_figure(2 * side + label + 1.3, side + 0.75 * label + 1.1)
     panels = figure.subplots(1, 2, sharey=True)
-    shown = None
-    for axes, matrix, title in zip(
-        panels, (c.pearson, c.pearson_within_layer), ("all heads", "each layer's mean removed"), strict=True
-    ):
-        shown = cells(axes, matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-        for i, j in np.ndindex(m, m):
-            if i != j:
-                axes.text(
-                    j,
-                    i,
-                    _short(float(matrix[i, j])),
-                    ha="center",
-                    va="center",
-                    color="white" if abs(matrix[i, j]) > 0.6 else INK,
-                    fontsize=SMALL,
-                    fontweight="bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal",
-                )
+    for axes, matrix, title in zip(panels, (c.pearson, c.pearson_within_layer), _TITLES, strict=True):
+        style.cells(axes, matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+        for i, j in np.argwhere(~np.eye(m, dtype=bool)).tolist():
+            r = float(matrix[i, j])
+            weight = "bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal"
+            look = {"color": "white" if abs(r) > 0.6 else style.INK, "fontsize": style.SMALL, "fontweight": weight}
+            axes.text(j, i, _short(r), ha="center", va="center", **look)
         axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_title(title)
     panels[0].set_yticks(range(m), names)
     panels[1].tick_params(left=False)
     panels[0].set_ylim(m - 0.5, -0.5)  # shared, so turned over twice
-    assert shown is not None
-    colour_bar(figure, shown, panels, "Pearson r over heads")
+    style.colour_bar(figure, panels[1].collections[0], panels, "Pearson r over heads")
     kinds = ", ".join(dict.fromkeys(result.kinds))
     said = f"{kinds} scores; bold: p < .05, heads shuffled inside layers, Holm over all pairs"
-    figure.suptitle(fitted(said, figure.get_figwidth() - 0.4, MEDIUM))
+    figure.suptitle(style.fitted(said, figure.get_figwidth() - 0.4, style.MEDIUM))
     return figure
 
 
-@in_house_style
+@style.in_house_style
 def reference_bars(result: Heritability, at: int) -> Figure:
     """Pearson r of every model with one of them, beside its null, its ceiling and the floor of unrelated models."""
     others = [i for i in range(len(result.names)) if i != at]
-    names = [fitted(result.names[i], 2.2, MEDIUM) for i in others]
-    figure = new_figure(7.4 + max(text_width(name, MEDIUM) for name in names), 1.5 + 0.4 * len(others))
+    names = [style.fitted(result.names[i], 2.2, style.MEDIUM) for i in others]
+    label = max(style.text_width(name, style.MEDIUM) for name in names)
+    figure = style.new_figure(7.4 + label, 1.5 + 0.4 * len(others))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     c, floor = result.correlations, result.floor
-    parts = (
-        ("all heads", c.pearson, c.interval, c.null, result.ceiling, floor and floor.pearson),
-        (
-            "each layer's mean removed",
-            c.pearson_within_layer,
-            c.interval_within_layer,
-            c.null_within_layer,
-            result.ceiling_within_layer,
-            floor and floor.pearson_within_layer,
-        ),
-    )
+    within = c.pearson_within_layer, c.interval_within_layer, c.null_within_layer, result.ceiling_within_layer
+    parts = (c.pearson, c.interval, c.null, result.ceiling), within
+    floors = (floor.pearson, floor.pearson_within_layer) if floor else (None, None)
     lowest = -0.15
-    for axes, (title, r, interval, null, ceiling, its_floor) in zip(panels, parts, strict=True):
-        _bars(axes, r[at, others], interval[at, others], null[at, others], ceiling[at, others])
-        lowest = min(lowest, float(np.nanmin([r[at, others], null[at, others, 0], interval[at, others, 0]])))
+    for axes, title, matrices, its_floor in zip(panels, _TITLES, parts, floors, strict=True):
+        r, interval, null, ceiling = (matrix[at, others] for matrix in matrices)
+        _bars(axes, r, interval, null, ceiling)
+        lowest = min(lowest, float(np.nanmin([r, null[:, 0], interval[:, 0]])))
         if its_floor:
-            axes.axvspan(its_floor[0], its_floor[2], color=ORANGE, alpha=0.18, lw=0, zorder=0)
-            axes.axvline(its_floor[1], color=ORANGE, lw=1.2)
+            axes.axvspan(its_floor[0], its_floor[2], color=style.ORANGE, alpha=0.18, lw=0, zorder=0)
+            axes.axvline(its_floor[1], color=style.ORANGE, lw=1.2)
         axes.set_title(title)
     panels[0].set_xlim(lowest - 0.05, 1.04)
-    panels[0].set_yticks(range(len(others)), names, fontsize=MEDIUM)
+    panels[0].set_yticks(range(len(others)), names, fontsize=style.MEDIUM)
     panels[0].invert_yaxis()
-    figure.supxlabel(fitted(f"Pearson r with {result.names[at]}", figure.get_figwidth() - 0.4, MEDIUM))
+    figure.supxlabel(style.fitted(f"Pearson r with {result.names[at]}", figure.get_figwidth() - 0.4, style.MEDIUM))
     handles = [
-        Line2D([], [], color=BLUE, lw=5, label="r (whiskers: 95% interval)"),
-        Patch(color=GREY, alpha=0.45, lw=0, label="heads shuffled inside layers: middle 95%"),
+        Line2D([], [], color=style.BLUE, lw=5, label="r (whiskers: 95% interval)"),
+        Patch(color=style.GREY, alpha=0.45, lw=0, label="heads shuffled inside layers: middle 95%"),
     ]
     if np.isfinite(result.ceiling[at, others]).any():
-        handles.append(Line2D([], [], ls="", marker="|", ms=10, mew=2, color=GREEN, label="ceiling set by noise"))
+        handles.append(Line2D([], [], ls="", marker="|", ms=10, mew=2, color=style.GREEN, label="ceiling set by noise"))
     if floor:
-        unrelated = f"unrelated models of one architecture ({', '.join(floor.names)}): range and mean"
-        handles.append(Patch(facecolor="#FBECCC", edgecolor=ORANGE, label=fitted(unrelated, 3.4, SMALL)))
-    legend(figure, handles)
+        said = f"unrelated models of one architecture ({', '.join(floor.names)}): range and mean"
+        said = style.fitted(said, 3.4, style.SMALL)
+        handles.append(Patch(facecolor="#FBECCC", edgecolor=style.ORANGE, label=said))
+    style.legend(figure, handles)
     return figure
 
 
@@ -130,10 +100,10 @@ def _bars(
 ) -> None:
     y = np.arange(len(r))
     whiskers = np.maximum(0, [r - interval[:, 0], interval[:, 1] - r])
-    axes.barh(y, r, height=0.34, color=BLUE, xerr=whiskers, error_kw={"lw": 1, "capsize": 2}, zorder=2)
-    axes.barh(y, null[:, 1] - null[:, 0], left=null[:, 0], height=0.74, color=GREY, alpha=0.45, zorder=1)
-    axes.scatter(ceiling, y, marker="|", s=170, color=GREEN, lw=2, zorder=3)
-    axes.axvline(0, color=INK, lw=0.6)
+    axes.barh(y, r, height=0.34, color=style.BLUE, xerr=whiskers, error_kw={"lw": 1, "capsize": 2}, zorder=2)
+    axes.barh(y, null[:, 1] - null[:, 0], left=null[:, 0], height=0.74, color=style.GREY, alpha=0.45, zorder=1)
+    axes.scatter(ceiling, y, marker="|", s=170, color=style.GREEN, lw=2, zorder=3)
+    axes.axvline(0, color=style.INK, lw=0.6)
 
 
 def _short(r: float) -> str:
@@ -144,15 +114,10 @@ def preservation_scatter(
     base: str, scores: HeadScores, children: Mapping[str, tuple[WeightSimilarity, Preservation]]
 ) -> Figure:
     """The base's scores against the cosines of the OV and QK circuits; a panel a child."""
-    panels = [
-        Panel(
-            name,
-            scores.values,
-            {"OV": kept.ov, "QK": kept.qk},
-            f"OV: {relation_text(related.score['ov'])}\nQK: {relation_text(related.score['qk'])}",
-        )
-        for name, (kept, related) in children.items()
-    ]
+    panels: list[Panel] = []
+    for name, (kept, related) in children.items():
+        said = (f"{circuit.upper()}: {relation_text(related.score[circuit])}" for circuit in CIRCUITS)
+        panels.append(Panel(name, scores.values, {"OV": kept.ov, "QK": kept.qk}, "\n".join(said)))
     return scatter(panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")
 
 

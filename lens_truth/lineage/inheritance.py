@@ -1,18 +1,29 @@
-"""Are head scores passed on from model to model? Every pair against its null, its ceiling and a floor."""
+"""Are head scores passed on from model to model, and do heads that know also act?"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
 
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import interval, number, p_value, significant
+from lens_truth.io.results import Result
+from lens_truth.io.tables import Cell, Row, Table, row, table
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.stats.correlation import correlate, remove_layer_means
+from lens_truth.stats.correlation import (
+    Relation,
+    correlate,
+    holm_by_name,
+    ranks_within_layers,
+    relate,
+    remove_layer_means,
+)
 
 
 def heritability(
@@ -36,11 +47,7 @@ def heritability(
         InputError: for fewer than two maps, unequal shapes, a constant map, or names in `repeats` or `unrelated` that
             are not in `scores`.
 
-    ```python
-    found = lens_truth.heritability({"base": base, "child": child, "stranger": other})
-    print(found.verdicts())
-    found.plot()
-    ```
+    >>> lens_truth.heritability({"base": base, "child": child, "stranger": other}).verdicts()
     """
     repeats = repeats or {}
     for name in [*repeats, *unrelated]:
@@ -49,28 +56,23 @@ def heritability(
     if len(set(unrelated)) == 1:
         raise InputError(f"only '{unrelated[0]}' is named as unrelated; a floor needs two models or more")
     check_same_shape(scores)
-    kv = [its.n_kv_heads for its in scores.values()]
-    correlations = correlate(
-        {name: its.values for name, its in scores.items()},
-        n_kv_heads=kv,
-        n_permutations=n_permutations,
-        n_bootstrap=n_bootstrap,
-        seed=seed,
-    )
+    every = list(scores.values())
+    kv = [its.n_kv_heads for its in every]
+    maps = {name: its.values for name, its in scores.items()}
     raw, within = (
         tuple(_reliability(name, its, repeats.get(name, ()), within=inside) for name, its in scores.items())
         for inside in (False, True)
     )
     return Heritability(
         names=tuple(scores),
-        kinds=tuple(its.kind for its in scores.values()),
-        shape=next(iter(scores.values())).values.shape,
+        kinds=tuple(its.kind for its in every),
+        shape=every[0].values.shape,
         n_kv_heads=tuple(kv),
-        correlations=correlations,
+        correlations=correlate(maps, n_kv_heads=kv, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed),
         reliability=raw,
         reliability_within_layer=within,
-        disattenuated=_disattenuated(list(scores.values()), within=False),
-        disattenuated_within_layer=_disattenuated(list(scores.values()), within=True),
+        disattenuated=_disattenuated(every, within=False),
+        disattenuated_within_layer=_disattenuated(every, within=True),
         unrelated=tuple(dict.fromkeys(unrelated)),
     )
 
@@ -150,3 +152,67 @@ def check_same_shape(scores: Mapping[str, HeadScores]) -> None:
             f"the models have different layers x heads ({listed}), and their heads do not correspond; "
             "--shared-grid (`shared_grid` in Python) compares the layers and heads that all of them have"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class TruthCausal(Result):
+    """By model; None where no correlation is defined."""
+
+    command = "inherit"
+    part = "truth_causal"
+
+    values: Mapping[str, Relation | None]
+    """Of the scores as they are."""
+    ranks: Mapping[str, Relation | None]
+    """Of their ranks inside layers: a few heads of the first layers carry most of the spread of causal scores and none
+    of that of truth scores, so the test is made where each layer counts alike."""
+
+    def __post_init__(self) -> None:
+        if self.values.keys() != self.ranks.keys():
+            raise InputError("values and ranks are not of the same models")
+
+    @property
+    def p_holm(self) -> dict[str, float | None]:
+        """Of the ranks, Holm-adjusted over the models."""
+        return holm_by_name({name: ranked and ranked.p_value for name, ranked in self.ranks.items()})
+
+    def text(self, name: str) -> str:
+        """What was found in one model."""
+        one, ranked = self.values[name], self.ranks[name]
+        if one is None or ranked is None:
+            return "no correlation is defined"
+        low, high = ranked.null_within_layer
+        return (
+            f"r {one.pearson:.2f}; ranks inside layers {ranked.pearson:.2f} "
+            f"(null {low:.2f} to {high:.2f}, p = {ranked.p_value:.2g}, Holm {self.p_holm[name]:.2g})"
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        """A row a model."""
+        header = ("model", "r", "ranks inside layers", "null", "p", "p (Holm)")
+        note = "Ranks inside layers: each layer counts alike, however far its causal scores spread."
+        caption = "Truth against causal scores, over the heads of each model"
+        return (table(caption, header, (self._row(name, p) for name, p in self.p_holm.items()), note),)
+
+    def _row(self, name: str, p: float | None) -> Row:
+        one, ranked = self.values[name], self.ranks[name]
+        cells = ["", "", ""]
+        if ranked is not None:
+            cells = [number(ranked.pearson, 2), interval(ranked.null_within_layer), p_value(ranked.p_value)]
+        return row(name, number(one and one.pearson, 2), *cells, Cell(p_value(p), strong=significant(p)))
+
+
+def truth_against_causal(
+    truth: Mapping[str, HeadScores], causal: Mapping[str, HeadScores], *, n_permutations: int = 9999, seed: int = 0
+) -> TruthCausal:
+    """Of every model that has both scores."""
+    settings = {"n_permutations": n_permutations, "seed": seed}
+    plain, ranked = (
+        {
+            name: relate(prepare(its.values), prepare(causal[name].values), n_kv_heads=its.n_kv_heads, **settings)
+            for name, its in truth.items()
+            if name in causal
+        }
+        for prepare in (np.asarray, ranks_within_layers)
+    )
+    return TruthCausal(plain, ranked)

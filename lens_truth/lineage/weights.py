@@ -1,10 +1,12 @@
-"""`weights`: how much of each head a descendant keeps, in its four matrices and in the circuits that they form."""
+"""`weights`: how much of each head a descendant keeps, in its four matrices and in the circuits that they form, and
+whether heads with high scores keep more."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +18,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lens_truth.errors import InputError
-from lens_truth.io.numbers import number
+from lens_truth.io.numbers import interval, number, p_value
 from lens_truth.io.results import Result
-from lens_truth.io.tables import Table, row, table
+from lens_truth.io.tables import Row, Table, row, table
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
 from lens_truth.models.tower import Heads
+from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.correlation import Relation, relate
+from lens_truth.stats.relations import Relations, relate_measures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,17 +40,14 @@ MEASURES = {
     "change": "relative change",
 }
 """The maps of `WeightSimilarity`, and what tables call them."""
+CIRCUITS = ("ov", "qk")
 
 
 @dataclass(frozen=True, eq=False)
 class WeightSimilarity(Result):
     """Two models' weights, head by head (L layers x H heads).
 
-    ```python
-    kept = lens_truth.WeightSimilarity.load("runs/weights")
-    kept.means()["ov"]
-    kept.plot()
-    ```
+    >>> lens_truth.WeightSimilarity.load("runs/weights").plot()
     """
 
     command = "weights"
@@ -85,7 +87,7 @@ class WeightSimilarity(Result):
         return {measure: getattr(self, measure) for measure in MEASURES}
 
     def means(self) -> dict[str, float | None]:
-        """Of each measure, over all heads for which it is defined; None if there are none."""
+        """Of each measure, over all heads for which it is defined; None if there are none: `kept.means()["ov"]`."""
         return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in self.maps().items()}
 
     def tables(self) -> tuple[Table, ...]:
@@ -117,58 +119,53 @@ def weight_similarity(
     <A^T B, C^T D> = sum((A C^T) * (B D^T)), in d_head x d_head (circuits: Elhage et al. 2021). A change of basis inside
     the head changes W_Q, W_K, W_V and W_O, but not them. Biases and norms play no part.
 
-    ```python
-    kept = lens_truth.weight_similarity("zoo:llama-base", "zoo:llama-chat")
-    ```
+    >>> kept = lens_truth.weight_similarity("zoo:llama-base", "zoo:llama-chat")
 
     Raises:
         InputError: if a checkpoint cannot be read, or the two have different layers, heads or widths.
     """
-    return compare_checkpoints(
-        open_checkpoint(base, trust_remote_code=trust_remote_code),
-        open_checkpoint(child, trust_remote_code=trust_remote_code),
-        progress=progress,
-    )
+    opened = [open_checkpoint(name, trust_remote_code=trust_remote_code) for name in (base, child)]
+    return compare_checkpoints(*opened, progress=progress)
 
 
 def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool = False) -> WeightSimilarity:
     """`weight_similarity` of opened checkpoints."""
     check_same_heads(base, child)
+    digests = hashlib.sha256(), hashlib.sha256()
+
+    def read(layer: int, side: Side) -> Iterator[tuple[Side, Float[Tensor, "out in"]]]:
+        for checkpoint, digest in zip((base, child), digests, strict=True):
+            weight = checkpoint.projection(layer, side)
+            digest.update(weight.view(torch.uint8).numpy().data)
+            yield side, weight
+
     layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
-    readers = _Reader(base), _Reader(child)
-    rows = [_layer(*readers, layer) for layer in layers]
+    rows = [_layer(partial(read, layer), base.heads) for layer in layers]
     maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
-    return WeightSimilarity(
-        **maps,
-        n_kv_heads=base.heads.n_kv_heads,
-        hashes=(readers[0].hash, readers[1].hash),
-        base=base.name,
-        child=child.name,
-    )
+    hashes = digests[0].hexdigest()[:16], digests[1].hexdigest()[:16]
+    return WeightSimilarity(**maps, n_kv_heads=base.heads.n_kv_heads, hashes=hashes, base=base.name, child=child.name)
 
 
 def check_same_heads(base: Checkpoint, child: Checkpoint) -> None:
     """Raises an InputError unless both have the same layers, heads and widths."""
-    sizes = [(c.heads.n_layers, c.heads.n_heads, c.heads.n_kv_heads, c.heads.d_head, c.d_model) for c in (base, child)]
+    sizes = [
+        f"{its.n_layers} layers x {its.n_heads} heads ({its.n_kv_heads} KV heads) of width {its.d_head} on {width}"
+        for its, width in ((base.heads, base.d_model), (child.heads, child.d_model))
+    ]
     if sizes[0] != sizes[1]:
-        said = " and ".join(
-            f"{c.name} {L} layers x {H} heads ({kv} KV heads) of width {D} on {M}"
-            for c, (L, H, kv, D, M) in zip((base, child), sizes, strict=True)
-        )
+        said = f"{base.name} {sizes[0]} and {child.name} {sizes[1]}"
         raise InputError(f"the models have different heads, so their weights cannot be compared: {said}")
 
 
-def _layer(base: _Reader, child: _Reader, layer: int) -> dict[str, Float[Tensor, " H"]]:
+def _layer(
+    read: Callable[[Side], Iterable[tuple[Side, Float[Tensor, "out in"]]]], heads: Heads
+) -> dict[str, Float[Tensor, " H"]]:
     maps, change, norm = {}, torch.zeros(()), torch.zeros(())
     pairs: tuple[tuple[Side, Side], ...] = (("q", "k"), ("v", "o"))
     for first, second in pairs:
-        read: list[tuple[Side, Tensor]] = [
-            (side, model.read(layer, side)) for side in (first, second) for model in (base, child)
-        ]
-        blocks = [_block(read, base.heads, group) for group in range(base.heads.n_kv_heads)]
-        maps[first], maps[second], maps[first + second], distance, size = (
-            torch.cat(part) for part in zip(*blocks, strict=True)
-        )
+        weights = [*read(first), *read(second)]
+        blocks = zip(*(_block(weights, heads, group) for group in range(heads.n_kv_heads)), strict=True)
+        maps[first], maps[second], maps[first + second], distance, size = map(torch.cat, blocks)
         change, norm = change + distance, norm + size
     maps["ov"] = maps.pop("vo")
     return {**maps, "change": torch.where(norm > 0, (change / norm).sqrt(), torch.nan)}
@@ -184,14 +181,11 @@ def _block(read: Sequence[tuple[Side, Float[Tensor, "_ _"]]], heads: Heads, grou
 def _cut(weight: Float[Tensor, "out in"], side: Side, heads: Heads, group: int) -> Float[Tensor, "h d m"]:
     """The query heads of one KV group, which all get its keys and values. In double precision: a fine-tuned head may
     differ from its parent by a thousandth, which a cosine sees in its seventh digit."""
-    n = heads.n_heads // heads.n_kv_heads
-    if side in ("k", "v"):
-        rows = weight[group * heads.d_head : (group + 1) * heads.d_head].double()
-        return repeat(rows, "d m -> h d m", h=n)
-    block = slice(group * n * heads.d_head, (group + 1) * n * heads.d_head)
-    if side == "o":
-        return rearrange(weight[:, block].double(), "m (h d) -> h d m", h=n)
-    return rearrange(weight[block].double(), "(h d) m -> h d m", h=n)
+    n, shared = heads.n_heads // heads.n_kv_heads, side in ("k", "v")
+    size = heads.d_head if shared else n * heads.d_head
+    part = slice(group * size, (group + 1) * size)
+    rows = weight[:, part].double().T if side == "o" else weight[part].double()
+    return repeat(rows, "d m -> h d m", h=n) if shared else rearrange(rows, "(h d) m -> h d m", h=n)
 
 
 def _cosines(
@@ -211,18 +205,60 @@ def _trace(gram: Float[Tensor, "h d d"]) -> Float[Tensor, " h"]:
     return gram.diagonal(dim1=1, dim2=2).sum(-1)
 
 
-class _Reader:
-    """Reads projections and hashes what it reads."""
+@dataclass(frozen=True, eq=False)
+class Preservation(Relations):
+    """The base's score against the cosine of q, k, v, o, qk and ov, and against the relative change of weights."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.heads = checkpoint.heads
-        self._checkpoint, self._digest = checkpoint, hashlib.sha256()
+    command = "weights"
+    part = "preservation"
 
-    @property
-    def hash(self) -> str:
-        return self._digest.hexdigest()[:16]
+    score_change: Relation | None = None
+    """|child's score - base's score| against the relative change of weights."""
 
-    def read(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
-        weight = self._checkpoint.projection(layer, side)
-        self._digest.update(weight.view(torch.uint8).numpy().data)
-        return weight
+    def tables(self) -> tuple[Table, ...]:
+        """A row a measure."""
+        return (self.kept_table("Score in the base against what the child kept"),)
+
+    def kept_table(self, caption: str) -> Table:
+        """The same under another caption."""
+        return self.table(caption, MEASURES, places=4)
+
+
+def preservation(
+    base: HeadScores, child: HeadScores | None, weights: WeightSimilarity, *, share: float = 0.25, seed: int = 0
+) -> Preservation:
+    """Relates head scores to what a child kept of its base's weights (TruthProbe, Section 3.2), inside layers and
+    against a null.
+
+    Args:
+        child: its scores, if their change is to be related to the change of weights.
+        share: of heads that count as those with high scores.
+
+    Raises:
+        InputError: if scores and weights have different heads, or the share leaves no heads to compare.
+    """
+    for name, scores in (("base", base), ("child", child)):
+        if scores is not None and scores.values.shape != weights.change.shape:
+            its, kept = (" x ".join(map(str, values.shape)) for values in (scores.values, weights.change))
+            raise InputError(f"the {name}'s scores are {its}, the weights {kept} heads")
+    kv = weights.n_kv_heads
+    related = relate_measures(base.values, weights.maps(), share=share, n_kv_heads=kv, seed=seed)
+    change = None
+    if child is not None:
+        change = relate(np.abs(child.values - base.values), weights.change, n_kv_heads=kv, seed=seed)
+    return Preservation(related.score, related.top, related.p_holm, change)
+
+
+def circuits_table(base: str, children: Mapping[str, tuple[WeightSimilarity, Preservation]]) -> Table:
+    """Whether heads with high scores in the base keep more of their OV and QK circuits: two rows a child."""
+    rows: list[Row] = []
+    for name, (kept, related) in children.items():
+        for circuit in CIRCUITS:
+            cells, its = [""] * 4, related.score.get(circuit)
+            if its is not None:
+                r = number(its.pearson, 2), number(its.pearson_within_layer, 2)
+                cells = [*r, interval(its.null_within_layer), p_value(its.p_value)]
+            rows.append(row(name, circuit.upper(), number(kept.means()[circuit]), *cells))
+    header = ("model", "circuit", "mean cosine", "r", "inside layers", "null inside", "p")
+    note = f"r: correlation over heads of the score in {base} with the cosine."
+    return table(f"Circuits kept, and whether heads with high scores in {base} keep more", header, rows, note)

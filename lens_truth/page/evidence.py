@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lens_truth.attention.summary import MAIN, EvidenceSummary
+from lens_truth.attention.evidence import MAIN, EvidenceSummary
 from lens_truth.io.numbers import count
 from lens_truth.io.readers import is_object
 from lens_truth.page.blocks import Block, Heading, Sentences, Text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lens_truth.io.numbers import count
-from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
+from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Text
 from lens_truth.page.fields import Fields
 from lens_truth.page.reading import RunRecord

@@ -41,23 +41,13 @@ _BREAKS = re.compile(r"(?<=\s)(?=\S)|(?<=[\w-][-_/])(?=[^\W\d_])")
 _FONT = "DejaVu Sans"  # matplotlib brings it, so that figures are alike everywhere
 _STYLE: dict[str, Any] = {
     "font.family": _FONT,
-    "font.size": MEDIUM,
     "axes.titlesize": LARGE,
-    "axes.labelsize": MEDIUM,
-    "figure.labelsize": MEDIUM,
-    "figure.titlesize": MEDIUM,
-    "legend.fontsize": SMALL,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    **{f"{axis}tick.color": INK for axis in "xy"},
-    **{f"{axis}tick.labelsize": SMALL for axis in "xy"},
-    **{f"{axis}tick.major.width": 0.7 for axis in "xy"},
-    **{f"{axis}tick.major.size": 3 for axis in "xy"},
+    **dict.fromkeys(("font.size", "axes.labelsize", "figure.labelsize", "figure.titlesize"), MEDIUM),
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), SMALL),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.7),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
     "text.hinting": "none",  # else text is wider in some resolutions than in others, and the layout fits one of them
     "savefig.dpi": 150,
     "pdf.fonttype": 42,  # text that can be searched and edited
@@ -82,16 +72,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """For a function that draws a figure: the figure is drawn and laid out in the house style, whatever the caller's
-    own is.
+    """For a function that draws a figure: it is drawn and laid out in the house style, whatever the caller's own is.
 
-    ```python
-    @in_house_style
-    def curve(y: Sequence[float]) -> Figure:
-        figure = new_figure(4, 3)
-        figure.subplots().plot(y)
-        return figure
-    ```
+    >>> curve = in_house_style(draw_curve)
     """
 
     @wraps(draw)
@@ -114,9 +97,7 @@ def save(figure: Figure, path: str | Path) -> None:
     """Writes a PNG and, beside it, the same as a PDF of vectors, each whole or not at all. The same figure gives the
     same bytes.
 
-    ```python
-    save(scores.plot(), "heads.png")
-    ```
+    >>> save(scores.plot(), "heads.png")
 
     Raises:
         InputError: if the name does not end in .png.

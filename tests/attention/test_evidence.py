@@ -17,12 +17,9 @@ import torch
 from conftest import build
 
 from lens_truth.attention import measuring as module
-from lens_truth.attention import patterns as pattern_module
 from lens_truth.attention.evidence import Evidence
 from lens_truth.attention.evidence_tokens import EvidenceTokens, locate_evidence
-from lens_truth.attention.measures import lift, measure, queries_of
-from lens_truth.attention.measuring import evidence_attention
-from lens_truth.attention.patterns import patterns, query_row
+from lens_truth.attention.measuring import evidence_attention, lift, measure, patterns, queries_of, query_row
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import DataWarning, InputError
@@ -150,7 +147,7 @@ def test_batches_equal_single_rows_and_the_models_attention_is_left_as_it_was(
     examples = rows_of(7)
     together = evidence_attention(tiny, examples)
     assert tiny.original_model.config._attn_implementation == "sdpa"
-    monkeypatch.setattr(pattern_module, "_ENTRIES", 1)  # a row a pass
+    monkeypatch.setattr(module, "_ENTRIES", 1)  # a row a pass
     sizes: list[int] = []
     monkeypatch.setattr(module, "run_body", lambda *a: (sizes.append(len(a[1])), run_body(*a)))
     for name, values in evidence_attention(tiny, examples).measures.items():
@@ -172,7 +169,7 @@ def test_one_layers_pattern_at_a_time(tiny: Any) -> None:
         counts.append(len(alive))
 
     ids, mask = pad_rows([row.ids for row in encode(tiny.tokenizer, rows_of(4), "plain")], tiny)
-    with torch.no_grad(), pattern_module.reading_patterns(tiny, read):
+    with torch.no_grad(), module.reading_patterns(tiny, read):
         run_body(tiny, ids, mask, [""] * 4)
     assert counts == [1] * tiny.cfg.n_layers
 

@@ -12,8 +12,7 @@ from multimodal import FAMILIES, build_multimodal
 from PIL import Image
 
 from lens_truth.attention.evidence_tokens import locate_evidence
-from lens_truth.attention.measuring import evidence_attention
-from lens_truth.attention.patterns import patterns
+from lens_truth.attention.measuring import evidence_attention, patterns
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.models.image_input import images_of

@@ -19,10 +19,10 @@ from drawn import faults
 from PIL import Image
 
 from lens_truth.attention import view_page as page_module
-from lens_truth.attention.one_example import Group, Picture, gathered, groups_of, in_one_line, said_of
-from lens_truth.attention.patterns import patterns, query_row
-from lens_truth.attention.show import AttentionView, show_heads
-from lens_truth.attention.view_page import attention_fragment, attention_page, circuits_bundle, circuits_script
+from lens_truth.attention.measuring import patterns, query_row
+from lens_truth.attention.one_example import AttentionView, Group, Picture, gathered, groups_of, in_one_line, said_of
+from lens_truth.attention.show import show_heads
+from lens_truth.attention.view_page import attention_page, circuits_bundle, circuits_script
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
@@ -215,7 +215,7 @@ def test_an_image_is_shown_by_its_patches(zoo: Callable[[str], Any], drawn: Exam
     ((_, top, _, bottom),) = drawn.boxes  # a floor of the house, of four patches
     floor = view.picture.boxes[[at - first for at in view.evidence]]
     np.testing.assert_allclose(floor[:, [1, 3]], [[top, bottom]] * 4, atol=0.1)
-    html = attention_fragment(view)
+    html = view._repr_html_()
     assert html.count('<svg viewBox="0 0 48 48"') == 2 and html.count('stroke-dasharray="6 4"') == 2
     assert html.count("data:image/png;base64,") == 3  # the picture once, and what dims it for each head
     assert f"{view.weights[0, first:stop].sum():.0%} on the image" in html
@@ -232,7 +232,7 @@ def test_the_same_view_gives_the_same_bytes(tiny: Any, tmp_path: Path) -> None:
             view.save(tmp_path / run / f"view.{suffix}")
         written.append({path.name: path.read_bytes() for path in (tmp_path / run).iterdir()})
     assert written[0] == written[1] and set(written[0]) == {"view.html", "view.png", "view.pdf"}
-    one, other = (_id(attention_fragment(show_heads(tiny, short, [(0, 0), (1, head)]))) for head in (2, 3))
+    one, other = (_id(show_heads(tiny, short, [(0, 0), (1, head)])._repr_html_()) for head in (2, 3))
     assert one in written[0]["view.html"].decode() and one != other
 
 
@@ -294,7 +294,7 @@ def test_a_head_that_looks_at_nothing_but_the_first_token() -> None:
     view = made(20, 1)
     view.patterns[:] = 0
     view.patterns[..., 0] = 1
-    assert "L5 H0" in attention_fragment(view) and list(faults(view.plot())) == []
+    assert "L5 H0" in view._repr_html_() and list(faults(view.plot())) == []
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,9 @@ from lens_truth.commands.score_sources import parse_sources
 from lens_truth.data.example_files import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
-from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
-from lens_truth.lineage.preservation import Preservation
-from lens_truth.lineage.weights import WeightSimilarity
+from lens_truth.lineage.inheritance import TruthCausal
+from lens_truth.lineage.weights import Preservation, WeightSimilarity
 from lens_truth.models.loading import ZOO
 from lens_truth.scoring.scores import HeadScores
 

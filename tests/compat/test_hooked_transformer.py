@@ -14,9 +14,8 @@ import torch
 from conftest import build
 from converted import convert
 
-from lens_truth.attention import patterns as pattern_module
-from lens_truth.attention.evidence import evidence_attention
-from lens_truth.attention.patterns import patterns
+from lens_truth.attention import measuring as pattern_module
+from lens_truth.attention.measuring import evidence_attention, patterns
 from lens_truth.attention.show import show_heads
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples

@@ -10,9 +10,8 @@ import pytest
 from lens_truth.commands.lineage_inputs import doubts
 from lens_truth.errors import InputError
 from lens_truth.io.tables import markdown
-from lens_truth.lineage.acting import TruthCausal, truth_against_causal
 from lens_truth.lineage.agreement import Heritability
-from lens_truth.lineage.inheritance import heritability, reliability, shared_grid
+from lens_truth.lineage.inheritance import TruthCausal, heritability, reliability, shared_grid, truth_against_causal
 from lens_truth.scoring.scores import HeadScores
 
 PUBLISHED = {
