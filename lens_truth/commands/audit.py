@@ -19,6 +19,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
+    from lens_truth.data.audit import Agreement
     from lens_truth.data.examples import Example
 
 
@@ -56,8 +57,9 @@ def run(config: Config) -> None:
             run.warnings += its.warnings(name)
             # images may be absent: a row's hash is that of its text and, through its group, the image's name
             run.hashes[name] = examples_hash([replace(example, image="") for example in sets[name]])
-        pairs = {(one, other): label_agreement(sets[one], sets[other]) for one, other in combinations(sets, 2)}
-        for (one, other), agreement in pairs.items():
+        pairs: dict[str, Agreement] = {}
+        for one, other in combinations(sets, 2):
+            agreement = pairs[f"{one} and {other}"] = label_agreement(sets[one], sets[other])
             run.hold(agreement, f"{one} and {other}")
             run.warnings += agreement.warnings(one, other)
 

@@ -164,7 +164,7 @@ class Agreement(Result):
 
     def tables(self) -> tuple[Table]:
         """One row, as `agreement_table` makes them."""
-        return (agreement_table({("", ""): self}),)
+        return (agreement_table({"": self}),)
 
 
 def audit_examples(examples: Sequence[Example], *, n_folds: int = 5, seed: int = 0) -> Audit:
@@ -206,10 +206,10 @@ def audit_table(audits: Mapping[str, Audit]) -> Table:
     return table("Are the labels fit to be probed?", header, rows, note)
 
 
-def agreement_table(pairs: Mapping[tuple[str, str], Agreement]) -> Table:
-    """A row for every two data sets, by their names."""
-    header = ("data", "and", "shared", "same label", "opposite", "both labels in one")
-    rows = (row(*names, *map(str, (its.shared, its.same, its.opposite, its.undecided))) for names, its in pairs.items())
+def agreement_table(pairs: Mapping[str, Agreement]) -> Table:
+    """A row for every two data sets, by the names of both."""
+    header = ("data", "shared", "same label", "opposite", "both labels in one")
+    rows = (row(name, *map(str, (its.shared, its.same, its.opposite, its.undecided))) for name, its in pairs.items())
     return table("Answers that two data sets have both, and their labels there", header, rows)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
 from lens_truth.evaluate.choose import Choices
 from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.io.numbers import count, number, short
@@ -37,6 +38,15 @@ def benchmark_blocks(run: RunRecord) -> list[Block]:
             blocks += result.tables()
             rest = {name: its for name, its in rest.items() if name not in result.summary()}
     return [*blocks, *(plain_blocks(rest, "Settings" if len(blocks) > 1 else "Results"))]
+
+
+def audit_blocks(run: RunRecord) -> list[Block]:
+    """What `audit` found: the tables of its own."""
+    held = run.results.value
+    audits = {name: Audit.of_record(run.record, name) for name in held.get(Audit.part, {})}
+    pairs = {name: Agreement.of_record(run.record, name) for name in held.get(Agreement.part, {})}
+    tables = [*([audit_table(audits)] if audits else []), *([agreement_table(pairs)] if pairs else [])]
+    return [Heading(run.name, 3, f"command {run.command}"), *tables]
 
 
 def plain_blocks(value: Mapping[str, Any], caption: str, depth: int = 0) -> list[Block]:

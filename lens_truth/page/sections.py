@@ -13,7 +13,7 @@ from lens_truth.page.ablation import ablation_blocks, search_blocks, side_effect
 from lens_truth.page.attention import script_row
 from lens_truth.page.blocks import Block, Drawing, Heading, Section, Side, Text
 from lens_truth.page.evidence import evidence_blocks
-from lens_truth.page.generic import benchmark_blocks, plain_blocks
+from lens_truth.page.generic import audit_blocks, benchmark_blocks, plain_blocks
 from lens_truth.page.heads import HeadMap, ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.lineage import lineage_blocks
 from lens_truth.page.models import mixture
@@ -62,7 +62,7 @@ def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | 
         ("side-effects", "Side effects", ("ablate",), side_effect_blocks),
         ("search", "Search", ("ablate",), search_blocks),
         ("benchmarks", "Benchmarks", ("evaluate",), benchmark_blocks),
-        ("data", "Data", ("audit",), ungrouped),
+        ("data", "Data", ("audit",), audit_blocks),
     ):
         view.sections.append(_section(view, id, title, kinds, make))
     others = [run for run in runs if run.kind == "gate" or run.kind not in KNOWN]

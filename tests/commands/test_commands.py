@@ -43,7 +43,7 @@ def test_help_tells_every_flag_in_whole_sentences(
     code, said, _ = run(capsys, *command.split(), "--help")
     told = " ".join(said.replace("│", " ").split())
     assert code == 0 and told.startswith(f"usage: lens-truth {command} [-h]")
-    _, *texts = re.findall(r'"""(.+?)"""', getsource(config), re.DOTALL)
+    _, *texts = re.findall(r'"""(.+?)"""', getsource(config).partition("    def ")[0], re.DOTALL)
     assert all(" ".join(text.split()) in told for text in texts)
     assert "None" not in told and "(default: )" not in told
     assert "--device " not in told or told.index("--out ") < told.index("--device ")  # what is shared comes last

@@ -16,6 +16,7 @@ from report_pages import reported, viewed
 from reports import BASE
 
 from lens_truth.attention.record import ShownImage
+from lens_truth.data.audit import Agreement, Audit
 from lens_truth.data.boxes import tokens_showing
 from lens_truth.io.numbers import number, short, signed
 from lens_truth.io.results import structured
@@ -157,11 +158,14 @@ def test_benchmarks_and_audits(tmp_path: Path) -> None:
     asked = {"model": "org/base", "scores": "s.npy", "lam": 4.5, "data": "mine.jsonl"}
     reports.write_run(tmp_path / "judge", "evaluate judge", {"f1": 0.625}, config=asked, hashes={"weights": BASE})
     reports.write_run(tmp_path / "pope", "evaluate pope", {"f1": 0.5}, config={"model": "org/x"})
-    reports.write_run(tmp_path / "audit", "audit", {"data": {"mine": {"rows": 11}}, "pairs": []})
+    audit, pair = Audit(11, 4, 6, 0.9125, "", 2, 1), Agreement(9, 5, 3, 1)
+    found = {"audit": {"mine": audit.as_dict()}, "agreement": {"mine and yours": pair.as_dict()}}
+    reports.write_run(tmp_path / "audit", "audit", found)
     text, _ = reported(tmp_path / "r.html", *(tmp_path / name for name in ("judge", "pope", "audit")))
     assert "run judge; org/base, gated by s.npy, λ = 4.5; on mine.jsonl" in text
     assert "run pope; answers from a file" in text
     assert ">0.625" in text and ">11" in text
+    assert ">0.912" in text and ">0.545" in text and "mine and yours" in text
 
 
 def test_the_command_that_repeats_a_run(tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_what_a_script_saved_is_shown_without_complaints(tmp_path: Path) -> None
 
 
 def test_every_section_says_what_is_missing(tmp_path: Path) -> None:
-    view = viewed(reports.write_run(tmp_path / "audit", "audit", {"data": {}, "pairs": []}))
+    view = viewed(reports.write_run(tmp_path / "audit", "audit", {}))
     missing = {one.id: one.blocks[0].text for one in view.sections if isinstance(one.blocks[0], Text)}
     for id, command in {
         "heads": "probe",

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from reports import OTHER
 
 import lens_truth
+from lens_truth.data.audit import Audit
 from lens_truth.errors import DataWarning
 from lens_truth.io.numbers import number, short
 from lens_truth.io.tables import written
@@ -57,7 +58,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reports.inherit_run(folder / "inherit", n=11),
         reports.weights_run(folder / "weights"),
         reports.ablate_run(folder / "ablate"),
-        reports.write_run(folder / "audit", "audit", {"data": {"mine": {"rows": 11, "groups": 3}}, "pairs": []}),
+        reports.write_run(folder / "audit", "audit", {"audit": {"mine": Audit(11, 3, 6, 0.5, "", 0, 0).as_dict()}}),
         folder / "nothing",
     )
 
