@@ -37,8 +37,8 @@ def correlation_matrix(result: Heritability) -> Figure:
             r = float(matrix[i, j])
             said = f"{r:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
             weight = "bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal"
-            look = {"color": "white" if abs(r) > 0.6 else style.INK, "fontsize": style.SMALL, "fontweight": weight}
-            axes.text(j, i, said, ha="center", va="center", **look)
+            colour = "white" if abs(r) > 0.6 else style.INK
+            axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=style.SMALL, fontweight=weight)
         axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_title(title)
     panels[0].set_yticks(range(m), names)
