@@ -42,7 +42,7 @@ class Source:
     @property
     def is_file(self) -> bool:
         """Whether it names a file of scores rather than a model."""
-        from lens_truth.scoring.scores import is_score_file
+        from lens_truth.scoring.score_files import is_score_file
 
         return is_score_file(self.where)
 

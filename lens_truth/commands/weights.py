@@ -150,7 +150,7 @@ def _tell(
     """Tables, weights.csv and figures."""
     from lens_truth.lineage.figures import preservation_scatter
     from lens_truth.lineage.weights import means_table
-    from lens_truth.scoring.scores import heads_csv
+    from lens_truth.scoring.score_files import heads_csv
     from lens_truth.stats.relations import relation_text
 
     columns = {f"{role}_score": its.values for role, its in scores.items()}

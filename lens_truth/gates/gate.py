@@ -22,7 +22,8 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import write_with
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_z, hook_names
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
-from lens_truth.scoring.scores import METADATA, HeadScores
+from lens_truth.scoring.score_files import METADATA
+from lens_truth.scoring.scores import HeadScores
 
 Norm = Literal["center", "minmax", "none"]
 Site = Literal["z", "result", "block"]
