@@ -116,9 +116,9 @@ class Evidence(Result):
     part = "evidence"
 
     measures: Mapping[str, Float[np.ndarray, "N L H"]]
-    """By the names of `MEASURES`, without those that no example defines. NaN where one
-    does not: `evidence over control` if no other part of the context is as long, `retrieval` if the evidence is in an
-    image, whose tokens are no words, all of `evidence` where a layer's sliding window does not reach the evidence."""
+    """By the names of `MEASURES`, without those that no example defines. NaN where one does not: `evidence over
+    control` if no other part of the context is as long, `retrieval` if the evidence is in an image, whose tokens are no
+    words, all of `evidence` where a layer's sliding window does not reach the evidence."""
     ids: tuple[str, ...]
     """Of the N examples that have evidence, in their order."""
     groups: tuple[str, ...]

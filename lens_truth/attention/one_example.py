@@ -175,7 +175,7 @@ def groups_of(shown: AttentionView, most: int = MOST_GROUPS) -> list[Group]:
 
 def said_of(groups: Sequence[Group]) -> str:
     """What of the tokens is put together, and how; nothing where all are alone."""
-    image, others = ([len(its.tokens) for its in groups if its.of_image == image] for image in (True, False))
+    image, others = ([len(its.tokens) for its in groups if its.of_image == wanted] for wanted in (True, False))
     parts: list[str] = []
     if sum(image) > 1:
         split = ", those that show evidence and the rest" if len(image) > 1 else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -107,8 +106,9 @@ def _draw_picture(axes: Axes, picture: Picture, weights: Float[np.ndarray, " T"]
     across, down = picture.image.size
     axes.imshow(seen, extent=(0, across, down, 0), interpolation="nearest")
     for left, top, right, bottom in picture.evidence:
-        for look in (dict[str, Any](ec="white", ls="-", lw=3.2), dict[str, Any](ec=ORANGE, ls=(0, (4, 2)), lw=1.8)):
-            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, clip_on=False, **look))
+        place = (left, top), right - left, bottom - top
+        for colour, dashes, thickness in (("white", "-", 3.2), (ORANGE, (0, (4, 2)), 1.8)):
+            axes.add_patch(Rectangle(*place, fill=False, ec=colour, ls=dashes, lw=thickness, clip_on=False))
     axes.set_axis_off()
 
 

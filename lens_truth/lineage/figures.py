@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -29,7 +27,7 @@ def correlation_matrix(result: Heritability) -> Figure:
     (Holm over pairs) tells it from chance."""
     m, c = len(result.names), result.correlations
     longest = max(style.text_width(name, style.SMALL) for name in result.names)
-    names = [style.fitted(name, max(1.7, 0.6 * longest), style.SMALL) for name in result.names]  # more would overlap
+    names = [style.fitted(name, max(1.7, 0.6 * longest), style.SMALL) for name in result.names]  # two lines at most
     label, side = max(style.text_width(name, style.SMALL) for name in names), max(2.4, 0.42 * m)
     figure = style.new_figure(2 * side + label + 1.3, side + 0.75 * label + 1.1)
     panels = figure.subplots(1, 2, sharey=True)
@@ -37,9 +35,10 @@ def correlation_matrix(result: Heritability) -> Figure:
         style.cells(axes, matrix, cmap="RdBu_r", vmin=-1, vmax=1)
         for i, j in np.argwhere(~np.eye(m, dtype=bool)).tolist():
             r = float(matrix[i, j])
+            said = f"{r:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
             weight = "bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal"
-            look = {"color": "white" if abs(r) > 0.6 else style.INK, "fontsize": style.SMALL, "fontweight": weight}
-            axes.text(j, i, _short(r), ha="center", va="center", **look)
+            colour = "white" if abs(r) > 0.6 else style.INK
+            axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=style.SMALL, fontweight=weight)
         axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_title(title)
     panels[0].set_yticks(range(m), names)
@@ -64,10 +63,14 @@ def reference_bars(result: Heritability, at: int) -> Figure:
     within = c.pearson_within_layer, c.interval_within_layer, c.null_within_layer, result.ceiling_within_layer
     parts = (c.pearson, c.interval, c.null, result.ceiling), within
     floors = (floor.pearson, floor.pearson_within_layer) if floor else (None, None)
-    lowest = -0.15
+    y, lowest = np.arange(len(others)), -0.15
     for axes, title, matrices, its_floor in zip(panels, _TITLES, parts, floors, strict=True):
         r, interval, null, ceiling = (matrix[at, others] for matrix in matrices)
-        _bars(axes, r, interval, null, ceiling)
+        whiskers = np.maximum(0, [r - interval[:, 0], interval[:, 1] - r])
+        axes.barh(y, r, height=0.34, color=style.BLUE, xerr=whiskers, error_kw={"lw": 1, "capsize": 2}, zorder=2)
+        axes.barh(y, null[:, 1] - null[:, 0], left=null[:, 0], height=0.74, color=style.GREY, alpha=0.45, zorder=1)
+        axes.scatter(ceiling, y, marker="|", s=170, color=style.GREEN, lw=2, zorder=3)
+        axes.axvline(0, color=style.INK, lw=0.6)
         lowest = min(lowest, float(np.nanmin([r, null[:, 0], interval[:, 0]])))
         if its_floor:
             axes.axvspan(its_floor[0], its_floor[2], color=style.ORANGE, alpha=0.18, lw=0, zorder=0)
@@ -89,25 +92,6 @@ def reference_bars(result: Heritability, at: int) -> Figure:
         handles.append(Patch(facecolor="#FBECCC", edgecolor=style.ORANGE, label=said))
     style.legend(figure, handles)
     return figure
-
-
-def _bars(
-    axes: Axes,
-    r: Float[np.ndarray, " n"],
-    interval: Float[np.ndarray, "n 2"],
-    null: Float[np.ndarray, "n 2"],
-    ceiling: Float[np.ndarray, " n"],
-) -> None:
-    y = np.arange(len(r))
-    whiskers = np.maximum(0, [r - interval[:, 0], interval[:, 1] - r])
-    axes.barh(y, r, height=0.34, color=style.BLUE, xerr=whiskers, error_kw={"lw": 1, "capsize": 2}, zorder=2)
-    axes.barh(y, null[:, 1] - null[:, 0], left=null[:, 0], height=0.74, color=style.GREY, alpha=0.45, zorder=1)
-    axes.scatter(ceiling, y, marker="|", s=170, color=style.GREEN, lw=2, zorder=3)
-    axes.axvline(0, color=style.INK, lw=0.6)
-
-
-def _short(r: float) -> str:
-    return f"{r:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
 
 
 def preservation_scatter(
