@@ -21,8 +21,8 @@ from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
 from lens_truth.lineage.acting import truth_against_causal
 from lens_truth.lineage.inheritance import heritability
+from lens_truth.lineage.kept import MEASURES, WeightSimilarity
 from lens_truth.lineage.preservation import Preservation, preservation
-from lens_truth.lineage.weights import MEASURES, WeightSimilarity
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import Comparison
 from lens_truth.stats.relations import relate_measures

@@ -19,8 +19,8 @@ from lens_truth.io.tables import markdown, print_table
 
 if TYPE_CHECKING:
     from lens_truth.lineage.agreement import Heritability
+    from lens_truth.lineage.kept import WeightSimilarity
     from lens_truth.lineage.preservation import Preservation
-    from lens_truth.lineage.weights import WeightSimilarity
     from lens_truth.scoring.scores import HeadScores
 
 __all__ = ["Config", "run"]

@@ -19,8 +19,8 @@ from lens_truth.io.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lens_truth.lineage.kept import WeightSimilarity
     from lens_truth.lineage.preservation import Preservation
-    from lens_truth.lineage.weights import WeightSimilarity
     from lens_truth.models.checkpoint import Checkpoint
     from lens_truth.scoring.scores import HeadScores
 
@@ -151,7 +151,7 @@ def _tell(
 ) -> None:
     """Tables, weights.csv and figures."""
     from lens_truth.lineage.figures import preservation_scatter
-    from lens_truth.lineage.weights import means_table
+    from lens_truth.lineage.kept import means_table
     from lens_truth.scoring.scores import heads_csv
     from lens_truth.stats.relations import relation_text
 

@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
+from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.lineage.preservation import Preservation
-from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.plots.points import Panel, scatter
 from lens_truth.plots.style import (
     BLUE,

@@ -10,7 +10,7 @@ import numpy as np
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import interval, number, p_value
 from lens_truth.io.tables import Row, Table, row, table
-from lens_truth.lineage.weights import MEASURES, WeightSimilarity
+from lens_truth.lineage.kept import MEASURES, WeightSimilarity
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.correlation import Map, Relation, relate
 from lens_truth.stats.relations import Relations, relate_measures

@@ -17,8 +17,8 @@ from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
+from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.lineage.preservation import Preservation
-from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.models.loading import ZOO
 from lens_truth.scoring.scores import HeadScores
 

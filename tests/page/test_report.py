@@ -22,8 +22,8 @@ from lens_truth.io.results import structured
 from lens_truth.io.tables import Row, Table
 from lens_truth.lineage.acting import TruthCausal
 from lens_truth.lineage.agreement import Heritability
+from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.lineage.preservation import Preservation
-from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.page.attention import showing
 from lens_truth.page.blocks import Details, Section, Side, Text
 from lens_truth.page.curves import ticks
