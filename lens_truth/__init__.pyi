@@ -31,7 +31,7 @@ from .io.streams import stream as stream
 from .io.tables import text_table as text_table
 from .lineage.agreement import Heritability as Heritability
 from .lineage.inheritance import heritability as heritability
-from .lineage.weights import WeightSimilarity as WeightSimilarity
+from .lineage.kept import WeightSimilarity as WeightSimilarity
 from .lineage.weights import weight_similarity as weight_similarity
 from .models.loading import load as load
 from .page.write import write_report as write_report

@@ -20,7 +20,7 @@ from lens_truth.attention.evidence import EvidenceSummary, Measured
 from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record
 from lens_truth.lineage.inheritance import heritability, truth_against_causal
-from lens_truth.lineage.weights import MEASURES, Preservation, WeightSimilarity, preservation
+from lens_truth.lineage.kept import MEASURES, Preservation, WeightSimilarity, preservation
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import Comparison
 from lens_truth.stats.relations import relate_measures

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lens_truth.commands.run import Run
     from lens_truth.evaluate.asker import Asker
     from lens_truth.evaluate.benchmark import Benchmark
-    from lens_truth.evaluate.choose import Choices
+    from lens_truth.evaluate.choices import Choices
     from lens_truth.evaluate.result import BenchmarkResult
     from lens_truth.gates.gate import HeadGate
 

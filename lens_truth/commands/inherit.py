@@ -19,7 +19,7 @@ from lens_truth.io.tables import markdown, print_table
 
 if TYPE_CHECKING:
     from lens_truth.lineage.agreement import Heritability
-    from lens_truth.lineage.weights import Preservation, WeightSimilarity
+    from lens_truth.lineage.kept import Preservation, WeightSimilarity
     from lens_truth.scoring.scores import HeadScores
 
 __all__ = ["Config", "run"]
@@ -121,7 +121,8 @@ def _weights(
     config: Config, sources: Sequence[Source], reference: str, scores: Mapping[str, HeadScores]
 ) -> tuple[dict[str, tuple[WeightSimilarity, Preservation]], list[str]]:
     """The reference's scores against what every other model kept of its weights; and who could not be compared."""
-    from lens_truth.lineage.weights import preservation, weight_similarity
+    from lens_truth.lineage.kept import preservation
+    from lens_truth.lineage.weights import weight_similarity
 
     models = {source.name: source.where for source in sources if not source.is_file}
     if reference not in models or config.shared_grid:
@@ -144,7 +145,7 @@ def _tell_weights(
     run: Run, reference: str, scores: HeadScores, kept: Mapping[str, tuple[WeightSimilarity, Preservation]]
 ) -> None:
     from lens_truth.lineage.figures import preservation_scatter
-    from lens_truth.lineage.weights import circuits_table
+    from lens_truth.lineage.kept import circuits_table
 
     for name, both in kept.items():
         for result in both:

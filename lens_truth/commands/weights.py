@@ -19,7 +19,7 @@ from lens_truth.io.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lens_truth.lineage.weights import Preservation, WeightSimilarity
+    from lens_truth.lineage.kept import Preservation, WeightSimilarity
     from lens_truth.models.checkpoint import Checkpoint
     from lens_truth.scoring.scores import HeadScores
 
@@ -56,7 +56,8 @@ class Config(Scoring):
 
 def run(config: Config) -> None:
     """Compares, relates to scores, writes."""
-    from lens_truth.lineage.weights import compare_checkpoints, preservation
+    from lens_truth.lineage.kept import preservation
+    from lens_truth.lineage.weights import compare_checkpoints
 
     with Run("weights", config) as run:
         opened = _opened(config)
@@ -149,7 +150,7 @@ def _tell(
 ) -> None:
     """Tables, weights.csv and figures."""
     from lens_truth.lineage.figures import preservation_scatter
-    from lens_truth.lineage.weights import means_table
+    from lens_truth.lineage.kept import means_table
     from lens_truth.scoring.score_files import heads_csv
     from lens_truth.stats.relations import relation_text
 

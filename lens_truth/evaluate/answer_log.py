@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lens_truth.errors import InputError
-from lens_truth.evaluate.generate import Answer
+from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.files import hash_of
 from lens_truth.models.batches import tokenizer_of

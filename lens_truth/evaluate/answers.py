@@ -6,12 +6,26 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 UNREADABLE = 0.05
 """A larger share of answers that cannot be read is warned of."""
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+Mode = Literal["answer", "yes-no", "judge", "caption"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote."""
+
+    text: str
+    margin: float | None = None
+    """log p(yes) - log p(no) for the first token of the answer, where it was asked for."""
 
 
 def first_line(text: str) -> str:

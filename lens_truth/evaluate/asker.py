@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.benchmark import Benchmark
-from lens_truth.evaluate.generate import Answer, generate
-from lens_truth.evaluate.result import BenchmarkResult, marked
+from lens_truth.evaluate.answers import Answer
+from lens_truth.evaluate.benchmark import Benchmark, marked
+from lens_truth.evaluate.generate import generate
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.gates.row_gates import UNGATED, Gates
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.errors import InputError
-from lens_truth.evaluate.chair import ObjectNames
+from lens_truth.evaluate.answers import Answer, Mode
+from lens_truth.evaluate.chair import Caption, ObjectNames, objects_described, score_captions
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.models.prompts import JUDGE, QUESTION, Wording
-
-Mode = Literal["answer", "yes-no", "judge", "caption"]
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,24 @@ def benchmark_of(
                 f"(first: example '{other[0].id}' with '{other[0].answer}')"
             )
     return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new, objects, parses)
+
+
+def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
+    """The answers to a benchmark's questions, as its result."""
+    margins = [answer.margin for answer in answers]
+    result = BenchmarkResult(
+        name=benchmark.name,
+        mode=benchmark.mode,
+        ids=tuple(example.id for example in benchmark.examples),
+        groups=tuple(example.group for example in benchmark.examples),
+        wanted=benchmark.wanted,
+        texts=tuple(answer.text for answer in answers),
+        parses=benchmark.parses,
+        splits=benchmark.splits,
+        margins=None if None in margins else np.array(margins, dtype=float),
+    )
+    if benchmark.objects is None:
+        return replace(result, wanted=tuple(w.strip().lower() for w in result.wanted)) if result.is_yes_no else result
+    there = objects_described(benchmark.name, dict(zip(result.ids, result.wanted, strict=True)), benchmark.objects)
+    captions = [Caption(id, answer) for id, answer in zip(result.ids, result.answers, strict=True)]
+    return replace(result, chair=score_captions(captions, there, benchmark.objects))

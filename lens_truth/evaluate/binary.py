@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sklearn import metrics
-
 
 @dataclass(frozen=True)
 class BinaryMetrics:
@@ -60,6 +58,8 @@ class MarginMetrics:
 
 def margin_metrics(margins: Sequence[float], wanted: Sequence[str]) -> MarginMetrics:
     """Compares log-odds with the right answers."""
+    from sklearn import metrics  # takes longer than showing what was found
+
     m = binary_metrics(["yes" if margin > 0 else "no" for margin in margins], wanted)
     truth = [answer == "yes" for answer in wanted]
     auroc = float(cast("float", metrics.roc_auc_score(truth, margins))) if len(set(truth)) == 2 else None

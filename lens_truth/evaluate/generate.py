@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.prefix_cache import rows_of
 from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.gates.row_gates import UNGATED, Gates, attach_rows
@@ -21,15 +22,6 @@ from lens_truth.models.batches import check_batch_size, length_batches, logits_o
 from lens_truth.models.hooks import inner_model, sliding_windows
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prompts import PromptTokens
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model wrote."""
-
-    text: str
-    margin: float | None = None
-    """log p(yes) - log p(no) for the first token of the answer, where it was asked for."""
 
 
 def generate(

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.evaluate.answers import PARSES, first_line, normalized, token_f1
-from lens_truth.evaluate.benchmark import Benchmark, Mode
+from lens_truth.evaluate.answers import PARSES, Mode, first_line, normalized, token_f1
 from lens_truth.evaluate.binary import BinaryMetrics, MarginMetrics, binary_metrics, margin_metrics
-from lens_truth.evaluate.chair import CHAIR_MEASURES, Caption, ChairScore, objects_described, score_captions
-from lens_truth.evaluate.generate import Answer
+from lens_truth.evaluate.chair import CHAIR_MEASURES, Caption, ChairScore
 from lens_truth.io.numbers import interval, number
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table, row, table
@@ -236,27 +234,6 @@ def _chair_summary(score: ChairScore, seed: int) -> dict[str, Any]:
 
 def _to(ends: tuple[float, float]) -> str:
     return f"{ends[0]:.4f} to {ends[1]:.4f}"
-
-
-def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
-    """The answers to a benchmark's questions, as its result."""
-    margins = [answer.margin for answer in answers]
-    result = BenchmarkResult(
-        name=benchmark.name,
-        mode=benchmark.mode,
-        ids=tuple(example.id for example in benchmark.examples),
-        groups=tuple(example.group for example in benchmark.examples),
-        wanted=benchmark.wanted,
-        texts=tuple(answer.text for answer in answers),
-        parses=benchmark.parses,
-        splits=benchmark.splits,
-        margins=None if None in margins else np.array(margins, dtype=float),
-    )
-    if benchmark.objects is None:
-        return replace(result, wanted=tuple(w.strip().lower() for w in result.wanted)) if result.is_yes_no else result
-    there = objects_described(benchmark.name, dict(zip(result.ids, result.wanted, strict=True)), benchmark.objects)
-    captions = [Caption(id, answer) for id, answer in zip(result.ids, result.answers, strict=True)]
-    return replace(result, chair=score_captions(captions, there, benchmark.objects))
 
 
 def caption_result(name: str, captions: Sequence[Caption], score: ChairScore, seed: int = 0) -> BenchmarkResult:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
-from lens_truth.lineage.weights import CIRCUITS, Preservation, WeightSimilarity
+from lens_truth.lineage.kept import CIRCUITS, Preservation, WeightSimilarity
 from lens_truth.plots import style
 from lens_truth.plots.heads import Panel, scatter
 from lens_truth.scoring.scores import HeadScores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lens_truth.io.results import none_for_nan
-from lens_truth.lineage.weights import CIRCUITS, Preservation, WeightSimilarity, circuits_table, means_table
+from lens_truth.lineage.kept import CIRCUITS, Preservation, WeightSimilarity, circuits_table, means_table
 from lens_truth.page.blocks import Block, Details, Heading, Text
 from lens_truth.page.fields import Fields
 from lens_truth.page.heads import HeadMap

@@ -17,7 +17,7 @@ from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
-from lens_truth.lineage.weights import Preservation, WeightSimilarity
+from lens_truth.lineage.kept import Preservation, WeightSimilarity
 from lens_truth.models.loading import ZOO
 from lens_truth.scoring.scores import HeadScores
 

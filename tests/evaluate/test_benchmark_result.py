@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from lens_truth.errors import InputError
 from lens_truth.evaluate.binary import binary_metrics
 from lens_truth.evaluate.chair import Caption, TrueObjects, object_names, score_captions
-from lens_truth.evaluate.choose import Choices
+from lens_truth.evaluate.choices import Choices
 from lens_truth.evaluate.figures import benchmark_dots
 from lens_truth.evaluate.result import BenchmarkResult, caption_result
 from lens_truth.io.results import Result

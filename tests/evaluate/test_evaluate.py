@@ -17,10 +17,10 @@ from transformers import GenerationConfig
 from lens_truth.data import world_text as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
-from lens_truth.evaluate.answers import first_line, normalized, token_f1, yes_or_no
+from lens_truth.evaluate.answers import Answer, first_line, normalized, token_f1, yes_or_no
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.evaluate.generate import Answer, generate
+from lens_truth.evaluate.generate import generate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of

@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from lens_truth.lineage.agreement import Heritability
-from lens_truth.lineage.weights import WeightSimilarity, weight_similarity
+from lens_truth.lineage.kept import WeightSimilarity
+from lens_truth.lineage.weights import weight_similarity
 from lens_truth.models.loading import load
 from lens_truth.models.tower import weights_hash
 

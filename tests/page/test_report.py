@@ -23,7 +23,7 @@ from lens_truth.io.results import structured
 from lens_truth.io.tables import Row, Table
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
-from lens_truth.lineage.weights import Preservation, WeightSimilarity
+from lens_truth.lineage.kept import Preservation, WeightSimilarity
 from lens_truth.page.attention import showing
 from lens_truth.page.blocks import Details, Section, Side, Text
 from lens_truth.page.curves import ticks

@@ -29,7 +29,7 @@ from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.figures import correlation_matrix, preservation_scatter, reference_bars
 from lens_truth.lineage.inheritance import heritability
-from lens_truth.lineage.weights import WeightSimilarity, preservation
+from lens_truth.lineage.kept import WeightSimilarity, preservation
 from lens_truth.plots import Panel, heatmap, heatmaps, in_house_style, new_figure, save, scatter
 from lens_truth.plots.style import fitted, text_width
 from lens_truth.scoring.scores import HeadScores
