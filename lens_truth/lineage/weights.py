@@ -15,14 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lens_truth.errors import InputError
-from lens_truth.lineage.kept import (
-    WeightSimilarity,
-)
+from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
 from lens_truth.models.tower import Heads
-
-if TYPE_CHECKING:
-    pass
 
 
 def weight_similarity(
