@@ -18,8 +18,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "errors.md").read_text()
-RAISING = {"InputError", "_fail"}
-"""What a sentence is passed to: the exception itself, the command line's last word."""
+RAISING = {"InputError", "wrong", "_fail"}
+"""What a sentence is passed to, as the last argument: the exception itself, a row's or a record's `wrong` (which puts
+the place in front), the command line's last word."""
 ENFORCED = ("lens_truth/cli.py", "lens_truth/commands/", "lens_truth/io/", "lens_truth/data/")
 """Where sentences are about what a user typed, or a file that a user named."""
 GAP = r"(?:[^a-z<>]|\b(?:line|row|image|x|runs|result\.json|attention\.json)\b|<[^<>]*>)*?"
@@ -55,12 +56,14 @@ def sentences() -> Iterator[tuple[str, list[str], bool]]:
     for path in sorted((ROOT / "lens_truth").rglob("*.py")):
         tree = ast.parse(path.read_text())
         raised = {
-            id(node.args[0])
+            id(node.args[-1]): _name(node.func)
             for node in ast.walk(tree)
             if isinstance(node, ast.Call) and node.args and _name(node.func) in RAISING
         }
         for node in ast.walk(tree):
             parts = literal_parts(node) if isinstance(node, ast.expr) else []
+            if parts and raised.get(id(node)) == "wrong":
+                parts = ["", " " + parts[0], *parts[1:]]
             letters = len(re.findall("[a-z]", "".join(parts)))
             if letters > (3 if id(node) in raised else 11):  # others hand on a sentence that was made elsewhere
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", parts, id(node) in raised

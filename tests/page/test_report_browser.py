@@ -235,7 +235,7 @@ def test_pointing_tells(page: Page) -> None:
     head(page, 0, 0, "m0-3").hover()  # evidence has no null
     assert tip.inner_text().startswith("layer 0, head 0\nscore ") and tip.inner_text().endswith("null p not computed")
     page.locator("td[role=gridcell]").nth(1).hover()
-    assert re.match(r"model-0 – model-1: r −?\d\.\d{3} \[.*\]; p \(Holm\) ", tip.inner_text())
+    assert re.match(r"model-0 - model-1: r −?\d\.\d{3} \[.*\]; p \(Holm\) ", tip.inner_text())
     point = page.locator("circle.point").first
     point.hover()
     assert "attention to the evidence, times chance: " in tip.inner_text()
