@@ -1,4 +1,4 @@
-"""`probe`: truth scores, the out-of-fold accuracy of a linear probe on every head's output."""
+"""`truth_scores`, the out-of-fold accuracy of a linear probe on every head's output."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def held_out_decisions(
     activations: HeadActivations, *, estimator: Estimator = "ridge", n_folds: int = 5, seed: int = 0
 ) -> tuple[Float[np.ndarray, "N L H"], Int[np.ndarray, " N"]]:
     """The decision of every head's probe on every row while it was held out (above 0: supported), and the fold of
-    every row; arguments and errors as for `probe`.
+    every row; arguments and errors as for `truth_scores`.
 
     >>> decisions, fold = lens_truth.held_out_decisions(activations, estimator="mass-mean")
     >>> right = (decisions > 0) == (activations.labels.numpy() == 1)[:, None, None]
