@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from sklearn import compose, model_selection, pipeline
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, labels_of
 from lens_truth.data.images import is_made
@@ -21,7 +18,6 @@ from lens_truth.errors import InputError
 from lens_truth.io.numbers import number
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
-from lens_truth.stats.folds import grouped_folds
 
 CONFOUNDED = 0.1
 """A surface accuracy that is more than this above the larger class's share is reported as a confound."""
@@ -37,6 +33,13 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     Raises:
         InputError: for one class only, fewer groups than folds, and empty answers.
     """
+    # the report draws audits, and does without these
+    from sklearn import compose, model_selection, pipeline
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    from lens_truth.stats.folds import grouped_folds
+
     empty = [example.id for example in examples if not example.answer.strip()]
     if empty:
         raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")

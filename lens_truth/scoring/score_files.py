@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -74,7 +75,9 @@ def _load_safetensors(path: Path) -> Parts:
 
 def _load_npy(path: Path) -> Parts:
     try:
-        values = np.load(path, allow_pickle=False)
+        with warnings.catch_warnings():  # of headers that Python 2 wrote
+            warnings.simplefilter("ignore", UserWarning)
+            values = np.load(path, allow_pickle=False)
     except DAMAGED_NPY as error:
         raise InputError(f"{path}: is not a readable .npy array ({error})") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":

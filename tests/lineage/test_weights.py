@@ -16,14 +16,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from lens_truth.errors import InputError
-from lens_truth.lineage.weights import (
-    MEASURES,
-    Preservation,
-    WeightSimilarity,
-    circuits_table,
-    preservation,
-    weight_similarity,
-)
+from lens_truth.lineage.kept import MEASURES, Preservation, WeightSimilarity, circuits_table, preservation
+from lens_truth.lineage.weights import weight_similarity
 from lens_truth.models.checkpoint import open_checkpoint
 from lens_truth.models.tower import heads_of
 from lens_truth.scoring.scores import HeadScores
