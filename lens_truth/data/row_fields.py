@@ -61,7 +61,8 @@ class Fields:
         """1 (supported) or 0 (hallucinated); also TruthProbe's words, gold and hallucinated."""
         name, value = self.value("label")
         if value in (None, ""):
-            raise self.wrong("has no label" if name == "label" else f"has no label in field '{name}'")
+            of = "" if name == "label" else f" in field '{name}'"
+            raise self.wrong(f"has no label{of}")
         label = _LABELS.get(str(value).strip().lower())
         if label is None or isinstance(value, bool):
             raise self.wrong(f"label is {value!r}, not 1 (supported) or 0 (hallucinated)")

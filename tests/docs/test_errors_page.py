@@ -23,7 +23,7 @@ RAISING = {"InputError", "wrong", "_fail"}
 the place in front), the command line's last word."""
 ENFORCED = ("lens_truth/cli.py", "lens_truth/commands/", "lens_truth/io/", "lens_truth/data/")
 """Where sentences are about what a user typed, or a file that a user named."""
-GAP = r"(?:[^a-z<>]|\b(?:line|row|image|x|runs|result\.json|attention\.json)\b|<[^<>]*>)*?"
+GAP = r"(?:[^a-z<>]|\b(?:line|row|column|image|x|runs|result\.json|attention\.json)\b|<[^<>]*>)*?"
 """What stands on the page for a value: no lower-case letters, save in angle brackets and in these words."""
 
 CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
