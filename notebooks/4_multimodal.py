@@ -30,7 +30,6 @@ things = Thing("green", "heart", "attic"), Thing("white", "pearl", "study"), Thi
 picture = image_name(things, 0)  # a name; `open_image` draws it, or opens a file of yours
 open_image(picture).resize((240, 240), Resampling.NEAREST)
 
-
 # %%
 asker = lens_truth.Asker(child, "plain", name="llava-memory")  # a model and how it is asked
 
