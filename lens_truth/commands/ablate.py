@@ -7,125 +7,228 @@ run goes on where it stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Literal
 
-from lens_truth.commands.ablate_data import (
-    Config,
-    Parts,
-    check,
-    computed_kinds,
-    every_control,
-    parts_of,
-    source_of,
-    wanted_scores,
-)
-from lens_truth.commands.compute import KINDS, LOG, load_model, on_terminal, plain_name, scores_by_kind
-from lens_truth.commands.run import Run
+import lens_truth
+from lens_truth.commands.run import KINDS, LOG, Compute, Run, load_model, on_terminal, plain_name, scores_by_kind
 from lens_truth.errors import InputError
+from lens_truth.io.files import hash_of
 from lens_truth.io.tables import Table, markdown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from lens_truth.ablation.result import Ablation
-    from lens_truth.ablation.side_effects import NeutralText
-    from lens_truth.data.examples import Example
-    from lens_truth.scoring.scores import HeadScores
 
 _CONTROLS = {False: ("permuted", "uniform"), True: ("permuted", "uniform", "inverse", "norm-matched")}
 """By whether all are wanted."""
+_DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict", "zoo:presence": "zoo:image-presence"}
+"""The zoo's data sets of scenes that are told, and those of the same scenes drawn."""
+
+
+@dataclass(frozen=True)
+class Config(Compute):
+    """Flags of `ablate`."""
+
+    model: tuple[str, ...] = ("zoo:llama-memory", "zoo:llama-memory-chat")
+    """Models to gate: Hugging Face ids, folders, or zoo:NAME."""
+    scores_from: str | None = None
+    """The model whose scores gate all of them; by default the first of --model."""
+    scores: tuple[str, ...] = ()
+    """Kinds of scores (truth, causal, learned), or score files; by default truth and causal, with --controls all
+    learned too."""
+    data: str = "zoo:conflict"
+    """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
+    in pictures; a file of examples is split by groups into rows for choosing lambda (--validation-share), and equal
+    parts for the scores and for the test."""
+    images: Path | None = None
+    """Folder with the images that a file of examples names."""
+    validation_share: float = 0.2
+    """Share of the groups in a file of examples that choose lambda and normalisation."""
+    lam: float | None = None
+    """A lambda that was chosen elsewhere, for scores of one kind, instead of the search on validation."""
+    norm: Literal["center", "minmax", "none"] | None = None
+    """The normalisation that goes with --lam (center by default); without --lam both center and minmax are tried."""
+    site: Literal["z", "block"] = "z"
+    """Where gates act: on heads, or on the paper's blocks of the projected output."""
+    random_gate: bool = False
+    """Add the paper's control: three trials of 1 + U(-1, 1)."""
+    controls: Literal["default", "all"] | None = None
+    """default: permuted inside layers, and uniform; all (the rule with --scores-from): inverse and norm-matched and
+    learned gates too, and a model that is not the source of the scores is gated by its own as well."""
+    trials: int = 5
+    """Draws of each control that draws (permuted, norm-matched)."""
+    limit: int | None = None
+    """Only the first so many examples of --data."""
+    questions: int = 200
+    """Test questions of each zoo benchmark; half as many choose lambda."""
+    neutral_text: Path | None = None
+    """A text file for the side effects, beside the zoo's own scenes."""
+    batch_size: int = 256
+    """Rows in one forward pass: gates x questions."""
+    out: Path = Path("runs/ablate")
+    """Folder for the results."""
+
+    @property
+    def source(self) -> str:
+        """The model whose scores gate all of them."""
+        return self.scores_from or self.model[0]
+
+    @property
+    def every_control(self) -> bool:
+        """Whether all controls are wanted, and all kinds of scores."""
+        return (self.controls or ("all" if self.scores_from else "default")) == "all"
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Kinds of scores and score files."""
+        return self.scores or (KINDS if self.every_control else KINDS[:2])
+
+    @property
+    def computed(self) -> list[str]:
+        """Kinds of scores that do not come from files."""
+        return [wanted for wanted in self.wanted if wanted in KINDS]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a model is scored on and asked; no group is in two of them."""
+
+    to_score: list[lens_truth.Example]
+    """Empty if all scores come from files."""
+    validation: list[lens_truth.Benchmark]
+    test: list[lens_truth.Benchmark]
+    """The first one is that of which the verdicts speak."""
 
 
 @dataclass
 class _Inputs:
     """What the models are gated by and asked."""
 
-    parts: Callable[[Any], Parts]
+    parts: Callable[[Any], _Parts]
     """Of a model."""
-    neutral: list[NeutralText]
+    neutral: list[lens_truth.NeutralText]
     base: Any
     """The model that the scores are from."""
-    to_score: list[Example]
-    scores: dict[str, HeadScores]
+    scores: dict[str, lens_truth.HeadScores]
     """By kind; they gate every model."""
-    own: dict[str, HeadScores]
+    own: dict[str, lens_truth.HeadScores]
     """By model and kind; each gates the model that it is of."""
 
 
 def run(config: Config) -> None:
     """Scores, gates, controls, table."""
-    check(config)
+    _check(config)
     with Run("ablate", config) as run:
         inputs = _inputs(config)
-        run.hashes["examples"] = _hash_of_examples(inputs.to_score)
+        run.hashes["examples"] = _hash_of_examples(inputs.parts(inputs.base))
         for kind, made in inputs.scores.items():
-            origin = f"of {source_of(config)}" if kind in computed_kinds(config) else "from a file"
+            origin = f"of {config.source}" if kind in config.computed else "from a file"
             run.heads({f"{kind} scores {origin}": made})
-        tell(run, config, inputs, compute(run, config, inputs))
+        _tell(run, config, inputs, _ablation(run, config, inputs))
+
+
+def _check(config: Config) -> None:
+    """Raises an InputError for flags that do not go together."""
+    if config.questions < 2 or config.trials < 1:
+        raise InputError("--questions must be at least 2 and --trials at least 1")
+    if not 0 < config.validation_share < 1:
+        raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
+    if config.lam is not None and len(config.wanted) > 1:
+        raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
+    if config.norm is not None and config.lam is None:
+        raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
 
 
 def _inputs(config: Config) -> _Inputs:
     """Data, texts, the base and its scores."""
-    from lens_truth.ablation.side_effects import text_file, zoo_text
     from lens_truth.data.loading import describe
     from lens_truth.models.image_input import is_multimodal
-    from lens_truth.scoring.scores import HeadScores
 
     @cache
-    def parts(sees: bool) -> Parts:
-        return parts_of(config, sees=sees)
+    def parts(sees: bool) -> _Parts:
+        return _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)
 
-    def parts_for(model: Any) -> Parts:
+    def parts_for(model: Any) -> _Parts:
         """Whether a model sees matters for the zoo's scenes only; what a file holds is the same for all."""
         return parts(is_multimodal(model) and config.data.startswith("zoo:"))
 
     parts(False)  # what is wrong with the data is said at once
-    neutral = [zoo_text(config.seed), *([text_file(config.neutral_text)] if config.neutral_text else [])]
-    base = load_model(source_of(config), config)
-    inputs = _Inputs(parts_for, neutral, base, parts_for(base).to_score, {}, {})
-    if computed_kinds(config):
-        kinds = ", ".join(computed_kinds(config))
-        print(f"{kinds} scores from {source_of(config)} on {config.data}: {describe(inputs.to_score)}")
-    for wanted in wanted_scores(config):
+    neutral = [lens_truth.zoo_text(config.seed)]
+    neutral += [lens_truth.text_file(config.neutral_text)] if config.neutral_text else []
+    base = load_model(config.source, config)
+    inputs = _Inputs(parts_for, neutral, base, {}, {})
+    to_score = parts_for(base).to_score
+    if config.computed:
+        print(f"{', '.join(config.computed)} scores from {config.source} on {config.data}: {describe(to_score)}")
+    for wanted in config.wanted:
         if wanted in KINDS:
-            made = scores_by_kind(wanted, base, inputs.to_score, config)
+            made = scores_by_kind(wanted, base, to_score, config)
             made = replace(made, provenance={**made.provenance, "data": config.data})
         else:
-            made = HeadScores.load(wanted)
+            made = lens_truth.HeadScores.load(wanted)
         if made.kind in inputs.scores:
             raise InputError(f"--scores names two sets of {made.kind} scores")
         inputs.scores[made.kind] = made
     return inputs
 
 
-def compute(run: Run, config: Config, inputs: _Inputs) -> Ablation:
+def _file_parts(config: Config) -> _Parts:
+    """A file of examples, split by groups.
+
+    Raises:
+        InputError: if the data cannot be read, or has too few groups to be split.
+    """
+    from lens_truth.data.examples import split_groups
+
+    examples = lens_truth.load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
+    n = 2 if config.computed else 1
+    shares = (config.validation_share, *[(1 - config.validation_share) / n] * n)
+    choose, *to_score, judge = split_groups(examples, shares, config.seed)
+    validation, test = (
+        [lens_truth.benchmark_of("open", "answer", rows), lens_truth.benchmark_of("judgement", "judge", rows)]
+        for rows in (choose, judge)
+    )
+    return _Parts(to_score[0] if to_score else [], validation, test)
+
+
+def _zoo_parts(config: Config, sees: bool) -> _Parts:
+    """On the zoo a multimodal model sees the scenes that others are told."""
+    if config.images is not None:
+        raise InputError("--images is a folder for data from files; the zoo draws its own")
+    kind, slash, split = config.data.partition("/")
+    data = f"{_DRAWN.get(kind, kind) if sees else kind}{slash}{split}"
+    make = lens_truth.image_benchmarks if sees else lens_truth.zoo_benchmarks
+    validation = make("validation", config.questions // 2, config.seed)
+    # Closed-book questions are few and all in the test; captions are long.
+    chosen_on = [b for b in validation if b.name != "closed-book" and b.mode != "caption"]
+    examples = lens_truth.load_examples(data, limit=config.limit, seed=config.seed)
+    return _Parts(examples, chosen_on, make("test", config.questions, config.seed))
+
+
+def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
     """Every model, gated; scores of its own are saved, and where all controls are wanted it is gated by them too."""
-    from lens_truth.ablation.ablate import Controls, run_ablation
-    from lens_truth.ablation.result import Ablation
-    from lens_truth.ablation.search import Search
     from lens_truth.evaluate.answer_log import AnswerLog
-    from lens_truth.evaluate.asker import Asker
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
 
-    controls = Controls(_CONTROLS[every_control(config)], config.trials, 3 if config.random_gate else 0)
-    search = Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
-    found: list[Ablation] = []
+    controls = lens_truth.Controls(_CONTROLS[config.every_control], config.trials, 3 if config.random_gate else 0)
+    search = lens_truth.Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
+    found: list[lens_truth.Ablation] = []
     for name in dict.fromkeys(config.model):
-        model = inputs.base if name == source_of(config) else load_model(name, config)
+        model = inputs.base if name == config.source else load_model(name, config)
         parts = inputs.parts(model)
         weights = run.hashes[name] = weights_hash(model)
-        kinds = computed_kinds(config) if every_control(config) and name != source_of(config) else []
-        if kinds and parts.to_score != inputs.to_score:
-            run.hashes[f"examples of {name}"] = _hash_of_examples(parts.to_score)
+        kinds = config.computed if config.every_control and name != config.source else []
+        if kinds and parts.to_score != inputs.parts(inputs.base).to_score:
+            run.hashes[f"examples of {name}"] = _hash_of_examples(parts)
         own = {kind: scores_by_kind(kind, model, parts.to_score, config) for kind in kinds}
         run.heads({f"own {kind} scores of {name}": made for kind, made in own.items()})
         inputs.own |= {f"{plain_name(name)}-{kind}": made for kind, made in own.items()}
         with AnswerLog(run.out / LOG, model, name, weights) as log:
-            asker = Asker(model, default_template(model.tokenizer), name, config.batch_size, log, on_terminal())
-            ablation = run_ablation(
+            asker = lens_truth.Asker(
+                model, default_template(model.tokenizer), name, config.batch_size, log, on_terminal()
+            )
+            ablation = lens_truth.run_ablation(
                 asker,
                 {**inputs.scores, **{f"own {kind}": made for kind, made in own.items()}},
                 test=parts.test,
@@ -136,19 +239,18 @@ def compute(run: Run, config: Config, inputs: _Inputs) -> Ablation:
                 seed=config.seed,
             )
         found.append(ablation)
-    return Ablation.joined(found)
+    return lens_truth.Ablation.joined(found)
 
 
-def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
+def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablation) -> None:
     """table.md, figures, scores, what goes into result.json, and the words."""
     from lens_truth.ablation import tables
-    from lens_truth.io.files import hash_of
 
     gates = _named(tables.LEGEND, "##", tables.gate_tables(ablation.rows))
     captions = tables.caption_tables(ablation.rows)
     words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
     effects = _named(tables.SIDE_EFFECT_LEGEND, "###", tables.side_effect_tables(ablation.side_effects, ablation.rows))
-    parts = [f"# Ablation: scores from {source_of(config)}\n\n{gates}", f"## In words\n\n{words}"]
+    parts = [f"# Ablation: scores from {config.source}\n\n{gates}", f"## In words\n\n{words}"]
     if captions:
         parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
@@ -158,10 +260,10 @@ def tell(run: Run, config: Config, inputs: _Inputs, ablation: Ablation) -> None:
         run.figure("random_gate.png", ablation.plot("random gate"))
     run.wrote(LOG)
     for name, made in {**inputs.scores, **inputs.own}.items():
-        run.scores(f"{name}.safetensors", made)
+        made.save(run.wrote(f"{name}.safetensors"))
     run.hold(ablation)
     run.results |= {
-        "scores_from": source_of(config),
+        "scores_from": config.source,
         "neutral_texts": {text.name: hash_of(*text.passages) for text in inputs.neutral},
         "verdicts": ablation.verdicts(),
     }
@@ -177,7 +279,7 @@ def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
     return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in by_name.items())]) + "\n"
 
 
-def _hash_of_examples(examples: list[Example]) -> str:
+def _hash_of_examples(parts: _Parts) -> str:
     from lens_truth.data.examples import examples_hash
 
-    return examples_hash(examples)
+    return examples_hash(parts.to_score)

@@ -9,17 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lens_truth.commands.compute import LOG, Compute, load_model, on_terminal
+import lens_truth
+from lens_truth.commands.run import LOG, Compute, Run, load_model, on_terminal
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
-    from lens_truth.commands.run import Run
-    from lens_truth.evaluate.asker import Asker
-    from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.choices import Choices
-    from lens_truth.evaluate.result import BenchmarkResult
-    from lens_truth.gates.gate import HeadGate
 
 
 @dataclass(frozen=True)
@@ -54,15 +51,15 @@ class Answering(Compute):
 class Answerer:
     """A model that is asked under one gate, or as it is."""
 
-    asker: Asker
-    gate: HeadGate | None
+    asker: lens_truth.Asker
+    gate: lens_truth.HeadGate | None
 
     @property
-    def gates(self) -> dict[str, HeadGate | None]:
+    def gates(self) -> dict[str, lens_truth.HeadGate | None]:
         """The one gate, by the name that its answers have in the log: `gate`, or `vanilla` for the model as it is."""
         return {"gate" if self.gate else "vanilla": self.gate}
 
-    def ask_yes_no(self, run: Run, benchmark: Benchmark, seed: int) -> None:
+    def ask_yes_no(self, run: Run, benchmark: lens_truth.Benchmark, seed: int) -> None:
         """Lets the model answer yes-or-no questions and tells the result."""
         from lens_truth.data.examples import examples_hash
 
@@ -79,18 +76,16 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
         InputError: if there are scores without a lambda or the other way round, or they do not fit the model.
     """
     from lens_truth.evaluate.answer_log import AnswerLog
-    from lens_truth.evaluate.asker import Asker
-    from lens_truth.gates.gate import HeadGate
     from lens_truth.models.hooks import check_gate_shape
     from lens_truth.models.prompts import default_template
     from lens_truth.models.tower import weights_hash
-    from lens_truth.scoring.scores import HeadScores
 
     if (config.scores is None) != (config.lam is None):
         raise InputError("--scores and --lam belong together: which heads are amplified, and how much")
     gate = None
     if config.scores is not None and config.lam is not None:
-        gate = HeadGate.from_scores(HeadScores.load(config.scores), config.lam, config.norm, site=config.site)
+        scores = lens_truth.HeadScores.load(config.scores)
+        gate = lens_truth.HeadGate.from_scores(scores, config.lam, config.norm, site=config.site)
     model = load_model(config.model, config)
     if gate is not None:
         check_gate_shape(model, gate.values)
@@ -98,7 +93,8 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template
     with AnswerLog(run.wrote(LOG), model, config.model, weights) as log:
-        yield Answerer(Asker(model, template, config.model, config.batch_size, log, on_terminal()), gate)
+        asker = lens_truth.Asker(model, template, config.model, config.batch_size, log, on_terminal())
+        yield Answerer(asker, gate)
 
 
 def check_files_only(config: Answering) -> None:
@@ -107,17 +103,14 @@ def check_files_only(config: Answering) -> None:
         raise InputError("--scores and --lam gate a model; what was written already cannot be gated")
 
 
-def tell(run: Run, result: BenchmarkResult | Choices) -> None:
+def tell(run: Run, result: lens_truth.BenchmarkResult | Choices) -> None:
     """Puts a result and its numbers into result.json and prints its tables; warns of answers that cannot be read."""
-    from lens_truth.evaluate.answers import UNREADABLE
-    from lens_truth.evaluate.result import BenchmarkResult
-
     run.hold(result)
     run.results |= result.summary()
     for place, table in enumerate(result.tables()):
         print(end="\n" if place else "")
         print_table(table)
-    if isinstance(result, BenchmarkResult) and result.is_yes_no and result.unparsed > UNREADABLE:
+    if isinstance(result, lens_truth.BenchmarkResult) and result.is_yes_no and result.unparsed > UNREADABLE:
         run.warnings.append(
             f"{result.unparsed:.0%} of the answers begin with neither yes nor no; what a parse makes of them is its "
             "own choice"

@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
-from lens_truth.commands.probing_data import short_name
+import lens_truth
 from lens_truth.commands.run import Run
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
-
-if TYPE_CHECKING:
-    from lens_truth.data.audit import Agreement
-    from lens_truth.data.examples import Example
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,16 @@ class Config:
 
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
-    from lens_truth.data.audit import agreement_table, audit_examples, audit_table, label_agreement
+    from lens_truth.data.audit import Agreement, agreement_table, audit_table, label_agreement
     from lens_truth.data.examples import examples_hash
 
     if len(set(config.data)) < len(config.data):
         raise InputError("a data set is named twice")
     with Run("audit", config) as run:
         sets = _named_sets(config)
-        audits = {name: audit_examples(its, n_folds=config.folds, seed=config.seed) for name, its in sets.items()}
+        audits = {
+            name: lens_truth.audit_examples(its, n_folds=config.folds, seed=config.seed) for name, its in sets.items()
+        }
         for name, its in audits.items():
             run.hold(its, name)
             run.warnings += its.warnings(name)
@@ -71,12 +70,10 @@ def run(config: Config) -> None:
             print_table(agreement_table(pairs))
 
 
-def _named_sets(config: Config) -> dict[str, list[Example]]:
+def _named_sets(config: Config) -> dict[str, list[lens_truth.Example]]:
     """The data sets by their names, without folders where that tells them apart."""
-    from lens_truth.data.loading import load_examples
-
     sets = [
-        load_examples(name, limit=config.limit, seed=config.seed, images=config.images, images_needed=False)
+        lens_truth.load_examples(name, limit=config.limit, seed=config.seed, images=config.images, images_needed=False)
         for name in config.data
     ]
     short = [short_name(name) for name in config.data]

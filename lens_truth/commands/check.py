@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from lens_truth.commands.compute import Device
+from lens_truth.commands.run import Device
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table, text_table
 
@@ -32,9 +32,9 @@ def run(config: Config) -> None:
     from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
     from lens_truth.models.tower import heads_of, is_multimodal_config, plain_twin
 
-    hf = load_plain(config.model, device=config.device, dtype=config.dtype, trust_remote_code=config.trust_remote_code)
-    heads = heads_of(hf)
     trust = config.trust_remote_code
+    hf = load_plain(config.model, device=config.device, dtype=config.dtype, trust_remote_code=trust)
+    heads = heads_of(hf)
     model = hook_native(plain_twin(hf), load_tokenizer(config.model, trust_remote_code=trust), config.model)
     if is_multimodal_config(hf.config):
         with_images(model, load_image_processor(config.model, trust_remote_code=trust))
@@ -47,12 +47,7 @@ def run(config: Config) -> None:
         checks += hook_checks(hf, model, images)
         if all(check.passed for check in checks):
             checks += batch_checks(model, images)
-    print_table(
-        text_table(
-            ["", "check", "difference", "allowed"],
-            [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks],
-        )
-    )
-    failed = [check.name for check in checks if not check.passed]
-    if failed:
+    rows = [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks]
+    print_table(text_table(["", "check", "difference", "allowed"], rows))
+    if failed := [check.name for check in checks if not check.passed]:
         raise InputError(f"{config.model} fails {len(failed)} of {len(checks)} checks: {'; '.join(failed)}")

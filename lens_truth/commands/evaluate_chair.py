@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lens_truth
 from lens_truth.commands.answering import Answering, answerer, check_files_only, tell
+from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import first_line
+from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
-    from lens_truth.commands.run import Run
-    from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.chair import Caption, ChairScore, ObjectNames, TrueObjects
 
 _SCENES = 200
@@ -46,7 +48,6 @@ class Chair(Answering):
         from lens_truth.evaluate.chair import read_synonyms, score_captions
         from lens_truth.evaluate.chair_files import read_captions, read_objects, write_captions
         from lens_truth.evaluate.result import caption_result
-        from lens_truth.io.files import hash_of
 
         _check_flags(self)
         used = [path for path in (self.captions, self.objects, self.synonyms, self.image_list) if path]
@@ -62,10 +63,11 @@ class Chair(Answering):
         run.text("captions.csv", _mentions_csv(score))
         tell(run, caption_result("chair", captions, score, self.seed))
         empty = sum(not caption.text.strip() for caption in captions)
+        again = score.n - score.n_images
         for count, sentence in (
             (empty, f"{empty} of {score.n} captions are empty"),
             (score.n_without_mention, f"{score.n_without_mention} of {score.n} captions mention no object"),
-            (score.n - score.n_images, f"{score.n - score.n_images} captions are of an image that has one already"),
+            (again, f"{again} captions are of an image that has one already"),
         ):
             run.warnings += [sentence] if count else []
 
@@ -75,7 +77,7 @@ class _Task:
     """What a model is to describe."""
 
     what: str
-    benchmark: Benchmark
+    benchmark: lens_truth.Benchmark
     names: ObjectNames
     objects: TrueObjects
     one_line: bool
@@ -99,7 +101,6 @@ def _check_flags(config: Chair) -> None:
 def _described(config: Chair, run: Run) -> tuple[list[Caption], TrueObjects, ObjectNames]:
     """A model describes images, or the zoo's scenes."""
     from lens_truth.data.examples import examples_hash
-    from lens_truth.evaluate.answers import first_line
     from lens_truth.evaluate.chair import Caption
     from lens_truth.evaluate.chair_files import image_key
     from lens_truth.models.image_input import images_of, is_multimodal
@@ -126,7 +127,6 @@ def _stories(n: int, seed: int) -> _Task:
     """Scenes told in words, to be restated."""
     from lens_truth.data.world import THINGS
     from lens_truth.data.world_text import text_examples
-    from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.chair import TrueObjects, object_names
     from lens_truth.models.prompts import Wording
 
@@ -135,27 +135,25 @@ def _stories(n: int, seed: int) -> _Task:
     objects = {e.id: frozenset(thing for thing in THINGS if f" {thing} " in e.context) for e in scenes}
     summary = Wording(lambda example: f"Context:\n{example.context}\n\nSummary:")
     names = object_names({thing: thing for thing in THINGS})
-    benchmark = Benchmark("description", "caption", scenes, summary, _SUMMARY_TOKENS)
+    benchmark = lens_truth.Benchmark("description", "caption", scenes, summary, _SUMMARY_TOKENS)
     return _Task("scenes", benchmark, names, TrueObjects("the zoo", objects), one_line=True)
 
 
 def _pictures(n: int, seed: int) -> _Task:
     """Scenes drawn; a thing in another colour than its own is an object that is not there."""
     from lens_truth.data.world_pictures import caption_examples
-    from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.chair import objects_described
     from lens_truth.zoo.benchmarks import coloured_things
 
     names, pictures = coloured_things(), tuple(caption_examples("test", n, seed))
     objects = objects_described("the zoo", {e.id: e.answer for e in pictures}, names)
-    benchmark = Benchmark("description", "caption", pictures, n_new=_SUMMARY_TOKENS)
+    benchmark = lens_truth.Benchmark("description", "caption", pictures, n_new=_SUMMARY_TOKENS)
     return _Task("pictures", benchmark, names, objects, one_line=True)
 
 
 def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
     """Images from a folder, in TruthProbe's protocol."""
-    from lens_truth.data.examples import SUPPORTED, Example
-    from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.data.examples import SUPPORTED
     from lens_truth.evaluate.chair import read_synonyms
     from lens_truth.evaluate.chair_files import find_images, read_objects
     from lens_truth.models.prompts import USER_ASSISTANT, Wording
@@ -163,11 +161,10 @@ def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
     names = read_synonyms(config.synonyms)
     objects = read_objects(known, names)
     paths = find_images(folder, config.image_list, objects)[: config.limit]
-    examples = tuple(Example(path.name, path.name, _DESCRIBE, "", SUPPORTED, image=str(path)) for path in paths)
+    examples = tuple(lens_truth.Example(p.name, p.name, _DESCRIBE, "", SUPPORTED, image=str(p)) for p in paths)
     wording = Wording(lambda example: example.question, USER_ASSISTANT)
-    return _Task(
-        "images", Benchmark("description", "caption", examples, wording, _N_NEW), names, objects, one_line=False
-    )
+    benchmark = lens_truth.Benchmark("description", "caption", examples, wording, _N_NEW)
+    return _Task("images", benchmark, names, objects, one_line=False)
 
 
 def _mentions_csv(score: ChairScore) -> str:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lens_truth
 from lens_truth.commands.answering import Answering, answerer, check_files_only, tell
+from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
+from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lens_truth.commands.run import Run
-    from lens_truth.data.examples import Example
     from lens_truth.evaluate.pope import PopeQuestion
 
 _ZOO_QUESTIONS = 600
@@ -50,14 +51,13 @@ def _ask_zoo(config: Pope, run: Run) -> None:
     """A text model is told the scenes, a multimodal one is shown them, in POPE's three splits."""
     from lens_truth.data.world_pictures import PRESENCE_KINDS, image_presence_examples
     from lens_truth.data.world_text import presence_examples
-    from lens_truth.evaluate.benchmark import benchmark_of
     from lens_truth.evaluate.pope import POPE_PARSES
     from lens_truth.models.image_input import is_multimodal
 
     n = 2 * (config.limit or _ZOO_QUESTIONS)
     with answerer(config, run) as asked:
         splits: list[str] = []
-        examples: list[Example] = []
+        examples: list[lens_truth.Example] = []
         if is_multimodal(asked.asker.model):
             for kind in PRESENCE_KINDS:
                 some = [e for e in image_presence_examples("test", n, config.seed, kind) if e.label]
@@ -65,7 +65,7 @@ def _ask_zoo(config: Pope, run: Run) -> None:
                 splits += [kind] * len(some)
         else:
             examples = presence_examples("test", n, config.seed)
-        benchmark = benchmark_of("presence", "yes-no", examples, parses=POPE_PARSES)
+        benchmark = lens_truth.benchmark_of("presence", "yes-no", examples, parses=POPE_PARSES)
         how = "shown in pictures" if splits else "told in words"
         print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
         asked.ask_yes_no(run, replace(benchmark, splits=tuple(splits)), config.seed)
@@ -73,7 +73,6 @@ def _ask_zoo(config: Pope, run: Run) -> None:
 
 def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
     """TruthProbe's protocol: POPE's question, one word or phrase, at most five tokens."""
-    from lens_truth.evaluate.benchmark import benchmark_of
     from lens_truth.evaluate.pope import N_NEW, POPE_PARSES, WORDING, pope_examples, read_questions
     from lens_truth.models.image_input import images_of
 
@@ -81,7 +80,7 @@ def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
         raise InputError("--images needs --questions about them, and no --answers")
     _check_names(config.questions)
     splits: list[str] = []
-    examples: list[Example] = []
+    examples: list[lens_truth.Example] = []
     for file in config.questions:
         questions = read_questions(file)[: config.limit]
         _repeats(run, file.stem, questions)
@@ -89,7 +88,7 @@ def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
         splits += [file.stem] * len(questions)
     with answerer(config, run) as asked:
         images_of(asked.asker.model)  # says so if it can be shown none
-        benchmark = benchmark_of("pope", "yes-no", examples, WORDING, N_NEW, parses=POPE_PARSES)
+        benchmark = lens_truth.benchmark_of("pope", "yes-no", examples, WORDING, N_NEW, parses=POPE_PARSES)
         n_images = len({example.image for example in examples})
         print(f"{config.model} answers {len(examples)} questions about {n_images} images")
         asked.ask_yes_no(run, replace(benchmark, splits=tuple(splits)), config.seed)
@@ -97,7 +96,6 @@ def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
 
 def _score_files(config: Pope, run: Run) -> None:
     from lens_truth.evaluate.pope import count_duplicates, pope_result, read_answers, read_questions
-    from lens_truth.io.files import hash_of
 
     if len(config.questions) != len(config.answers):
         raise InputError(

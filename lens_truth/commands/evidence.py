@@ -11,15 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.compute import KINDS, Compute, load_model, on_terminal, scores_by_kind
-from lens_truth.commands.run import Run
-from lens_truth.errors import InputError
+import lens_truth
+from lens_truth.commands.run import KINDS, Compute, Run, load_model, on_terminal, scores_by_kind
+from lens_truth.commands.score_sources import scores_of_shape
+from lens_truth.errors import InputError, gathered_notices, notice
+from lens_truth.io.files import write_json
 from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
-    from lens_truth.attention.evidence import Evidence
-    from lens_truth.data.examples import Example
-    from lens_truth.scoring.scores import HeadScores
     from lens_truth.stats.relations import Relations
 
 _SHOWN = 4
@@ -56,12 +55,12 @@ class _Study:
 
     model: Any
     data: str
-    examples: list[Example]
+    examples: list[lens_truth.Example]
     """With supported answers and evidence."""
-    looked: Evidence
+    looked: lens_truth.Evidence
     wrong_mean: float | None
     """Mean attention to the evidence where the answer is hallucinated."""
-    scores: dict[str, HeadScores]
+    scores: dict[str, lens_truth.HeadScores]
     titles: dict[str, str]
     """Of the scores."""
 
@@ -84,25 +83,24 @@ def run(config: Config) -> None:
 
 def _measured(config: Config) -> _Study:
     from lens_truth.attention.evidence import MAIN
-    from lens_truth.attention.measuring import evidence_attention
     from lens_truth.data.examples import HALLUCINATED, SUPPORTED
-    from lens_truth.data.loading import describe, load_examples
-    from lens_truth.errors import gathered_notices, notice
+    from lens_truth.data.loading import describe
     from lens_truth.models.image_input import is_multimodal
 
     model = load_model(config.model, config)
     data = config.data or ("zoo:image" if is_multimodal(model) else "zoo:text")
     settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "seed": config.seed}
-    examples = load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
+    examples = lens_truth.load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
     print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
     right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
-    if not any(example.has_evidence for example in right):
+    shown, contrast = ([example for example in some if example.has_evidence] for some in (right, wrong))
+    if not shown:
         raise InputError(
             f"{data}: none of its {len(right)} supported answers has evidence to be looked at (spans of its "
             "context, or boxes in its image)"
         )
     scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
-    looked = evidence_attention(model, right, **settings, progress=on_terminal())
+    looked = lens_truth.evidence_attention(model, right, **settings, progress=on_terminal())
     for name, its in scores.items():
         if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
             of = its.provenance.get("model", "another model")
@@ -111,11 +109,10 @@ def _measured(config: Config) -> _Study:
                 "weights"
             )
     wrong_mean = None
-    if contrast := [example for example in wrong if example.has_evidence]:
+    if contrast:
         with gathered_notices():  # the same evidence, of which the same would be said again
-            when_wrong = evidence_attention(model, contrast, **settings, progress=on_terminal())
+            when_wrong = lens_truth.evidence_attention(model, contrast, **settings, progress=on_terminal())
         wrong_mean = float(when_wrong.means()[MAIN].mean())
-    shown = [example for example in right if example.has_evidence]
     return _Study(model, data, shown, looked, wrong_mean, scores, titles)
 
 
@@ -126,44 +123,43 @@ def _write(run: Run, config: Config, study: _Study, relations: dict[str, Relatio
     looked, scores = study.looked, study.scores
     measures = {name: _on(study.data, its) for name, its in looked.scores().items()}
     for name, measured in measures.items():
-        run.scores(f"{name.replace(' ', '-')}.safetensors", measured)
+        measured.save(run.wrote(f"{name.replace(' ', '-')}.safetensors"))
     drawn = {f"{name} scores": its for name, its in scores.items()}
     run.text("evidence.csv", heads_csv({name: its.values for name, its in {**measures, **drawn}.items()}))
     run.figure("heatmaps.png", looked.plot(drawn, f"{config.model} on {study.data} (n = {len(looked.ids)})"))
     run.figure("scatter.png", looked.scatter(scores, relations))
-    first: dict[str, Example] = {}
+    first: dict[str, lens_truth.Example] = {}
     for example in study.examples:
         first.setdefault(example.group, example)
     shown, weights = list(first.values())[:_SHOWN], looked.provenance["weights"]
-    run.json("attention.json", asdict(attention_record(study.model, shown, config.template, weights)))
+    attention = asdict(attention_record(study.model, shown, config.template, weights))
+    write_json(run.wrote("attention.json"), attention, compact=True)
     run.hold(looked)
     for kind, related in relations.items():
         run.hold(related, kind)
-    titles = {name: f"{name} of {config.model} on {study.data}" for name in measures}
-    run.results["measure_maps"] = titles
+    titles = run.results["measure_maps"] = {name: f"{name} of {config.model} on {study.data}" for name in measures}
     run.heads({titles[name]: its for name, its in measures.items()})
     run.heads({study.titles[name]: its for name, its in scores.items()})
-    run.hashes.update(weights=weights, examples=looked.provenance["examples"])
-    run.hashes.update(
-        {f"{kind} scores": its.provenance["file_hash"] for kind, its in scores.items() if "file_hash" in its.provenance}
-    )
+    files = {f"{kind} scores": its.provenance.get("file_hash") for kind, its in scores.items()}
+    run.hashes = {"weights": weights, "examples": looked.provenance["examples"]}
+    run.hashes |= {name: digest for name, digest in files.items() if digest}
 
 
-def _on(data: str, scores: HeadScores) -> HeadScores:
+def _on(data: str, scores: lens_truth.HeadScores) -> lens_truth.HeadScores:
     """With the name of the data that they were computed on."""
     return replace(scores, provenance={**scores.provenance, "data": data})
 
 
 def _scores(
-    config: Config, model: Any, examples: list[Example], data: str, *, both_labels: bool
-) -> tuple[dict[str, HeadScores], dict[str, str]]:
+    config: Config, model: Any, examples: list[lens_truth.Example], data: str, *, both_labels: bool
+) -> tuple[dict[str, lens_truth.HeadScores], dict[str, str]]:
     """Scores and their titles by name: the kind, if computed on the examples; else kind and file."""
-    scores: dict[str, HeadScores] = {}
+    scores: dict[str, lens_truth.HeadScores] = {}
     titles: dict[str, str] = {}
     for wanted in config.scores:
         if wanted not in KINDS:
-            made, file = _from_file(wanted, config, model), Path(wanted).name
-            name, title = f"{made.kind} ({file})", f"{made.kind} scores from {file}"
+            made = scores_of_shape(wanted, (model.cfg.n_layers, model.cfg.n_heads), f"{config.model} has")
+            name, title = f"{made.kind} ({Path(wanted).name})", f"{made.kind} scores from {Path(wanted).name}"
         elif both_labels:
             made = _on(data, _computed(wanted, config, model, examples))
             name, title = wanted, f"{wanted} scores of {config.model} on {data}"
@@ -180,26 +176,14 @@ def _scores(
     return scores, titles
 
 
-def _computed(kind: str, config: Config, model: Any, examples: list[Example]) -> HeadScores:
+def _computed(kind: str, config: Config, model: Any, examples: list[lens_truth.Example]) -> lens_truth.HeadScores:
     """Truth that the surface of answers explains is warned of."""
-    from lens_truth.data.audit import majority_share, surface_accuracy, surface_warning
-    from lens_truth.errors import notice
+    from lens_truth.data.audit import majority_share, surface_warning
 
     made = scores_by_kind(kind, model, examples, config, config.template, n_permutations=None)
     if kind != "truth":
         return made
-    surface = surface_accuracy(examples, seed=config.seed)
+    surface = lens_truth.surface_accuracy(examples, seed=config.seed)
     if warning := surface_warning(surface, majority_share(examples), float(made.values.max())):
         notice(warning)
     return replace(made, provenance={**made.provenance, "surface_accuracy": surface})
-
-
-def _from_file(path: str, config: Config, model: Any) -> HeadScores:
-    from lens_truth.commands.score_sources import read_scores
-
-    made = read_scores(path)
-    shape = (model.cfg.n_layers, model.cfg.n_heads)
-    if made.values.shape != shape:
-        L, H = made.values.shape
-        raise InputError(f"{path}: holds scores of {L} x {H} heads, {config.model} has {shape[0]} x {shape[1]}")
-    return made

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from lens_truth.commands.compute import KINDS, Compute, load_model, scores_by_kind
-from lens_truth.commands.run import Run
+import lens_truth
+from lens_truth.commands.run import KINDS, Compute, Run, load_model, scores_by_kind
 from lens_truth.errors import InputError, gathered_notices
+from lens_truth.io.files import write_folder_with
 from lens_truth.io.tables import print_warnings
-
-if TYPE_CHECKING:
-    from lens_truth.gates.gate import HeadGate
 
 GATE = "lens_truth/gate.safetensors"
 """In a folder of its own: engines take every safetensors file at the top for weights."""
@@ -50,7 +48,6 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Loads, gates, folds and saves."""
-    from lens_truth.io.files import write_folder_with
     from lens_truth.models.image_input import is_multimodal
     from lens_truth.models.loading import copy_processor
     from lens_truth.models.tower import weights_hash
@@ -62,14 +59,14 @@ def run(config: Config) -> None:
     with gathered_notices() as run.warnings:
         model, gate = _gate(config)
     folded, values = gate.fold_into(model), gate.values
+    L, H = values.shape
     run.results = {
-        "lam": gate.provenance["lam"],
-        "norm": gate.provenance["norm"],
+        **{name: gate.provenance[name] for name in ("lam", "norm")},
         "min_gate": float(values.min()),
         "max_gate": float(values.max()),
         "negative_gates": gate.n_negative,
-        "n_layers": values.shape[0],
-        "n_heads": values.shape[1],
+        "n_layers": L,
+        "n_heads": H,
     }
     if gate.n_negative:
         run.warnings.append(f"{gate.n_negative} gates are negative: those heads are inverted")
@@ -84,21 +81,15 @@ def run(config: Config) -> None:
         run.write_record(folder)
 
     write_folder_with(config.save, fill)
-    print(
-        f"gates from {values.min():.3f} to {values.max():.3f} over {values.shape[0]} layers x {values.shape[1]} heads"
-    )
+    print(f"gates from {values.min():.3f} to {values.max():.3f} over {L} layers x {H} heads")
     print_warnings(run.warnings)
     auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
     print(f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}') loads it")
 
 
-def _gate(config: Config) -> tuple[Any, HeadGate]:
+def _gate(config: Config) -> tuple[Any, lens_truth.HeadGate]:
     """The model, and the gate from scores that were given or are computed on it."""
-    from lens_truth.data.loading import load_examples
-    from lens_truth.gates.gate import HeadGate
-    from lens_truth.scoring.scores import HeadScores
-
-    scores = None if config.scores in KINDS else HeadScores.load(config.scores)
+    scores = None if config.scores in KINDS else lens_truth.HeadScores.load(config.scores)
     kind = scores.kind if scores else config.scores
     lam = DEFAULT_LAMBDA.get(kind) if config.lam is None else config.lam
     if lam is None:
@@ -106,6 +97,6 @@ def _gate(config: Config) -> tuple[Any, HeadGate]:
     norm = config.norm or ("none" if kind == "learned" else "center")
     model = load_model(config.model, config)
     if scores is None:
-        examples = load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
+        examples = lens_truth.load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
         scores = scores_by_kind(config.scores, model, examples, config)
-    return model, HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
+    return model, lens_truth.HeadGate.from_scores(scores, lam, norm, config.floor, config.site)

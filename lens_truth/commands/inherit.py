@@ -11,16 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.lineage_inputs import Config, doubts, inputs_of, scored
+import lens_truth
+from lens_truth.commands.lineage_inputs import Config, Scores, doubts, inputs_of, scored
 from lens_truth.commands.run import Run
-from lens_truth.commands.score_sources import Source
 from lens_truth.errors import InputError
 from lens_truth.io.tables import markdown, print_table
 
 if TYPE_CHECKING:
-    from lens_truth.lineage.agreement import Heritability
-    from lens_truth.lineage.kept import Preservation, WeightSimilarity
-    from lens_truth.scoring.scores import HeadScores
+    from lens_truth.lineage.kept import Preservation
 
 __all__ = ["Config", "run"]
 
@@ -32,14 +30,18 @@ def run(config: Config) -> None:
         by_kind, repeats = scored(config, sources)
         scores = next(iter(by_kind.values()))
         run.warnings += doubts(scores)
-        found = compared(config, by_kind, repeats, unrelated)
+        found = _compared(config, by_kind, repeats, unrelated)
         against = {kind: reference if reference in its.names else its.names[0] for kind, its in found.items()}
+        root = None  # every input's ancestor, if all are models of the zoo
+        if all(source.where.startswith("zoo:") for source in sources):
+            from lens_truth.zoo.recipes import root_of  # imports torch, which score files do without
+
+            root = {source.name: root_of(source.where) for source in sources}
         run.results["reference"] = reference
-        run.results["verdicts"] = _tell(run, found, against, _roots(sources))
+        run.results["verdicts"] = _tell(run, found, against, root)
         _draw(run, found, against, by_kind)
-        kept, run.results["notes"] = _weights(config, sources, reference, scores)
-        if kept:
-            _tell_weights(run, reference, scores[reference], kept)
+        models = {source.name: source.where for source in sources if not source.is_file}
+        run.results["notes"] = _weights(run, config, models, reference, scores)
         for note in run.results["notes"]:
             print(f"  {note}")
         _truth_causal(run, config, by_kind)
@@ -49,21 +51,16 @@ def run(config: Config) -> None:
         run.heads({f"{one.kind} scores of {name}": one for its in by_kind.values() for name, one in its.items()})
 
 
-def compared(
-    config: Config,
-    by_kind: Mapping[str, Mapping[str, HeadScores]],
-    repeats: Mapping[str, Mapping[str, HeadScores]],
-    unrelated: Sequence[str],
-) -> dict[str, Heritability]:
+def _compared(
+    config: Config, by_kind: Scores, repeats: Scores, unrelated: Sequence[str]
+) -> dict[str, lens_truth.Heritability]:
     """Every two models, by kind of scores; a kind that only one model has (among files) has no pair. Repeats are of the
     first kind."""
-    from lens_truth.lineage.inheritance import heritability
-
-    found: dict[str, Heritability] = {}
+    found: dict[str, lens_truth.Heritability] = {}
     for kind, its in by_kind.items():
         floor = [name for name in unrelated if name in its]
         if len(its) > 1:
-            found[kind] = heritability(
+            found[kind] = lens_truth.heritability(
                 its,
                 repeats=None if found else {name: list(some.values()) for name, some in repeats.items()},
                 unrelated=floor if len(floor) > 1 else (),
@@ -74,14 +71,16 @@ def compared(
 
 
 def _tell(
-    run: Run, found: Mapping[str, Heritability], against: Mapping[str, str], root: Mapping[str, str] | None
+    run: Run,
+    found: Mapping[str, lens_truth.Heritability],
+    against: Mapping[str, str],
+    root: Mapping[str, str] | None,
 ) -> dict[str, list[str]]:
     """Tables and verdicts, which are given back."""
-    verdicts: dict[str, list[str]] = {}
+    verdicts = {kind: its.verdicts(root) for kind, its in found.items()}
     parts: list[str] = []
     for kind, its in found.items():
         run.hold(its, kind)
-        verdicts[kind] = its.verdicts(root)
         said = "".join(f"- {sentence}\n" for sentence in verdicts[kind])
         title, (pairs, *_) = f"{its.kind.capitalize()} scores", its.tables()
         parts.append(f"## {title}\n\n{pairs.note}\n\n{markdown(pairs)}\n\n{said}")
@@ -92,12 +91,7 @@ def _tell(
     return verdicts
 
 
-def _draw(
-    run: Run,
-    found: Mapping[str, Heritability],
-    against: Mapping[str, str],
-    by_kind: Mapping[str, Mapping[str, HeadScores]],
-) -> None:
+def _draw(run: Run, found: Mapping[str, lens_truth.Heritability], against: Mapping[str, str], by_kind: Scores) -> None:
     from lens_truth.plots.heads import heatmaps
 
     for kind, its in found.items():
@@ -108,54 +102,36 @@ def _draw(
         run.figure(f"heatmaps{suffix}.png", heatmaps({n: one.values for n, one in by_kind[kind].items()}, title))
 
 
-def _roots(sources: Sequence[Source]) -> dict[str, str] | None:
-    """Every input's ancestor, if all are models of the zoo."""
-    if not all(source.where.startswith("zoo:") for source in sources):
-        return None
-    from lens_truth.zoo.recipes import root_of  # imports torch, which score files do without
-
-    return {source.name: root_of(source.where) for source in sources}
-
-
 def _weights(
-    config: Config, sources: Sequence[Source], reference: str, scores: Mapping[str, HeadScores]
-) -> tuple[dict[str, tuple[WeightSimilarity, Preservation]], list[str]]:
-    """The reference's scores against what every other model kept of its weights; and who could not be compared."""
-    from lens_truth.lineage.kept import preservation
-    from lens_truth.lineage.weights import weight_similarity
+    run: Run, config: Config, models: dict[str, str], reference: str, scores: Mapping[str, lens_truth.HeadScores]
+) -> list[str]:
+    """The reference's scores against what every other model kept of its weights; gives back who is not compared."""
+    from lens_truth.lineage.figures import preservation_scatter
+    from lens_truth.lineage.kept import circuits_table, preservation
 
-    models = {source.name: source.where for source in sources if not source.is_file}
     if reference not in models or config.shared_grid:
-        return {}, []
+        return []
     base = models.pop(reference)
-    kept: dict[str, tuple[WeightSimilarity, Preservation]] = {}
+    kept: dict[str, tuple[lens_truth.WeightSimilarity, Preservation]] = {}
     notes: list[str] = []
     for name, where in models.items():
         try:
-            found = weight_similarity(base, where, trust_remote_code=config.trust_remote_code)
+            found = lens_truth.weight_similarity(base, where, trust_remote_code=config.trust_remote_code)
         except InputError as error:
             notes.append(f"{name}: not compared: {error}")
             continue
         related = preservation(scores[reference], scores[name], found, share=config.top, seed=config.seed)
         kept[name] = replace(found, base=reference, child=name), related
-    return kept, notes
-
-
-def _tell_weights(
-    run: Run, reference: str, scores: HeadScores, kept: Mapping[str, tuple[WeightSimilarity, Preservation]]
-) -> None:
-    from lens_truth.lineage.figures import preservation_scatter
-    from lens_truth.lineage.kept import circuits_table
-
-    for name, both in kept.items():
-        for result in both:
+        for result in kept[name]:
             run.hold(result, name)
-    print(f"\nscore in {reference} against the cosine of each head's circuits with those in:\n")
-    print_table(circuits_table(reference, kept))
-    run.figure("weights.png", preservation_scatter(reference, scores, kept))
+    if kept:
+        print(f"\nscore in {reference} against the cosine of each head's circuits with those in:\n")
+        print_table(circuits_table(reference, kept))
+        run.figure("weights.png", preservation_scatter(reference, scores[reference], kept))
+    return notes
 
 
-def _truth_causal(run: Run, config: Config, by_kind: Mapping[str, Mapping[str, HeadScores]]) -> None:
+def _truth_causal(run: Run, config: Config, by_kind: Scores) -> None:
     from lens_truth.lineage.figures import truth_causal_scatter
     from lens_truth.lineage.inheritance import truth_against_causal
 

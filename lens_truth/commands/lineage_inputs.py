@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
-from lens_truth.commands.probing_data import ProbingData, SettingFlags, chosen_data
+import lens_truth
 from lens_truth.commands.score_sources import (
+    ProbingData,
+    ProbingRuns,
     Scoring,
+    SettingFlags,
     Source,
-    check_model_name,
+    chosen_data,
     parse_sources,
-    probing_runs,
     read_scores,
     score_model,
 )
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
 
-if TYPE_CHECKING:
-    from lens_truth.scoring.scores import HeadScores
+Scores: TypeAlias = "dict[str, dict[str, lens_truth.HeadScores]]"
+"""By kind and name, or by name and file."""
 
 UNRELATED = ("llama-base", "llama-seed1", "llama-seed2")
 """The zoo's models that share an architecture and no ancestor."""
@@ -61,15 +64,14 @@ class Config(SettingFlags, Scoring):
     """Folder for the results."""
 
 
-def _zoo() -> list[str]:
-    from lens_truth.zoo.recipes import RECIPES  # imports torch, which score files do without
-
-    return [f"zoo:{name}" for name in RECIPES]
-
-
 def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     """Sources, the reference and the unrelated ones; what is wrong with them is said before anything is computed."""
-    sources = parse_sources(list(config.inputs) or _zoo())
+    inputs = config.inputs
+    if not inputs:
+        from lens_truth.zoo.recipes import RECIPES  # imports torch, which score files do without
+
+        inputs = [f"zoo:{name}" for name in RECIPES]
+    sources = parse_sources(inputs)
     names = [source.name for source in sources]
     if len(sources) < 2:
         raise InputError(f"a comparison needs two inputs or more; only '{sources[0].where}' was given")
@@ -77,7 +79,7 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
         raise InputError("--scores names no kind of score")
     if not 0 < config.top < 1:
         raise InputError(f"--top is {config.top}; it must lie between 0 and 1")
-    pairs = len(sources) * (len(sources) - 1) // 2
+    pairs = comb(len(sources), 2)
     if pairs >= SIGNIFICANT * (1 + config.permutations):
         least = round(pairs / SIGNIFICANT)
         raise InputError(
@@ -93,28 +95,30 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     return sources, reference, unrelated
 
 
-def scored(
-    config: Config, sources: Sequence[Source]
-) -> tuple[dict[str, dict[str, HeadScores]], dict[str, dict[str, HeadScores]]]:
+def scored(config: Config, sources: Sequence[Source]) -> tuple[Scores, Scores]:
     """Scores by kind and name, and further estimates of some by name and file; files, whatever their kind, stand with
     the first kind."""
-    from lens_truth.lineage.inheritance import check_same_shape
+    from lens_truth.lineage.inheritance import check_same_shape, shared_grid
 
-    kv = _kv_heads(config.kv_heads, sources)
+    kv = _kv_heads(config.kv_heads, [source.name for source in sources])
     read = {source.name: read_scores(source.where, kv.get(source.name)) for source in sources if source.is_file}
     if not config.shared_grid:
         check_same_shape(read)
     repeats = _repeats(config, sources, read)
     by_kind = _by_kind(config, sources, read)
-    return _cropped(by_kind, repeats) if config.shared_grid else (by_kind, repeats)
+    if config.shared_grid:
+        some = [*by_kind.values(), *repeats.values()]
+        L, H = shared_grid([its for scores in some for its in scores.values()])
+        print(f"shared grid: {L} layers x {H} heads; a head's number means nothing across architectures")
+        for scores in some:
+            scores |= {name: its.crop(L, H) for name, its in scores.items()}
+    return by_kind, repeats
 
 
-def _repeats(
-    config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
-) -> dict[str, dict[str, HeadScores]]:
+def _repeats(config: Config, sources: Sequence[Source], read: Mapping[str, lens_truth.HeadScores]) -> Scores:
     """Further estimates, by the input that they are of and by file."""
     names = [source.name for source in sources]
-    repeats: dict[str, dict[str, HeadScores]] = {}
+    repeats: Scores = {}
     for argument in config.repeat:
         name, equals, where = argument.partition("=")
         if not equals or name not in names:
@@ -130,18 +134,22 @@ def _repeats(
     return repeats
 
 
-def _by_kind(
-    config: Config, sources: Sequence[Source], read: Mapping[str, HeadScores]
-) -> dict[str, dict[str, HeadScores]]:
+def _by_kind(config: Config, sources: Sequence[Source], read: dict[str, lens_truth.HeadScores]) -> Scores:
     data = chosen_data(config.data, config, DATA)
     kinds: list[str] = list(dict.fromkeys(config.scores))
     models = [source for source in sources if not source.is_file]
     if not models:
-        return {kinds[0]: dict(read)}
+        return {kinds[0]: read}
+    from lens_truth.models.loading import model_source
+
     for source in models:
-        check_model_name(source.where)
-    by_kind: dict[str, dict[str, HeadScores]] = {kind: {} for kind in kinds}
-    runs = probing_runs(data, config)
+        if Path(source.where).is_file():
+            raise InputError(
+                f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model"
+            )
+        model_source(source.where)
+    by_kind: Scores = {kind: {} for kind in kinds}
+    runs = ProbingRuns(data, config)
     for number, source in enumerate(models, start=1):
         print(f"scoring {source.where} ({number} of {len(models)})", flush=True)
         for kind, scores in score_model(source.where, kinds, runs, config, config.out / "scores").items():
@@ -154,9 +162,8 @@ def _by_kind(
     return {kind: {n: by_kind[kind][n] for n in names if n in by_kind[kind]} for kind in kinds if by_kind[kind]}
 
 
-def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, int]:
+def _kv_heads(arguments: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """KV heads a layer by input, from `N` for all or `NAME=N`."""
-    names = [source.name for source in sources]
     given: dict[str, int] = {}
     for argument in arguments:
         name, equals, number = argument.rpartition("=")
@@ -168,21 +175,7 @@ def _kv_heads(arguments: Sequence[str], sources: Sequence[Source]) -> dict[str, 
     return given
 
 
-def _cropped(
-    by_kind: dict[str, dict[str, HeadScores]], repeats: dict[str, dict[str, HeadScores]]
-) -> tuple[dict[str, dict[str, HeadScores]], dict[str, dict[str, HeadScores]]]:
-    """All scores on the layers and heads that all have."""
-    from lens_truth.lineage.inheritance import shared_grid
-
-    some = [*by_kind.values(), *repeats.values()]
-    L, H = shared_grid([its for scores in some for its in scores.values()])
-    print(f"shared grid: {L} layers x {H} heads; a head's number means nothing across architectures")
-    for scores in some:
-        scores |= {name: its.crop(L, H) for name, its in scores.items()}
-    return by_kind, repeats
-
-
-def doubts(scores: dict[str, HeadScores]) -> list[str]:
+def doubts(scores: Mapping[str, lens_truth.HeadScores]) -> list[str]:
     """What the reader of a comparison should know about its inputs."""
     import numpy as np
 

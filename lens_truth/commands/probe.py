@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from lens_truth.commands.compute import Compute, load_model, scores_by_kind
-from lens_truth.commands.probing_data import ProbingData, SettingFlags, chosen_data
-from lens_truth.commands.run import Run
+import lens_truth
+from lens_truth.commands.run import Compute, Run, load_model, scores_by_kind
+from lens_truth.commands.score_sources import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.io.tables import print_table
-
-if TYPE_CHECKING:
-    from lens_truth.scoring.scores import HeadScores
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Config(SettingFlags, Compute):
 
 def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
-    from lens_truth.data.audit import majority_share, surface_accuracy, surface_warning
+    from lens_truth.data.audit import majority_share, surface_warning
     from lens_truth.data.loading import describe
 
     if (config.permutations or 0) < 0:
@@ -61,7 +58,7 @@ def run(config: Config) -> None:
         multimodal = model is not None and data.asks_for_images(model)
         examples, title = data.load(multimodal, config.limit, config.seed), data.title(multimodal)
         truth, majority = config.scores == "truth", majority_share(examples)
-        surface = surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
+        surface = lens_truth.surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
         model = model or load_model(config.model, config)
         print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {title}: {describe(examples)}")
 
@@ -72,7 +69,12 @@ def run(config: Config) -> None:
         warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
         run.warnings += [warning] if warning else []
         run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
-        _write(run, scores, f"{scores.kind} scores of {config.model} on {title}", len(examples), warning)
+        headline = f"{scores.kind} scores of {config.model} on {title}"
+        for suffix in ("safetensors", "npy", "csv"):
+            scores.save(run.wrote(f"scores.{suffix}"))
+        run.figure("heatmap.png", scores.plot(f"{headline} (n = {len(examples)})", warning))
+        run.heads({headline: scores})
+        run.hashes = {name: scores.provenance[name] for name in ("weights", "examples")}
 
         print_table(scores.tables()[0])
         print(f"mean over all heads: {scores.values.mean():.3f}")
@@ -80,7 +82,7 @@ def run(config: Config) -> None:
             print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
 
 
-def _found(scores: HeadScores, n: int) -> dict[str, Any]:
+def _found(scores: lens_truth.HeadScores, n: int) -> dict[str, Any]:
     unit = "accuracy" if scores.kind == "truth" else "score"
     found: dict[str, Any] = {
         "kind": scores.kind,
@@ -94,11 +96,3 @@ def _found(scores: HeadScores, n: int) -> dict[str, Any]:
     if "p_familywise" in scores.metrics:
         found["n_significant_heads"] = int((scores.metrics["p_familywise"] < SIGNIFICANT).sum())
     return found
-
-
-def _write(run: Run, scores: HeadScores, title: str, n: int, warning: str | None) -> None:
-    for suffix in ("safetensors", "npy", "csv"):
-        run.scores(f"scores.{suffix}", scores)
-    run.figure("heatmap.png", scores.plot(f"{title} (n = {n})", warning))
-    run.heads({title: scores})
-    run.hashes = {name: scores.provenance[name] for name in ("weights", "examples")}

@@ -1,36 +1,104 @@
-"""`Run`: what all commands have in common, from the check of the output folder to the words of farewell."""
+"""What all commands have in common: flags of a model, scores by kind, and `Run`, the frame of a run from the check of
+the output folder to the words of farewell."""
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+import lens_truth
 from lens_truth.errors import gathered_notices
-from lens_truth.io.files import check_out, write_json, write_text
+from lens_truth.io.files import check_out, hash_of, write_text
 from lens_truth.io.runs import COMMAND_LINE, for_json, write_record
 from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from matplotlib.figure import Figure
 
     from lens_truth.io.results import Result
-    from lens_truth.scoring.scores import HeadScores
+    from lens_truth.models.prompts import Template
+
+KINDS = ("truth", "causal", "learned")
+LOG = "answers.jsonl"
+"""Every answer of a run, written as it is given."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a model runs."""
+
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, cuda:1, mps."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Number format of the weights; auto keeps the checkpoint's."""
+    trust_remote_code: bool = False
+    """Let a checkpoint run code of its own."""
+
+
+@dataclass(frozen=True)
+class Compute(Device):
+    """Where and how a model runs."""
+
+    seed: int = 0
+    """Seed of every random choice."""
+    batch_size: int = 32
+    """Rows in one forward pass."""
+
+
+def load_model(name: str, flags: Device) -> Any:
+    """The hooked model that the flags describe."""
+    return lens_truth.load(name, device=flags.device, dtype=flags.dtype, trust_remote_code=flags.trust_remote_code)
+
+
+def scores_by_kind(
+    kind: str,
+    model: Any,
+    examples: Sequence[lens_truth.Example],
+    flags: Compute,
+    template: Template = "plain",
+    *,
+    keep: Path | None = None,
+    **probe: Any,
+) -> lens_truth.HeadScores:
+    """Scores of a kind (truth, causal, learned), computed on `examples`.
+
+    Args:
+        keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
+        probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
+    """
+    from lens_truth.data.examples import examples_hash
+    from lens_truth.models.tower import weights_hash
+
+    how: dict[str, Any] = {"seed": flags.seed, "progress": on_terminal()}
+    passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}
+    if kind != "truth":
+        make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
+        return make(model, examples, **passes, **how)
+    if keep is not None:
+        keep /= hash_of(weights_hash(model), examples_hash(examples), template, str(flags.batch_size))
+    activations = lens_truth.capture(model, examples, out=keep, progress=on_terminal(), **passes)
+    settings: dict[str, Any] = {"n_permutations": 0, **how, **probe}
+    return lens_truth.truth_scores(activations, **settings)
+
+
+def plain_name(model: str) -> str:
+    """A model's name as part of a file's name."""
+    return model.replace(":", "-").strip("/").replace("/", "-")
+
+
+def on_terminal() -> bool:
+    """Whether anybody watches a progress bar."""
+    return sys.stderr.isatty()
 
 
 class Run:
-    """One run of a command, which lasts as long as its context is open:
-
-    ```python
-    with Run("evidence", config) as run:
-        run.figure("scatter.png", figure)
-        run.hold(found)
-    ```
+    """One run of a command, which lasts as long as its context is open: `with Run("evidence", config) as run:`.
 
     Inside, data warnings (`DataWarning`) are gathered. What is written is listed; when the context closes without an
     error, `result.json` is written, last of all files, so that it stands for a finished run, and the warnings and the
@@ -46,21 +114,20 @@ class Run:
         self.results: dict[str, Any] = {}
         self.hashes: dict[str, Any] = {}
         self.warnings: list[str] = []
-        self._files: list[str] = []
+        self._files = ["result.json"]
 
     def __enter__(self) -> Run:
         self.warnings = self._gathering.enter_context(gathered_notices())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._gathering.close()
         if kind is not None:
             return
         self.write_record(self.out)
         print_warnings(self.warnings)
-        names = ["result.json", *self._files]
-        figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in names) else ""
-        print(f"\nwritten to {self.out}/: {', '.join(names)}{figures}")
+        figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in self._files) else ""
+        print(f"\nwritten to {self.out}/: {', '.join(self._files)}{figures}")
 
     def write_record(self, folder: Path) -> None:
         """Writes what is known so far as `result.json`: of itself where a command makes its folder at one stroke."""
@@ -90,25 +157,13 @@ class Run:
         """Writes a text."""
         write_text(self.wrote(name), text)
 
-    def json(self, name: str, value: Any) -> None:
-        """Writes JSON that nobody is to read."""
-        write_json(self.wrote(name), value, compact=True)
-
-    def scores(self, name: str, scores: HeadScores) -> None:
-        """Saves scores in the format of the name's suffix."""
-        scores.save(self.wrote(name))
-
-    def heads(self, maps: Mapping[str, HeadScores]) -> None:
+    def heads(self, maps: Mapping[str, lens_truth.HeadScores]) -> None:
         """Puts scores by title into result.json, where the report finds them."""
         self.results.setdefault("head_scores", {}).update({title: its.as_dict() for title, its in maps.items()})
 
     def hold(self, result: Result, name: str | None = None) -> None:
         """Puts a result into result.json, under its name where a run can have several; what does not fit into JSON goes
         into a file beside it."""
-        own = result.in_record()
-        if name is None:
-            self.results[result.part] = own
-        else:
-            self.results.setdefault(result.part, {})[name] = own
-        for file in result.save_arrays(self.out):
-            self._files.append(file)
+        held = {result.part: result.in_record()} if name is None else {name: result.in_record()}
+        (self.results if name is None else self.results.setdefault(result.part, {})).update(held)
+        self._files += result.save_arrays(self.out)

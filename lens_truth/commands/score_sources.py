@@ -1,23 +1,113 @@
-"""Head scores by name: a file of scores, or a model whose heads are scored now and kept in the output folder."""
+"""Head scores by name: a file of scores, or a model whose heads are scored now, on one data set or a setting of the
+paper's (which gives text models and multimodal models data of their own), and kept in the output folder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_truth.commands.compute import Compute, load_model, plain_name, scores_by_kind
-from lens_truth.errors import InputError
+import lens_truth
+from lens_truth.commands.run import Compute, load_model, plain_name, scores_by_kind
+from lens_truth.errors import InputError, notice
+from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lens_truth.commands.probing_data import ProbingData
-    from lens_truth.data.examples import Example
-    from lens_truth.scoring.scores import HeadScores
+    from lens_truth.data.paper_settings import Part
 
 ROWS = 600
 """Examples of each probing run on generated data: enough for a noise of about .01 in a score."""
+
+_FILES: tuple[Part, ...] = ("halueval", "phd", "phd_text", "rlhfv")
+
+
+@dataclass(frozen=True)
+class SettingFlags:
+    """The paper's probing settings, and where their data lies."""
+
+    setting: Literal["A", "B", "C", "D", "E"] | None = None
+    """A probing setting of the paper in place of --data; text models are probed on HaluEval (C: PhD as text; E: both),
+    multimodal models on A HaluEval, B the same with a black image, C PhD, D RLHF-V, E RLHF-V and PhD. Without files on
+    the zoo's data."""
+    halueval: Path | None = None
+    """HaluEval's csv file, for settings."""
+    phd: Path | None = None
+    """TruthProbe's PhD rows (.jsonl, .jsonl.gz), for settings."""
+    phd_text: Path | None = None
+    """PhD rows with a text context for the image, for text models in settings; by default the questions of --phd."""
+    rlhfv: Path | None = None
+    """TruthProbe's RLHF-V rows (.jsonl, .jsonl.gz), for settings."""
+    images: Path | None = None
+    """The folder of the image files that data names."""
+
+
+@dataclass(frozen=True)
+class ProbingData:
+    """A data set by name, or a setting."""
+
+    data: str = ""
+    """As `load_examples` knows it; not looked at where there is a setting."""
+    setting: Literal["A", "B", "C", "D", "E"] | None = None
+    files: dict[Part, Path] = field(default_factory=dict["Part", Path])
+    images: Path | None = None
+
+    def sources(self, multimodal: bool) -> list[str]:
+        """The names of the data sets that a text model or a multimodal model is scored on."""
+        from lens_truth.data.paper_settings import setting_sources
+
+        return [self.data] if self.setting is None else setting_sources(self.setting, multimodal, self.files)
+
+    def asks_for_images(self, model: Any) -> bool:
+        """Whether a model gets the setting's data for multimodal models."""
+        from lens_truth.models.image_input import is_multimodal
+
+        return self.setting is not None and is_multimodal(model)
+
+    def load(self, multimodal: bool, limit: int | None, seed: int) -> list[lens_truth.Example]:
+        """The examples; answers with both labels are warned of (`DataWarning`)."""
+        from lens_truth.data.audit import label_warnings
+        from lens_truth.data.paper_settings import setting_examples
+
+        if self.setting is not None:
+            return setting_examples(self.setting, multimodal, self.files, images=self.images, limit=limit, seed=seed)
+        examples = lens_truth.load_examples(self.data, limit=limit, seed=seed, images=self.images)
+        for sentence in label_warnings({self.data: examples}):
+            notice(sentence)
+        return examples
+
+    def title(self, multimodal: bool) -> str:
+        """For people: names without the folders that files lie in."""
+        names = " and ".join(short_name(name) for name in self.sources(multimodal))
+        return names if self.setting is None else f"{names} (setting {self.setting})"
+
+
+def chosen_data(data: str | None, flags: SettingFlags, default: ProbingData) -> ProbingData:
+    """What the flags ask for.
+
+    Raises:
+        InputError: for a data set and a setting at once, a setting's files without a setting, and images without rows.
+    """
+    files: dict[Part, Path] = {name: path for name in _FILES if (path := getattr(flags, name)) is not None}
+    if data is not None and flags.setting is not None:
+        raise InputError(f"--data {data} and --setting {flags.setting} were both given; a setting chooses its own data")
+    if files and flags.setting is None:
+        flag = next(iter(files)).replace("_", "-")
+        raise InputError(f"--{flag} belongs to a setting; say which one with --setting A, B, C, D or E")
+    if flags.images is not None and data is None and not files:
+        raise InputError(f"--images {flags.images} was given, but no file of rows whose images lie there")
+    if data is None and flags.setting is None:
+        return default
+    return ProbingData(data or "", flags.setting, files, flags.images)
+
+
+def short_name(data: str) -> str:
+    """A data set's name without the folders that its file lies in."""
+    source, colon, rest = data.partition(":")
+    if not colon:
+        return Path(data).name
+    return data if source == "zoo" else f"{source}:{Path(rest).name}"
 
 
 @dataclass(frozen=True)
@@ -53,114 +143,93 @@ def parse_sources(arguments: Sequence[str]) -> list[Source]:
     Raises:
         InputError: if two have the same name.
     """
-    sources: list[Source] = []
+    seen: dict[str, str] = {}
     for argument in arguments:
         name, equals, where = argument.partition("=")
         if not equals or not name or "/" in name or Path(argument).exists():
             where, name = argument, Path(argument).name.split(".safetensors")[0]
             for suffix in (".gz", ".json", ".npy", ".csv"):
                 name = name.removesuffix(suffix)
-        sources.append(Source(name.removeprefix("zoo:"), where))
-    seen: dict[str, str] = {}
-    for source in sources:
-        if source.name in seen:
+        name = name.removeprefix("zoo:")
+        if name in seen:
             raise InputError(
-                f"two inputs are called '{source.name}' ({seen[source.name]} and {source.where}); "
-                f"give them names: one={seen[source.name]} other={source.where}"
+                f"two inputs are called '{name}' ({seen[name]} and {where}); "
+                f"give them names: one={seen[name]} other={where}"
             )
-        seen[source.name] = source.where
-    return sources
+        seen[name] = where
+    return [Source(name, where) for name, where in seen.items()]
 
 
-def check_model_name(where: str) -> None:
-    """Raises an InputError for a model name that names nothing, or a file that holds no scores."""
-    from lens_truth.models.loading import model_source
-
-    if Path(where).is_file():
-        raise InputError(f"{where}: is neither a file of head scores (by its name) nor a folder with a model")
-    model_source(where)
-
-
-def read_scores(where: str, n_kv_heads: int | None = None) -> HeadScores:
+def read_scores(where: str, n_kv_heads: int | None = None) -> lens_truth.HeadScores:
     """Scores from a file, which may not know how many KV heads there are."""
-    from lens_truth.io.files import hash_of
-    from lens_truth.scoring.scores import HeadScores
-
-    scores = HeadScores.load(where)
+    scores = lens_truth.HeadScores.load(where)
     known = {"n_kv_heads": n_kv_heads} if n_kv_heads else {}
+    provenance = {**known, **scores.provenance, "file_hash": hash_of(Path(where).read_bytes())}
     try:
-        return replace(
-            scores, provenance={**known, **scores.provenance, "file_hash": hash_of(Path(where).read_bytes())}
-        )
+        return replace(scores, provenance=provenance)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
 
-def has_pairs(examples: Sequence[Example]) -> bool:
-    """Whether some question has a supported and a hallucinated answer, which causal scores need."""
-    from lens_truth.data.examples import question_pairs
-
-    try:
-        question_pairs(examples)
-    except InputError:
-        return False
-    return True
+def scores_of_shape(where: str, shape: tuple[int, int], whose: str) -> lens_truth.HeadScores:
+    """Scores from a file, for models of so many layers and heads."""
+    scores = read_scores(where)
+    if scores.values.shape != shape:
+        L, H = scores.values.shape
+        raise InputError(f"{where}: holds scores of {L} x {H} heads, {whose} {shape[0]} x {shape[1]}")
+    return scores
 
 
 class ProbingRuns:
-    """The examples of each probing run, by its seed: a run on `zoo:` data draws its own; a file is read once."""
+    """The examples of each probing run, by its seed: a run on `zoo:` data draws its own; a file is read once.
+    A data set is read at once, a setting when a model of its kind is scored."""
 
     def __init__(self, data: ProbingData, config: Scoring) -> None:
         if config.probe_seeds < 1:
             raise InputError(f"{config.probe_seeds} probing runs were asked for; at least 1 is needed")
         self.data, self._config = data, config
-        self._loaded: dict[bool, dict[int, list[Example]]] = {}
+        self._loaded: dict[bool, dict[int, list[lens_truth.Example]]] = {}
+        if data.setting is None:
+            self.of(multimodal=False)
 
-    def of(self, multimodal: bool) -> dict[int, list[Example]]:
+    def of(self, multimodal: bool) -> dict[int, list[lens_truth.Example]]:
         """The runs of text models or of multimodal models."""
         if multimodal not in self._loaded:
-            config, generated = self._config, self.data.is_generated(multimodal)
+            config = self._config
+            generated = all(name.startswith("zoo:") for name in self.data.sources(multimodal))
             seeds = range(config.seed, config.seed + config.probe_seeds) if generated else [config.seed]
             limit = ROWS if config.limit is None and generated else config.limit
             self._loaded[multimodal] = {seed: self.data.load(multimodal, limit, seed) for seed in seeds}
         return self._loaded[multimodal]
 
 
-def probing_runs(data: str | ProbingData, config: Scoring) -> ProbingRuns:
-    """The probing runs of a data set, read at once, or of a setting, read when a model of its kind is scored."""
-    from lens_truth.commands.probing_data import ProbingData
-
-    runs = ProbingRuns(ProbingData(data) if isinstance(data, str) else data, config)
-    if runs.data.setting is None:
-        runs.of(multimodal=False)
-    return runs
-
-
 def score_model(
     where: str, kinds: Sequence[str], runs: ProbingRuns, config: Scoring, keep: Path
-) -> dict[str, HeadScores]:
+) -> dict[str, lens_truth.HeadScores]:
     """Scores of each kind, the mean of several probing runs, which are then the scores' repeated estimates; of a single
     run the folds are. Where no question has answers of both labels, truth scores are the only ones (`DataWarning`).
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
-    from lens_truth.data.examples import examples_hash
-    from lens_truth.errors import notice
+    from lens_truth.data.examples import examples_hash, question_pairs
     from lens_truth.models.tower import weights_hash
 
     model = load_model(where, config)
     multimodal = runs.data.asks_for_images(model)
     examples_of, title = runs.of(multimodal), runs.data.title(multimodal)
-    if "truth" in kinds and len(kinds) > 1 and not has_pairs(examples_of[config.seed]):
-        notice(f"{title}: no question has answers of both labels, so only truth scores are computed")
-        kinds = ["truth"]
+    if "truth" in kinds and len(kinds) > 1:
+        try:
+            question_pairs(examples_of[config.seed])
+        except InputError:
+            notice(f"{title}: no question has answers of both labels, so only truth scores are computed")
+            kinds = ["truth"]
     settings = {
         "weights": weights_hash(model),
         "runs": [examples_hash(examples) for examples in examples_of.values()],
         "seeds": list(examples_of),
         "template": config.template,
     }
-    scores: dict[str, HeadScores] = {}
+    scores: dict[str, lens_truth.HeadScores] = {}
     for kind in kinds:
         path = keep / f"{plain_name(where)}-{kind}.safetensors"
         made = _kept(path, kind, settings)
@@ -175,21 +244,18 @@ def score_model(
     return scores
 
 
-def _kept(path: Path, kind: str, settings: dict[str, Any]) -> HeadScores | None:
+def _kept(path: Path, kind: str, settings: dict[str, Any]) -> lens_truth.HeadScores | None:
     """Scores that an earlier run left there, if they were made in the same way."""
-    from lens_truth.scoring.scores import HeadScores
-
-    if not path.is_file():
-        return None
     try:
-        scores = HeadScores.load(path)
+        scores = lens_truth.HeadScores.load(path) if path.is_file() else None
     except InputError:
         return None
-    same = scores.kind == kind and all(scores.provenance.get(name) == value for name, value in settings.items())
-    return scores if same else None
+    if scores is None or scores.kind != kind:
+        return None
+    return scores if all(scores.provenance.get(name) == value for name, value in settings.items()) else None
 
 
-def _mean(runs: Sequence[HeadScores], settings: dict[str, Any]) -> HeadScores:
+def _mean(runs: Sequence[lens_truth.HeadScores], settings: dict[str, Any]) -> lens_truth.HeadScores:
     import numpy as np
 
     first = replace(runs[0], provenance={**runs[0].provenance, **settings})

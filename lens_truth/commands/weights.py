@@ -10,22 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_truth.commands.compute import on_terminal
-from lens_truth.commands.run import Run
-from lens_truth.commands.score_sources import Scoring, probing_runs, read_scores, score_model
+import lens_truth
+from lens_truth.commands.run import Run, on_terminal
+from lens_truth.commands.score_sources import ProbingData, ProbingRuns, Scoring, score_model, scores_of_shape
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lens_truth.lineage.kept import Preservation, WeightSimilarity
+    from lens_truth.lineage.kept import Preservation
     from lens_truth.models.checkpoint import Checkpoint
-    from lens_truth.scoring.scores import HeadScores
 
 LARGE = 1 << 30
 """Bytes from which a checkpoint is not loaded and probed unasked."""
-
 ASK = "give --base-scores and --child-scores, or --data to probe both"
 DATA, STRANGER = "zoo:text", "zoo:llama-seed1"
 
@@ -65,12 +63,11 @@ def run(config: Config) -> None:
         scores, notes = _scores(config, opened)
         notes += [f"{its.name} is unrelated, for comparison" for role, its in others.items() if role == "unrelated"]
         kept = {role: compare_checkpoints(base, its, progress=on_terminal()) for role, its in others.items()}
-        related: dict[str, Preservation] = {}
-        if "base" in scores:
-            related = {
-                role: preservation(scores["base"], scores.get(role), its, share=config.top, seed=config.seed)
-                for role, its in kept.items()
-            }
+        related = {
+            role: preservation(scores["base"], scores.get(role), its, share=config.top, seed=config.seed)
+            for role, its in kept.items()
+            if "base" in scores
+        }
         run.warnings += [
             f"{its.child}: {its.undefined} heads have a matrix of zeros in it or in the base, so no cosine"
             for its in kept.values()
@@ -97,43 +94,35 @@ def _opened(config: Config) -> dict[str, Checkpoint]:
     from lens_truth.stats.top_heads import top_heads
 
     stranger = config.unrelated or (STRANGER if (config.base, config.child) == (Config.base, Config.child) else None)
-    opened = {
-        role: open_checkpoint(name, trust_remote_code=config.trust_remote_code)
-        for role, name in (("base", config.base), ("child", config.child), ("unrelated", stranger))
-        if name is not None
-    }
-    for other in list(opened.values())[1:]:
+    names = {"base": config.base, "child": config.child, **({} if stranger is None else {"unrelated": stranger})}
+    trust = config.trust_remote_code
+    opened = {role: open_checkpoint(name, trust_remote_code=trust) for role, name in names.items()}
+    for other in opened.values():
         check_same_heads(opened["base"], other)
     heads = opened["base"].heads
     top_heads(np.zeros((heads.n_layers, heads.n_heads)), config.top)
     return opened
 
 
-def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, HeadScores], list[str]]:
+def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, lens_truth.HeadScores], list[str]]:
     """Of base and child: from files, or by probing both; and what the user should know about it."""
     files = {"base": config.base_scores, "child": config.child_scores}
-    given = {role: read_scores(file) for role, file in files.items() if file is not None}
-    heads = opened["base"].heads
-    for role, scores in given.items():
-        if scores.values.shape != (heads.n_layers, heads.n_heads):
-            L, H = scores.values.shape
-            raise InputError(
-                f"{files[role]}: holds scores of {L} x {H} heads, the models have {heads.n_layers} x {heads.n_heads}"
-            )
+    shape = opened["base"].heads.n_layers, opened["base"].heads.n_heads
+    given = {role: scores_of_shape(file, shape, "the models have") for role, file in files.items() if file is not None}
     if given:
         if "base" not in given:
             raise InputError("--child-scores was given without --base-scores, whose heads they are compared with")
         return given, []
-    pair = [opened[role] for role in ("base", "child")]
-    if config.data is None and any(checkpoint.n_bytes >= LARGE for checkpoint in pair):
+    pair = {role: opened[role] for role in ("base", "child")}
+    if config.data is None and any(checkpoint.n_bytes >= LARGE for checkpoint in pair.values()):
         return {}, [f"no scores: the checkpoints are large, so they are not loaded and probed unasked; {ASK}"]
-    made: dict[str, HeadScores] = {}
-    runs = probing_runs(config.data or DATA, config)
-    for role in ("base", "child"):
-        print(f"scoring {opened[role].name} on {config.data or DATA}", flush=True)
-        keep = config.out / "scores"
+    made: dict[str, lens_truth.HeadScores] = {}
+    data = config.data or DATA
+    runs = ProbingRuns(ProbingData(data), config)
+    for role, checkpoint in pair.items():
+        print(f"scoring {checkpoint.name} on {data}", flush=True)
         try:
-            made[role] = score_model(opened[role].name, ["truth"], runs, config, keep)["truth"]
+            made |= {role: score_model(checkpoint.name, ["truth"], runs, config, config.out / "scores")["truth"]}
         except InputError as error:
             if config.data is not None:
                 raise
@@ -144,9 +133,9 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, He
 def _tell(
     run: Run,
     base: Checkpoint,
-    kept: Mapping[str, WeightSimilarity],
+    kept: Mapping[str, lens_truth.WeightSimilarity],
     related: Mapping[str, Preservation],
-    scores: Mapping[str, HeadScores],
+    scores: Mapping[str, lens_truth.HeadScores],
 ) -> None:
     """Tables, weights.csv and figures."""
     from lens_truth.lineage.figures import preservation_scatter

@@ -14,8 +14,7 @@ from multimodal import build_multimodal
 from PIL import Image
 
 import lens_truth.models.image_input as model_images
-from lens_truth.commands.probing_data import ProbingData, short_name
-from lens_truth.commands.score_sources import Scoring, probing_runs
+from lens_truth.commands.score_sources import ProbingData, ProbingRuns, Scoring, short_name
 from lens_truth.data.examples import examples_hash
 from lens_truth.data.images import BLACK
 from lens_truth.data.loading import load_examples
@@ -259,11 +258,11 @@ def test_without_pairs_of_answers_a_model_has_truth_scores_only(
 def test_runs_of_a_setting() -> None:
     """The default of `inherit`: on the zoo every run draws its own examples, the same as those of zoo:text."""
     config = Scoring(limit=20, probe_seeds=2, seed=5)
-    runs = probing_runs(ProbingData(setting="D"), config).of(multimodal=False)
-    assert list(runs) == [5, 6] and runs == probing_runs("zoo:text", config).of(multimodal=False)
+    runs = ProbingRuns(ProbingData(setting="D"), config).of(multimodal=False)
+    assert list(runs) == [5, 6] and runs == ProbingRuns(ProbingData("zoo:text"), config).of(multimodal=False)
     assert runs[5] == load_examples("zoo:text", limit=20, seed=5) != runs[6]
     with pytest.raises(InputError, match="0 probing runs"):
-        probing_runs("zoo:text", Scoring(probe_seeds=0))
+        ProbingRuns(ProbingData("zoo:text"), Scoring(probe_seeds=0))
 
 
 def test_short_names() -> None:
