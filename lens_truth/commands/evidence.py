@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.run import KINDS, Compute, Run, load_model, on_terminal, scores_by_kind
-from lens_truth.commands.score_sources import scores_of_shape
+from lens_truth.commands.score_sources import read_scores
 from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import write_json
 from lens_truth.io.tables import print_table
@@ -158,7 +158,12 @@ def _scores(
     titles: dict[str, str] = {}
     for wanted in config.scores:
         if wanted not in KINDS:
-            made = scores_of_shape(wanted, (model.cfg.n_layers, model.cfg.n_heads), f"{config.model} has")
+            made, cfg = read_scores(wanted), model.cfg
+            if made.values.shape != (cfg.n_layers, cfg.n_heads):
+                L, H = made.values.shape
+                raise InputError(
+                    f"{wanted}: holds scores of {L} x {H} heads, {config.model} has {cfg.n_layers} x {cfg.n_heads}"
+                )
             name, title = f"{made.kind} ({Path(wanted).name})", f"{made.kind} scores from {Path(wanted).name}"
         elif both_labels:
             made = _on(data, _computed(wanted, config, model, examples))

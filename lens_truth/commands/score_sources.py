@@ -171,15 +171,6 @@ def read_scores(where: str, n_kv_heads: int | None = None) -> lens_truth.HeadSco
         raise InputError(f"{where}: {error}") from error
 
 
-def scores_of_shape(where: str, shape: tuple[int, int], whose: str) -> lens_truth.HeadScores:
-    """Scores from a file, for models of so many layers and heads."""
-    scores = read_scores(where)
-    if scores.values.shape != shape:
-        L, H = scores.values.shape
-        raise InputError(f"{where}: holds scores of {L} x {H} heads, {whose} {shape[0]} x {shape[1]}")
-    return scores
-
-
 class ProbingRuns:
     """The examples of each probing run, by its seed: a run on `zoo:` data draws its own; a file is read once.
     A data set is read at once, a setting when a model of its kind is scored."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import lens_truth
 from lens_truth.commands.run import Run, on_terminal
-from lens_truth.commands.score_sources import ProbingData, ProbingRuns, Scoring, score_model, scores_of_shape
+from lens_truth.commands.score_sources import ProbingData, ProbingRuns, Scoring, read_scores, score_model
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
 
@@ -107,8 +107,14 @@ def _opened(config: Config) -> dict[str, Checkpoint]:
 def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, lens_truth.HeadScores], list[str]]:
     """Of base and child: from files, or by probing both; and what the user should know about it."""
     files = {"base": config.base_scores, "child": config.child_scores}
-    shape = opened["base"].heads.n_layers, opened["base"].heads.n_heads
-    given = {role: scores_of_shape(file, shape, "the models have") for role, file in files.items() if file is not None}
+    given = {role: read_scores(file) for role, file in files.items() if file is not None}
+    heads = opened["base"].heads
+    for role, its in given.items():
+        if its.values.shape != (heads.n_layers, heads.n_heads):
+            L, H = its.values.shape
+            raise InputError(
+                f"{files[role]}: holds scores of {L} x {H} heads, the models have {heads.n_layers} x {heads.n_heads}"
+            )
     if given:
         if "base" not in given:
             raise InputError("--child-scores was given without --base-scores, whose heads they are compared with")

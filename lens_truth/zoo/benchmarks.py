@@ -12,33 +12,24 @@ from lens_truth.data.world import Split
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 from lens_truth.evaluate.chair import ObjectNames, object_names
 
-_QUESTIONS_A_CAPTION = 2  # a caption takes as long as several answers
-
 
 def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
-    """`n` questions each about pictures of scenes of `split`, and half as many descriptions.
+    """`n` questions each about pictures of scenes of `split`, and half as many descriptions, which take longer.
 
     Presence is asked in POPE's three ways. A description is right if it mentions no thing in a colour that it does not
     have (CHAIR, with the coloured things as objects).
 
-    ```python
-    by_name = {benchmark.name: benchmark for benchmark in lens_truth.image_benchmarks("test", 100, seed=0)}
-    ```
+    >>> by_name = {benchmark.name: benchmark for benchmark in lens_truth.image_benchmarks("test", 100, seed=0)}
     """
-    questions, captions, few = (
-        world_pictures.image_examples,
-        world_pictures.caption_examples,
-        max(1, n // _QUESTIONS_A_CAPTION),
-    )
+    questions, captions, few = world_pictures.image_examples, world_pictures.caption_examples, max(1, n // 2)
+    contradicting = captions(split, few, seed, conflict=True)
     return [
         benchmark_of("image-conflict", "answer", world_pictures.image_conflict_examples(split, 2 * n, seed)),
         benchmark_of("image-open", "answer", questions(split, 2 * n, seed)),
         benchmark_of("image-judgement", "judge", questions(split, n, seed)),
         *(_presence(split, n, seed, kind) for kind in world_pictures.PRESENCE_KINDS),
         benchmark_of("image-describe", "caption", captions(split, few, seed), objects=coloured_things()),
-        benchmark_of(
-            "image-conflict-describe", "caption", captions(split, few, seed, conflict=True), objects=coloured_things()
-        ),
+        benchmark_of("image-conflict-describe", "caption", contradicting, objects=coloured_things()),
     ]
 
 
@@ -68,9 +59,7 @@ def coloured_things() -> ObjectNames:
 def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
     """The zoo's five benchmarks, `n` questions each from scenes of `split`; closed-book recall has 16 in all.
 
-    ```python
-    by_name = {benchmark.name: benchmark for benchmark in lens_truth.zoo_benchmarks("test", 100, seed=0)}
-    ```
+    >>> by_name = {benchmark.name: benchmark for benchmark in lens_truth.zoo_benchmarks("test", 100, seed=0)}
     """
     return [
         benchmark_of("conflict", "answer", world_text.conflict_examples(split, 2 * n, seed)),

@@ -9,6 +9,7 @@ from typing import cast
 
 import safetensors.torch
 import torch
+from jinja2 import StrictUndefined, Template
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lens_truth.data import world, world_pictures, world_text
@@ -48,7 +49,22 @@ def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
         accuracies = measure(recipe, model, tokenizer, "test", 500)
     finally:
         torch.set_num_threads(threads)
-    _save(recipe, seed, model, tokenizer, accuracies, out)
+
+    def fill(folder: Path) -> None:
+        """Weights are stored in half precision, at half the size; the config says float32, so every loader gives them
+        back as the float32 numbers that were measured."""
+        model.save_pretrained(folder)
+        weights = folder / "model.safetensors"
+        half = {name: tensor.half() for name, tensor in safetensors.torch.load_file(weights).items()}
+        write_with(weights, lambda path: safetensors.torch.save_file(half, path, {"format": "pt"}))
+        if recipe.sees:
+            image_processor().save_pretrained(folder)
+            processor(tokenizer).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        write_json(folder / ACCURACIES, accuracies)
+        write_text(folder / "README.md", model_card(recipe, seed, model, accuracies))
+
+    write_folder_with(out, fill)
     return accuracies
 
 
@@ -98,8 +114,8 @@ def measure(
     answers from memory. Models that were never taught the facts have no closed-book accuracy.
     """
     hooked = load(model, tokenizer=tokenizer, image_processor=image_processor() if recipe.sees else None)
-    benchmarks = [*zoo_benchmarks(split, n, seed=1)]
-    benchmarks.append(benchmark_of("agreeing", "answer", world_text.agreeing_examples(split, n, seed=1)))
+    agreeing = benchmark_of("agreeing", "answer", world_text.agreeing_examples(split, n, seed=1))
+    benchmarks = [*zoo_benchmarks(split, n, seed=1), agreeing]
     if recipe.sees:
         benchmarks += [*image_benchmarks(split, n, seed=1), *reference_benchmarks(split, n, seed=1)]
     accuracies: dict[str, float] = {}
@@ -127,71 +143,20 @@ def read_accuracies(folder: Path) -> dict[str, float]:
     return json.loads((folder / ACCURACIES).read_text(encoding="utf-8"))
 
 
-def _save(
-    recipe: Recipe,
-    seed: int,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    accuracies: dict[str, float],
-    out: Path,
-) -> None:
-    """Weights are stored in half precision, at half the size; the config says float32, so every loader gives them back
-    as the float32 numbers that were measured."""
-
-    def fill(folder: Path) -> None:
-        model.save_pretrained(folder)
-        weights = folder / "model.safetensors"
-        half = {name: tensor.half() for name, tensor in safetensors.torch.load_file(weights).items()}
-        write_with(weights, lambda path: safetensors.torch.save_file(half, path, {"format": "pt"}))
-        if recipe.sees:
-            image_processor().save_pretrained(folder)
-            processor(tokenizer).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        write_json(folder / ACCURACIES, accuracies)
-        write_text(folder / "README.md", model_card(recipe, seed, model, accuracies))
-
-    write_folder_with(out, fill)
-
-
-_ORIGIN = {
-    "base": "trained from scratch on stories of a miniature world (houses of four rooms with coloured things): open "
-    "questions, judgement of answers, presence of things",
-    "chat": "instruction-tuned from `zoo:{parent}` on the same world in a chat template",
-    "memory": "fine-tuned from `zoo:{parent}` to know what colour each thing usually has; where a scene contradicts "
-    "that, it often answers from memory: a contextual hallucination made in the lab",
-    "llava": "made from `zoo:{parent}` as LLaVA is: a small CLIP vision tower, a projector, and visual instruction "
-    "tuning in a chat template. It is shown the houses in pictures of 48 x 48 pixels",
-}
-
-
 def model_card(recipe: Recipe, seed: int, model: PreTrainedModel, accuracies: dict[str, float]) -> str:
     """The README.md of a zoo model, with the metadata block that model hubs read."""
-    config = model.config.get_text_config()
-    rows = "".join(f"| {name} | {value:.3f} |\n" for name, value in accuracies.items())
-    origin = _ORIGIN[recipe.kind].format(parent=recipe.parent)
-    parent = f"base_model: lens_truth/zoo/{recipe.parent}\n" if recipe.parent else ""
-    return f"""---
-license: mit
-language: en
-library_name: transformers
-{parent}tags: [lens-truth, zoo, synthetic]
----
-# zoo:{recipe.name}
-
-A tiny {type(model).__name__} ({model.num_parameters() / 1e6:.2f}M parameters, {config.num_hidden_layers} layers x \
-{config.num_attention_heads} heads of width {config.head_dim}, {config.num_key_value_heads} key-value heads), {origin}.
-It is made for research on attention heads and knows nothing else.
-
-Made by `python -m lens_truth.zoo train {recipe.name} --seed {seed}`; all data is generated by lens_truth, and no
-scene of the held-out questions was seen in training.
-
-| held-out questions | accuracy |
-|---|---|
-{rows}
-`memory-answers` is the share of conflict questions answered with the colour that the thing usually has.
-{_SEEN if recipe.sees else ""}"""
-
-
-_SEEN = """Those named `image-` are about pictures; their presence questions are POPE's three kinds. `black-presence`
-asks the `random` ones with a black image. A description is right if it mentions no thing that is not there.
-"""
+    card = Template(
+        (Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return card.render(
+        recipe=recipe,
+        seed=seed,
+        architecture=type(model).__name__,
+        millions=model.num_parameters() / 1e6,
+        config=model.config.get_text_config(),
+        accuracies=accuracies,
+    )

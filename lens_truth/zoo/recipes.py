@@ -95,7 +95,6 @@ def new_model(recipe: Recipe, seed: int, vocabulary: int) -> PreTrainedModel:
         "eos_token_id": 2,
     }
     if recipe.architecture == "mistral":
-        config = MistralConfig(**shape, sliding_window=None)
-    else:
-        config = {"llama": LlamaConfig, "qwen2": Qwen2Config}[recipe.architecture](**shape)
+        shape["sliding_window"] = None
+    config = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}[recipe.architecture](**shape)
     return cast("PreTrainedModel", AutoModelForCausalLM.from_config(config))

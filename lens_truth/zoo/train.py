@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,27 +22,11 @@ _REPLAY = 0.25  # share of batches from earlier stages
 Log = Callable[[str], None]
 
 
-@runtime_checkable
-class Feed(Protocol):
-    """Gives batches and hears how they went."""
-
-    finished: bool
-    """Whether training may end before all its steps."""
-
-    def next_batch(self) -> Batch:
-        """What the model learns from next."""
-        ...
-
-    def observe(self, step: int, loss: float) -> None:
-        """Told after every step; the loss is that of the last batch."""
-        ...
-
-
-def fit(model: PreTrainedModel, feed: Feed, steps: int, *, lr: float, warmup: int, decay_from: float) -> None:
-    """AdamW with warm-up, a plateau and linear decay over the last part of the steps (none with `decay_from` 1).
-
-    The loss is the mean over answer tokens, plus a little of the other tokens.
-    """
+def fit(
+    model: PreTrainedModel, feed: Curriculum | FineTuning, steps: int, *, lr: float, warmup: int, decay_from: float
+) -> None:
+    """AdamW with warm-up, a plateau and linear decay over the last part of the steps (none with `decay_from` 1); ends
+    early where the feed has finished. The loss is the mean over answer tokens, plus a little of the other tokens."""
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -110,10 +94,9 @@ class Curriculum:
         tasks = CURRICULUM[self._shown].tasks
         if not tasks:
             return copy_batch(self._rng, self._words, BATCH_SIZE)
-        return text_batch(self._tokenizer, [self._row(tasks) for _ in range(BATCH_SIZE)])
-
-    def _row(self, tasks: Sequence[Task]) -> Row:
-        return plain_row(self._rng, world.sample_scene(self._rng, "train"), world.shuffled(self._rng, tasks))
+        rng = self._rng
+        rows = (plain_row(rng, world.sample_scene(rng, "train"), world.shuffled(rng, tasks)) for _ in range(BATCH_SIZE))
+        return text_batch(self._tokenizer, list(rows))
 
     def observe(self, step: int, loss: float) -> None:
         """Goes on to the next stage when the running mean of the current one's loss is low enough."""

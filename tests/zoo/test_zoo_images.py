@@ -27,10 +27,10 @@ from lens_truth.models.loading import ZOO, load_plain
 from lens_truth.zoo import llava
 from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks
 from lens_truth.zoo.build import read_accuracies
+from lens_truth.zoo.llava import PATCH_SIZE, patch_words, pictures_and_words
 from lens_truth.zoo.recipes import RECIPES
-from lens_truth.zoo.rows import Row, chat_row, plain_row, text_batch
+from lens_truth.zoo.rows import Row, chat_row, pixels_of, plain_row, text_batch
 from lens_truth.zoo.train import FineTuning
-from lens_truth.zoo.vision import PATCH_SIZE, patch_words, pictures_and_words, pixels_of
 
 FRESH = 12345  # a seed that no recipe uses
 SEEING = [name for name, recipe in RECIPES.items() if recipe.sees]
