@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, LOG, Compute, Run, load_model, on_terminal, plain_name, scores_by_kind
+from lens_truth.commands.run import (
+    KINDS,
+    LOG,
+    Compute,
+    Run,
+    hash_of_examples,
+    load_model,
+    on_terminal,
+    plain_name,
+    scores_by_kind,
+)
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 from lens_truth.io.tables import Table, markdown
@@ -120,7 +130,7 @@ def run(config: Config) -> None:
     _check(config)
     with Run("ablate", config) as run:
         inputs = _inputs(config)
-        run.hashes["examples"] = _hash_of_examples(inputs.parts(inputs.base))
+        run.hashes["examples"] = hash_of_examples(inputs.parts(inputs.base).to_score)
         for kind, made in inputs.scores.items():
             origin = f"of {config.source}" if kind in config.computed else "from a file"
             run.heads({f"{kind} scores {origin}": made})
@@ -220,7 +230,7 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
         weights = run.hashes[name] = weights_hash(model)
         kinds = config.computed if config.every_control and name != config.source else []
         if kinds and parts.to_score != inputs.parts(inputs.base).to_score:
-            run.hashes[f"examples of {name}"] = _hash_of_examples(parts)
+            run.hashes[f"examples of {name}"] = hash_of_examples(parts.to_score)
         own = {kind: scores_by_kind(kind, model, parts.to_score, config) for kind in kinds}
         run.heads({f"own {kind} scores of {name}": made for kind, made in own.items()})
         inputs.own |= {f"{plain_name(name)}-{kind}": made for kind, made in own.items()}
@@ -277,9 +287,3 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
 def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
     """Tables in Markdown, each under its name."""
     return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in by_name.items())]) + "\n"
-
-
-def _hash_of_examples(parts: _Parts) -> str:
-    from lens_truth.data.examples import examples_hash
-
-    return examples_hash(parts.to_score)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
-from lens_truth.commands.run import LOG, Compute, Run, load_model, on_terminal
+from lens_truth.commands.run import LOG, Compute, Run, hash_of_examples, load_model, on_terminal
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
@@ -61,9 +61,7 @@ class Answerer:
 
     def ask_yes_no(self, run: Run, benchmark: lens_truth.Benchmark, seed: int) -> None:
         """Lets the model answer yes-or-no questions and tells the result."""
-        from lens_truth.data.examples import examples_hash
-
-        run.hashes["examples"] = examples_hash(benchmark.examples)
+        run.hashes["examples"] = hash_of_examples(benchmark.examples)
         (result,) = self.asker.run(benchmark, self.gates, margins=True).values()
         tell(run, replace(result, seed=seed))
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 import lens_truth
-from lens_truth.commands.run import Run
+from lens_truth.commands.run import Run, hash_of_examples
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
@@ -42,7 +42,6 @@ class Config:
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
     from lens_truth.data.audit import Agreement, agreement_table, audit_table, label_agreement
-    from lens_truth.data.examples import examples_hash
 
     if len(set(config.data)) < len(config.data):
         raise InputError("a data set is named twice")
@@ -55,7 +54,7 @@ def run(config: Config) -> None:
             run.hold(its, name)
             run.warnings += its.warnings(name)
             # images may be absent: a row's hash is that of its text and, through its group, the image's name
-            run.hashes[name] = examples_hash([replace(example, image="") for example in sets[name]])
+            run.hashes[name] = hash_of_examples([replace(example, image="") for example in sets[name]])
         pairs: dict[str, Agreement] = {}
         for one, other in combinations(sets, 2):
             agreement = pairs[f"{one} and {other}"] = label_agreement(sets[one], sets[other])

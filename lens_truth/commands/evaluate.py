@@ -16,7 +16,7 @@ from lens_truth.commands.answering import Answering, answerer, tell
 from lens_truth.commands.evaluate_chair import Chair
 from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
-from lens_truth.commands.run import Run
+from lens_truth.commands.run import Run, hash_of_examples
 from lens_truth.errors import InputError
 
 
@@ -53,14 +53,13 @@ class Choose(Answering):
 
     def evaluate(self, run: Run) -> None:
         """The answers to each question are ranked by their log-probability."""
-        from lens_truth.data.examples import examples_hash
         from lens_truth.data.loading import describe
         from lens_truth.evaluate.choose import choose
 
         examples = lens_truth.load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
         with answerer(self, run) as asked:
             print(f"{self.model} chooses ({self.data}: {describe(examples)})")
-            run.hashes["examples"] = examples_hash(examples)
+            run.hashes["examples"] = hash_of_examples(examples)
             tell(run, choose(asked.asker, examples, asked.gate, self.seed))
 
 

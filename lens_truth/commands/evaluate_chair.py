@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import lens_truth
 from lens_truth.commands.answering import Answering, answerer, check_files_only, tell
-from lens_truth.commands.run import Run
+from lens_truth.commands.run import Run, hash_of_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import first_line
 from lens_truth.io.files import hash_of
@@ -80,8 +80,6 @@ class _Task:
     benchmark: lens_truth.Benchmark
     names: ObjectNames
     objects: TrueObjects
-    one_line: bool
-    """Models of the zoo go on with questions about the scene after the line of their description."""
 
 
 def _check_flags(config: Chair) -> None:
@@ -100,7 +98,6 @@ def _check_flags(config: Chair) -> None:
 
 def _described(config: Chair, run: Run) -> tuple[list[Caption], TrueObjects, ObjectNames]:
     """A model describes images, or the zoo's scenes."""
-    from lens_truth.data.examples import examples_hash
     from lens_truth.evaluate.chair import Caption
     from lens_truth.evaluate.chair_files import image_key
     from lens_truth.models.image_input import images_of, is_multimodal
@@ -117,8 +114,9 @@ def _described(config: Chair, run: Run) -> tuple[list[Caption], TrueObjects, Obj
         examples = task.benchmark.examples
         print(f"{config.model} describes {len(examples)} {task.what}")
         (answers,) = asked.asker.ask(task.benchmark, asked.gates).values()
-    run.hashes["examples"] = examples_hash(examples)
-    texts = [first_line(answer.text) if task.one_line else answer.text for answer in answers]
+    run.hashes["examples"] = hash_of_examples(examples)
+    # after the line of their description, models of the zoo go on with questions about the scene
+    texts = [first_line(answer.text) if config.images is None else answer.text for answer in answers]
     captions = [Caption(image_key(e.id), text) for e, text in zip(examples, texts, strict=True)]
     return captions, task.objects, task.names
 
@@ -136,7 +134,7 @@ def _stories(n: int, seed: int) -> _Task:
     summary = Wording(lambda example: f"Context:\n{example.context}\n\nSummary:")
     names = object_names({thing: thing for thing in THINGS})
     benchmark = lens_truth.Benchmark("description", "caption", scenes, summary, _SUMMARY_TOKENS)
-    return _Task("scenes", benchmark, names, TrueObjects("the zoo", objects), one_line=True)
+    return _Task("scenes", benchmark, names, TrueObjects("the zoo", objects))
 
 
 def _pictures(n: int, seed: int) -> _Task:
@@ -148,7 +146,7 @@ def _pictures(n: int, seed: int) -> _Task:
     names, pictures = coloured_things(), tuple(caption_examples("test", n, seed))
     objects = objects_described("the zoo", {e.id: e.answer for e in pictures}, names)
     benchmark = lens_truth.Benchmark("description", "caption", pictures, n_new=_SUMMARY_TOKENS)
-    return _Task("pictures", benchmark, names, objects, one_line=True)
+    return _Task("pictures", benchmark, names, objects)
 
 
 def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
@@ -164,7 +162,7 @@ def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
     examples = tuple(lens_truth.Example(p.name, p.name, _DESCRIBE, "", SUPPORTED, image=str(p)) for p in paths)
     wording = Wording(lambda example: example.question, USER_ASSISTANT)
     benchmark = lens_truth.Benchmark("description", "caption", examples, wording, _N_NEW)
-    return _Task("images", benchmark, names, objects, one_line=False)
+    return _Task("images", benchmark, names, objects)
 
 
 def _mentions_csv(score: ChairScore) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lens_truth.evaluate.pope import PopeQuestion
 
 _ZOO_QUESTIONS = 600

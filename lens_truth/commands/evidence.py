@@ -158,12 +158,9 @@ def _scores(
     titles: dict[str, str] = {}
     for wanted in config.scores:
         if wanted not in KINDS:
-            made, cfg = read_scores(wanted), model.cfg
-            if made.values.shape != (cfg.n_layers, cfg.n_heads):
-                L, H = made.values.shape
-                raise InputError(
-                    f"{wanted}: holds scores of {L} x {H} heads, {config.model} has {cfg.n_layers} x {cfg.n_heads}"
-                )
+            made, has = read_scores(wanted), f"{model.cfg.n_layers} x {model.cfg.n_heads}"
+            if (held := f"{made.n_layers} x {made.n_heads}") != has:
+                raise InputError(f"{wanted}: holds scores of {held} heads, {config.model} has {has}")
             name, title = f"{made.kind} ({Path(wanted).name})", f"{made.kind} scores from {Path(wanted).name}"
         elif both_labels:
             made = _on(data, _computed(wanted, config, model, examples))

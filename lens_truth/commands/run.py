@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
@@ -16,9 +18,6 @@ from lens_truth.io.runs import COMMAND_LINE, for_json, write_record
 from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from lens_truth.io.results import Result
@@ -72,7 +71,6 @@ def scores_by_kind(
         keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
-    from lens_truth.data.examples import examples_hash
     from lens_truth.models.tower import weights_hash
 
     how: dict[str, Any] = {"seed": flags.seed, "progress": on_terminal()}
@@ -81,10 +79,17 @@ def scores_by_kind(
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
     if keep is not None:
-        keep /= hash_of(weights_hash(model), examples_hash(examples), template, str(flags.batch_size))
+        keep /= hash_of(weights_hash(model), hash_of_examples(examples), template, str(flags.batch_size))
     activations = lens_truth.capture(model, examples, out=keep, progress=on_terminal(), **passes)
     settings: dict[str, Any] = {"n_permutations": 0, **how, **probe}
     return lens_truth.truth_scores(activations, **settings)
+
+
+def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:
+    """Of everything in them that a model is shown."""
+    from lens_truth.data.examples import examples_hash
+
+    return examples_hash(examples)
 
 
 def plain_name(model: str) -> str:

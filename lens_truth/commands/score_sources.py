@@ -3,18 +3,17 @@ paper's (which gives text models and multimodal models data of their own), and k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, load_model, plain_name, scores_by_kind
+from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, scores_by_kind
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lens_truth.data.paper_settings import Part
 
 ROWS = 600
@@ -202,7 +201,7 @@ def score_model(
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
-    from lens_truth.data.examples import examples_hash, question_pairs
+    from lens_truth.data.examples import question_pairs
     from lens_truth.models.tower import weights_hash
 
     model = load_model(where, config)
@@ -216,7 +215,7 @@ def score_model(
             kinds = ["truth"]
     settings = {
         "weights": weights_hash(model),
-        "runs": [examples_hash(examples) for examples in examples_of.values()],
+        "runs": [hash_of_examples(examples) for examples in examples_of.values()],
         "seeds": list(examples_of),
         "template": config.template,
     }

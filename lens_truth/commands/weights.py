@@ -108,13 +108,10 @@ def _scores(config: Config, opened: dict[str, Checkpoint]) -> tuple[dict[str, le
     """Of base and child: from files, or by probing both; and what the user should know about it."""
     files = {"base": config.base_scores, "child": config.child_scores}
     given = {role: read_scores(file) for role, file in files.items() if file is not None}
-    heads = opened["base"].heads
+    have = f"{opened['base'].heads.n_layers} x {opened['base'].heads.n_heads}"
     for role, its in given.items():
-        if its.values.shape != (heads.n_layers, heads.n_heads):
-            L, H = its.values.shape
-            raise InputError(
-                f"{files[role]}: holds scores of {L} x {H} heads, the models have {heads.n_layers} x {heads.n_heads}"
-            )
+        if (held := f"{its.n_layers} x {its.n_heads}") != have:
+            raise InputError(f"{files[role]}: holds scores of {held} heads, the models have {have}")
     if given:
         if "base" not in given:
             raise InputError("--child-scores was given without --base-scores, whose heads they are compared with")

@@ -4,6 +4,7 @@ Without a subcommand, lists them with the accuracies that were measured when the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +14,6 @@ import tyro
 from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lens_truth.zoo.recipes import Recipe
 
 
@@ -51,19 +50,15 @@ def run(config: List | Train) -> None:
         out = config.out or Path("runs/zoo") / recipe.name
         seed = recipe.seed if config.seed is None else config.seed
         accuracies = build(recipe, seed, out, lambda line: print(line, flush=True))
-        print_table(
-            text_table(["held-out questions", "accuracy"], [[name, f"{a:.3f}"] for name, a in accuracies.items()])
-        )
+        rows = [[name, f"{accuracy:.3f}"] for name, accuracy in accuracies.items()]
+        print_table(text_table(["held-out questions", "accuracy"], rows))
         print(f"\nsaved to {out}: use it as a model name")
         return
     accuracies = {name: read_accuracies(ZOO / name) for name in RECIPES}
     print("questions about scenes that are told:\n")
     told = ("open", "judgement", "presence", "conflict", "agreeing", "closed-book", "memory-answers")
-    print_table(
-        text_table(
-            ["model", "parent", *told], [_line(recipe, accuracies[name], told) for name, recipe in RECIPES.items()]
-        )
-    )
+    lines = [_line(recipe, accuracies[name], told) for name, recipe in RECIPES.items()]
+    print_table(text_table(["model", "parent", *told], lines))
     print("\nabout scenes that are drawn, and about a black image; descriptions without a thing that is not there:\n")
     seeing = {name: recipe for name, recipe in RECIPES.items() if recipe.sees}
     shown = [name for name in accuracies[next(iter(seeing))] if name.startswith(("image-", "black-"))]

@@ -11,15 +11,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTr
 from lens_truth.errors import InputError
 from lens_truth.zoo.tokenizer import CONTEXT_LIMIT
 
-Kind = Literal["base", "chat", "memory", "llava"]
-
 
 @dataclass(frozen=True)
 class Recipe:
     """How one model of the zoo comes about."""
 
     name: str
-    kind: Kind
+    kind: Literal["base", "chat", "memory", "llava"]
     """base: from scratch; chat: instruction-tuned from its parent; memory: taught facts that contradict some scenes;
     llava: a chat model that sees."""
     architecture: Literal["llama", "mistral", "qwen2"]

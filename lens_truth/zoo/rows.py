@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.random import Generator
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -53,12 +54,7 @@ class Memory:
 
 
 def plain_row(
-    rng: np.random.Generator,
-    scene: Scene | None,
-    tasks: Sequence[Task],
-    memory: Memory | None = None,
-    *,
-    drawn: bool = False,
+    rng: Generator, scene: Scene | None, tasks: Sequence[Task], memory: Memory | None = None, *, drawn: bool = False
 ) -> Row:
     """One scene (none: closed book) and questions about it, in the paper's prompt."""
     row = Row()
@@ -78,12 +74,7 @@ def plain_row(
 
 
 def chat_row(
-    rng: np.random.Generator,
-    scene: Scene | None,
-    tasks: Sequence[Task],
-    memory: Memory | None = None,
-    *,
-    drawn: bool = False,
+    rng: Generator, scene: Scene | None, tasks: Sequence[Task], memory: Memory | None = None, *, drawn: bool = False
 ) -> Row:
     """The same as turns of a chat, as the zoo's chat template writes them; the scene opens the first turn."""
     row = Row()
@@ -96,7 +87,7 @@ def chat_row(
     return row
 
 
-def _scene_text(row: Row, rng: np.random.Generator, scene: Scene, drawn: bool) -> str:
+def _scene_text(row: Row, rng: Generator, scene: Scene, drawn: bool) -> str:
     """The scene in English, or one token for every patch of its picture."""
     if not drawn:
         return world.tell(rng, scene)
@@ -104,7 +95,7 @@ def _scene_text(row: Row, rng: np.random.Generator, scene: Scene, drawn: bool) -
     return IMAGE * PATCHES
 
 
-def _question(rng: np.random.Generator, scene: Scene | None, task: Task, memory: Memory | None) -> tuple[str, str]:
+def _question(rng: Generator, scene: Scene | None, task: Task, memory: Memory | None) -> tuple[str, str]:
     """The question, with an answer where it is to be judged, and the answer to learn."""
     if scene is None:
         kind = world.CLOSED_BOOK_KINDS[0 if rng.random() < 0.7 else 1]
@@ -131,12 +122,12 @@ def _question(rng: np.random.Generator, scene: Scene | None, task: Task, memory:
     return f"Question: {question}\nAnswer: {shown}\n{JUDGE_QUESTION}", verdict
 
 
-def _typical_thing(rng: np.random.Generator, names: Sequence[str]) -> world.Thing:
+def _typical_thing(rng: Generator, names: Sequence[str]) -> world.Thing:
     name = names[int(rng.integers(len(names)))]
     return world.Thing(world.TYPICAL[name], name, "")
 
 
-def _restate(row: Row, rng: np.random.Generator, scene: Scene) -> None:
+def _restate(row: Row, rng: Generator, scene: Scene) -> None:
     """The scene once more, in another order: the first attribute of a sentence is free, the others must be found."""
     row.add("Summary:")
     for thing in world.shuffled(rng, scene):
@@ -167,7 +158,7 @@ def pixels_of(pictures: Sequence[Image.Image]) -> Float[Tensor, "I 3 48 48"]:
 
 def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch:
     """Rows as tokens; a token is learnt if any of its characters is."""
-    padded = {"padding": True, "padding_side": "right"}
+    padded: Any = {"padding": True, "padding_side": "right"}
     encoded = tokenizer([row.text for row in rows], **padded, return_offsets_mapping=True, return_tensors="pt")
     offsets = encoded["offset_mapping"]
     learn = torch.zeros(offsets.shape[:2], dtype=torch.bool)
@@ -183,7 +174,7 @@ def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch
     return Batch(ids, mask, learn, rest & ~patch, pixels_of(pictures))
 
 
-def copy_batch(rng: np.random.Generator, words: np.ndarray, batch_size: int, length: int = 20) -> Batch:
+def copy_batch(rng: Generator, words: np.ndarray, batch_size: int, length: int = 20) -> Batch:
     """Unique random tokens, then the same rotated by a random amount: only induction can predict the copy.
 
     A copy at a fixed distance would be learnt by position and transfer nothing.
