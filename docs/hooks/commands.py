@@ -59,7 +59,7 @@ def fields(flags: griffe.Class) -> list[griffe.Attribute]:
     return [
         item
         for item in map(plain, found.values())
-        if isinstance(item, griffe.Attribute) and item.annotation is not None
+        if isinstance(item, griffe.Attribute) and item.annotation is not None and "property" not in item.labels
     ]
 
 

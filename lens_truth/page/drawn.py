@@ -11,7 +11,6 @@ import numpy as np
 
 from lens_truth.io.numbers import short
 from lens_truth.io.tables import written
-from lens_truth.page.curves import ticks
 from lens_truth.page.heads import HeadMap, ModelHeads, source, what
 from lens_truth.page.relations import Scatter
 from lens_truth.stats.correlation import Map
@@ -118,6 +117,17 @@ def _axis(values: Sequence[float], start: int, stop: int, *, log: bool) -> tuple
         return (start + (stop - start) * ((np.log2(its) if log else its) - first) / (last - first)).round(1).tolist()
 
     return list(zip(placed(marks), map(_short, marks.tolist()), strict=True)), placed(np.array(values))
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from below `low` to above `high`, at least two."""
+    span = max(high - low, 1e-9 * max(abs(high), abs(low), 1), 1e-12)
+    raw = span / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    return [round(i * step, 12) for i in range(first, last + 1)]
 
 
 def _powers(low: float, high: float) -> list[float]:

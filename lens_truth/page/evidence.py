@@ -8,7 +8,6 @@ from lens_truth.attention.evidence import MAIN, EvidenceSummary
 from lens_truth.io.numbers import count
 from lens_truth.io.readers import is_object
 from lens_truth.page.blocks import Block, Heading, Sentences, Text
-from lens_truth.page.fields import Fields
 from lens_truth.page.heads import HeadMap
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.relations import Scatter, find_map
@@ -18,21 +17,21 @@ from lens_truth.stats.relations import Relations, relation_text
 def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block], list[Scatter]]:
     """Relations of all scores with what heads attend to, and scatters (which are placed by the caller)."""
     looked = EvidenceSummary.of_record(run.record)
-    data = run.results.maybe("data", Fields.text)
-    said = f"{count(len(looked.ids), 'example')}{f' of {data}' if data else ''}"
+    data = run.record.results.get("data")
+    said = f"{count(len(looked.ids), 'example')}{f' of {data}' if isinstance(data, str) else ''}"
     about = f"run {run.name}; {said} in {count(len(set(looked.groups)), 'group')}"
     blocks: list[Block] = [Heading(f"What the heads of {looked.provenance.get('model')} attend to", 3, about)]
-    if (verdicts := run.results.maybe("verdicts", Fields.texts)) is not None:
-        blocks.append(Sentences(tuple(verdicts)))
+    if verdicts := run.sentences("verdicts"):
+        blocks.append(Sentences(verdicts))
     blocks += looked.tables()
-    names = run.results.maybe("relations", Fields.members) or {}
+    names = run.named("relations")
     if not names:
         blocks.append(Text("missing: the run had no scores to relate attention to (`--scores`)", missing=True))
     scatters: list[Scatter] = []
-    lift = find_map(maps, run.name, _title(run.results, "measure_maps", MAIN))
+    lift = find_map(maps, run.name, _title(run, "measure_maps", MAIN))
     for name in names:
         related = Relations.of_record(run.record, name)
-        score = find_map(maps, run.name, title := _title(run.results, "score_maps", name))
+        score = find_map(maps, run.name, title := _title(run, "score_maps", name))
         note = "" if score is None else f"Scores: {title}."
         blocks.append(related.table(f"{_capital(name)} score of a head against what it attends to", note=note))
         if score is None or lift is None or score.shape != lift.shape:
@@ -56,9 +55,9 @@ def evidence_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block
     return blocks, scatters
 
 
-def _title(results: Fields, members: str, name: str) -> str | None:
+def _title(run: RunRecord, members: str, name: str) -> str | None:
     """What `head_scores` calls the map of this name; None where the run does not say."""
-    titles = results.value.get(members)
+    titles = run.record.results.get(members)
     title = titles.get(name) if is_object(titles) else None
     return title if isinstance(title, str) else None
 

@@ -31,7 +31,7 @@ def benchmark_blocks(run: RunRecord) -> list[Block]:
     about = "; ".join(part for part in (f"run {run.name}", asked, f"on {data}" if data else "") if part)
     title = run.command.removeprefix("evaluate").strip() or run.command
     blocks: list[Block] = [Heading(title, 3, about)]
-    rest: dict[str, Any] = dict(run.results.value)
+    rest: dict[str, Any] = dict(run.record.results)
     for kind in (BenchmarkResult, Choices):
         if rest.pop(kind.part, None) is not None:
             result = kind.of_record(run.record)
@@ -42,7 +42,7 @@ def benchmark_blocks(run: RunRecord) -> list[Block]:
 
 def audit_blocks(run: RunRecord) -> list[Block]:
     """What `audit` found: the tables of its own."""
-    held = run.results.value
+    held = run.record.results
     audits = {name: Audit.of_record(run.record, name) for name in held.get(Audit.part, {})}
     pairs = {name: Agreement.of_record(run.record, name) for name in held.get(Agreement.part, {})}
     tables = [*([audit_table(audits)] if audits else []), *([agreement_table(pairs)] if pairs else [])]

@@ -6,23 +6,20 @@ from lens_truth.io.numbers import count
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Text
-from lens_truth.page.fields import Fields
 from lens_truth.page.reading import RunRecord
 
 
 def lineage_blocks(run: RunRecord) -> list[Block]:
     """The matrices of each kind of scores, what they say, and every pair in numbers."""
-    verdicts = run.results.maybe("verdicts", Fields.members) or {}
     blocks: list[Block] = []
-    for kind in run.results.maybe("heritability", Fields.members) or {}:
+    for kind in run.named("heritability"):
         found = Heritability.of_record(run.record, kind)
-        said = verdicts[kind].texts() if kind in verdicts else found.verdicts()
         pairs, everywhere, inside = found.tables()
         L, H = found.shape
         title = f"{found.kind.capitalize()} scores of {count(len(found.names), 'model')}"
         blocks += [
             Heading(title, 3, f"run {run.name}; {L} layers × {H} heads"),
-            Sentences(tuple(said)),
+            Sentences(run.sentences("verdicts", kind) or tuple(found.verdicts())),
             Side((everywhere, inside)),
             Text(
                 "Inside layers: each layer's mean removed from both maps, so that heads are compared and not depth. "
@@ -31,6 +28,6 @@ def lineage_blocks(run: RunRecord) -> list[Block]:
             ),
             Details(f"All {count(len(found.pairs), 'pair')} in numbers", (pairs,)),
         ]
-    if "truth_causal" in run.results:
+    if "truth_causal" in run.record.results:
         blocks += [Heading("Do heads that know also act?", 3), *TruthCausal.of_record(run.record).tables()]
     return blocks

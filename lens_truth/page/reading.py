@@ -11,10 +11,9 @@ from typing import Any
 
 from lens_truth.attention.record import AttentionRecord
 from lens_truth.errors import InputError
-from lens_truth.io.readers import is_object, read_json
+from lens_truth.io.readers import is_list, is_object, read_json
 from lens_truth.io.results import structured
 from lens_truth.io.runs import RESULT, Record, read_record
-from lens_truth.page.fields import Fields
 from lens_truth.scoring.scores import HeadScores
 
 ATTENTION = "attention.json"
@@ -61,10 +60,28 @@ class RunRecord:
         """The command without its subcommand."""
         return self.command.split()[0] if self.command.strip() else ""
 
-    @property
-    def results(self) -> Fields:
-        """As they are."""
-        return Fields(self.record.results, f"{RESULT}.results")
+    def named(self, part: str) -> dict[str, Any]:
+        """What stands by name under a part of the results; empty if nothing.
+
+        Raises:
+            InputError: if it has no names.
+        """
+        held: Any = self.record.results.get(part) or {}
+        if not is_object(held):
+            raise self.record.wrong(["results", part], "is not an object")
+        return held
+
+    def sentences(self, *path: str) -> tuple[str, ...]:
+        """Those at a place in the results; none if it is absent.
+
+        Raises:
+            InputError: if something else stands there.
+        """
+        *outer, last = path
+        held: Any = (self.named(*outer) if outer else self.record.results).get(last) or []
+        if not is_list(held) or not all(isinstance(sentence, str) for sentence in held):
+            raise self.record.wrong(["results", *path], "is not a list of texts")
+        return tuple(held)
 
 
 @dataclass(frozen=True)

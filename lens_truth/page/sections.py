@@ -52,7 +52,7 @@ def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | 
         return lambda run: _placed(view, *make(run, maps))
 
     def ungrouped(run: RunRecord) -> list[Block]:
-        return [Heading(run.name, 3, f"command {run.command}"), *plain_blocks(run.results.value, "Results")]
+        return [Heading(run.name, 3, f"command {run.command}"), *plain_blocks(run.record.results, "Results")]
 
     for id, title, kinds, make in (
         ("evidence", "Evidence", ("evidence",), scattered(evidence_blocks)),

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from lens_truth.io.results import none_for_nan
 from lens_truth.lineage.kept import CIRCUITS, Preservation, WeightSimilarity, circuits_table, means_table
 from lens_truth.page.blocks import Block, Details, Heading, Text
-from lens_truth.page.fields import Fields
 from lens_truth.page.heads import HeadMap
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.relations import Scatter
@@ -16,9 +15,9 @@ from lens_truth.stats.relations import relation_text
 
 def weights_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block], list[Scatter]]:
     """Means, relations with the scores, and scatters of score against circuits (which are placed by the caller)."""
-    notes: list[Block] = [Text(note) for note in run.results.maybe("notes", Fields.texts) or ()]
-    kept = {name: WeightSimilarity.of_record(run.record, name) for name in _names(run, "weight_similarity")}
-    related = {name: Preservation.of_record(run.record, name) for name in _names(run, "preservation")}
+    notes: list[Block] = [Text(note) for note in run.sentences("notes")]
+    kept = {name: WeightSimilarity.of_record(run.record, name) for name in run.named("weight_similarity")}
+    related = {name: Preservation.of_record(run.record, name) for name in run.named("preservation")}
     if not kept:  # a script may have saved the relations alone
         return [*notes, *(table for its in related.values() for table in its.tables())], []
     base = next(iter(kept.values())).base
@@ -42,10 +41,6 @@ def weights_blocks(run: RunRecord, maps: Sequence[HeadMap]) -> tuple[list[Block]
             blocks.append(Text(f"missing: no scatter: nothing says which map here is that of {base}", missing=True))
         scatters += drawn
     return blocks, scatters
-
-
-def _names(run: RunRecord, part: str) -> list[str]:
-    return list(run.results.maybe(part, Fields.members) or {})
 
 
 def _scatters(run: RunRecord, maps: Sequence[HeadMap], kept: WeightSimilarity, related: Preservation) -> list[Scatter]:

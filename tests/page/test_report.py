@@ -26,7 +26,7 @@ from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.lineage.kept import Preservation, WeightSimilarity
 from lens_truth.page.attention import showing
 from lens_truth.page.blocks import Details, Section, Side, Text
-from lens_truth.page.curves import ticks
+from lens_truth.page.drawn import ticks
 from lens_truth.page.generic import plain_blocks
 from lens_truth.page.sections import View
 
