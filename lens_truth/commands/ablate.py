@@ -17,7 +17,7 @@ import lens_truth
 from lens_truth.commands.run import (
     KINDS,
     LOG,
-    Compute,
+    Rows,
     Run,
     hash_of_examples,
     load_model,
@@ -36,7 +36,7 @@ _DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict", "zoo:pr
 
 
 @dataclass(frozen=True)
-class Config(Compute):
+class Config(Rows):
     """Flags of `ablate`."""
 
     model: tuple[str, ...] = ("zoo:llama-memory", "zoo:llama-memory-chat")
@@ -50,8 +50,6 @@ class Config(Compute):
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
     in pictures; a file of examples is split by groups into rows for choosing lambda (--validation-share), and equal
     parts for the scores and for the test."""
-    images: Path | None = None
-    """Folder with the images that a file of examples names."""
     validation_share: float = 0.2
     """Share of the groups in a file of examples that choose lambda and normalisation."""
     lam: float | None = None
@@ -67,8 +65,6 @@ class Config(Compute):
     learned gates too, and a model that is not the source of the scores is gated by its own as well."""
     trials: int = 5
     """Draws of each control that draws (permuted, norm-matched)."""
-    limit: int | None = None
-    """Only the first so many examples of --data."""
     questions: int = 200
     """Test questions of each zoo benchmark; half as many choose lambda."""
     neutral_text: Path | None = None
@@ -190,7 +186,7 @@ def _file_parts(config: Config) -> _Parts:
     """
     from lens_truth.data.examples import split_groups
 
-    examples = lens_truth.load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
+    examples = config.examples(config.data)
     n = 2 if config.computed else 1
     shares = (config.validation_share, *[(1 - config.validation_share) / n] * n)
     choose, *to_score, judge = split_groups(examples, shares, config.seed)
@@ -211,7 +207,7 @@ def _zoo_parts(config: Config, sees: bool) -> _Parts:
     validation = make("validation", config.questions // 2, config.seed)
     # Closed-book questions are few and all in the test; captions are long.
     chosen_on = [b for b in validation if b.name != "closed-book" and b.mode != "caption"]
-    examples = lens_truth.load_examples(data, limit=config.limit, seed=config.seed)
+    examples = config.examples(data)
     return _Parts(examples, chosen_on, make("test", config.questions, config.seed))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
-from lens_truth.commands.run import LOG, Compute, Run, hash_of_examples, load_model, on_terminal
+from lens_truth.commands.run import LOG, Rows, Run, hash_of_examples, load_model, on_terminal
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answering(Compute):
+class Answering(Rows):
     """How a model answers."""
 
     model: str = "zoo:llama-chat"
@@ -35,8 +35,6 @@ class Answering(Compute):
     """Heads, or the paper's blocks of the projected output."""
     template: Literal["auto", "plain", "chat"] = "auto"
     """The protocol's own wording, or the model's chat template; auto takes the chat template where there is one."""
-    limit: int | None = None
-    """Only the first so many examples."""
     batch_size: int = 128
     """Rows in one forward pass."""
     out: Path = Path("runs/evaluate")

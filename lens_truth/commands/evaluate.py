@@ -26,14 +26,12 @@ class Judge(Answering):
 
     data: str = "zoo:text/test"
     """zoo:text, zoo:conflict, zoo:image, halueval:FILE, rlhfv:FILE, phd:FILE, or a .jsonl or .csv file of examples."""
-    images: Path | None = None
-    """Folder with the images that data from a file names."""
     out: Path = Path("runs/evaluate-judge")
     """Folder for the results."""
 
     def evaluate(self, run: Run) -> None:
         """Every row is judged."""
-        examples = lens_truth.load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
+        examples = self.examples(self.data)
         parses = ("strict", "truthprobe", "halueval")
         _judge(self, run, lens_truth.benchmark_of("judge", "judge", examples, parses=parses))
 
@@ -44,8 +42,6 @@ class Choose(Answering):
 
     data: str = "zoo:text/test"
     """zoo:text, zoo:conflict, zoo:image, halueval:FILE, or a .jsonl or .csv file of examples."""
-    images: Path | None = None
-    """Folder with the images that data from a file names."""
     batch_size: int = 32
     """Rows in one forward pass."""
     out: Path = Path("runs/evaluate-choose")
@@ -56,7 +52,7 @@ class Choose(Answering):
         from lens_truth.data.loading import describe
         from lens_truth.evaluate.choose import choose
 
-        examples = lens_truth.load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
+        examples = self.examples(self.data)
         with answerer(self, run) as asked:
             print(f"{self.model} chooses ({self.data}: {describe(examples)})")
             run.hashes["examples"] = hash_of_examples(examples)
@@ -78,7 +74,7 @@ class HaluEval(Answering):
         """One answer of each pair is judged, in one of the two published protocols."""
         from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
 
-        examples = lens_truth.load_examples(self.data, limit=self.limit, seed=self.seed)
+        examples = self.examples(self.data)
         wording = few_shot(self.instruction) if self.instruction else WITH_KNOWLEDGE
         first = ("halueval", "truthprobe") if self.instruction else ("truthprobe", "halueval")
         _judge(self, run, judgement(examples, wording, self.seed, (*first, "strict")))

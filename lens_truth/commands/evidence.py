@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, Compute, Run, load_model, on_terminal, scores_by_kind
+from lens_truth.commands.run import KINDS, Rows, Run, load_model, on_terminal, scores_by_kind
 from lens_truth.commands.score_sources import read_scores
 from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import write_json
@@ -26,7 +26,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Config(Compute):
+class Config(Rows):
     """Flags of `evidence`."""
 
     model: str = "zoo:llama-base"
@@ -34,8 +34,6 @@ class Config(Compute):
     data: str | None = None
     """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, squad:FILE (SQuAD,
     XQuAD), hotpot:FILE, or a .jsonl file with `evidence` (spans of the context) or `boxes` (in the image)."""
-    images: Path | None = None
-    """Folder with the images that a file of examples names."""
     scores: tuple[str, ...] = ("truth", "causal")
     """Kinds of scores (truth, causal, learned), computed on the same examples, which then need answers of both labels;
     or score files."""
@@ -43,8 +41,6 @@ class Config(Compute):
     """Share of heads that count as those with high scores."""
     template: Literal["plain", "chat"] = "plain"
     """The paper's prompt, or the model's chat template."""
-    limit: int | None = None
-    """Only the first so many examples."""
     out: Path = Path("runs/evidence")
     """Folder for the results."""
 
@@ -90,7 +86,7 @@ def _measured(config: Config) -> _Study:
     model = load_model(config.model, config)
     data = config.data or ("zoo:image" if is_multimodal(model) else "zoo:text")
     settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "seed": config.seed}
-    examples = lens_truth.load_examples(data, limit=config.limit, seed=config.seed, images=config.images)
+    examples = config.examples(data)
     print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
     right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
     shown, contrast = ([example for example in some if example.has_evidence] for some in (right, wrong))

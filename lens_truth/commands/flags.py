@@ -116,7 +116,7 @@ def _is_positional(hint: Any) -> bool:
 
 def _quick(hint: Any) -> Any:
     """`X | None` in the form that tyro knows by itself, with None first: of others it asks typeguard whether the
-    default is one, whose import takes nearly as long as all the rest of help."""
+    default is one, whose import takes nearly as long as all the rest of help (findings/tyro-typeguard.sh)."""
     if not isinstance(hint, UnionType):
         return hint
     return Union[*sorted(get_args(hint), key=lambda part: part is not type(None))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, Compute, Run, load_model, scores_by_kind
+from lens_truth.commands.run import KINDS, Rows, Run, load_model, scores_by_kind
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import write_folder_with
 from lens_truth.io.tables import print_warnings
@@ -20,7 +20,7 @@ DEFAULT_LAMBDA = {"truth": 4.5, "learned": 1.0}
 
 
 @dataclass(frozen=True)
-class Config(Compute):
+class Config(Rows):
     """Flags of `gate`."""
 
     model: str = "zoo:llama-memory"
@@ -38,10 +38,6 @@ class Config(Compute):
     """Heads (z and result, the same numbers), or the paper's blocks of the projected output."""
     data: str = "zoo:conflict"
     """Examples to compute scores on, if --scores names a kind."""
-    images: Path | None = None
-    """Folder with the images that data from a file names."""
-    limit: int | None = None
-    """Only the first so many examples of --data."""
     save: Path = Path("runs/gate")
     """Folder of the gated checkpoint."""
 
@@ -97,6 +93,6 @@ def _gate(config: Config) -> tuple[Any, lens_truth.HeadGate]:
     norm = config.norm or ("none" if kind == "learned" else "center")
     model = load_model(config.model, config)
     if scores is None:
-        examples = lens_truth.load_examples(config.data, limit=config.limit, seed=config.seed, images=config.images)
+        examples = config.examples(config.data)
         scores = scores_by_kind(config.scores, model, examples, config)
     return model, lens_truth.HeadGate.from_scores(scores, lam, norm, config.floor, config.site)

@@ -50,6 +50,20 @@ class Compute(Device):
     """Rows in one forward pass."""
 
 
+@dataclass(frozen=True)
+class Rows(Compute):
+    """What a model is shown, and how."""
+
+    images: Path | None = None
+    """Folder with the images that data from a file names."""
+    limit: int | None = None
+    """Only the first so many examples."""
+
+    def examples(self, data: str) -> list[lens_truth.Example]:
+        """The rows of a data set that the flags leave."""
+        return lens_truth.load_examples(data, limit=self.limit, seed=self.seed, images=self.images)
+
+
 def load_model(name: str, flags: Device) -> Any:
     """The hooked model that the flags describe."""
     return lens_truth.load(name, device=flags.device, dtype=flags.dtype, trust_remote_code=flags.trust_remote_code)
