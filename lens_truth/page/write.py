@@ -87,7 +87,7 @@ def rendered(view: View) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"code": code, "table": lambda table: Markup(html(table))}
+    environment.filters |= {"code": code, "table": html}
     css, *scripts = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "panel.js", "page.js"))
     script = Markup("\n".join(scripts))
     n_warnings, n_problems = sum(len(run.warnings) for run in view.runs), len(view.problems)
