@@ -12,7 +12,8 @@ from typing import Any
 import lens_truth
 from lens_truth.errors import DataWarning
 from lens_truth.page.reading import read_runs
-from lens_truth.page.sections import View, view_of
+from lens_truth.page.sections import view_of
+from lens_truth.page.view import View
 
 
 def viewed(*folders: Path) -> View:

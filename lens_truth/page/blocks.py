@@ -13,19 +13,17 @@ class Heading:
     """Over what follows, with a smaller line beside it."""
 
     text: str
-    level: Literal[3, 4] = 3
     more: str = ""
-    kind: Literal["heading"] = "heading"
+    kind = "heading"
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; `missing` if it says that something is not there."""
 
     text: str
     missing: bool = False
-    """Says that something is not there."""
-    kind: Literal["text"] = "text"
+    kind = "text"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Sentences:
     """What a run says in words."""
 
     items: tuple[str, ...]
-    kind: Literal["sentences"] = "sentences"
+    kind = "sentences"
 
 
 @dataclass(frozen=True)
@@ -42,30 +40,28 @@ class Details:
 
     summary: str
     blocks: tuple[Block, ...]
-    kind: Literal["details"] = "details"
+    kind = "details"
 
 
 @dataclass(frozen=True)
 class Side:
-    """Blocks beside each other where there is room."""
+    """Blocks beside each other where there is room; `columns` are those of the widest heatmap among them."""
 
     blocks: tuple[Block, ...]
     columns: int = 0
-    """Of the widest heatmap among them."""
-    kind: Literal["side"] = "side"
+    kind = "side"
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Something that the page's script draws from its data."""
+    """What the page's script draws from its data; the notes below are by themselves a text in place of the picture."""
 
     of: Literal["heatmap", "scatter"]
     id: str
     caption: str
-    about: str
     notes: tuple[str, ...]
-    """Said below, and by themselves a text in place of the picture."""
-    kind: Literal["drawing"] = "drawing"
+    about: str = ""
+    kind = "drawing"
 
 
 Block = Table | Heading | Text | Sentences | Details | Side | Drawing
@@ -78,3 +74,8 @@ class Section:
     id: str
     title: str
     blocks: tuple[Block, ...]
+
+
+def missing(what: str) -> Text:
+    """Says that something is not there, and why or how to get it."""
+    return Text(f"missing: {what}", missing=True)

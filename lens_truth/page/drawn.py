@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from lens_truth.io.numbers import short
 from lens_truth.io.tables import written
 from lens_truth.page.heads import HeadMap, ModelHeads, source, what
-from lens_truth.page.relations import Scatter
+from lens_truth.page.view import Scatter
 from lens_truth.stats.correlation import Map
 
-Texts = list[list[str | None]]
-"""A text a head; None where nothing was computed."""
 Scale = Literal["range", "zero", "one"]
 """Colours from the least to the greatest value, both ways from 0, or both ways from 1 on a logarithmic scale."""
 
 _CHANCE_IS_ONE = ("evidence", "evidence when answering")
 _TOLD = ("ci_low", "ci_high", "p_value", "p_familywise")
 """Metrics that have a place of their own."""
-
-WIDTH, HEIGHT = 340, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 328, 30, 220
 """The ends of a scatter's axes, in pixels."""
 
 
 def model_data(model: ModelHeads, attention: str) -> dict[str, Any]:
     """All maps of a model, and a sentence on the attention there is to see."""
-    own = {"id": model.id, "name": model.name, "weights": model.weights, "attention": attention}
-    return {**own, "maps": [map_data(one) for one in model.maps]}
+    maps = [map_data(one) for one in model.maps]
+    return {"id": model.id, "name": model.name, "weights": model.weights, "attention": attention, "maps": maps}
 
 
 def map_data(one: HeadMap) -> dict[str, Any]:
@@ -79,16 +76,12 @@ def colours(one: HeadMap) -> tuple[Map, list[str]]:
 
 
 def scatter_data(id: str, model: str, one: Scatter) -> dict[str, Any]:
-    """Axes and points of a scatter; of heads that have both numbers."""
-    found = [
-        (x, y, i, j)
-        for i, (xs, ys) in enumerate(zip(one.x, one.y, strict=False))
-        for j, (x, y) in enumerate(zip(xs, ys, strict=False))
-        if x is not None and y is not None
-    ]
-    found.sort(key=lambda point: point[0])
-    x_axis, at_x = _axis([point[0] for point in found], LEFT, RIGHT, log=False)
-    y_axis, at_y = _axis([point[1] for point in found], BOTTOM, TOP, log=one.log)
+    """Axes and points of a scatter, from left to right; of heads that have both numbers."""
+    at = np.argwhere(np.isfinite(one.x + one.y))
+    at = at[np.argsort(one.x[tuple(at.T)], kind="stable")]
+    x, y = one.x[tuple(at.T)], one.y[tuple(at.T)]
+    (x_ticks, x_places), (y_ticks, y_places) = _axis(x, LEFT, RIGHT, log=False), _axis(y, BOTTOM, TOP, log=one.log)
+    points = zip(at.tolist(), x_places, y_places, map(_short, x.tolist()), map(_short, y.tolist()), strict=True)
     return {
         "id": id,
         "model": model,
@@ -96,19 +89,19 @@ def scatter_data(id: str, model: str, one: Scatter) -> dict[str, Any]:
         "yLabel": one.y_label,
         "log": one.log,
         "layers": len(one.x),
-        "xTicks": x_axis,
-        "yTicks": y_axis,
-        "points": [
-            [i, j, px, py, _short(x), _short(y)] for (x, y, i, j), px, py in zip(found, at_x, at_y, strict=True)
-        ],
+        "xTicks": x_ticks,
+        "yTicks": y_ticks,
+        "points": [[*head, *its] for head, *its in points],
     }
 
 
-def _axis(values: Sequence[float], start: int, stop: int, *, log: bool) -> tuple[list[tuple[float, str]], list[float]]:
+def _axis(
+    values: Float[np.ndarray, " n"], start: int, stop: int, *, log: bool
+) -> tuple[list[tuple[float, str]], list[float]]:
     """Ticks with their texts, and where each value lies, in pixels."""
-    if not values:
+    if not len(values):
         return [], []
-    low, high = min(values), max(values)
+    low, high = float(values.min()), float(values.max())
     wide = high if high > low else low + (abs(low) or 1)
     marks = np.array(_powers(low, high) if log else ticks(low, wide, 4))
     first, last = (math.log2(end) if log else end for end in (float(marks[0]), float(marks[-1])))
@@ -116,7 +109,7 @@ def _axis(values: Sequence[float], start: int, stop: int, *, log: bool) -> tuple
     def placed(its: np.ndarray) -> list[float]:
         return (start + (stop - start) * ((np.log2(its) if log else its) - first) / (last - first)).round(1).tolist()
 
-    return list(zip(placed(marks), map(_short, marks.tolist()), strict=True)), placed(np.array(values))
+    return list(zip(placed(marks), map(_short, marks.tolist()), strict=True)), placed(values)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -125,8 +118,8 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     raw = span / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    last = max(last, first + 1)
+    first = math.floor(low / step + 1e-9)
+    last = max(first + 1, math.ceil(high / step - 1e-9))
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
@@ -156,7 +149,7 @@ def _null(p: float, family: float) -> str | None:
     return " ".join(filter(None, parts)) or None
 
 
-def _texts(write: Callable[..., str | None], *metrics: Map) -> Texts:
-    """What is written of the numbers of each head."""
+def _texts(write: Callable[..., str | None], *metrics: Map) -> list[list[str | None]]:
+    """What is written of the numbers of each head; None where nothing was computed."""
     layers = zip(*(its.tolist() for its in metrics), strict=True)
     return [[write(*its) for its in zip(*lines, strict=True)] for lines in layers]

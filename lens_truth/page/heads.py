@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from lens_truth.io.numbers import SIGNIFICANT, count, number, short
 from lens_truth.io.tables import written
-from lens_truth.page.blocks import Block, Drawing, Heading, Side, Text
+from lens_truth.page.blocks import Block, Drawing, Heading, Side, Text, missing
 from lens_truth.page.reading import RunRecord
 from lens_truth.scoring.scores import HeadScores
-
-Matrix = list[list[float | None]]
 
 MEANING = {
     "truth": "out-of-fold accuracy of a linear probe on the head's output",
@@ -26,7 +23,7 @@ MEANING = {
     "retrieval": "share of the answer's tokens that the head would copy from the evidence",
     "lookback": "attention to the prompt over that to prompt and answer",
 }
-_ORDER = tuple(MEANING)
+"""Of the kinds of scores, in the order in which a model's maps are shown."""
 _OF_MODEL, _FROM_FILE = " scores of ", " scores from "
 """In titles."""
 
@@ -44,30 +41,16 @@ class HeadMap:
         """Of the scores."""
         return self.scores.kind
 
-    @cached_property
-    def values(self) -> Matrix:
-        """Of the scores, rounded."""
-        return rounded(self.scores.values.tolist())
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Layers and heads."""
-        return self.scores.n_layers, self.scores.n_heads
-
     def said(self, name: str) -> str | None:
         """A text of the provenance."""
         text = self.scores.provenance.get(name)
         return text if isinstance(text, str) and text else None
 
     @property
-    def title(self) -> str:
-        """In the first run that holds it."""
-        return self.held[0][1]
-
-    @property
     def model(self) -> str | None:
         """None where nothing says whose heads were scored."""
-        return self.said("model") or (None if _FROM_FILE in self.title else self.title.partition(_OF_MODEL)[2] or None)
+        title = self.held[0][1]
+        return self.said("model") or (None if _FROM_FILE in title else title.partition(_OF_MODEL)[2] or None)
 
     @property
     def weights(self) -> str | None:
@@ -80,15 +63,10 @@ class HeadMap:
         return tuple(dict.fromkeys(run for run, _ in self.held))
 
     @property
-    def file(self) -> str:
-        """The score file that it comes from, if it comes from one."""
-        return self.said("file") or self.title.partition(_FROM_FILE)[2] or self.title
-
-    @property
     def key(self) -> tuple[str, int, int]:
         """Of the model: its weights, or what else tells it apart, and the shape (maps may be cropped)."""
-        apart = self.weights or f"file {self.said('file_hash') or self.said('file') or self.title}"
-        return (apart, *self.shape)
+        apart = self.weights or f"file {self.said('file_hash') or self.said('file') or self.held[0][1]}"
+        return apart, self.scores.n_layers, self.scores.n_heads
 
     def written(self, value: float) -> str:
         """A value of it, or of an end of its interval, as text."""
@@ -107,73 +85,66 @@ class ModelHeads:
 
     id: str
     name: str
-    weights: str | None
-    shape: tuple[int, int]
     maps: tuple[HeadMap, ...]
 
-    def map_id(self, number: int) -> str:
-        """By which the page finds one of the maps."""
-        return f"{self.id}-{number}"
+    @property
+    def weights(self) -> str | None:
+        """Their hash."""
+        return self.maps[0].weights
 
 
 def head_maps(runs: Sequence[RunRecord]) -> list[HeadMap]:
-    """Every map in the runs; equal ones (of the same weights) once."""
+    """Every map in the runs; those of the same weights that are equal to five digits once."""
     maps: dict[str, HeadMap] = {}
     for run in runs:
         for title, scores in run.maps.items():
             one = HeadMap(scores, ((run.name, title),))
-            same = repr((one.key, one.kind, one.values))
+            same = repr((one.key, one.kind, [f"{value:.5g}" for value in scores.values.flat]))
             maps[same] = maps[same].merged(one) if same in maps else one
     return list(maps.values())
 
 
 def by_model(maps: Sequence[HeadMap]) -> list[ModelHeads]:
     """The maps of each model together, in the order in which models come up."""
-    keys = list(dict.fromkeys(one.key for one in maps))
+    order = list(MEANING)
     models: list[ModelHeads] = []
-    for index, key in enumerate(keys):
-        its = sorted((one for one in maps if one.key == key), key=_rank)
-        names = list(dict.fromkeys(one.model for one in its if one.model)) or [f"{its[0].file}: model not known"]
-        models.append(ModelHeads(f"m{index}", " = ".join(names), its[0].weights, its[0].shape, tuple(its)))
-    twice = [model.name for model in models]
+    for index, key in enumerate(dict.fromkeys(one.key for one in maps)):
+        its = [one for one in maps if one.key == key]
+        its.sort(key=lambda one: order.index(one.kind) if one.kind in order else len(order))
+        name = " = ".join(dict.fromkeys(one.model for one in its if one.model))
+        if not name:
+            title = its[0].held[0][1]
+            name = f"{its[0].said('file') or title.partition(_FROM_FILE)[2] or title}: model not known"
+        models.append(ModelHeads(f"m{index}", name, tuple(its)))
+    names = [model.name for model in models]
     return [
-        replace(model, name=f"{model.name} ({model.maps[0].key[0]})") if twice.count(model.name) > 1 else model
+        replace(model, name=f"{model.name} ({model.maps[0].key[0]})") if names.count(model.name) > 1 else model
         for model in models
     ]
 
 
-def _rank(one: HeadMap) -> int:
-    return _ORDER.index(one.kind) if one.kind in _ORDER else len(_ORDER)
-
-
-def heads_blocks(models: Sequence[ModelHeads], attention: dict[str, str]) -> list[Block]:
+def heads_blocks(models: Sequence[ModelHeads], attention: Mapping[str, str]) -> list[Block]:
     """A heatmap for each map.
 
     Args:
         attention: for each model's id, a sentence on the attention there is to see.
     """
     if not models:
-        return [
-            Text(
-                "missing: no run holds scores of heads; `python -m lens_truth.probe --model NAME --out DIR` makes one",
-                missing=True,
-            )
-        ]
-    blocks: list[Block] = [
-        Text(
-            "Layers down, heads across. Point at a head, or move with the arrow keys, for its numbers; click it, or "
-            "press Enter, for all its numbers and what it attends to."
-        )
-    ]
+        return [missing("no run holds scores of heads; `python -m lens_truth.probe --model NAME --out DIR` makes one")]
+    how = (
+        "Layers down, heads across. Point at a head, or move with the arrow keys, for its numbers; click it, or press "
+    )
+    blocks: list[Block] = [Text(f"{how}Enter, for all its numbers and what it attends to.")]
     for model in models:
-        L, H = model.shape
+        _, L, H = model.maps[0].key
         kv = {n for one in model.maps if (n := one.scores.n_kv_heads) not in (None, H)}
         weights = f"weights {model.weights}" if model.weights else "weights not known"
         shared = f" sharing {kv.pop()} KV heads" if len(kv) == 1 else ""
-        blocks.append(Heading(model.name, 3, f"{weights}; {L} layers × {H} heads{shared}. {attention[model.id]}"))
-        drawings = [
-            Drawing("heatmap", model.map_id(i), what(one), source(one), notes(one)) for i, one in enumerate(model.maps)
-        ]
+        blocks.append(Heading(model.name, f"{weights}; {L} layers × {H} heads{shared}. {attention[model.id]}"))
+        drawings = (
+            Drawing("heatmap", f"{model.id}-{i}", what(one), notes(one), source(one))
+            for i, one in enumerate(model.maps)
+        )
         blocks.append(Side(tuple(drawings), columns=H))
     return blocks
 
@@ -187,7 +158,7 @@ def source(one: HeadMap) -> str:
     """Where a map comes from."""
     n = one.scores.provenance.get("n_examples")
     parts = (one.said("data"), f"n = {n}" if isinstance(n, int) else None, f"run {', '.join(one.runs)}")
-    return ", ".join(part for part in parts if part)
+    return ", ".join(filter(None, parts))
 
 
 def notes(one: HeadMap) -> tuple[str, ...]:
@@ -210,8 +181,3 @@ def notes(one: HeadMap) -> tuple[str, ...]:
     elif one.kind == "truth" and computed:
         sentences.append("surface baseline: not computed in this run")
     return tuple(sentences)
-
-
-def rounded(matrix: Matrix) -> Matrix:
-    """Five digits that count, the same wherever the number is written."""
-    return [[None if value is None else float(f"{value:.5g}") for value in line] for line in matrix]

@@ -1,11 +1,11 @@
-"""Runs as their folders hold them; one that cannot be read is named and left out."""
+"""Runs as their folders hold them, and the models they are of; what cannot be read is named and left out."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,15 @@ from lens_truth.io.runs import RESULT, Record, read_record
 from lens_truth.scoring.scores import HeadScores
 
 ATTENTION = "attention.json"
-
 KNOWN = ("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "gate")
-_BESIDE = {
-    "warnings": list,
-    "config": dict,
-    "hashes": dict,
-    "versions": dict,
-    "seconds": float,
-    "command_line": str,
-}
+
+Model = tuple[str, str | None]
+"""Name and hash of the weights."""
+
+_BESIDE = {"warnings": list, "config": dict, "hashes": dict, "versions": dict, "seconds": float, "command_line": str}
 """What a command's record has beside results; that of a script, by `Result.save`, has little of it."""
+_FLAGS = ("model", "base", "child", "unrelated", "scores_from")
+"""Those that name models."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,12 @@ class RunRecord:
     name: str
     """Of its folder."""
     record: Record
-    """For `Result.of_record`."""
+    kind: str
+    """The command without its subcommand."""
     maps: Mapping[str, HeadScores]
     """Scores of heads by title."""
+    attention: AttentionRecord | None
+    """What every head looked at in some examples, if the run kept it."""
     warnings: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     hashes: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -47,18 +48,6 @@ class RunRecord:
     seconds: float | None = None
     command_line: str = ""
     """As it was typed."""
-    attention: AttentionRecord | None = None
-    """What every head looked at in some examples, if the run kept it."""
-
-    @property
-    def command(self) -> str:
-        """With its subcommand."""
-        return self.record.command
-
-    @property
-    def kind(self) -> str:
-        """The command without its subcommand."""
-        return self.command.split()[0] if self.command.strip() else ""
 
     def named(self, part: str) -> dict[str, Any]:
         """What stands by name under a part of the results; empty if nothing.
@@ -83,13 +72,32 @@ class RunRecord:
             raise self.record.wrong(["results", *path], "is not a list of texts")
         return tuple(held)
 
+    def models(self) -> list[Model]:
+        """Every model that the run names, each once; without a hash only those for which it gives none."""
+        named = [(its.provenance.get("model"), its.provenance.get("weights")) for its in self.maps.values()]
+        if self.attention is not None:
+            named.append((self.attention.model, self.attention.weights))
+        if self.kind != "evaluate" or "weights" in self.hashes:  # otherwise no model was asked: answers from a file
+            for value in map(self.config.get, _FLAGS):
+                its = value if is_list(value) else [value]
+                named += [(name, self.hashes.get(str(name), self.hashes.get("weights"))) for name in its]
+        models = dict.fromkeys(
+            (name, weights if isinstance(weights, str) else None) for name, weights in named if isinstance(name, str)
+        )
+        by_hash = {weights: name for name, weights in reversed(models) if weights}  # inherit has short names
+        known = {name for name, weights in models if weights}
+        return [
+            (name, weights)
+            for name, weights in models
+            if (name not in known if weights is None else by_hash[weights] == name)
+        ]
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a run, or with the runs together."""
+    """Something wrong with a run, or, where it names none, with the runs together."""
 
     run: str
-    """Empty for all of them."""
     text: str
 
     def __str__(self) -> str:
@@ -105,19 +113,16 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
     for file, given in files.items():
         name = file.parent.name if short[file.parent.name] == 1 else str(given)
         name = name.encode("utf-8", "replace").decode()
+        folder = given if given.suffix != ".json" else given.parent
+        wrong: list[object] = []
         try:
-            run, found = _read_run(name, read_record(given))
+            runs.append(_read_run(name, read_record(given), wrong))
         except InputError as error:
-            problems.append(Problem(name, _in_folder(error, given if given.suffix != ".json" else given.parent)))
-            continue
-        runs.append(run)
-        problems += [Problem(name, text) for text in found]
+            wrong.append(error)
+        # Without the folder, which is named already.
+        said = (str(one).removeprefix(f"{folder}: ").removeprefix(f"{folder}{os.sep}") for one in wrong)
+        problems += [Problem(name, text) for text in said]
     return runs, problems
-
-
-def _in_folder(error: InputError, folder: Path) -> str:
-    """What it says, without the folder of the run, which is named already."""
-    return str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder}{os.sep}")
 
 
 def _result_file(path: Path) -> Path:
@@ -126,48 +131,75 @@ def _result_file(path: Path) -> Path:
     return Path(os.path.realpath(folder)) / name
 
 
-def _read_run(name: str, record: Record) -> tuple[RunRecord, list[str]]:
-    folder = record.file.parent
+def _read_run(name: str, record: Record, wrong: list[object]) -> RunRecord:
+    """What is damaged in it is left out, and added to what is wrong."""
     said: dict[str, Any] = {}
-    problems: list[str] = []
-    for key, kind in _BESIDE.items():
-        value = record.value.get(key)
-        if isinstance(value, kind):
+    for key, its_type in _BESIDE.items():
+        if isinstance(value := record.value.get(key), its_type):
             said[key] = value
         elif value is not None:
-            problems.append(_in_folder(record.wrong([key], "cannot be read"), folder))
+            wrong.append(record.wrong([key], "cannot be read"))
     said["warnings"] = tuple(map(str, said.get("warnings", ())))
-    maps, found = _maps(record)
-    problems += found
-    run = RunRecord(name, record, maps, **said)
-    if run.kind not in KNOWN:
-        problems.append(
-            f"is of the command '{run.command}', which is not known here; its results are listed as they are"
+    kind = next(iter(record.command.split()), "")
+    if kind not in KNOWN:
+        wrong.append(
+            f"is of the command '{record.command}', which is not known here; its results are listed as they are"
         )
-    attention, found = _attention(run, folder / ATTENTION)
-    return replace(run, attention=attention), [*problems, *found]
-
-
-def _maps(record: Record) -> tuple[dict[str, HeadScores], list[str]]:
-    """Scores of heads by title; damaged ones are named and left out."""
+    maps: dict[str, HeadScores] = {}
     held = record.results.get("head_scores", {})
     if not is_object(held):
-        return {}, [_in_folder(record.wrong(["results", "head_scores"], "is not an object"), record.file.parent)]
-    maps: dict[str, HeadScores] = {}
-    problems: list[str] = []
+        wrong.append(record.wrong(["results", "head_scores"], "is not an object"))
+        held = {}
     for title, value in held.items():
         try:
             maps[title] = HeadScores.from_dict(value, f"{RESULT}: results.head_scores.{title}")
         except InputError as error:
-            problems.append(f"{error}; this map is left out")
-    return maps, problems
-
-
-def _attention(run: RunRecord, file: Path) -> tuple[AttentionRecord | None, list[str]]:
-    if not file.is_file():
-        lost = run.kind == "evidence" and run.config  # a script keeps its own
-        return None, [f"has no {ATTENTION}, so what its heads look at cannot be shown"] if lost else []
+            wrong.append(f"{error}; this map is left out")
+    attention, file = None, record.file.with_name(ATTENTION)
     try:
-        return structured(AttentionRecord, read_json(file), ATTENTION), []
+        if file.is_file():
+            attention = structured(AttentionRecord, read_json(file), ATTENTION)
+        elif kind == "evidence" and said.get("config"):  # a script keeps its own
+            raise InputError(f"has no {ATTENTION}")
     except InputError as error:
-        return None, [f"{_in_folder(error, file.parent)}, so what its heads look at cannot be shown"]
+        wrong.append(f"{error}, so what its heads look at cannot be shown")
+    return RunRecord(name, record, kind, maps, attention, **said)
+
+
+def mixture(runs: Sequence[RunRecord]) -> list[Problem]:
+    """What should not be overlooked where several runs are shown together: runs without a model in common, one name
+    for different weights, different versions of lens_truth."""
+    problems: list[str] = []
+    of_runs = {run.name: models for run in runs if (models := run.models())}
+    everything = dict.fromkeys(model for models in of_runs.values() for model in models)
+    if of_runs and not any(
+        all(any(_same(model, own) for own in its) for its in of_runs.values()) for model in everything
+    ):
+        said = _together({run: listed(models) for run, models in of_runs.items()})
+        problems.append(f"the runs are not of one model ({said})")
+    for name in dict.fromkeys(name for name, _ in everything):
+        hashes = {weights: run for run, models in of_runs.items() for n, weights in models if n == name and weights}
+        if len(hashes) > 1:
+            said = ", ".join(f"{weights} in {run}" for weights, run in hashes.items())
+            problems.append(f"'{name}' stands for different weights: {said}")
+    versions = {run.name: str(run.versions.get("lens-truth", "unknown")) for run in runs}
+    if len({*versions.values()}) > 1:
+        problems.append(f"the runs were made by different versions of lens_truth ({_together(versions)})")
+    return [Problem("", text) for text in problems]
+
+
+def _same(one: Model, other: Model) -> bool:
+    """By hash; by name where one of the two has none."""
+    return one[1] == other[1] if one[1] is not None and other[1] is not None else one[0] == other[0]
+
+
+def _together(said: Mapping[str, str]) -> str:
+    """What is said of runs, each text once."""
+    runs = {text: [run for run, its in said.items() if its == text] for text in said.values()}
+    return "; ".join(f"{text}: {', '.join(names)}" for text, names in runs.items())
+
+
+def listed(models: Sequence[Model]) -> str:
+    """A few names, each with the beginning of its hash."""
+    names = [name if weights is None else f"{name} ({weights[:8]})" for name, weights in models]
+    return ", ".join(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])

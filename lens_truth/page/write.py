@@ -6,23 +6,22 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import check_out, write_text
-from lens_truth.io.numbers import count, number
-from lens_truth.io.tables import Row, Table, html, row
+from lens_truth.io.numbers import count
+from lens_truth.io.tables import Table, html, row
 from lens_truth.page.drawn import model_data, scatter_data
-from lens_truth.page.generic import plain
-from lens_truth.page.models import listed, models_of
-from lens_truth.page.reading import RunRecord, read_runs
-from lens_truth.page.sections import View, view_of
+from lens_truth.page.plain import plain
+from lens_truth.page.reading import RunRecord, listed, read_runs
+from lens_truth.page.sections import view_of
+from lens_truth.page.view import View
 
 LARGE = 5_000_000
 """Bytes of a page from which its size is warned of."""
@@ -76,13 +75,6 @@ def write_report(
     return out
 
 
-def _first(n_warnings: int, n_problems: int) -> str:
-    """What stands under the title if there is anything to be warned of."""
-    parts = [count(n_warnings, "warning")] if n_warnings else []
-    parts += [f"{count(n_problems, 'problem')} with the runs"] if n_problems else []
-    return f"{' and '.join(parts)}: read first" if parts else ""
-
-
 def rendered(view: View) -> str:
     """The page."""
     ids = {model.maps[0].key: model.id for model in view.models}
@@ -91,40 +83,30 @@ def rendered(view: View) -> str:
         "rows": view.rows,
         "scatters": [scatter_data(id, ids[scatter.model], scatter) for id, scatter in view.scatters.items()],
     }
-    assets = files("lens_truth.page") / "assets"
+    loader, assets = PackageLoader("lens_truth.page", "assets"), files("lens_truth.page") / "assets"
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"code": code, "table": html}
     css, *scripts = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "panel.js", "page.js"))
     script = Markup("\n".join(scripts))
-    text = _template().render(
+    n_warnings, n_problems = sum(len(run.warnings) for run in view.runs), len(view.problems)
+    first = [count(n_warnings, "warning")] if n_warnings else []
+    first += [f"{count(n_problems, 'problem')} with the runs"] if n_problems else []
+    text = environment.get_template("page.html.j2").render(
         title="lens_truth: " + ", ".join(run.name for run in view.runs),
-        runs=runs_table(view.runs),
+        runs=_runs_table(view.runs),
         n_runs=count(len(view.runs), "run"),
-        first=_first(sum(len(run.warnings) for run in view.runs), len(view.problems)),
+        first=" and ".join(first),
         warned=[run for run in view.runs if run.warnings],
         problems=view.problems,
         sections=view.sections,
         css=Markup(css),
         script=script,
         policy=_POLICY + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'",
-        data=Markup(script_json(data)),
+        data=Markup(_script_json(data)),
     )
     return text.lstrip()
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("lens_truth.page", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"code": code, "table": _table}
-    return environment.get_template("page.html.j2")
-
-
-def _table(table: Table) -> Markup:
-    return Markup(html(table))
 
 
 def code(text: str) -> Markup:
@@ -133,7 +115,7 @@ def code(text: str) -> Markup:
     return Markup("").join(Markup("<code>%s</code>") % part if i % 2 else part for i, part in enumerate(parts))
 
 
-def script_json(value: Any) -> str:
+def _script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in, whatever texts it holds."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "&<>\u2028\u2029":
@@ -141,15 +123,10 @@ def script_json(value: Any) -> str:
     return text
 
 
-def runs_table(runs: Sequence[RunRecord]) -> Table:
-    """One line a run."""
-    rows: list[Row] = []
-    for run in runs:
-        models = listed(models_of(run)) or ""
-        version = str(run.versions.get("lens-truth", ""))
-        rows.append(row(run.name, run.command, models, _data(run), number(run.seconds, 1), version))
-    header = ("run", "command", "models", "data", "seconds", "lens_truth")
-    return Table("Runs in this report", header, tuple(rows), form="words")
+def _runs_table(runs: Sequence[RunRecord]) -> Table:
+    """One line a run; time and versions stand under provenance."""
+    rows = (row(run.name, run.record.command, listed(run.models()), _data(run)) for run in runs)
+    return Table("Runs in this report", ("run", "command", "models", "data"), tuple(rows), form="words")
 
 
 def _data(run: RunRecord) -> str:

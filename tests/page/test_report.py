@@ -24,11 +24,11 @@ from lens_truth.io.tables import Row, Table
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.lineage.kept import Preservation, WeightSimilarity
-from lens_truth.page.attention import showing
-from lens_truth.page.blocks import Details, Section, Side, Text
+from lens_truth.page.blocks import Details, Section, Side
 from lens_truth.page.drawn import ticks
-from lens_truth.page.generic import plain_blocks
-from lens_truth.page.sections import View
+from lens_truth.page.plain import plain_tables
+from lens_truth.page.sections import showing
+from lens_truth.page.view import View
 
 
 def section(view: View, id: str) -> Section:
@@ -103,7 +103,7 @@ def test_weights_and_their_relation_to_scores(tmp_path: Path) -> None:
             assert cells[4] == signed(top.difference, 4)
     circuits = [(scatter.x_label, scatter.y_label) for scatter in view.scatters.values()]
     assert circuits[0] == ("truth score in org/base", "OV cosine with org/child") and len(circuits) == 4
-    assert next(iter(view.scatters.values())).y == kept[0].ov.tolist()
+    np.testing.assert_array_equal(next(iter(view.scatters.values())).y, kept[0].ov)
 
 
 def test_evidence_tables_and_scatter(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_evidence_tables_and_scatter(tmp_path: Path) -> None:
     assert texts(find(related, "evidence"))[0] == number(relation["pearson"], 2)
     (scatter,) = view.scatters.values()
     lift = next(its for title, its in results["head_scores"].items() if title.startswith("evidence"))
-    np.testing.assert_allclose(np.array(scatter.y, dtype=float), np.array(lift["values"]), rtol=1e-4)
+    np.testing.assert_allclose(scatter.y, np.array(lift["values"]), rtol=1e-4)
     assert scatter.log == (np.max(lift["values"]) > 10 * np.min(lift["values"]))
 
 
@@ -142,16 +142,17 @@ def test_any_results_are_shown(tmp_path: Path) -> None:
         "many": [[1, 2], [3, 4]],
         "empty": {},
     }
-    shown = {table.caption: table for table in tables(plain_blocks(results, "Results"))}
-    first = shown["Results"]
-    assert first.header == ("accuracy", "parse")
-    assert (first.rows[0].head.text, texts(first.rows[0])) == ("0.875 [0.800, 0.950]", ["strict"])
-    assert texts(find(shown["Splits"], "random · pope")) == ["0.500", "3"]
-    assert shown["Pairs"].rows[0].head.text == "1" and texts(shown["Pairs"].rows[0]) == ["A", "yes", ""]
-    assert any("7.500" in (row.head.text, *texts(row)) for table in shown.values() for row in table.rows)
-    assert [block.text for block in plain_blocks(results, "Results") if isinstance(block, Text)] == [
-        "Many: 2 values, not shown"
+    shown = {table.caption: table for table in plain_tables(results, "Results")}
+    assert [texts(find(shown["Results"], name)) for name in ("accuracy", "parse")] == [
+        ["0.875 [0.800, 0.950]"],
+        ["strict"],
     ]
+    splits = shown["Splits"]
+    assert splits.header == ("", "duplicates", "f1")
+    assert [texts(find(splits, name)) for name in ("random", "random · strict")] == [["3", ""], ["", "0.250"]]
+    assert shown["Pairs"].rows[0].head.text == "1" and texts(shown["Pairs"].rows[0]) == ["A", "yes", ""]
+    assert texts(find(shown["Deep"], "er · and · deeper")) == ["7.500"]
+    assert texts(shown["Many"].rows[0]) == ["1, 2", "3, 4"] and "Empty" not in shown
 
 
 def test_benchmarks_and_audits(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_runs_of_different_models_and_versions_are_named(tmp_path: Path) -> None
     three = reports.probe_run(tmp_path / "three", reports.scores(seed=1))
     text, warned = reported(tmp_path / "r.html", one, two, three)
     assert warned == [
-        f"the runs are not of one model: one, three are of org/base ({BASE[:8]}), but two is of org/x ({OTHER[:8]})",
+        f"the runs are not of one model (org/base ({BASE[:8]}): one, three; org/x ({OTHER[:8]}): two)",
         "the runs were made by different versions of lens_truth (0.1.0: one, three; 0.2.0: two)",
     ]
     assert all(sentence in text for sentence in warned)

@@ -17,8 +17,7 @@ from lens_truth.page.blocks import Drawing, Side, Table, Text
 from lens_truth.page.drawn import map_data, scatter_data
 from lens_truth.page.drawn import scale as scale_of
 from lens_truth.page.heads import MEANING, HeadMap, notes
-from lens_truth.page.relations import Scatter
-from lens_truth.page.sections import View
+from lens_truth.page.view import Scatter, View
 from lens_truth.scoring.scores import HeadScores
 
 
@@ -31,7 +30,7 @@ def test_maps_of_one_model_stand_together(tmp_path: Path) -> None:
     truth, causal = view.models[0].maps
     assert (truth.kind, truth.runs) == ("truth", ("one", "again"))  # equal maps once
     assert (causal.kind, scale_of(causal), scale_of(truth)) == ("causal", "zero", "range")
-    np.testing.assert_allclose(np.array(truth.values, dtype=float), base.values, rtol=1e-4)
+    np.testing.assert_allclose(truth.scores.values, base.values, rtol=1e-4)
     i, j = base.best()
     assert f"highest: layer {i} head {j} ({base.values.max():.3f})" in notes(truth)[1]
 
@@ -43,7 +42,7 @@ def test_maps_of_other_shapes_or_without_weights_stand_apart(tmp_path: Path) -> 
     named = {title: made.as_dict() for title, made in maps.items()}
     reports.write_run(tmp_path / "x", "inherit", {"head_scores": named})
     view = viewed(reports.probe_run(tmp_path / "probe", reports.scores()), tmp_path / "x")
-    assert [model.shape for model in view.models] == [(3, 4), (2, 4), (3, 4), (3, 4)]
+    assert [model.maps[0].scores.values.shape for model in view.models] == [(3, 4), (2, 4), (3, 4), (3, 4)]
     assert [model.name for model in view.models] == [f"org/base ({BASE})"] * 2 + ["b", "c"]
 
 
@@ -132,8 +131,8 @@ def test_scores_are_found_by_name_where_a_measure_is_of_their_kind(tmp_path: Pat
     lift = json.loads((folder / "result.json").read_text())["results"]["head_scores"][
         "evidence of org/base on zoo:text"
     ]
-    np.testing.assert_allclose(np.array(scatter.x, dtype=float), other.values, rtol=1e-4)
-    np.testing.assert_allclose(np.array(scatter.y, dtype=float), np.array(lift["values"]), rtol=1e-4)
+    np.testing.assert_allclose(scatter.x, other.values, rtol=1e-4)
+    np.testing.assert_allclose(scatter.y, np.array(lift["values"]), rtol=1e-4)
     (section,) = (one for one in view.sections if one.id == "evidence")
     related = [block for block in section.blocks if isinstance(block, Table)][-1]
     assert related.caption.startswith("Evidence (Base.safetensors) score") and related.note.endswith(
@@ -227,7 +226,8 @@ def test_colours_and_ticks_of_what_the_script_draws() -> None:
     around = map_data(HeadMap(HeadScores(values - 1, "causal"), (("run", "title"),)))
     assert around["legend"] == ["−3", "0", "3"] and around["shades"][0] == [-0.167, 0.0, 1.0]
 
-    scatter = Scatter(("", 2, 3), "x", "y", values.tolist(), [[1.0, 2.0, 8.0], [1.0, None, 4.0]], True, "", "")
+    heights = np.array([[1.0, 2.0, 8.0], [1.0, np.nan, 4.0]])
+    scatter = Scatter(("", 2, 3), "x", "y", values, heights, True, "", "")
     data = scatter_data("s0", "m0", scatter)
     assert [text for _, text in data["xTicks"]] == ["0", "1", "2", "3", "4"]
     assert data["yTicks"] == [(220.0, "1"), (156.7, "2"), (93.3, "4"), (30.0, "8")]
