@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from lens_truth.data.boxes import Box
+from lens_truth.data.drawing import Box
 from lens_truth.data.images import image_hash, image_in
 from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields
 from lens_truth.errors import InputError

@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from lens_truth.data import world_examples as zoo
 from lens_truth.data.example_files import read_examples
 from lens_truth.data.examples import Example
 from lens_truth.data.halueval import read_halueval
 from lens_truth.data.phd_rlhfv import read_image_rows, read_text_rows
 from lens_truth.data.squad_hotpot import read_hotpot, read_squad
 from lens_truth.data.world import Split
-from lens_truth.data.world_pictures import image_conflict_examples, image_examples, image_presence_examples
-from lens_truth.data.world_text import conflict_examples, presence_examples, text_examples
 from lens_truth.errors import InputError
 
 __all__ = ["DEFAULT_ROWS", "load_examples"]
@@ -24,12 +23,12 @@ DEFAULT_ROWS = 1200
 """How many examples a generated data set has unless a limit says otherwise."""
 
 _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
-    "zoo:text": text_examples,
-    "zoo:conflict": conflict_examples,
-    "zoo:presence": presence_examples,
-    "zoo:image": image_examples,
-    "zoo:image-conflict": image_conflict_examples,
-    "zoo:image-presence": partial(image_presence_examples, kind="random"),
+    "zoo:text": zoo.text_examples,
+    "zoo:conflict": zoo.conflict_examples,
+    "zoo:presence": zoo.presence_examples,
+    "zoo:image": zoo.image_examples,
+    "zoo:image-conflict": zoo.image_conflict_examples,
+    "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _FILES: dict[str, Callable[[str, int | None], list[Example]]] = {
     "halueval": lambda file, limit: read_halueval(file)[:limit],

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lens_truth.data.boxes import Box
+from lens_truth.data.drawing import Box
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.readers import is_list
 

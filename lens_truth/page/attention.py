@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lens_truth.attention.record import ShownExample, ShownImage
-from lens_truth.data.boxes import tokens_showing
+from lens_truth.data.images import tokens_showing
 
 
 def script_row(row: ShownExample) -> dict[str, Any]:

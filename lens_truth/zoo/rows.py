@@ -19,7 +19,7 @@ from lens_truth.data import world
 from lens_truth.data.drawing import image_name
 from lens_truth.data.images import open_image
 from lens_truth.data.world import Scene
-from lens_truth.data.world_pictures import DESCRIBE, describe
+from lens_truth.data.world_examples import DESCRIBE, describe
 from lens_truth.models.prompts import JUDGE_QUESTION
 from lens_truth.zoo.tokenizer import IMAGE, PATCHES
 
