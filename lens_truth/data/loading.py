@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import get_args
 
 from lens_truth.data import world_examples as zoo
-from lens_truth.data.example_files import read_examples
-from lens_truth.data.examples import Example
-from lens_truth.data.halueval import read_halueval
-from lens_truth.data.phd_rlhfv import read_image_rows, read_text_rows
+from lens_truth.data.examples import Example, read_examples
+from lens_truth.data.paper_files import read_halueval, read_image_rows, read_text_rows
 from lens_truth.data.squad_hotpot import read_hotpot, read_squad
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError
-
-__all__ = ["DEFAULT_ROWS", "load_examples"]
 
 DEFAULT_ROWS = 1200
 """How many examples a generated data set has unless a limit says otherwise."""

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lens_truth.data.example_files import read_examples, write_examples
-from lens_truth.data.examples import Example, examples_hash, question_pairs, split_groups
+from lens_truth.data.examples import Example, examples_hash, question_pairs, read_examples, split_groups, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 
