@@ -82,6 +82,5 @@ def load_examples(
 
 def describe(examples: Sequence[Example]) -> str:
     """One line for the terminal: rows, groups, share of supported answers."""
-    groups = len({example.group for example in examples})
-    share = sum(example.label for example in examples) / len(examples)
-    return f"{len(examples)} examples in {groups} groups, {share:.0%} supported"
+    groups, supported = {example.group for example in examples}, sum(example.label for example in examples)
+    return f"{len(examples)} examples in {len(groups)} groups, {supported / len(examples):.0%} supported"

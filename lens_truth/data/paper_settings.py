@@ -28,20 +28,14 @@ from lens_truth.errors import InputError, notice
 Setting = Literal["A", "B", "C", "D", "E"]
 Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
 
-_PARTS: dict[Setting, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
+_PARTS: dict[Setting, tuple[tuple[Part, ...], tuple[Part, ...]]] = {  # of text models, of multimodal models
     "A": (("halueval",), ("halueval",)),
     "B": (("halueval",), ("halueval",)),
     "C": (("phd_text",), ("phd",)),
     "D": (("halueval",), ("rlhfv",)),
     "E": (("halueval", "phd_text"), ("rlhfv", "phd")),
 }
-"""Of text models and of multimodal models."""
-_ZOO: dict[Part, str] = {
-    "halueval": "zoo:text",
-    "phd": "zoo:image-presence",
-    "phd_text": "zoo:presence",
-    "rlhfv": "zoo:image",
-}
+_ZOO = {"halueval": "zoo:text", "phd": "zoo:image-presence", "phd_text": "zoo:presence", "rlhfv": "zoo:image"}
 _TITLES: dict[Part, str] = {"halueval": "HaluEval", "phd": "PhD", "phd_text": "PhD as text", "rlhfv": "RLHF-V"}
 _FLAGS: dict[Part, str] = {
     "halueval": "--halueval FILE",
@@ -93,18 +87,12 @@ def setting_examples(
         images: the folder of the image files.
         limit: only the first so many examples of each data set.
         seed: of generated data.
-
-    Raises:
-        InputError: as `setting_sources`, and whatever the readers find wrong.
     """
-    sets = {
-        name: load_examples(name, limit=limit, seed=seed, images=images)
-        for name in setting_sources(setting, multimodal, files)
-    }
+    sources = setting_sources(setting, multimodal, files)
+    sets = {name: load_examples(name, limit=limit, seed=seed, images=images) for name in sources}
     for sentence in label_warnings(sets):
         notice(sentence)
     examples = [example for part in sets.values() for example in part]
-    twice = repeats(examples)[0]
-    if twice:
+    if twice := repeats(examples)[0]:
         notice(f"{twice} of the {len(examples)} rows of {' and '.join(sets)} repeat other rows, which so count twice")
     return [replace(example, image=BLACK) for example in examples] if setting == "B" and multimodal else examples

@@ -242,9 +242,8 @@ def _presence(
     colour and name that no thing has. What is absent has no evidence."""
     key = world.scene_key(scene)
     rows: list[Example] = []
-    for colour, of, thing in [(thing.colour, thing.name, thing) for thing in present] + [
-        (*its, None) for its in absent
-    ]:
+    asked = [(thing.colour, thing.name, thing) for thing in present] + [(*pair, None) for pair in absent]
+    for colour, of, thing in asked:
         verdicts = ("yes", "no") if thing else ("no", "yes")
         question = world.presence_question(colour, of)
         rows += _pair(f"{name}-{key}", f"{colour}-{of}", question, *verdicts, shown, thing)
