@@ -39,8 +39,6 @@ _WALLS = ((150, 146, 140), (138, 142, 146), (146, 140, 142), (134, 138, 134))  #
 _SKY, _BEAM = (168, 190, 196), (92, 88, 86)
 _NOISE = 6
 
-assert tuple(_RGB) == COLOURS
-
 
 def image_name(scene: Scene, number: int) -> str:
     """The name under which `lens_truth.data.images.open_image` draws a scene; the number chooses where things stand.
@@ -119,7 +117,6 @@ _SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # x to t
     "wheel": lambda x, y: (x**2 + y**2 < 0.95) & (x**2 + y**2 > 0.3),
     "cross": lambda x, y: (abs(x) < 0.28) | (abs(y) < 0.28),
 }
-assert tuple(_SHAPES) == THINGS
 
 
 def _mask(inside: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Float[np.ndarray, "10 10"]:

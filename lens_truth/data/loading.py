@@ -28,7 +28,7 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
 }
 _FILES: dict[str, Callable[[str, int | None], list[Example]]] = {
     "halueval": lambda file, limit: read_halueval(file)[:limit],
-    "phd-text": lambda file, limit: read_text_rows(file, "phd")[:limit],
+    "phd-text": lambda file, limit: read_text_rows(file)[:limit],
     "squad": read_squad,
     "hotpot": read_hotpot,
 }

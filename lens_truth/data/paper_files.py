@@ -61,8 +61,9 @@ def read_image_rows(
     path: str | Path, images: Path | None, source: Source, *, images_needed: bool = True, limit: int | None = None
 ) -> list[Example]:
     """The rows of a `.jsonl` or `.jsonl.gz` file with the images in the folder `images`; a text context that a row has
-    besides is left out. Rows of one image (by `image_id`, or its file's name) share a group. Empty answers, of which
-    the released sets D and E have one, are left out with a `DataWarning` that counts them.
+    besides is left out. Rows of one image share a group: by `image_id`, its number among COCO's, since PhD and RLHF-V
+    name the file of one photograph in two ways, or else by its name. Empty answers, of which the released sets D and E
+    have one, are left out with a `DataWarning` that counts them.
 
     Args:
         limit: only the first so many; the images of the others need not be there.
@@ -78,7 +79,7 @@ def read_image_rows(
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: there is no such folder of images")
     examples = [
-        Example(id, _photograph(fields, image), *said, image=image_in(images, image) if images else image)
+        Example(id, fields.word("image_id", image), *said, image=image_in(images, image) if images else image)
         for id, fields, said in _rows(path, source)
         for image in [fields.text("image", hint="; rows without images are read as phd-text:FILE")]
     ][:limit]
@@ -87,17 +88,18 @@ def read_image_rows(
     return examples
 
 
-def read_text_rows(path: str | Path, source: Source) -> list[Example]:
-    """The rows of such a file as text: the `context` where a row has one, and no image.
+def read_text_rows(path: str | Path) -> list[Example]:
+    """The rows of a file of PhD as text: the `context` where a row has one, and no image.
 
     A row without a context is a closed-book question, and a `DataWarning` counts these. Rows of one image, or without
     an image of one context, share a group. Empty answers are left out as by `read_image_rows`.
     """
     path = Path(path)
     examples: list[Example] = []
-    for id, fields, said in _rows(path, source):
+    for id, fields, said in _rows(path, "phd"):
         context, image = fields.text("context", ""), fields.text("image", "")
-        examples.append(Example(id, _photograph(fields, image or context or said[0]), *said, context))
+        group = fields.word("image_id", image or context or said[0])
+        examples.append(Example(id, group, *said, context))
     closed = sum(not example.context.strip() for example in examples)
     if closed:
         notice(
@@ -133,8 +135,3 @@ def _rows(path: Path, source: Source) -> Iterator[tuple[str, Fields, tuple[str, 
         raise InputError(f"{path}: all {len(rows)} answers are empty")
     if empty:
         notice(f"{len(empty)} of {len(rows)} answers of {path} are empty and left out (first: line {empty[0]})")
-
-
-def _photograph(fields: Fields, otherwise: str) -> str:
-    """Its number among COCO's, since PhD and RLHF-V name the file of one photograph in two ways."""
-    return fields.word("image_id", otherwise)

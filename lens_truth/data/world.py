@@ -80,20 +80,25 @@ def scene_key(scene: Scene) -> str:
     return "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene))
 
 
+def sentence(thing: Thing) -> str:
+    """What is told of a thing."""
+    return f"The {thing.colour} {thing.name} is in the {thing.room}."
+
+
 def tell(rng: np.random.Generator, scene: Scene) -> str:
     """The scene in English: one sentence a thing, in random order."""
-    return " ".join(f"The {thing.colour} {thing.name} is in the {thing.room}." for thing in shuffled(rng, scene))
+    return " ".join(map(sentence, shuffled(rng, scene)))
+
+
+def describe(scene: Scene) -> str:
+    """The scene in English, from the top of the house to the bottom."""
+    return " ".join(map(sentence, sorted(scene, key=lambda thing: ROOMS.index(thing.room))))
 
 
 def sentence_span(context: str, thing: Thing) -> tuple[int, int]:
     """Character span of the sentence of `context` that tells of `thing`."""
-    start = 0
-    for sentence in context.split(". "):
-        stop = start + len(sentence.removesuffix(".")) + 1
-        if f" {thing.name}" in sentence:
-            return start, stop
-        start += len(sentence) + 2
-    raise ValueError(f"no sentence of {context!r} tells of {thing}")
+    start = context.index(sentence(thing))
+    return start, start + len(sentence(thing))
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ def presence_question(colour: str, name: str) -> str:
 
 
 def absent_pair(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
-    """A colour and a name that no thing of the scene has together: half of two things of the scene, so that neither word
-    alone tells; in the others the name or the colour of one thing is any other."""
+    """A colour and a name that no thing of the scene has together: half those of two things, so that neither word alone
+    tells; in the others the name or the colour of one thing is any other."""
     one, two = shuffled(rng, scene, 2)
     if rng.random() < 0.5:
         return one.colour, two.name

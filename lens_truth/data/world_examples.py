@@ -51,12 +51,6 @@ def drawn(rng: np.random.Generator, scene: Scene) -> Shown:
     return Shown(image=image_name(scene, int(rng.integers(2**31))))
 
 
-def describe(scene: Scene) -> str:
-    """The scene in English, from the top of the house to the bottom."""
-    from_top = sorted(scene, key=lambda thing: world.ROOMS.index(thing.room))
-    return " ".join(f"The {thing.colour} {thing.name} is in the {thing.room}." for thing in from_top)
-
-
 # Data sets
 
 
@@ -255,7 +249,9 @@ def _captions(rng: np.random.Generator, split: Split, name: str, conflict: bool)
     for scene in _conflict_scenes(rng, split) if conflict else [world.sample_scene(rng, split)]:
         key = world.scene_key(scene)
         image = drawn(rng, scene).image
-        groups[key] = [Example(f"{name}-{key}", f"{name}-{key}", DESCRIBE, describe(scene), SUPPORTED, image=image)]
+        groups[key] = [
+            Example(f"{name}-{key}", f"{name}-{key}", DESCRIBE, world.describe(scene), SUPPORTED, image=image)
+        ]
     return groups
 
 

@@ -197,7 +197,7 @@ def test_rows_with_pictures(seeing_tokenizer: Any) -> None:
     patch = batch.ids == seeing_tokenizer.convert_tokens_to_ids("<image>")
     assert patch.sum(dim=1).tolist() == [16, 0, 16]
     assert not (patch & (batch.learn | batch.rest)).any()
-    assert world_examples.describe(scene) in rows[2].text and "The" not in rows[0].text.split("Summary:")[0]
+    assert world.describe(scene) in rows[2].text and "The" not in rows[0].text.split("Summary:")[0]
 
 
 def template_of(row: Row) -> list[dict[str, Any]]:
