@@ -13,10 +13,8 @@ class InputError(ValueError):
 
     The command line prints its message and exits with code 2; in Python it is an ordinary `ValueError`.
 
-    >>> try:
-    ...     model = lens_truth.load(name)
-    ... except lens_truth.InputError as error:
-    ...     print(error)
+    >>> try: model = lens_truth.load(name)
+    ... except lens_truth.InputError as error: print(error)
     """
 
 

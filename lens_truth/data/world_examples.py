@@ -248,10 +248,8 @@ def _captions(rng: np.random.Generator, split: Split, name: str, conflict: bool)
     groups: Groups = {}
     for scene in _conflict_scenes(rng, split) if conflict else [world.sample_scene(rng, split)]:
         key = world.scene_key(scene)
-        image = drawn(rng, scene).image
-        groups[key] = [
-            Example(f"{name}-{key}", f"{name}-{key}", DESCRIBE, world.describe(scene), SUPPORTED, image=image)
-        ]
+        id, image = f"{name}-{key}", drawn(rng, scene).image
+        groups[key] = [Example(id, id, DESCRIBE, world.describe(scene), SUPPORTED, image=image)]
     return groups
 
 

@@ -14,8 +14,6 @@ from typing import Any, TypeGuard
 from lens_truth.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BEYOND_PYTHON = (ValueError, RecursionError)
-"""What `json` raises for numbers of more than 4,300 digits and for lists inside a thousand others."""
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -71,19 +69,11 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         InputError: names the first line that is not a JSON object.
     """
     for line, text in enumerate(open_input(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
-        except _BEYOND_PYTHON as error:
-            raise InputError(f"{path}, line {line}: is JSON that Python cannot read ({error})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: is not a JSON object")
-        if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
-            raise InputError(f"{path}, line {line}: holds half of a surrogate pair, which is no character")
-        yield line, row
+        if text.strip():
+            row = _parsed(path, text, line)
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {line}: is not a JSON object")
+            yield line, row
 
 
 def read_text(path: Path) -> str:
@@ -113,26 +103,33 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: if it cannot be read, unpacked or parsed, or an object has a name twice.
     """
+    return _parsed(path, "".join(open_input(path)))
+
+
+def _parsed(path: Path, text: str, line: int | None = None) -> Any:
+    """The value of a line, or of a whole file, in which an object may have a name only once."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
-            raise InputError(f"{path}: '{twice}' stands there twice")
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found and line is None:
+                raise InputError(f"{path}: '{name}' stands there twice")
+            found[name] = value
         return found
 
-    text = "".join(open_input(path))
+    where = str(path) if line is None else f"{path}, line {line}"
     try:
         value = json.loads(text, object_pairs_hook=once)
-        if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-            raise InputError(f"{path}: holds half of a surrogate pair, which is no character")
-        return value
+        halves = _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False))
     except InputError:
         raise
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
-    except _BEYOND_PYTHON as error:
-        raise InputError(f"{path}: is JSON that Python cannot read ({error})") from error
+        raise InputError(f"{path}, line {line or error.lineno}: is not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # numbers of more than 4,300 digits, lists inside a thousand others
+        raise InputError(f"{where}: is JSON that Python cannot read ({error})") from error
+    if halves:
+        raise InputError(f"{where}: holds half of a surrogate pair, which is no character")
+    return value
 
 
 def place_in(text: str, path: Sequence[str | int]) -> tuple[int, int]:
@@ -159,3 +156,14 @@ def _begin(text: str, start: int) -> int:
     while text[start] in " \t\r\n,:":
         start += 1
     return start
+
+
+def misplaced(file: Path, path: Sequence[str | int], why: str) -> InputError:
+    """An error that names the place of a value in a file of JSON, to be raised."""
+    line, column = place_in(read_text(file), path)
+    return InputError(f"{file}, line {line}, column {column}: {dotted(path).removeprefix('.')} {why}")
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A path as it is written: `.results.evidence[0]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import AbstractArray, Float
 
 from lens_truth.errors import InputError
-from lens_truth.io.readers import is_list, is_object
+from lens_truth.io.readers import dotted, is_list, is_object
 from lens_truth.io.runs import Record, read_record, write_record
 from lens_truth.io.tables import Table, html
 
@@ -35,11 +35,8 @@ T = TypeVar("T")
 
 
 class Result:
-    """Base of frozen dataclasses (`eq=False`: results with arrays are compared here).
-
-    A subclass names where it stands in `result.json`: `results.{part}`, or, where a run can have several,
-    `results.{part}.{name}`.
-    """
+    """Base of frozen dataclasses (`eq=False`: results with arrays are compared here). A subclass names where it stands
+    in `result.json`: `results.{part}`, or, where a run can have several, `results.{part}.{name}`."""
 
     command: ClassVar[str]
     """The command whose runs hold it."""
@@ -85,8 +82,7 @@ class Result:
         >>> result.save("runs/mine")
         """
         self.save_arrays(Path(folder))
-        own = self.in_record()
-        results = {self.part: {_ALONE: own} if self.named else own}
+        results = {self.part: {_ALONE: self.in_record()} if self.named else self.in_record()}
         write_record(Path(folder), {"command": self.command, "results": results})
 
     def save_arrays(self, folder: Path) -> list[str]:
@@ -128,7 +124,7 @@ class Result:
             raise record.wrong([*path, *misfit.path], misfit.why) from None
 
     def __eq__(self, other: object) -> bool:
-        return _equal(self, other)
+        return type(self) is type(other) and _plain(self) == _plain(other)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] (arrays have no hash)
 
@@ -161,32 +157,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """As `==`, but arrays are equal where all their numbers are, and NaN is what it is."""
-    if is_dataclass(one):
-        return type(one) is type(other) and all(
-            _equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
-        )
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        left, right = cast("np.ndarray", one), cast("np.ndarray", other)
-        return np.array_equal(left, right, equal_nan=left.dtype.kind == right.dtype.kind == "f")
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        left, right = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
-        return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        left, right = cast("Sequence[Any]", one), cast("Sequence[Any]", other)
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
-        return math.isnan(other)
-    return bool(one == other)
-
-
 def structured(kind: type[T], value: Any, where: str) -> T:
     """A value from JSON as a dataclass; what does not fit is refused with its place, from `where` on."""
     try:
         return _structured(kind, value)
     except MisfitError as misfit:
-        raise InputError(f"{where}{_dotted(misfit.path)} {misfit.why}") from None
+        raise InputError(f"{where}{dotted(misfit.path)} {misfit.why}") from None
 
 
 def _structured(kind: type[T], value: Any) -> T:
@@ -220,8 +196,7 @@ def _first(error: BaseException, path: list[str | int]) -> MisfitError:
     return MisfitError(path, f"does not fit ({error})")
 
 
-def _dotted(path: Sequence[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+_EXACT: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
 
 
 @cache
@@ -229,20 +204,18 @@ def _converter() -> Converter:
     """Strict: nothing is cast, nothing is passed over."""
     from cattrs import Converter
 
+    def exactly(value: Any, kind: type) -> Any:
+        if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
+            raise MisfitError((), f"is {_shown(value)}, not {_EXACT[kind]}")
+        return value
+
     converter = Converter(forbid_extra_keys=True)
-
-    def exactly(kind: type[Any], what: str) -> None:
-        def check(value: Any, _: Any) -> Any:
-            if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
-                raise MisfitError((), f"is {_shown(value)}, not {what}")
-            return value
-
-        converter.register_structure_hook(kind, check)
-
-    for kind, what in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
-        exactly(kind, what)
+    for kind in _EXACT:
+        converter.register_structure_hook(kind, exactly)
     converter.register_structure_hook(float, lambda value, _: _number(value))
-    converter.register_structure_hook_func(_is_array, _array)
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, AbstractArray), _array
+    )
     converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple)
     return converter
 
@@ -263,10 +236,6 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
         except Exception as error:  # whatever cattrs raises, as it does itself
             raise _first(error, [i]) from None
     return tuple(items)
-
-
-def _is_array(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, AbstractArray)
 
 
 def _number(value: Any) -> float:

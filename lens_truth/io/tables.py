@@ -126,12 +126,9 @@ def html(*tables: Table) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # takes longer than all the rest of help
 
+    loader = PackageLoader("lens_truth.io", ".")
     environment = Environment(
-        loader=PackageLoader("lens_truth.io", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["written"] = written
     return environment

@@ -83,8 +83,10 @@ def correlate(
     if wrong:
         raise InputError(f"{wrong} KV heads were named for {H} heads a layer, which must share them evenly")
     if n_permutations < 1 or n_bootstrap < 1:
-        draws = f"{n_permutations} permutations and {n_bootstrap} bootstrap draws"
-        raise InputError(f"{draws} were asked for; at least one of each is needed")
+        raise InputError(
+            f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for; at least one of each is "
+            "needed"
+        )
     centred = remove_layer_means(x)
     within = _pearson(centred)
     p, null_within = _permutation(centred, within, kv, alternative, n_permutations, seed)

@@ -108,12 +108,7 @@ def top_heads(scores: Map, share: float) -> Marks:
 
 
 def compare_top(
-    values: Map,
-    top: Bool[np.ndarray, "L H"],
-    *,
-    n_kv_heads: int | None = None,
-    n_permutations: int = 9999,
-    seed: int = 0,
+    values: Map, top: Marks, *, n_kv_heads: int | None = None, n_permutations: int = 9999, seed: int = 0
 ) -> TopDifference:
     """The mean of `values` over the marked heads against that over the rest. The null shuffles heads inside layers (KV
     groups whole), so that neither depth nor shared keys can pass for an effect of the score."""
