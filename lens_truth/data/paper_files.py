@@ -4,13 +4,9 @@ HaluEval QA (Li et al. 2023) has a right and a hallucinated answer a row. PhD an
 one answer, one label a row: `{"question_id", "question", "answer", "label": "gold" or "hallucinated", "image": file
 name}`; in the text counterpart of PhD (TruthProbe's set C for language models) a `context` stands for the image.
 
-What is known of the labels (measured on the released files; `python -m lens_truth.audit` and
-tests/data/test_label_audit.py): set D (RLHF-V) and the RLHF-V rows of set E hold the same 2,726 answers, and 2,724 of
-them have opposite labels there. A row does not say which is right: most questions have one answer only, length and last
-character tell the labels apart with accuracy .55, and the accuracy of a probe is the same either way. COCO's
-annotations lean towards set E: of the COCO objects that answers mention beside their question's own, 15% are not in
-the image where set D says gold, and 9% where it says hallucinated. The sign of a causal score hangs on the direction,
-and so does any pooling with PhD, whose labels agree in sets C and E.
+Set D (RLHF-V) and the RLHF-V rows of set E hold the same 2,726 answers, 2,724 of them with opposite labels, and a row
+does not say which is right (docs/reproduce.md says what is known; tests/data/test_label_audit.py measures it). The sign
+of a causal score hangs on it, and so does any pooling with PhD, whose labels agree in sets C and E.
 """
 
 from __future__ import annotations
@@ -31,12 +27,7 @@ _HALUEVAL = ("knowledge", "raw_question", "correct_answer", "hallucinated_answer
 
 
 def read_halueval(path: str | Path) -> list[Example]:
-    """Two examples (right, hallucinated) for each row of the csv file; they share a group.
-
-    Raises:
-        InputError: names file, line and field of the first row that lacks one; counts empty answers; also for a
-            missing or empty file.
-    """
+    """Two examples (right, hallucinated) for each row of the csv file; they share a group."""
     path = Path(path)
     examples: list[Example] = []
     empty: list[int] = []
@@ -68,10 +59,6 @@ def read_image_rows(
     Args:
         limit: only the first so many; the images of the others need not be there.
         images_needed: False reads rows whose images need not be there, for looking at rows alone.
-
-    Raises:
-        InputError: names file, line and field of the first bad row; counts missing images; also for a missing, empty
-            or damaged file, a missing folder, and for none.
     """
     path = Path(path)
     if images is None and images_needed:

@@ -20,7 +20,10 @@ SUPPORTED = 1
 HALLUCINATED = 0
 """The label of every other answer."""
 
-_LABELS = dict.fromkeys(("1", "1.0", "gold"), SUPPORTED) | dict.fromkeys(("0", "0.0", "hallucinated"), HALLUCINATED)
+_LABELS: dict[str, int] = {
+    **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),
+    **dict.fromkeys(("0", "0.0", "hallucinated"), HALLUCINATED),
+}
 
 
 class Fields:

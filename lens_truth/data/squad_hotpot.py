@@ -25,10 +25,6 @@ def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
 
     SQuAD's development set has the answers of several annotators; the others are left aside. Questions about the same
     paragraph share a group. Unanswerable questions (SQuAD 2.0) are left out with a `DataWarning` that counts them.
-
-    Raises:
-        InputError: names file and question of the first answer that is empty or does not stand where it is said to, and
-            of the first field that is missing; also for a file that has no question to ask.
     """
     path = Path(path)
     examples: list[Example] = []
@@ -87,10 +83,6 @@ def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
     which the released data has a few, are left out with a `DataWarning` that counts them. Where two paragraphs have one
     title, the first that has such a sentence is meant. Every question is a group. With a limit what comes after the
     first so many is not looked at.
-
-    Raises:
-        InputError: names file, row and question of the first field that is missing or empty, and of the first question
-            none of whose supporting facts is in its context; also for a file that has no questions.
     """
     path = Path(path)
     examples: list[Example] = []

@@ -28,11 +28,7 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def open_input(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`.
-
-    Raises:
-        InputError: if it is missing, not a file, damaged, or not UTF-8.
-    """
+    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
@@ -46,11 +42,7 @@ def open_input(path: Path) -> Iterator[str]:
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a comma-separated file with a header row.
-
-    Raises:
-        InputError: for a row with more or fewer fields than the header.
-    """
+    """(line number, row) of a comma-separated file with a header row, which every row has as many fields as."""
     csv.field_size_limit(1 << 28)
     reader = csv.DictReader(open_input(path))
     try:
@@ -63,11 +55,7 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a file of JSON lines; blank lines are passed over.
-
-    Raises:
-        InputError: names the first line that is not a JSON object.
-    """
+    """(line number, object) of a file of JSON lines; blank lines are passed over."""
     for line, text in enumerate(open_input(path), start=1):
         if text.strip():
             row = _parsed(path, text, line)
@@ -82,11 +70,7 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects.
-
-    Raises:
-        InputError: names the first row that is no object.
-    """
+    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects."""
     begins = next((line.strip() for line in open_input(path) if line.strip()), "")
     if not begins.startswith("["):
         yield from ((f"line {line}", row) for line, row in read_jsonl(path))
@@ -98,11 +82,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a file of JSON, packed with gzip if the name ends in `.gz`.
-
-    Raises:
-        InputError: if it cannot be read, unpacked or parsed, or an object has a name twice.
-    """
+    """The value in a file of JSON, packed with gzip if the name ends in `.gz`."""
     return _parsed(path, "".join(open_input(path)))
 
 

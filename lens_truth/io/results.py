@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_args, get_or
 import numpy as np
 from jaxtyping import AbstractArray, Float
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, shortened
 from lens_truth.io.readers import dotted, is_list, is_object
 from lens_truth.io.runs import Record, read_record, write_record
 from lens_truth.io.tables import Table, html
@@ -82,7 +82,7 @@ class Result:
         >>> result.save("runs/mine")
         """
         self.save_arrays(Path(folder))
-        results = {self.part: {_ALONE: self.in_record()} if self.named else self.in_record()}
+        results = {self.part: {"result": self.in_record()} if self.named else self.in_record()}
         write_record(Path(folder), {"command": self.command, "results": results})
 
     def save_arrays(self, folder: Path) -> list[str]:
@@ -129,10 +129,6 @@ class Result:
     __hash__ = None  # pyright: ignore[reportAssignmentType] (arrays have no hash)
 
 
-_ALONE = "result"
-"""The name of a single one among those that can be several."""
-
-
 class MisfitError(Exception):
     """A value that is not what the field's type says."""
 
@@ -169,7 +165,7 @@ def _structured(kind: type[T], value: Any) -> T:
     from cattrs.errors import BaseValidationError
 
     if not is_object(value):
-        raise MisfitError((), f"is {_shown(value)}, not an object")
+        raise MisfitError((), f"is {shortened(repr(value))}, not an object")
     try:
         return _converter().structure(value, kind)
     except (BaseValidationError, MisfitError) as error:
@@ -206,7 +202,7 @@ def _converter() -> Converter:
 
     def exactly(value: Any, kind: type) -> Any:
         if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
-            raise MisfitError((), f"is {_shown(value)}, not {_EXACT[kind]}")
+            raise MisfitError((), f"is {shortened(repr(value))}, not {_EXACT[kind]}")
         return value
 
     converter = Converter(forbid_extra_keys=True)
@@ -224,7 +220,7 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     """From a list alone: cattrs would also take a text apart."""
     kinds = get_args(kind)
     if not is_list(value):
-        raise MisfitError((), f"is {_shown(value)}, not a list")
+        raise MisfitError((), f"is {shortened(repr(value))}, not a list")
     if kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(value)
     if len(value) != len(kinds):
@@ -242,7 +238,7 @@ def _number(value: Any) -> float:
     if value is None:
         return math.nan
     if type(value) not in (int, float) or not abs(value) <= _LARGEST:
-        raise MisfitError((), f"is {_shown(value)}, not a number")
+        raise MisfitError((), f"is {shortened(repr(value))}, not a number")
     return float(value)
 
 
@@ -260,8 +256,3 @@ def _array(value: Any, kind: Any) -> np.ndarray:
     if not is_list(value) or not isinstance(numbers, kind):
         raise MisfitError((), f"is an array of shape {numbers.shape}, which is not the shape of {kind.dim_str}")
     return numbers
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

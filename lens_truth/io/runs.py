@@ -46,11 +46,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """The record of a folder, or in a file.
-
-    Raises:
-        InputError: if there is none, it is damaged, or it is of another format.
-    """
+    """The record of a folder, or in a file, which must be whole and of this format."""
     file = path if path.suffix == ".json" and not path.is_dir() else path / RESULT
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")

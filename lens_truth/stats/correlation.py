@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -69,10 +69,6 @@ def correlate(
             enough to break a relation, so a pair is shuffled by the finer of its symmetries that are known; where
             neither is, all heads of a layer are shuffled freely, which is too narrow a null if both models share keys.
         alternative: to no relation: the maps agree; or they agree or oppose each other.
-
-    Raises:
-        InputError: for maps of unequal shape, numbers that are not finite, or a map that is constant (in all, or
-            inside every layer), for which no correlation is defined.
     """
     x = _stacked(maps)
     m, _, H = x.shape
@@ -136,8 +132,9 @@ def relate(
         return None
     maps, kv = {"one": one, "other": other}, [n_kv_heads] * 2
     every = correlate(maps, n_kv_heads=kv, alternative="two-sided", n_permutations=n_permutations, seed=seed)
-    pair = {field.name: getattr(every, field.name)[0, 1].tolist() for field in fields(Relation)}
-    return Relation(**{name: tuple(value) if is_list(value) else value for name, value in pair.items()})
+    pair: dict[str, Any] = {field.name: getattr(every, field.name)[0, 1].tolist() for field in fields(Relation)}
+    pair |= {name: tuple(ends) for name, ends in pair.items() if is_list(ends)}
+    return Relation(**pair)
 
 
 def ranks_within_layers(values: Map) -> Map:

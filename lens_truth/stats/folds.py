@@ -28,11 +28,8 @@ def check_labels(labels: Labels) -> None:
 
 
 def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
-    """The fold of every row; label shares are as equal as whole groups allow (scikit-learn's StratifiedGroupKFold).
-
-    Raises:
-        InputError: for one class only, fewer groups than folds, or a fold whose training rows lack a class.
-    """
+    """The fold of every row; label shares are as equal as whole groups allow (scikit-learn's StratifiedGroupKFold), and
+    an InputError says where they cannot be: one class only, too few groups, training rows that lack a class."""
     check_labels(labels)
     names, numbers = np.unique(np.asarray(groups), return_inverse=True)
     if n_folds < 2:
@@ -107,7 +104,8 @@ def _strata(fold: OfGroups, size: OfGroups, label: OfGroups) -> OfGroups:
         seen: set[int] = set()
         for its_size in np.unique(size[fold == k]):
             if len(seen) == 2:
-                number, seen = number + 1, set()
+                number += 1
+                seen = set()
             here = (fold == k) & (size == its_size)
             stratum[here] = number
             seen |= set(label[here].tolist())

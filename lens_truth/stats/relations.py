@@ -94,11 +94,7 @@ def relate_measures(
 
 
 def top_heads(scores: Map, share: float) -> Marks:
-    """Marks the given share of heads, those with the highest scores (of equals the first).
-
-    Raises:
-        InputError: if that is no head, or all of them.
-    """
+    """Marks the given share of heads, those with the highest scores (of equals the first)."""
     n = round(share * scores.size) if 0 < share < 1 else 0
     if not 0 < n < scores.size:
         raise InputError(f"a share of {share} of {scores.size} heads leaves no heads to compare with each other")
