@@ -4,6 +4,7 @@ in them."""
 from __future__ import annotations
 
 import base64
+import os.path
 import warnings
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ BLACK = "black"
 """The name of a black image."""
 _BLACK_SIZE = (336, 336)
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # of EXIF: what swaps width and height
+_is_file = os.path.isfile
 _DAMAGED = (OSError, ValueError, SyntaxError)
 """What Pillow raises where a file ends too early or holds nonsense."""
 
@@ -86,13 +88,6 @@ def check_images(names: Iterable[str]) -> None:
     if missing:
         first = missing[0] if len(missing[0]) < 300 else f"{missing[0][:100]}..."
         raise InputError(f"{len(missing)} of {len(files)} images are not there (first: {first})")
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # what is no file's name, such as a picture written out in letters
-        return False
 
 
 def image_hash(name: str) -> str:

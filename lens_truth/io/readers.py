@@ -92,14 +92,14 @@ def _parsed(path: Path, text: str, line: int | None = None) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
-            if name in found and line is None:
+            if name in found:
                 raise InputError(f"{path}: '{name}' stands there twice")
             found[name] = value
         return found
 
     where = str(path) if line is None else f"{path}, line {line}"
     try:
-        value = json.loads(text, object_pairs_hook=once)
+        value = json.loads(text, object_pairs_hook=once if line is None else None)
         halves = _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False))
     except InputError:
         raise
@@ -112,9 +112,10 @@ def _parsed(path: Path, text: str, line: int | None = None) -> Any:
     return value
 
 
-def place_in(text: str, path: Sequence[str | int]) -> tuple[int, int]:
-    """Line and column, from 1, where the value at a path stands in a text of JSON; of what is not there, where the
-    value stands that lacks it."""
+def misplaced(file: Path, path: Sequence[str | int], why: str) -> InputError:
+    """An error to be raised that names line and column, from 1, where the value at a path stands in a file of JSON; of
+    what is not there, where the value stands that lacks it."""
+    text = read_text(file)
     scan, place = json.JSONDecoder().raw_decode, _begin(text, 0)
     for step in path:
         end, count, found = place + 1, 0, None
@@ -128,7 +129,8 @@ def place_in(text: str, path: Sequence[str | int]) -> tuple[int, int]:
         if found is None:
             break
         place = found
-    return text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+    line, column = text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+    return InputError(f"{file}, line {line}, column {column}: {dotted(path).removeprefix('.')} {why}")
 
 
 def _begin(text: str, start: int) -> int:
@@ -136,12 +138,6 @@ def _begin(text: str, start: int) -> int:
     while text[start] in " \t\r\n,:":
         start += 1
     return start
-
-
-def misplaced(file: Path, path: Sequence[str | int], why: str) -> InputError:
-    """An error that names the place of a value in a file of JSON, to be raised."""
-    line, column = place_in(read_text(file), path)
-    return InputError(f"{file}, line {line}, column {column}: {dotted(path).removeprefix('.')} {why}")
 
 
 def dotted(path: Sequence[str | int]) -> str:

@@ -141,11 +141,8 @@ def _plain(value: Any) -> Any:
     """What JSON can hold: arrays and tuples as lists, NaN as None, dataclasses as objects."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray):
-        array = cast("np.ndarray", value)
-        return none_for_nan(array) if array.dtype.kind == "f" else array.tolist()
-    if isinstance(value, np.generic):
-        return _plain(value.item())
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(cast("Any", value).tolist())
     if isinstance(value, Mapping):
         return {name: _plain(its) for name, its in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):

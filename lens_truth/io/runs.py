@@ -62,9 +62,8 @@ def read_record(path: Path) -> Record:
     if found == 1:
         raise InputError(f"{file}: was written by a lens_truth before format {FORMAT}; run `{value['command']}` again")
     if found != FORMAT:
-        raise misplaced(
-            file, ["format"], f"is {found!r}, and lens_truth {_version('lens-truth')} reads format {FORMAT}"
-        )
+        reads = f"lens_truth {_version('lens-truth')} reads format {FORMAT}"
+        raise misplaced(file, ["format"], f"is {found!r}, and {reads}")
     for name, kind, what in (("command", str, "text"), ("results", dict, "an object")):
         if not isinstance(value[name], kind):
             raise misplaced(file, [name], f"is not {what}")
