@@ -7,6 +7,7 @@ Every answer is supported by its context; there are no hallucinated ones.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -171,9 +172,7 @@ def _distinct(examples: list[Example], path: Path, none: str) -> list[Example]:
     """The examples, if there are any and no two have one id."""
     if not examples:
         raise InputError(f"{path}: {none}")
-    seen: set[str] = set()
-    for example in examples:
-        if example.id in seen:
-            raise InputError(f"{path}: question {example.id.partition('-')[2]} stands there twice")
-        seen.add(example.id)
+    twice = [id for id, times in Counter(example.id for example in examples).items() if times > 1]
+    if twice:
+        raise InputError(f"{path}: question {twice[0].partition('-')[2]} stands there twice")
     return examples

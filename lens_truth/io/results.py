@@ -91,12 +91,9 @@ class Result:
 
     @classmethod
     def load(cls: type[R], folder: str | Path, name: str | None = None) -> R:
-        """The result in a folder that `save` or a command wrote.
+        """The result in a folder that `save` or a command wrote; of several that of a name, by default the first.
 
         >>> lens_truth.Heritability.load("runs/inherit", "causal")
-
-        Args:
-            name: which of several; by default the first.
 
         Raises:
             InputError: in one sentence that names file, line and column: there is no such result, it was written in
