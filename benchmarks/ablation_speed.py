@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from lens_truth.data.examples import Example
-from lens_truth.data.world_text import presence_examples, text_examples
+from lens_truth.data.world_examples import presence_examples, text_examples
 from lens_truth.evaluate import generate as generation
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import Family, prompt_families

@@ -7,7 +7,7 @@ import sys
 from matplotlib.figure import Figure
 
 from lens_truth.data.images import open_image
-from lens_truth.data.world_pictures import caption_examples
+from lens_truth.data.world_examples import caption_examples
 from lens_truth.plots.style import SMALL, in_house_style, new_figure, panel_grid, save
 
 

@@ -13,9 +13,9 @@ from .attention.show import show_heads as show_heads
 from .data.audit import Audit as Audit
 from .data.audit import audit_examples as audit_examples
 from .data.audit import surface_accuracy as surface_accuracy
-from .data.example_files import read_examples as read_examples
-from .data.example_files import write_examples as write_examples
 from .data.examples import Example as Example
+from .data.examples import read_examples as read_examples
+from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
 from .errors import DataWarning as DataWarning
 from .errors import InputError as InputError

@@ -1,8 +1,5 @@
-"""The command line: `lens-truth NAME` and `python -m lens_truth.NAME`, which are the same.
-
-Commands are found by their names, so launchers anywhere in the package may import this file; nothing heavy is imported
-before a command really runs, so help answers at once.
-"""
+"""The command line: `lens-truth NAME` and `python -m lens_truth.NAME`, which are the same. Commands are found by their
+names, and nothing heavy is imported before one really runs, so help answers at once."""
 
 from __future__ import annotations
 
@@ -32,21 +29,19 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `lens-truth` and `python -m lens_truth`."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
         print("usage: lens-truth COMMAND [--help] [flags]\n")
         print("\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items()))
         print("\nWith no flags each command runs on the zoo. Models: a Hugging Face id, a folder, or zoo:NAME.")
         sys.exit(0)
-    name = arguments[0]
     if name not in COMMANDS:
         _fail(f"there is no command '{name}'; the commands are {', '.join(COMMANDS)}")
-    run_command(name, arguments[1:])
+    run_command(name, arguments)
 
 
 def launch(module: str, name: str) -> None:
-    """What `lens_truth/NAME.py` calls: runs the command where Python runs that file (`python -m lens_truth.NAME`), and
-    does nothing where something imports it."""
+    """What `lens_truth/NAME.py` calls: runs the command where Python runs that file, not where something imports it."""
     if module == "__main__":
         run_command(name, sys.argv[1:])
 
@@ -59,9 +54,8 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
     parse = import_module("lens_truth.commands.flags").parse
     COMMAND_LINE.set(shlex.join(["lens-truth", name, *arguments]))
     command = import_module(f"lens_truth.commands.{name}")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ.update(quiet | os.environ)
     try:
         config = parse(command, f"lens-truth {name}", arguments)
         if (getattr(config, "seed", None) or 0) < 0:

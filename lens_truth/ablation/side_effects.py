@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.ablation.rows import SideEffect
-from lens_truth.data.world_text import text_examples
+from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.row_gates import Gates, attach_rows

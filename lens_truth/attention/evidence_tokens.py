@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lens_truth.data.boxes import tokens_showing
 from lens_truth.data.examples import Example
+from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.models.image_input import ImageInput
 from lens_truth.models.patches import token_boxes

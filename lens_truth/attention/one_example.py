@@ -14,7 +14,7 @@ from PIL import Image
 
 from lens_truth.attention.evidence_tokens import SINK
 from lens_truth.attention.measuring import Head, lift
-from lens_truth.data.boxes import Box
+from lens_truth.data.drawing import Box
 from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_text

@@ -124,7 +124,7 @@ def _described(config: Chair, run: Run) -> tuple[list[Caption], TrueObjects, Obj
 def _stories(n: int, seed: int) -> _Task:
     """Scenes told in words, to be restated."""
     from lens_truth.data.world import THINGS
-    from lens_truth.data.world_text import text_examples
+    from lens_truth.data.world_examples import text_examples
     from lens_truth.evaluate.chair import TrueObjects, object_names
     from lens_truth.models.prompts import Wording
 
@@ -139,7 +139,7 @@ def _stories(n: int, seed: int) -> _Task:
 
 def _pictures(n: int, seed: int) -> _Task:
     """Scenes drawn; a thing in another colour than its own is an object that is not there."""
-    from lens_truth.data.world_pictures import caption_examples
+    from lens_truth.data.world_examples import caption_examples
     from lens_truth.evaluate.chair import objects_described
     from lens_truth.zoo.benchmarks import coloured_things
 

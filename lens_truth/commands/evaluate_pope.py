@@ -48,8 +48,7 @@ class Pope(Answering):
 
 def _ask_zoo(config: Pope, run: Run) -> None:
     """A text model is told the scenes, a multimodal one is shown them, in POPE's three splits."""
-    from lens_truth.data.world_pictures import PRESENCE_KINDS, image_presence_examples
-    from lens_truth.data.world_text import presence_examples
+    from lens_truth.data.world_examples import PRESENCE_KINDS, image_presence_examples, presence_examples
     from lens_truth.evaluate.pope import POPE_PARSES
     from lens_truth.models.image_input import is_multimodal
 

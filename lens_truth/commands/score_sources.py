@@ -14,7 +14,7 @@ from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
-    from lens_truth.data.paper_settings import Part
+    from lens_truth.data.loading import Part
 
 ROWS = 600
 """Examples of each probing run on generated data: enough for a noise of about .01 in a score."""
@@ -54,7 +54,7 @@ class ProbingData:
 
     def sources(self, multimodal: bool) -> list[str]:
         """The names of the data sets that a text model or a multimodal model is scored on."""
-        from lens_truth.data.paper_settings import setting_sources
+        from lens_truth.data.loading import setting_sources
 
         return [self.data] if self.setting is None else setting_sources(self.setting, multimodal, self.files)
 
@@ -67,7 +67,7 @@ class ProbingData:
     def load(self, multimodal: bool, limit: int | None, seed: int) -> list[lens_truth.Example]:
         """The examples; answers with both labels are warned of (`DataWarning`)."""
         from lens_truth.data.audit import label_warnings
-        from lens_truth.data.paper_settings import setting_examples
+        from lens_truth.data.loading import setting_examples
 
         if self.setting is not None:
             return setting_examples(self.setting, multimodal, self.files, images=self.images, limit=limit, seed=seed)

@@ -91,7 +91,7 @@ def _opened(config: Config) -> dict[str, Checkpoint]:
 
     from lens_truth.lineage.weights import check_same_heads
     from lens_truth.models.checkpoint import open_checkpoint
-    from lens_truth.stats.top_heads import top_heads
+    from lens_truth.stats.relations import top_heads
 
     stranger = config.unrelated or (STRANGER if (config.base, config.child) == (Config.base, Config.child) else None)
     names = {"base": config.base, "child": config.child, **({} if stranger is None else {"unrelated": stranger})}

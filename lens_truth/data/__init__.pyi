@@ -15,4 +15,4 @@ from .world import ROOMS as ROOMS
 from .world import THINGS as THINGS
 from .world import TYPICAL as TYPICAL
 from .world import Thing as Thing
-from .world_pictures import caption_examples as caption_examples
+from .world_examples import caption_examples as caption_examples

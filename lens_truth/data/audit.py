@@ -4,6 +4,7 @@ another."""
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -33,24 +34,21 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     Raises:
         InputError: for one class only, fewer groups than folds, and empty answers.
     """
-    # the report draws audits, and does without these
-    from sklearn import compose, model_selection, pipeline
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn import compose, linear_model, model_selection, pipeline, preprocessing  # no need of a report
 
     from lens_truth.stats.folds import grouped_folds
 
-    empty = [example.id for example in examples if not example.answer.strip()]
+    answers = [example.answer.strip() for example in examples]
+    empty = [example.id for example, answer in zip(examples, answers, strict=True) if not answer]
     if empty:
         raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")
     labels = np.array(labels_of(examples))
     fold = grouped_folds(labels, [example.group for example in examples], n_folds, seed)
-    answers = [example.answer.strip() for example in examples]
-    features = np.array([[len(a), np.log(len(a)), ord(a[-1])] for a in answers])
-    model = pipeline.make_pipeline(
-        compose.make_column_transformer((StandardScaler(), [0, 1]), (OneHotEncoder(handle_unknown="ignore"), [2])),
-        LogisticRegression(max_iter=1000),
-    )
+    features = np.array([[len(answer), np.log(len(answer)), ord(answer[-1])] for answer in answers])
+    scaled = (preprocessing.StandardScaler(), [0, 1])
+    one_hot = (preprocessing.OneHotEncoder(handle_unknown="ignore"), [2])
+    classifier = linear_model.LogisticRegression(max_iter=1000)
+    model = pipeline.make_pipeline(compose.make_column_transformer(scaled, one_hot), classifier)
     split = model_selection.PredefinedSplit(fold)
     return float(cast("np.ndarray", model_selection.cross_val_score(model, features, labels, cv=split)).mean())
 
@@ -58,9 +56,7 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
 def majority_share(examples: Sequence[Example]) -> float:
     """Share of the larger class: the accuracy of an answer that is always the same.
 
-    ```python
-    lens_truth.data.majority_share(examples)
-    ```
+    >>> lens_truth.data.majority_share(examples)
     """
     supported = float(np.mean(labels_of(examples)))
     return max(supported, 1 - supported)
@@ -69,10 +65,8 @@ def majority_share(examples: Sequence[Example]) -> float:
 def surface_warning(accuracy: float, majority: float, best_head: float | None = None) -> str | None:
     """A sentence for whoever might take truth scores (the best head's, where it is known) at face value, or None.
 
-    ```python
-    surface, majority = lens_truth.surface_accuracy(examples), lens_truth.data.majority_share(examples)
-    warning = lens_truth.data.surface_warning(surface, majority, float(truth.values.max()))
-    ```
+    >>> surface, majority = lens_truth.surface_accuracy(examples), lens_truth.data.majority_share(examples)
+    >>> warning = lens_truth.data.surface_warning(surface, majority, float(truth.values.max()))
     """
     if not accuracy > majority + CONFOUNDED:  # nor where it is not defined
         return None
@@ -90,11 +84,8 @@ def surface_warning(accuracy: float, majority: float, best_head: float | None = 
 class Audit(Result):
     """What a set of labelled answers gives away without a model; see `audit_examples`.
 
-    ```python
-    audit = lens_truth.audit_examples(lens_truth.load_examples("my-rows.jsonl"))
-    print(audit.surface_accuracy, *audit.warnings())
-    lens_truth.Audit.load("runs/audit").tables()[0]
-    ```
+    >>> audit = lens_truth.Audit.load("runs/audit")
+    >>> print(audit.surface_accuracy, *audit.warnings(), audit.tables()[0])
     """
 
     command = "audit"
@@ -157,13 +148,12 @@ class Agreement(Result):
 
     def warnings(self, one: str, other: str) -> list[str]:
         """A sentence if the sets contradict each other."""
-        if not self.opposite:
-            return []
-        return [
+        said = (
             f"LABEL CONFLICT: {one} and {other} label {self.opposite} of the {self.shared} answers that both have "
             f"oppositely ({self.supported_first} are supported in {one} and hallucinated in {other}, "
             f"{self.hallucinated_first} the other way round). One of them has the direction wrong"
-        ]
+        )
+        return [said] if self.opposite else []
 
     def tables(self) -> tuple[Table]:
         """One row, as `agreement_table` makes them."""
@@ -179,7 +169,6 @@ def audit_examples(examples: Sequence[Example], *, n_folds: int = 5, seed: int =
 
     Args:
         n_folds: held-out folds of the surface baseline; groups are never split.
-        seed: of the folds.
 
     Raises:
         InputError: for no examples, and for fewer than 2 folds.
@@ -226,38 +215,30 @@ def label_agreement(one: Sequence[Example], other: Sequence[Example]) -> Agreeme
     """Agreement on the answers with the same context, question, answer and image; image files count as the same if
     they have the same name, in whatever folder.
 
-    ```python
-    lens_truth.data.label_agreement(examples, others).opposite
-    ```
+    >>> lens_truth.data.label_agreement(examples, others).opposite
     """
     first, second = _labels_of_answers(one), _labels_of_answers(other)
-    shared = [(first[answer], second[answer]) for answer in first if answer in second]
-    supported, hallucinated = frozenset({SUPPORTED}), frozenset({HALLUCINATED})
-    return Agreement(
-        len(shared),
-        shared.count((supported, supported)) + shared.count((hallucinated, hallucinated)),
-        shared.count((supported, hallucinated)),
-        shared.count((hallucinated, supported)),
-    )
+    shared = first.keys() & second.keys()
+    found = Counter((*first[answer], *second[answer]) for answer in shared)  # of three or four if there are both in one
+    same = found[SUPPORTED, SUPPORTED] + found[HALLUCINATED, HALLUCINATED]
+    return Agreement(len(shared), same, found[SUPPORTED, HALLUCINATED], found[HALLUCINATED, SUPPORTED])
 
 
 def label_warnings(sets: Mapping[str, Sequence[Example]]) -> list[str]:
     """A sentence for every set that labels an answer both ways, and for every two sets that contradict each other."""
-    inside = [said for name, examples in sets.items() for said in _both_labels(name, repeats(examples)[1])]
-    pairs = combinations(sets.items(), 2)
-    return inside + [
-        said for (one, its), (other, others) in pairs for said in label_agreement(its, others).warnings(one, other)
-    ]
+    said = [sentence for name, examples in sets.items() for sentence in _both_labels(name, repeats(examples)[1])]
+    for (one, its), (other, others) in combinations(sets.items(), 2):
+        said += label_agreement(its, others).warnings(one, other)
+    return said
 
 
 def _both_labels(name: str, n: int) -> list[str]:
     return [f"LABEL CONFLICT: {name} labels {n} answers both supported and hallucinated"] if n else []
 
 
-def _labels_of_answers(examples: Sequence[Example]) -> dict[tuple[str, ...], frozenset[int]]:
-    labels: dict[tuple[str, ...], frozenset[int]] = {}
+def _labels_of_answers(examples: Sequence[Example]) -> dict[tuple[str, ...], set[int]]:
+    labels: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for example in examples:
         image = example.image if is_made(example.image) else Path(example.image).name
-        answer = (image, example.context.strip(), example.question.strip(), example.answer.strip())
-        labels[answer] = labels.get(answer, frozenset()) | {example.label}
+        labels[image, example.context.strip(), example.question.strip(), example.answer.strip()].add(example.label)
     return labels

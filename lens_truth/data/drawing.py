@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from lens_truth.data.boxes import Box
 from lens_truth.data.world import COLOURS, ROOMS, THINGS, Scene, Thing, scene_key
 from lens_truth.errors import InputError
+
+Box = tuple[int | float, int | float, int | float, int | float]
+"""Left, top, right, bottom in pixels of a picture; right and bottom are not part of it."""
 
 SIZE = 48
 """Width and height of a picture."""
@@ -37,26 +39,18 @@ _WALLS = ((150, 146, 140), (138, 142, 146), (146, 140, 142), (134, 138, 134))  #
 _SKY, _BEAM = (168, 190, 196), (92, 88, 86)
 _NOISE = 6
 
-assert tuple(_RGB) == COLOURS
-
 
 def image_name(scene: Scene, number: int) -> str:
     """The name under which `lens_truth.data.images.open_image` draws a scene; the number chooses where things stand.
 
-    ```python
-    Thing = lens_truth.data.Thing
-    picture = lens_truth.data.image_name((Thing("green", "heart", "attic"), Thing("lilac", "arrow", "vault")), 0)
-    ```
+    >>> Thing = lens_truth.data.Thing
+    >>> lens_truth.data.image_name((Thing("green", "heart", "attic"), Thing("lilac", "arrow", "vault")), 0)
     """
     return f"zoo:{scene_key(scene)}#{number}"
 
 
 def scene_of_image(name: str) -> tuple[Scene, int]:
-    """Scene and number of a picture's name; things in the order of the name.
-
-    Raises:
-        InputError: if the name is not one that `image_name` gives.
-    """
+    """Scene and number of a picture's name, things in its order; an InputError if `image_name` gives no such name."""
     told, _, number = name.removeprefix("zoo:").partition("#")
     things = [tuple(thing.split(".")) for thing in told.split("+")]
     known = number.isdecimal() and all(
@@ -69,60 +63,37 @@ def scene_of_image(name: str) -> tuple[Scene, int]:
     return scene, int(number)
 
 
-def named_size(name: str) -> tuple[int, int]:
-    """Width and height of the picture of that name, without drawing it.
-
-    Raises:
-        InputError: if the name is not one that `image_name` gives.
-    """
-    scene_of_image(name)
-    return SIZE, SIZE
-
-
-def draw_named(name: str) -> Image.Image:
-    """The picture of that name.
-
-    Raises:
-        InputError: if the name is not one that `image_name` gives.
-    """
-    return draw_scene(*scene_of_image(name))
-
-
 def draw_scene(scene: Scene, number: int) -> Image.Image:
     """The picture of a scene in RGB, 48 x 48; the same scene and number give the same pixels."""
-    rng = _generator(scene, number)
+    rng = picture_rng(scene, number)
     pixels = _HOUSE.copy()
-    for thing, (left, top, right, bottom) in _places(rng, scene).items():
-        mask = _MASKS[thing.name]
+    for thing, (left, top, right, bottom) in thing_boxes(rng, scene).items():
         under = pixels[top:bottom, left:right]
-        under += mask[:, :, None] * (np.array(_RGB[thing.colour], dtype=np.float32) - under)
+        under += _MASKS[thing.name][:, :, None] * (np.array(_RGB[thing.colour], dtype=np.float32) - under)
     pixels += rng.integers(-_NOISE, _NOISE + 1, pixels.shape, dtype=np.int8)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def thing_boxes(scene: Scene, number: int) -> dict[Thing, Box]:
+def picture_rng(scene: Scene, number: int) -> np.random.Generator:
+    """What a picture's places and then its noise are drawn from."""
+    digest = hashlib.blake2b(image_name(scene, number).encode(), digest_size=8).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def thing_boxes(rng: np.random.Generator, scene: Scene) -> dict[Thing, tuple[int, int, int, int]]:
     """Where the things of a scene stand in its picture."""
-    return _places(_generator(scene, number), scene)
+    places: dict[Thing, tuple[int, int, int, int]] = {}
+    for thing in sorted(scene):
+        left = int(rng.integers(SIZE - SHAPE + 1))
+        top = FLOOR * ROOMS.index(thing.room) + int(rng.integers(FLOOR - SHAPE + 1))
+        places[thing] = (left, top, left + SHAPE, top + SHAPE)
+    return places
 
 
 def floor_box(room: str) -> Box:
     """The floor of a house that is a room: all that is seen of the thing in it, since a room holds one at most."""
     top = FLOOR * ROOMS.index(room)
     return 0, top, SIZE, top + FLOOR
-
-
-def _generator(scene: Scene, number: int) -> np.random.Generator:
-    digest = hashlib.blake2b(image_name(scene, number).encode(), digest_size=8).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def _places(rng: np.random.Generator, scene: Scene) -> dict[Thing, Box]:
-    places: dict[Thing, Box] = {}
-    for thing in sorted(scene):
-        left = int(rng.integers(SIZE - SHAPE + 1))
-        top = FLOOR * ROOMS.index(thing.room) + int(rng.integers(FLOOR - SHAPE + 1))
-        places[thing] = (left, top, left + SHAPE, top + SHAPE)
-    return places
 
 
 def _house() -> Float[np.ndarray, "48 48 3"]:
@@ -146,15 +117,13 @@ _SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # x to t
     "wheel": lambda x, y: (x**2 + y**2 < 0.95) & (x**2 + y**2 > 0.3),
     "cross": lambda x, y: (abs(x) < 0.28) | (abs(y) < 0.28),
 }
-assert tuple(_SHAPES) == THINGS
 
 
 def _mask(inside: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Float[np.ndarray, "10 10"]:
     """How much of every pixel a shape covers."""
     fine = 8
     centres = (np.arange(SHAPE * fine) + 0.5) / (SHAPE * fine) * 2 - 1
-    cover = inside(centres[None, :], centres[:, None])
-    cover = np.broadcast_to(cover, (SHAPE * fine, SHAPE * fine))
+    cover = np.broadcast_to(inside(centres[None, :], centres[:, None]), (SHAPE * fine, SHAPE * fine))
     return cover.reshape(SHAPE, fine, SHAPE, fine).mean(axis=(1, 3)).astype(np.float32)
 
 

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 
-from lens_truth.data.boxes import Box
-from lens_truth.data.images import image_hash, image_in
-from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields
+from lens_truth.data.drawing import Box
+from lens_truth.data.images import check_images, image_hash, image_in, image_size
+from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields, is_blank
 from lens_truth.errors import InputError
-from lens_truth.io.files import hash_of
+from lens_truth.io.files import hash_of, write_text
+from lens_truth.io.readers import read_csv, read_jsonl
 from lens_truth.io.streams import Stream, stream
-
-
-class FieldNames(TypedDict, total=False):
-    """What the fields of an `Example` are called in a row, where they are called otherwise."""
-
-    id: str
-    group: str
-    question: str
-    answer: str
-    label: str
-    context: str
-    evidence: str
-    image: str
-    boxes: str
 
 
 @dataclass(frozen=True)
@@ -58,12 +45,7 @@ class Example:
 
     @classmethod
     def from_row(
-        cls,
-        row: Mapping[str, Any],
-        *,
-        where: str = "the row",
-        images: str | Path | None = None,
-        **names: Unpack[FieldNames],
+        cls, row: Mapping[str, Any], *, where: str = "the row", images: str | Path | None = None, **names: str
     ) -> Example:
         """An example from any mapping: a row of a Hugging Face `datasets` set, of a DataFrame (of
         `frame.to_dict("records")`), a dict.
@@ -84,21 +66,22 @@ class Example:
         Raises:
             InputError: names the row and its first bad field.
         """
-        if unknown := names.keys() - FieldNames.__annotations__.keys():
-            raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(FieldNames.__annotations__)}")
-        fields = Fields(row, where, {field: str(name) for field, name in names.items()})
-        context, question, answer = fields.text("context", ""), fields.text("question"), fields.text("answer")
-        image = fields.text("image", "")
+        known = [field.name for field in fields(cls)]
+        if unknown := names.keys() - known:
+            raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(known)}")
+        its = Fields(row, where, names)
+        context, question, answer = its.text("context", ""), its.text("question"), its.text("answer")
+        image = its.text("image", "")
         return cls(
-            id=fields.word("id", hash_of(image, context, question, answer)),
-            group=fields.word("group", image or f"{context}\n{question}"),
+            id=its.word("id", hash_of(image, context, question, answer)),
+            group=its.word("group", image or f"{context}\n{question}"),
             question=question,
             answer=answer,
-            label=fields.label(),
+            label=its.label(),
             context=context,
-            evidence=fields.evidence(context),
+            evidence=its.evidence(context),
             image=image_in(Path(images), image) if images is not None else image,
-            boxes=fields.boxes(image),
+            boxes=its.boxes(image),
         )
 
     @property
@@ -110,27 +93,23 @@ class Example:
 def examples_hash(examples: Sequence[Example]) -> str:
     """A hash of all fields of all rows, in order; of an image what is in it counts, not where it lies.
 
-    ```python
-    lens_truth.data.examples_hash(examples)
-    ```
+    >>> lens_truth.data.examples_hash(examples)
 
     Raises:
         InputError: names an image that is missing.
     """
-    return hash_of(*(json.dumps(_content(example), sort_keys=True) for example in examples))
+    rows = [_for_json(example, example.image and image_hash(example.image)) for example in examples]
+    for row in rows:
+        if not row["image"]:
+            del row["image"]  # as before there were images
+    return hash_of(*(json.dumps(row, sort_keys=True) for row in rows))
 
 
-def _content(example: Example) -> dict[str, Any]:
-    fields = example_fields(example)
-    image = fields.pop("image")
-    return {**fields, "image": image_hash(image)} if image else fields
-
-
-def example_fields(example: Example) -> dict[str, Any]:
-    """What an example holds, for JSON; boxes only if there are any, and as floats, so that 1 and 1.0 are the same."""
-    fields = asdict(example)
-    boxes = fields.pop("boxes")
-    return {**fields, "boxes": [[float(edge) for edge in box] for box in boxes]} if boxes else fields
+def _for_json(example: Example, image: str) -> dict[str, Any]:
+    """What an example holds; boxes only if there are any, and as floats, so that 1 and 1.0 are the same."""
+    row = {**asdict(example), "image": image}
+    boxes = row.pop("boxes")
+    return {**row, "boxes": [[float(edge) for edge in box] for box in boxes]} if boxes else row
 
 
 def labels_of(examples: Sequence[Example]) -> list[int]:
@@ -139,10 +118,7 @@ def labels_of(examples: Sequence[Example]) -> list[int]:
 
 
 def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
-    """Row numbers of each question's answers.
-
-    A question is identified by group, image, context and question text; the order is that of first appearance.
-    """
+    """Row numbers of each question's answers; questions differ in group, image, context or text."""
     questions: dict[tuple[str, str, str, str], list[int]] = {}
     for row, example in enumerate(examples):
         questions.setdefault((example.group, example.image, example.context, example.question), []).append(row)
@@ -152,9 +128,7 @@ def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
 def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
     """Row numbers of the supported and of the hallucinated answers, for every question that has both.
 
-    ```python
-    pairs = lens_truth.data.question_pairs(examples)
-    ```
+    >>> pairs = lens_truth.data.question_pairs(examples)
 
     Raises:
         InputError: if no question has answers of both labels.
@@ -174,9 +148,7 @@ def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[in
 def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int) -> list[list[Example]]:
     """Parts of about the given shares; all rows of a group go to the same part, and rows keep their order.
 
-    ```python
-    score_rows, test_rows = lens_truth.data.split_groups(examples, (0.5, 0.5), seed=0)
-    ```
+    >>> score_rows, test_rows = lens_truth.data.split_groups(examples, (0.5, 0.5), seed=0)
 
     Raises:
         InputError: if a part would be empty.
@@ -191,3 +163,62 @@ def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int
     if not all(parts):
         raise InputError(f"{len(groups)} groups are too few to be split into {len(shares)} parts")
     return parts
+
+
+def read_examples(path: str | Path, images: Path | None = None, limit: int | None = None) -> list[Example]:
+    """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
+
+    Fields are those of `Example.from_row`, with the row's number for an id that is absent. Tables hold neither evidence
+    nor boxes. Image files lie in the folder `images`, or else beside the file of examples. With a limit only the first
+    so many are given, and the images of the others need not be there.
+
+    >>> examples = lens_truth.read_examples("my-rows.csv")
+
+    Raises:
+        InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
+            a missing or empty file.
+    """
+    path = Path(path)
+    if path.suffix not in (".jsonl", ".csv"):
+        raise InputError(f"{path}: examples are read from .jsonl or .csv files, not '{path.suffix}'")
+    rows = list(read_jsonl(path) if path.suffix == ".jsonl" else read_csv(path))
+    if not rows:
+        raise InputError(f"{path}: holds no examples")
+    refuse_empty(path, [line for line, row in rows if is_blank(row.get("answer"))], len(rows))
+    examples: list[Example] = []
+    lines: dict[str, int] = {}
+    for number, (line, row) in enumerate(rows):
+        numbered = {**row, "id": str(number)} if row.get("id") in (None, "") else row
+        where = f"{path}, line {line}"
+        example = Example.from_row(numbered, where=where, images=path.parent if images is None else images)
+        examples.append(example)
+        if (first := lines.setdefault(example.id, line)) != line:
+            raise InputError(f"{where}: id '{example.id}' stands already on line {first}")
+    check_images(example.image for example in examples[:limit])
+    for example in examples[:limit]:
+        _refuse_outside(example, f"{path}, line {lines[example.id]}")
+    return examples[:limit]
+
+
+def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
+    """Raises an InputError that counts empty answers, if there are any at `lines`."""
+    if lines:
+        raise InputError(f"{path}: {len(lines)} of {n} answers are empty (first: line {lines[0]})")
+
+
+def _refuse_outside(example: Example, where: str) -> None:
+    """Raises an InputError if a box does not lie in the image."""
+    width, height = image_size(example.image) if example.boxes else (0, 0)
+    for box in example.boxes:
+        left, top, right, bottom = box
+        if left < 0 or top < 0 or right > width or bottom > height:
+            raise InputError(f"{where}: box {list(box)} does not lie in the image, which has {width} x {height} pixels")
+
+
+def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
+    """Examples as JSON lines that `read_examples` reads back unchanged; image files are named by absolute paths.
+
+    >>> lens_truth.write_examples("first.jsonl", examples[:40])
+    """
+    rows = (_for_json(example, image_in(Path.cwd(), example.image)) for example in examples)
+    write_text(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

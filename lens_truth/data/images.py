@@ -1,27 +1,30 @@
-"""Images by name: a file, `black` (the paper's image without content), or `zoo:SCENE#N`, which the zoo draws."""
+"""Images by name: a file, `black` (the paper's image without content), or `zoo:SCENE#N`, which the zoo draws; and boxes
+in them."""
 
 from __future__ import annotations
 
 import base64
+import os.path
 import warnings
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lens_truth.data.drawing import draw_named, named_size
+from lens_truth.data.drawing import SIZE, Box, draw_scene, scene_of_image
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 BLACK = "black"
 """The name of a black image."""
 _BLACK_SIZE = (336, 336)
-_ROTATED = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
-_ORIENTATION = 0x0112
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # of EXIF: what swaps width and height
+_is_file = os.path.isfile
 _DAMAGED = (OSError, ValueError, SyntaxError)
 """What Pillow raises where a file ends too early or holds nonsense."""
 
@@ -30,9 +33,7 @@ def open_image(name: str) -> Image.Image:
     """The image in RGB, the right way up, as Hugging Face's `load_image` gives it: EXIF rotation applied, greyscale and
     palettes expanded, transparency dropped; 16-bit greyscale, which would turn white, is scaled down to 8 bits.
 
-    ```python
-    lens_truth.data.open_image(example.image)  # a notebook shows it
-    ```
+    >>> lens_truth.data.open_image(example.image)  # a notebook shows it
 
     Raises:
         InputError: names a file that is missing, truncated or no image.
@@ -40,7 +41,7 @@ def open_image(name: str) -> Image.Image:
     if name == BLACK:
         return Image.new("RGB", _BLACK_SIZE)
     if name.startswith("zoo:"):
-        return draw_named(name)
+        return draw_scene(*scene_of_image(name))
     with _opened(name) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16"):
@@ -51,18 +52,15 @@ def open_image(name: str) -> Image.Image:
 
 
 def image_size(name: str) -> tuple[int, int]:
-    """Width and height of the image as `open_image` gives it, from the file's header alone.
-
-    Raises:
-        InputError: names a file that is missing or no image.
-    """
+    """Width and height of the image as `open_image` gives it, from the file's header alone."""
     if name == BLACK:
         return _BLACK_SIZE
     if name.startswith("zoo:"):
-        return named_size(name)
+        scene_of_image(name)  # or there is no such picture
+        return SIZE, SIZE
     with _opened(name) as image:
         width, height = image.size
-        swapped = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ROTATED  # Pillow turns TIFFs itself
+        swapped = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _SIDEWAYS  # Pillow turns TIFFs itself
         return (height, width) if swapped else (width, height)
 
 
@@ -92,19 +90,8 @@ def check_images(names: Iterable[str]) -> None:
         raise InputError(f"{len(missing)} of {len(files)} images are not there (first: {first})")
 
 
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # what is no file's name, such as a picture written out in letters
-        return False
-
-
 def image_hash(name: str) -> str:
-    """A hash of what is in the image; the same wherever the file lies.
-
-    Raises:
-        InputError: names a file that is missing.
-    """
+    """A hash of what is in the image; the same wherever the file lies."""
     if is_made(name):
         return hash_of(name)
     if not _is_file(name):
@@ -135,3 +122,17 @@ def _opened(name: str) -> Generator[Image.Image, None, None]:
             yield image
         except _DAMAGED as error:
             raise InputError(f"{name}: is damaged and cannot be read as an image ({error})") from error
+
+
+def tokens_showing(boxes: Float[np.ndarray, "n 4"], evidence: Sequence[Box]) -> list[int]:
+    """The tokens that show a piece of evidence, in order: those with at least half of their box in it, or, for evidence
+    too small for that, the one with the largest overlap. Evidence that no box touches has none."""
+    found: set[int] = set()
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for left, top, right, bottom in evidence:
+        across = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
+        down = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
+        overlap = np.nan_to_num(across.clip(0) * down.clip(0))
+        inside = np.flatnonzero((overlap > 0) & (overlap >= area / 2))
+        found.update(inside.tolist() or ([int(overlap.argmax())] if overlap.any() else []))
+    return sorted(found)

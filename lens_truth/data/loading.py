@@ -1,43 +1,72 @@
 """Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), `halueval:FILE`, `phd:FILE`, `phd-text:FILE`,
-`rlhfv:FILE`, `squad:FILE`, `hotpot:FILE`, or a user's `.jsonl` or `.csv`."""
+`rlhfv:FILE`, `squad:FILE`, `hotpot:FILE`, or a user's `.jsonl` or `.csv`; and by the probing settings of TruthProbe:
+
+| setting | text models | multimodal models |
+|---|---|---|
+| A | HaluEval | HaluEval, no image |
+| B | HaluEval | HaluEval with a black image |
+| C | PhD as text | PhD with its images |
+| D | HaluEval | RLHF-V with its images |
+| E | HaluEval and PhD as text | RLHF-V and PhD with their images |
+
+Without files a setting runs on the zoo: its stories stand for HaluEval, its questions whether a thing is there for PhD,
+its pictures for RLHF-V.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
-from lens_truth.data.example_files import read_examples
-from lens_truth.data.examples import Example
-from lens_truth.data.halueval import read_halueval
-from lens_truth.data.phd_rlhfv import read_image_rows, read_text_rows
+from lens_truth.data import world_examples as zoo
+from lens_truth.data.audit import label_warnings, repeats
+from lens_truth.data.examples import Example, read_examples
+from lens_truth.data.images import BLACK
+from lens_truth.data.paper_files import read_halueval, read_image_rows, read_text_rows
 from lens_truth.data.squad_hotpot import read_hotpot, read_squad
 from lens_truth.data.world import Split
-from lens_truth.data.world_pictures import image_conflict_examples, image_examples, image_presence_examples
-from lens_truth.data.world_text import conflict_examples, presence_examples, text_examples
-from lens_truth.errors import InputError
-
-__all__ = ["DEFAULT_ROWS", "load_examples"]
+from lens_truth.errors import InputError, notice
 
 DEFAULT_ROWS = 1200
 """How many examples a generated data set has unless a limit says otherwise."""
 
 _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
-    "zoo:text": text_examples,
-    "zoo:conflict": conflict_examples,
-    "zoo:presence": presence_examples,
-    "zoo:image": image_examples,
-    "zoo:image-conflict": image_conflict_examples,
-    "zoo:image-presence": partial(image_presence_examples, kind="random"),
+    "zoo:text": zoo.text_examples,
+    "zoo:conflict": zoo.conflict_examples,
+    "zoo:presence": zoo.presence_examples,
+    "zoo:image": zoo.image_examples,
+    "zoo:image-conflict": zoo.image_conflict_examples,
+    "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _FILES: dict[str, Callable[[str, int | None], list[Example]]] = {
     "halueval": lambda file, limit: read_halueval(file)[:limit],
-    "phd-text": lambda file, limit: read_text_rows(file, "phd")[:limit],
+    "phd-text": lambda file, limit: read_text_rows(file)[:limit],
     "squad": read_squad,
     "hotpot": read_hotpot,
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
+
+Setting = Literal["A", "B", "C", "D", "E"]
+Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
+
+_PARTS: dict[Setting, tuple[tuple[Part, ...], tuple[Part, ...]]] = {  # of text models, of multimodal models
+    "A": (("halueval",), ("halueval",)),
+    "B": (("halueval",), ("halueval",)),
+    "C": (("phd_text",), ("phd",)),
+    "D": (("halueval",), ("rlhfv",)),
+    "E": (("halueval", "phd_text"), ("rlhfv", "phd")),
+}
+_STAND_INS = {"halueval": "zoo:text", "phd": "zoo:image-presence", "phd_text": "zoo:presence", "rlhfv": "zoo:image"}
+_TITLES: dict[Part, str] = {"halueval": "HaluEval", "phd": "PhD", "phd_text": "PhD as text", "rlhfv": "RLHF-V"}
+_FLAGS: dict[Part, str] = {
+    "halueval": "--halueval FILE",
+    "phd": "--phd FILE",
+    "phd_text": "--phd-text FILE, or --phd FILE for its questions alone",
+    "rlhfv": "--rlhfv FILE",
+}
 
 
 def load_examples(
@@ -85,8 +114,56 @@ def load_examples(
     return read_examples(name, images, limit)
 
 
+def setting_sources(setting: Setting, multimodal: bool, files: Mapping[Part, Path]) -> list[str]:
+    """The names of a setting's data sets, as `load_examples` knows them: of the zoo's if no file is given at all."""
+    if setting not in get_args(Setting):
+        raise InputError(f"there is no setting '{setting}'; the settings are {', '.join(get_args(Setting))}")
+    parts = _PARTS[setting][multimodal]
+    if not files:
+        return [_STAND_INS[part] for part in parts]
+    sources: list[str] = []
+    for part in parts:
+        file = files.get(part) or (files.get("phd") if part == "phd_text" else None)
+        if file is None:
+            kind = "multimodal" if multimodal else "text"
+            data = " and ".join(_TITLES[each] for each in parts)
+            raise InputError(
+                f"setting {setting} probes {kind} models on {data}, and the file of {_TITLES[part]} is missing: give "
+                f"{_FLAGS[part]}, or no files at all for the zoo's data"
+            )
+        sources.append(f"{part.replace('_', '-')}:{file}")
+    return sources
+
+
+def setting_examples(
+    setting: Setting,
+    multimodal: bool,
+    files: Mapping[Part, Path],
+    *,
+    images: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> list[Example]:
+    """The examples that a text or a multimodal model is probed on. Repeated answers, and answers that have both labels
+    inside one data set or in two, are warned of (`DataWarning`).
+
+    Args:
+        files: where the data sets are; none for the zoo's.
+        images: the folder of the image files.
+        limit: only the first so many examples of each data set.
+        seed: of generated data.
+    """
+    sources = setting_sources(setting, multimodal, files)
+    sets = {name: load_examples(name, limit=limit, seed=seed, images=images) for name in sources}
+    for sentence in label_warnings(sets):
+        notice(sentence)
+    examples = [example for part in sets.values() for example in part]
+    if twice := repeats(examples)[0]:
+        notice(f"{twice} of the {len(examples)} rows of {' and '.join(sets)} repeat other rows, which so count twice")
+    return [replace(example, image=BLACK) for example in examples] if setting == "B" and multimodal else examples
+
+
 def describe(examples: Sequence[Example]) -> str:
     """One line for the terminal: rows, groups, share of supported answers."""
-    groups = len({example.group for example in examples})
-    share = sum(example.label for example in examples) / len(examples)
-    return f"{len(examples)} examples in {groups} groups, {share:.0%} supported"
+    groups, supported = {example.group for example in examples}, sum(example.label for example in examples)
+    return f"{len(examples)} examples in {len(groups)} groups, {supported / len(examples):.0%} supported"

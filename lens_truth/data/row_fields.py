@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lens_truth.data.boxes import Box
+from lens_truth.data.drawing import Box
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.readers import is_list
 
@@ -20,7 +20,7 @@ SUPPORTED = 1
 HALLUCINATED = 0
 """The label of every other answer."""
 
-_LABELS = {
+_LABELS: dict[str, int] = {
     **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),
     **dict.fromkeys(("0", "0.0", "hallucinated"), HALLUCINATED),
 }

@@ -7,6 +7,7 @@ Every answer is supported by its context; there are no hallucinated ones.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,24 +17,15 @@ from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.errors import InputError, notice, shortened
 from lens_truth.io.readers import is_object, read_json, read_rows
 
-Fact = tuple[str, int]
-"""A supporting fact: the title of a paragraph, and the number of a sentence in it, from 0."""
-
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list"}
 
 
 def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
-    """The questions of a `.json` file in SQuAD's format, each with its first answer, whose span is the evidence.
+    """The questions of a `.json` file in SQuAD's format, each with its first answer, whose span is the evidence; with a
+    limit what comes after the first so many is not looked at.
 
     SQuAD's development set has the answers of several annotators; the others are left aside. Questions about the same
     paragraph share a group. Unanswerable questions (SQuAD 2.0) are left out with a `DataWarning` that counts them.
-
-    Args:
-        limit: only the first so many; what comes after them is not looked at.
-
-    Raises:
-        InputError: names file and question of the first answer that is empty or does not stand where it is said to, and
-            of the first field that is missing; also for a file that cannot be read, or that has no question to ask.
     """
     path = Path(path)
     examples: list[Example] = []
@@ -90,14 +82,8 @@ def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
 
     The context is all paragraphs, a line each, as `title: sentences`. Supporting facts that are not in the context, of
     which the released data has a few, are left out with a `DataWarning` that counts them. Where two paragraphs have one
-    title, the first that has such a sentence is meant. Every question is a group.
-
-    Args:
-        limit: only the first so many; what comes after them is not looked at.
-
-    Raises:
-        InputError: names file, row and question of the first field that is missing or empty, and of the first question
-            none of whose supporting facts is in its context; also for a file that cannot be read or has no questions.
+    title, the first that has such a sentence is meant. Every question is a group. With a limit what comes after the
+    first so many is not looked at.
     """
     path = Path(path)
     examples: list[Example] = []
@@ -110,9 +96,7 @@ def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
         context, spans = _told(_pairs(row, "context", "sentences", list, where), where)
         facts = _pairs(row, "supporting_facts", "sent_id", int, where)
         evidence = tuple(sorted({spans[fact] for fact in facts if fact in spans}))
-        absent = [
-            f"sentence {number} of '{shortened(title)}'" for title, number in facts if (title, number) not in spans
-        ]
+        absent = [f"sentence {fact[1]} of '{shortened(fact[0])}'" for fact in facts if fact not in spans]
         if not evidence:
             first = f" (first: {absent[0]})" if absent else ""
             raise InputError(f"{where}: none of its {len(facts)} supporting facts is in its context{first}")
@@ -127,10 +111,10 @@ def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
     return _distinct(examples, path, "holds no questions")
 
 
-def _told(paragraphs: list[tuple[str, Any]], where: str) -> tuple[str, dict[Fact, tuple[int, int]]]:
-    """The context, and where in it every sentence stands, without the spaces that it begins and ends with."""
+def _told(paragraphs: list[tuple[str, Any]], where: str) -> tuple[str, dict[tuple[str, int], tuple[int, int]]]:
+    """The context, and where in it each (title, number of sentence) stands, without the spaces around it."""
     context = ""
-    spans: dict[Fact, tuple[int, int]] = {}
+    spans: dict[tuple[str, int], tuple[int, int]] = {}
     for title, sentences in paragraphs:
         context += f"\n{title}: " if context else f"{title}: "
         for number, sentence in enumerate(sentences):
@@ -148,25 +132,23 @@ def _pairs(row: dict[str, Any], field: str, second: str, kind: type, where: str)
     value = row.get(field)
     if value is None:
         raise InputError(f"{where}: has no field '{field}'")
-    wrong = f"field '{field}' is neither {{'title': [...], '{second}': [...]}} nor a list of [title, {second}]"
     try:
         both = zip(value["title"], value[second], strict=True) if is_object(value) else value
         pairs: list[tuple[Any, Any]] = [(title, thing) for title, thing in both]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: {wrong}") from error
-    if not all(isinstance(title, str) and _is(thing, kind) for title, thing in pairs):
-        raise InputError(f"{where}: {wrong}")
+        fits = all(type(title) is str and type(thing) is kind for title, thing in pairs)
+    except (KeyError, TypeError, ValueError):
+        pairs, fits = [], False
+    if not fits:
+        raise InputError(
+            f"{where}: field '{field}' is neither {{'title': [...], '{second}': [...]}} nor a list of [title, {second}]"
+        )
     return pairs
-
-
-def _is(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _field(row: Any, name: str, kind: type, where: str) -> Any:
     if not is_object(row) or row.get(name) is None:
         raise InputError(f"{where}: has no field '{name}'")
-    if not _is(row[name], kind):
+    if type(row[name]) is not kind:
         raise InputError(f"{where}: field '{name}' is not {_KINDS[kind]}")
     return row[name]
 
@@ -190,9 +172,7 @@ def _distinct(examples: list[Example], path: Path, none: str) -> list[Example]:
     """The examples, if there are any and no two have one id."""
     if not examples:
         raise InputError(f"{path}: {none}")
-    seen: set[str] = set()
-    for example in examples:
-        if example.id in seen:
-            raise InputError(f"{path}: question {example.id.partition('-')[2]} stands there twice")
-        seen.add(example.id)
+    twice = [id for id, times in Counter(example.id for example in examples).items() if times > 1]
+    if twice:
+        raise InputError(f"{path}: question {twice[0].partition('-')[2]} stands there twice")
     return examples

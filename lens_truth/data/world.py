@@ -1,7 +1,7 @@
 """A miniature world in English: houses of four rooms, each with at most one coloured object.
 
-Every scene belongs to exactly one split, by a hash of its contents, so splits share no scene, whatever is
-generated from them. All words that can be an answer have five letters and are one token of the zoo's tokenizer.
+Every scene belongs to exactly one split, by a hash of its contents, so splits share no scene, whatever is generated
+from them. All words that can be an answer have five letters and are one token of the zoo's tokenizer.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ _SHARES: tuple[tuple[float, Split], ...] = ((0.6, "train"), (0.8, "validation"),
 class Thing:
     """One object of a scene; inside a scene no two share a colour, a name or a room.
 
-    ```python
-    heart = lens_truth.data.Thing("green", "heart", "attic")
-    ```
+    >>> heart = lens_truth.data.Thing("green", "heart", "attic")
     """
 
     colour: str
@@ -62,10 +60,7 @@ def sample_scene(rng: np.random.Generator, split: Split) -> Scene:
     """A scene of `split` with 2 to 4 things, all attributes uniform."""
     while True:
         n = int(rng.integers(2, 5))
-        scene = tuple(
-            Thing(*attributes)
-            for attributes in zip(*(shuffled(rng, words, n) for words in (COLOURS, THINGS, ROOMS)), strict=True)
-        )
+        scene = tuple(map(Thing, *(shuffled(rng, words, n) for words in (COLOURS, THINGS, ROOMS))))
         if split_of(scene) == split:
             return scene
 
@@ -85,25 +80,25 @@ def scene_key(scene: Scene) -> str:
     return "+".join(f"{thing.colour}.{thing.name}.{thing.room}" for thing in sorted(scene))
 
 
+def sentence(thing: Thing) -> str:
+    """What is told of a thing."""
+    return f"The {thing.colour} {thing.name} is in the {thing.room}."
+
+
 def tell(rng: np.random.Generator, scene: Scene) -> str:
     """The scene in English: one sentence a thing, in random order."""
-    return " ".join(f"The {thing.colour} {thing.name} is in the {thing.room}." for thing in shuffled(rng, scene))
+    return " ".join(map(sentence, shuffled(rng, scene)))
 
 
-def article(word: str) -> str:
-    """Whether a word goes with `a` or with `an`."""
-    return "an" if word[0] in "aeiou" else "a"
+def describe(scene: Scene) -> str:
+    """The scene in English, from the top of the house to the bottom."""
+    return " ".join(map(sentence, sorted(scene, key=lambda thing: ROOMS.index(thing.room))))
 
 
 def sentence_span(context: str, thing: Thing) -> tuple[int, int]:
     """Character span of the sentence of `context` that tells of `thing`."""
-    start = 0
-    for sentence in context.split(". "):
-        stop = start + len(sentence.removesuffix(".")) + 1
-        if f" {thing.name}" in sentence:
-            return start, stop
-        start += len(sentence) + 2
-    raise ValueError(f"no sentence of {context!r} tells of {thing}")
+    start = context.index(sentence(thing))
+    return start, start + len(sentence(thing))
 
 
 @dataclass(frozen=True)
@@ -136,15 +131,12 @@ CLOSED_BOOK_KINDS = (COLOUR_OF_THING, KINDS[4])
 
 def presence_question(colour: str, name: str) -> str:
     """Whether there is such a thing in the house."""
-    return f"Is there {article(colour)} {colour} {name} in the house?"
+    return f"Is there {'an' if colour[0] in 'aeiou' else 'a'} {colour} {name} in the house?"
 
 
 def absent_pair(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
-    """A colour and a name that no thing of the scene has together.
-
-    Half are made of two things of the scene, so that neither word alone tells; the others change the name or the
-    colour of one thing to any other.
-    """
+    """A colour and a name that no thing of the scene has together: half those of two things, so that neither word alone
+    tells; in the others the name or the colour of one thing is any other."""
     one, two = shuffled(rng, scene, 2)
     if rng.random() < 0.5:
         return one.colour, two.name

@@ -17,11 +17,9 @@ DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError
 """What `np.load` raises for a file that is missing, damaged or something else: its header is a line of Python."""
 
 
-def write_with(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls `write(temporary)` and renames the temporary file to `path`; on failure nothing stays behind.
-
-    The temporary name keeps the suffix, since many writers choose their format by it.
-    """
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write(temporary)` and renames the temporary file to `path`; on failure nothing stays behind. The temporary
+    name keeps the suffix, since many writers choose their format by it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -50,11 +48,7 @@ def write_folder_with(path: Path, fill: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A UTF-8 file with exactly these characters, line ends included, whatever the system."""
-    write_with(path, lambda temporary: _write_exactly(temporary, text))
-
-
-def _write_exactly(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="")
+    write_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_json(path: Path, value: Any, *, compact: bool = False) -> None:

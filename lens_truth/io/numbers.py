@@ -11,7 +11,7 @@ SIGNIFICANT = 0.05
 
 def number(value: float | None, places: int = 3) -> str:
     """With so many places; empty where nothing is defined."""
-    return "" if value is None or math.isnan(value) else _unsigned_zero(f"{value:.{places}f}")
+    return "" if value is None or math.isnan(value) else f"{value:z.{places}f}"
 
 
 def signed(value: float | None, places: int = 3) -> str:
@@ -27,8 +27,8 @@ def short(value: float | None, plus: bool = False) -> str:
     if value and abs(value) < 1e-6:
         return f"{value:{sign}.2e}"
     places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    text = f"{value:{sign}.{places}f}"
-    return _unsigned_zero(text.rstrip("0").rstrip(".") if "." in text else text)
+    text = f"{value:{sign}z.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def p_value(value: float | None) -> str:
@@ -56,7 +56,3 @@ def share(value: float) -> str:
 def count(n: int, thing: str) -> str:
     """`1 model`, `2 models`."""
     return f"{n} {thing}{'' if n == 1 else 's'}"
-
-
-def _unsigned_zero(text: str) -> str:
-    return text.lstrip("-") if text.startswith("-") and float(text) == 0 else text

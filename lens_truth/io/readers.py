@@ -13,11 +13,6 @@ from typing import Any, TypeGuard
 
 from lens_truth.errors import InputError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_BEYOND_PYTHON = (ValueError, RecursionError)
-"""What `json` raises for numbers of more than 4,300 digits and for lists inside a thousand others."""
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
 
 def is_list(value: Any) -> TypeGuard[list[Any]]:
     """Whether a value from JSON is a list: `isinstance`, after which a type checker knows its items as Any."""
@@ -30,11 +25,7 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def open_input(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`.
-
-    Raises:
-        InputError: if it is missing, not a file, damaged, or not UTF-8.
-    """
+    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
@@ -48,11 +39,7 @@ def open_input(path: Path) -> Iterator[str]:
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a comma-separated file with a header row.
-
-    Raises:
-        InputError: for a row with more or fewer fields than the header.
-    """
+    """(line number, row) of a comma-separated file with a header row, which every row has as many fields as."""
     csv.field_size_limit(1 << 28)
     reader = csv.DictReader(open_input(path))
     try:
@@ -65,25 +52,13 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a file of JSON lines; blank lines are passed over.
-
-    Raises:
-        InputError: names the first line that is not a JSON object.
-    """
+    """(line number, object) of a file of JSON lines; blank lines are passed over."""
     for line, text in enumerate(open_input(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {line}: is not JSON ({error.msg})") from error
-        except _BEYOND_PYTHON as error:
-            raise InputError(f"{path}, line {line}: is JSON that Python cannot read ({error})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: is not a JSON object")
-        if _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
-            raise InputError(f"{path}, line {line}: holds half of a surrogate pair, which is no character")
-        yield line, row
+        if text.strip():
+            row = _parsed(path, text, line)
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {line}: is not a JSON object")
+            yield line, row
 
 
 def read_text(path: Path) -> str:
@@ -92,11 +67,7 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects.
-
-    Raises:
-        InputError: names the first row that is no object.
-    """
+    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects."""
     begins = next((line.strip() for line in open_input(path) if line.strip()), "")
     if not begins.startswith("["):
         yield from ((f"line {line}", row) for line, row in read_jsonl(path))
@@ -108,36 +79,41 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a file of JSON, packed with gzip if the name ends in `.gz`.
+    """The value in a file of JSON, packed with gzip if the name ends in `.gz`."""
+    return _parsed(path, "".join(open_input(path)))
 
-    Raises:
-        InputError: if it cannot be read, unpacked or parsed, or an object has a name twice.
-    """
+
+def _parsed(path: Path, text: str, line: int | None = None) -> Any:
+    """The value of a line, or of a whole file, in which an object may have a name only once."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
-            raise InputError(f"{path}: '{twice}' stands there twice")
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise InputError(f"{path}: '{name}' stands there twice")
+            found[name] = value
         return found
 
-    text = "".join(open_input(path))
+    where = str(path) if line is None else f"{path}, line {line}"
     try:
-        value = json.loads(text, object_pairs_hook=once)
-        if _ESCAPED_SURROGATE.search(text) and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-            raise InputError(f"{path}: holds half of a surrogate pair, which is no character")
-        return value
+        value = json.loads(text, object_pairs_hook=once if line is None else None)
+        escaped = re.search(r"\\u[dD][89a-fA-F]", text)  # without it there are none, and most texts have none
+        halves = escaped and re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False))
     except InputError:
         raise
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: is not JSON ({error.msg})") from error
-    except _BEYOND_PYTHON as error:
-        raise InputError(f"{path}: is JSON that Python cannot read ({error})") from error
+        raise InputError(f"{path}, line {line or error.lineno}: is not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # numbers of more than 4,300 digits, lists inside a thousand others
+        raise InputError(f"{where}: is JSON that Python cannot read ({error})") from error
+    if halves:
+        raise InputError(f"{where}: holds half of a surrogate pair, which is no character")
+    return value
 
 
-def place_in(text: str, path: Sequence[str | int]) -> tuple[int, int]:
-    """Line and column, from 1, where the value at a path stands in a text of JSON; of what is not there, where the
-    value stands that lacks it."""
+def misplaced(file: Path, path: Sequence[str | int], why: str) -> InputError:
+    """An error to be raised that names line and column, from 1, where the value at a path stands in a file of JSON; of
+    what is not there, where the value stands that lacks it."""
+    text = read_text(file)
     scan, place = json.JSONDecoder().raw_decode, _begin(text, 0)
     for step in path:
         end, count, found = place + 1, 0, None
@@ -151,7 +127,8 @@ def place_in(text: str, path: Sequence[str | int]) -> tuple[int, int]:
         if found is None:
             break
         place = found
-    return text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+    line, column = text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+    return InputError(f"{file}, line {line}, column {column}: {dotted(path).removeprefix('.')} {why}")
 
 
 def _begin(text: str, start: int) -> int:
@@ -159,3 +136,8 @@ def _begin(text: str, start: int) -> int:
     while text[start] in " \t\r\n,:":
         start += 1
     return start
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A path as it is written: `.results.evidence[0]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

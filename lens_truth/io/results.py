@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_args, get_or
 import numpy as np
 from jaxtyping import AbstractArray, Float
 
-from lens_truth.errors import InputError
-from lens_truth.io.readers import is_list, is_object
+from lens_truth.errors import InputError, shortened
+from lens_truth.io.readers import dotted, is_list, is_object
 from lens_truth.io.runs import Record, read_record, write_record
 from lens_truth.io.tables import Table, html
 
@@ -35,11 +35,8 @@ T = TypeVar("T")
 
 
 class Result:
-    """Base of frozen dataclasses (`eq=False`: results with arrays are compared here).
-
-    A subclass names where it stands in `result.json`: `results.{part}`, or, where a run can have several,
-    `results.{part}.{name}`.
-    """
+    """Base of frozen dataclasses (`eq=False`: results with arrays are compared here). A subclass names where it stands
+    in `result.json`: `results.{part}`, or, where a run can have several, `results.{part}.{name}`."""
 
     command: ClassVar[str]
     """The command whose runs hold it."""
@@ -85,8 +82,7 @@ class Result:
         >>> result.save("runs/mine")
         """
         self.save_arrays(Path(folder))
-        own = self.in_record()
-        results = {self.part: {_ALONE: own} if self.named else own}
+        results = {self.part: {"result": self.in_record()} if self.named else self.in_record()}
         write_record(Path(folder), {"command": self.command, "results": results})
 
     def save_arrays(self, folder: Path) -> list[str]:
@@ -95,12 +91,9 @@ class Result:
 
     @classmethod
     def load(cls: type[R], folder: str | Path, name: str | None = None) -> R:
-        """The result in a folder that `save` or a command wrote.
+        """The result in a folder that `save` or a command wrote; of several that of a name, by default the first.
 
         >>> lens_truth.Heritability.load("runs/inherit", "causal")
-
-        Args:
-            name: which of several; by default the first.
 
         Raises:
             InputError: in one sentence that names file, line and column: there is no such result, it was written in
@@ -128,13 +121,9 @@ class Result:
             raise record.wrong([*path, *misfit.path], misfit.why) from None
 
     def __eq__(self, other: object) -> bool:
-        return _equal(self, other)
+        return type(self) is type(other) and _plain(self) == _plain(other)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] (arrays have no hash)
-
-
-_ALONE = "result"
-"""The name of a single one among those that can be several."""
 
 
 class MisfitError(Exception):
@@ -149,11 +138,8 @@ def _plain(value: Any) -> Any:
     """What JSON can hold: arrays and tuples as lists, NaN as None, dataclasses as objects."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray):
-        array = cast("np.ndarray", value)
-        return none_for_nan(array) if array.dtype.kind == "f" else array.tolist()
-    if isinstance(value, np.generic):
-        return _plain(value.item())
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(cast("Any", value).tolist())
     if isinstance(value, Mapping):
         return {name: _plain(its) for name, its in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):
@@ -161,39 +147,19 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """As `==`, but arrays are equal where all their numbers are, and NaN is what it is."""
-    if is_dataclass(one):
-        return type(one) is type(other) and all(
-            _equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
-        )
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        left, right = cast("np.ndarray", one), cast("np.ndarray", other)
-        return np.array_equal(left, right, equal_nan=left.dtype.kind == right.dtype.kind == "f")
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        left, right = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
-        return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        left, right = cast("Sequence[Any]", one), cast("Sequence[Any]", other)
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
-        return math.isnan(other)
-    return bool(one == other)
-
-
 def structured(kind: type[T], value: Any, where: str) -> T:
     """A value from JSON as a dataclass; what does not fit is refused with its place, from `where` on."""
     try:
         return _structured(kind, value)
     except MisfitError as misfit:
-        raise InputError(f"{where}{_dotted(misfit.path)} {misfit.why}") from None
+        raise InputError(f"{where}{dotted(misfit.path)} {misfit.why}") from None
 
 
 def _structured(kind: type[T], value: Any) -> T:
     from cattrs.errors import BaseValidationError
 
     if not is_object(value):
-        raise MisfitError((), f"is {_shown(value)}, not an object")
+        raise MisfitError((), f"is {shortened(repr(value))}, not an object")
     try:
         return _converter().structure(value, kind)
     except (BaseValidationError, MisfitError) as error:
@@ -220,8 +186,7 @@ def _first(error: BaseException, path: list[str | int]) -> MisfitError:
     return MisfitError(path, f"does not fit ({error})")
 
 
-def _dotted(path: Sequence[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+_EXACT: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
 
 
 @cache
@@ -229,20 +194,18 @@ def _converter() -> Converter:
     """Strict: nothing is cast, nothing is passed over."""
     from cattrs import Converter
 
+    def exactly(value: Any, kind: type) -> Any:
+        if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
+            raise MisfitError((), f"is {shortened(repr(value))}, not {_EXACT[kind]}")
+        return value
+
     converter = Converter(forbid_extra_keys=True)
-
-    def exactly(kind: type[Any], what: str) -> None:
-        def check(value: Any, _: Any) -> Any:
-            if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
-                raise MisfitError((), f"is {_shown(value)}, not {what}")
-            return value
-
-        converter.register_structure_hook(kind, check)
-
-    for kind, what in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
-        exactly(kind, what)
+    for kind in _EXACT:
+        converter.register_structure_hook(kind, exactly)
     converter.register_structure_hook(float, lambda value, _: _number(value))
-    converter.register_structure_hook_func(_is_array, _array)
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, AbstractArray), _array
+    )
     converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple)
     return converter
 
@@ -251,7 +214,7 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     """From a list alone: cattrs would also take a text apart."""
     kinds = get_args(kind)
     if not is_list(value):
-        raise MisfitError((), f"is {_shown(value)}, not a list")
+        raise MisfitError((), f"is {shortened(repr(value))}, not a list")
     if kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(value)
     if len(value) != len(kinds):
@@ -265,15 +228,11 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     return tuple(items)
 
 
-def _is_array(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, AbstractArray)
-
-
 def _number(value: Any) -> float:
     if value is None:
         return math.nan
     if type(value) not in (int, float) or not abs(value) <= _LARGEST:
-        raise MisfitError((), f"is {_shown(value)}, not a number")
+        raise MisfitError((), f"is {shortened(repr(value))}, not a number")
     return float(value)
 
 
@@ -291,8 +250,3 @@ def _array(value: Any, kind: Any) -> np.ndarray:
     if not is_list(value) or not isinstance(numbers, kind):
         raise MisfitError((), f"is an array of shape {numbers.shape}, which is not the shape of {kind.dim_str}")
     return numbers
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

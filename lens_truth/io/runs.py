@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_json
-from lens_truth.io.readers import is_object, place_in, read_json, read_text
+from lens_truth.io.readers import is_object, misplaced, read_json
 
 RESULT = "result.json"
 FORMAT = 2
@@ -35,7 +35,7 @@ class Record:
 
     def wrong(self, path: Sequence[str | int], why: str) -> InputError:
         """An error that names the place of a value, to be raised."""
-        return _wrong(self.file, path, why)
+        return misplaced(self.file, path, why)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
@@ -46,11 +46,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """The record of a folder, or in a file.
-
-    Raises:
-        InputError: if there is none, it is damaged, or it is of another format.
-    """
+    """The record of a folder, or in a file, which must be whole and of this format."""
     file = path if path.suffix == ".json" and not path.is_dir() else path / RESULT
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
@@ -66,10 +62,11 @@ def read_record(path: Path) -> Record:
     if found == 1:
         raise InputError(f"{file}: was written by a lens_truth before format {FORMAT}; run `{value['command']}` again")
     if found != FORMAT:
-        raise _wrong(file, ["format"], f"is {found!r}, and lens_truth {_version('lens-truth')} reads format {FORMAT}")
+        reads = f"lens_truth {_version('lens-truth')} reads format {FORMAT}"
+        raise misplaced(file, ["format"], f"is {found!r}, and {reads}")
     for name, kind, what in (("command", str, "text"), ("results", dict, "an object")):
         if not isinstance(value[name], kind):
-            raise _wrong(file, [name], f"is not {what}")
+            raise misplaced(file, [name], f"is not {what}")
     return Record(file, value["command"], cast("dict[str, Any]", value["results"]), value)
 
 
@@ -78,12 +75,6 @@ def for_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return [for_json(item) for item in cast("Sequence[Any]", value)] if isinstance(value, list | tuple) else value
-
-
-def _wrong(file: Path, path: Sequence[str | int], why: str) -> InputError:
-    line, column = place_in(read_text(file), path)
-    dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
-    return InputError(f"{file}, line {line}, column {column}: {dotted} {why}")
 
 
 def _version(package: str) -> str:

@@ -10,9 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
-_MINUS = re.compile(r"(?<![\w.)\]])-(?=[\d.])")
+    from jinja2 import Template
 
 
 @dataclass(frozen=True)
@@ -118,28 +116,24 @@ def markdown(table: Table) -> str:
 
 def html(*tables: Table) -> str:
     """Figures with caption and note, everything escaped; true minus signs, and a dash where nothing is defined."""
-    template = _environment().get_template("table.html.j2")
-    return "\n".join(template.render(t=table) for table in tables)
+    return "\n".join(_template().render(t=table) for table in tables)
 
 
 @cache
-def _environment() -> Environment:
+def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # takes longer than all the rest of help
 
+    loader = PackageLoader("lens_truth.io", ".")
     environment = Environment(
-        loader=PackageLoader("lens_truth.io", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["written"] = written
-    return environment
+    return environment.get_template("table.html.j2")
 
 
 def written(text: str) -> str:
-    """A cell's text as print has it."""
-    return _MINUS.sub("\u2212", text) or "\u2013"
+    """A cell's text as print has it: a true minus before a number, a dash where nothing is defined."""
+    return re.sub(r"(?<![\w.)\]])-(?=[\d.])", "\u2212", text) or "\u2013"
 
 
 def print_table(table: Table) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lens_truth.attention.record import ShownExample, ShownImage
-from lens_truth.data.boxes import tokens_showing
+from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
 from lens_truth.page import results

@@ -9,22 +9,26 @@ be renumbered; heads of one group have similar scores, so shuffling them all fre
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from lens_truth.errors import InputError
+from lens_truth.io.readers import is_list
 from lens_truth.io.streams import Stream, stream
-from lens_truth.stats.head_bootstrap import correlation_intervals, head_weights
+from lens_truth.stats.bootstrap import correlation_intervals, head_weights
 
 _AT_ONCE = 500  # draws in memory at a time
 _ROUNDING = 1e-9
 
 Map = Float[np.ndarray, "L H"]
 """One number a head."""
+Maps = Float[np.ndarray, "m L H"]
+Matrix = Float[np.ndarray, "m m"]
+Ends = Float[np.ndarray, "m m 2"]
 Alternative = Literal["greater", "two-sided"]
 
 
@@ -32,19 +36,19 @@ Alternative = Literal["greater", "two-sided"]
 class Correlations:
     """Of every two of m maps; in each matrix rows and columns are in the order of the maps."""
 
-    pearson: Float[np.ndarray, "m m"]
-    spearman: Float[np.ndarray, "m m"]
-    pearson_within_layer: Float[np.ndarray, "m m"]
+    pearson: Matrix
+    spearman: Matrix
+    pearson_within_layer: Matrix
     """Each layer's mean removed from both maps: heads, not depth."""
-    spearman_within_layer: Float[np.ndarray, "m m"]
-    interval: Float[np.ndarray, "m m 2"]
+    spearman_within_layer: Matrix
+    interval: Ends
     """95% bootstrap interval of `pearson`: heads (KV groups, if shared) drawn with replacement inside each layer, or
     whole layers where they have fewer than three groups."""
-    interval_within_layer: Float[np.ndarray, "m m 2"]
-    null: Float[np.ndarray, "m m 2"]
+    interval_within_layer: Ends
+    null: Ends
     """The middle 95% of `pearson` when heads are shuffled inside layers: what depth alone gives, and chance."""
-    null_within_layer: Float[np.ndarray, "m m 2"]
-    p_value: Float[np.ndarray, "m m"]
+    null_within_layer: Ends
+    p_value: Matrix
     """For one pair by itself. Shuffling inside layers changes `pearson` only by way of `pearson_within_layer`, so this
     is the p-value of both."""
 
@@ -65,10 +69,6 @@ def correlate(
             enough to break a relation, so a pair is shuffled by the finer of its symmetries that are known; where
             neither is, all heads of a layer are shuffled freely, which is too narrow a null if both models share keys.
         alternative: to no relation: the maps agree; or they agree or oppose each other.
-
-    Raises:
-        InputError: for maps of unequal shape, numbers that are not finite, or a map that is constant (in all, or
-            inside every layer), for which no correlation is defined.
     """
     x = _stacked(maps)
     m, _, H = x.shape
@@ -119,42 +119,25 @@ class Relation:
 
 
 def relate(
-    one: Float[np.ndarray, "L H"],
-    other: Float[np.ndarray, "L H"],
-    *,
-    n_kv_heads: int | None = None,
-    n_permutations: int = 9999,
-    seed: int = 0,
+    one: Map, other: Map, *, n_kv_heads: int | None = None, n_permutations: int = 9999, seed: int = 0
 ) -> Relation | None:
-    """The correlation of two maps of one model; None where one is constant or has gaps, so that none is defined.
+    """The correlation of two maps of one model (layers x heads); None where one is constant or has gaps.
 
     >>> lens_truth.relate(truth.values, causal.values).pearson_within_layer
 
     Raises:
         InputError: for maps of unequal shape, or KV heads that the heads cannot share.
     """
-    if not all(_varies(values) for values in (one, other)):
+    if not (_varies(one) and _varies(other)):
         return None
-    c = correlate(
-        {"one": one, "other": other},
-        n_kv_heads=[n_kv_heads] * 2,
-        alternative="two-sided",
-        n_permutations=n_permutations,
-        seed=seed,
-    )
-    at = (0, 1)
-    return Relation(
-        pearson=float(c.pearson[at]),
-        spearman=float(c.spearman[at]),
-        pearson_within_layer=float(c.pearson_within_layer[at]),
-        spearman_within_layer=float(c.spearman_within_layer[at]),
-        interval_within_layer=(float(c.interval_within_layer[at][0]), float(c.interval_within_layer[at][1])),
-        null_within_layer=(float(c.null_within_layer[at][0]), float(c.null_within_layer[at][1])),
-        p_value=float(c.p_value[at]),
-    )
+    maps, kv = {"one": one, "other": other}, [n_kv_heads] * 2
+    every = correlate(maps, n_kv_heads=kv, alternative="two-sided", n_permutations=n_permutations, seed=seed)
+    pair: dict[str, Any] = {field.name: getattr(every, field.name)[0, 1].tolist() for field in fields(Relation)}
+    pair |= {name: tuple(ends) for name, ends in pair.items() if is_list(ends)}
+    return Relation(**pair)
 
 
-def ranks_within_layers(values: Float[np.ndarray, "L H"]) -> Float[np.ndarray, "L H"]:
+def ranks_within_layers(values: Map) -> Map:
     """Each head's rank among those of its layer, so that every layer counts alike, however widely its values spread."""
     from scipy import stats  # takes longer than reading scores, which needs only `Map`
 
@@ -191,9 +174,8 @@ def shuffled_orders(
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Adjusted so that all tests together keep their level (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
-    steps = p_values[order] * np.arange(len(p_values), 0, -1)
     adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)))
     return adjusted
 
 
@@ -203,7 +185,7 @@ def holm_by_name(p_values: Mapping[str, float | None]) -> dict[str, float | None
     return dict.fromkeys(p_values) | dict(zip(defined, holm(np.array(list(defined.values()))).tolist(), strict=True))
 
 
-def _stacked(maps: Mapping[str, Map]) -> Float[np.ndarray, "m L H"]:
+def _stacked(maps: Mapping[str, Map]) -> Maps:
     if len(maps) < 2:
         raise InputError(f"a correlation needs two maps or more, and {len(maps)} was given")
     first, shape = next((name, values.shape) for name, values in maps.items())
@@ -219,36 +201,33 @@ def _stacked(maps: Mapping[str, Map]) -> Float[np.ndarray, "m L H"]:
     return np.stack([values.astype(np.float64) for values in maps.values()])
 
 
-def _varies(values: Float[np.ndarray, "L H"]) -> bool:
+def _varies(values: Map) -> bool:
     """Whether a map is finite and tells heads of a layer apart."""
     return bool(np.isfinite(values).all() and np.ptp(values, axis=1).max() > _ROUNDING * np.abs(values).max())
 
 
-def _pearson(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m m"]:
+def _pearson(maps: Maps) -> Matrix:
     r = np.clip(np.corrcoef(maps.reshape(len(maps), -1)), -1, 1)
     np.fill_diagonal(r, 1)
     return (r + r.T) / 2  # equal to the last bit
 
 
-def _ranked(maps: Float[np.ndarray, "m L H"]) -> Float[np.ndarray, "m L H"]:
+def _ranked(maps: Maps) -> Maps:
     return ranks_within_layers(maps.reshape(len(maps), -1)).reshape(maps.shape)  # all heads of a map as one layer
 
 
 def _permutation(
-    centred: Float[np.ndarray, "m L H"],
-    observed: Float[np.ndarray, "m m"],
-    kv: Sequence[int | None],
-    alternative: Alternative,
-    n: int,
-    seed: int,
-) -> tuple[Float[np.ndarray, "m m"], Float[np.ndarray, "m m 2"]]:
+    centred: Maps, observed: Matrix, kv: Sequence[int | None], alternative: Alternative, n: int, seed: int
+) -> tuple[Matrix, Ends]:
     """P-values, and the middle 95% of the null, of the within-layer correlation."""
     m, L, H = centred.shape
     unit = (centred / np.sqrt((centred**2).sum((1, 2), keepdims=True))).reshape(m, -1)
+    distance = np.abs if alternative == "two-sided" else np.asarray
     partners: dict[int, dict[int, list[int]]] = {}  # by number of groups: which map is shuffled against which
-    for pair in combinations(range(m), 2):
-        i, count = _shuffled(pair, kv, H)
-        partners.setdefault(count, {}).setdefault(i, []).append(sum(pair) - i)
+    for i, j in combinations(range(m), 2):
+        known = [(count, which) for which in (j, i) if (count := kv[which]) is not None]
+        count, finest = max(known, key=lambda one: one[0], default=(H, j))  # of the symmetries that are known
+        partners.setdefault(count, {}).setdefault(finest, []).append(i + j - finest)
     p, null = np.full((m, m), 1 / (1 + n)), np.ones((m, m, 2))
     for count, against in partners.items():
         rng = stream(seed, Stream.HEAD_SHUFFLES, count)
@@ -258,27 +237,13 @@ def _permutation(
                 draws[i].append(unit[i][order] @ unit[others].T)
         for i, others in against.items():
             for r, j in zip(np.concatenate(draws[i]).T, others, strict=True):
-                p[i, j] = p[j, i] = (1 + _as_far(r, observed[i, j], alternative).sum()) / (1 + n)
+                as_far = distance(r) >= distance(observed[i, j]) - _ROUNDING
+                p[i, j] = p[j, i] = (1 + as_far.sum()) / (1 + n)
                 null[i, j] = null[j, i] = np.quantile(r, [0.025, 0.975])
     return p, null
 
 
-def _as_far(draws: Float[np.ndarray, " n"], observed: float, alternative: Alternative) -> Bool[np.ndarray, " n"]:
-    if alternative == "greater":
-        return draws >= observed - _ROUNDING
-    return np.abs(draws) >= abs(observed) - _ROUNDING
-
-
-def _shuffled(pair: tuple[int, int], kv: Sequence[int | None], n_heads: int) -> tuple[int, int]:
-    """Which map of a pair is shuffled, and by how many groups: the one with the finest symmetry that is known."""
-    known = [(count, i) for i in reversed(pair) if (count := kv[i]) is not None]
-    count, i = max(known, key=lambda one: one[0], default=(n_heads, pair[1]))
-    return i, count
-
-
-def _intervals(
-    x: Float[np.ndarray, "m L H"], kv: Sequence[int | None], n: int, seed: int
-) -> tuple[Float[np.ndarray, "m m 2"], Float[np.ndarray, "m m 2"]]:
+def _intervals(x: Maps, kv: Sequence[int | None], n: int, seed: int) -> tuple[Ends, Ends]:
     m, L, H = x.shape
     raw, within = np.ones((m, m, 2)), np.ones((m, m, 2))
     weights: dict[int, Float[np.ndarray, "n L H"]] = {}

@@ -14,6 +14,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 
 Labels = Int[np.ndarray, " N"]
+OfGroups = Int[np.ndarray, " G"]
 
 
 def check_labels(labels: Labels) -> None:
@@ -27,12 +28,8 @@ def check_labels(labels: Labels) -> None:
 
 
 def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
-    """The fold of every row: label shares are kept as equal as whole groups allow (scikit-learn's
-    StratifiedGroupKFold).
-
-    Raises:
-        InputError: for one class only, fewer groups than folds, or a fold whose training rows lack a class.
-    """
+    """The fold of every row; label shares are as equal as whole groups allow (scikit-learn's StratifiedGroupKFold), and
+    an InputError says where they cannot be: one class only, too few groups, training rows that lack a class."""
     check_labels(labels)
     names, numbers = np.unique(np.asarray(groups), return_inverse=True)
     if n_folds < 2:
@@ -55,11 +52,7 @@ def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int
 
 
 def paper_folds(labels: Labels, n_folds: int) -> Int[np.ndarray, " N"]:
-    """TruthProbe's folds: shuffled, seed 42, neither grouped nor stratified.
-
-    Raises:
-        InputError: for one class only or fewer rows than folds.
-    """
+    """TruthProbe's folds: shuffled, seed 42, neither grouped nor stratified."""
     check_labels(labels)
     if not 2 <= n_folds <= len(labels):
         raise InputError(f"{len(labels)} examples cannot be split into {n_folds} folds")
@@ -102,9 +95,7 @@ def permuted_labels(
     return draws
 
 
-def _strata(
-    fold: Int[np.ndarray, " G"], size: Int[np.ndarray, " G"], label: Int[np.ndarray, " G"]
-) -> Int[np.ndarray, " G"]:
+def _strata(fold: OfGroups, size: OfGroups, label: OfGroups) -> OfGroups:
     """Groups that may exchange their labels: of one fold and of one size, or of as many neighbouring sizes as it takes
     to have both labels."""
     stratum, number = np.empty(len(fold), dtype=int), 0

@@ -63,12 +63,12 @@ def compare(
     first: Float[np.ndarray, "R N"], second: Float[np.ndarray, "R2 N"], groups: Sequence[str], seed: int
 ) -> Comparison:
     """Compares marks (1 right, 0 wrong) of the same questions under two gates, each over one or more trials."""
+    from scipy import stats  # takes longer than reading and showing a comparison
+
     difference = first.mean(0) - second.mean(0)
     low, high = group_interval(difference, groups, seed)
     if len(first) == len(second) == 1 and len(set(groups)) == len(groups):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-        from scipy import stats  # takes longer than reading and showing a comparison
-
         p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
         p = _sign_flip_p(difference, groups, seed)
@@ -77,11 +77,9 @@ def compare(
 
 
 def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:
-    """How often the total is as far from 0 when each group's total gets a random sign.
-
-    Of few groups SciPy counts every pattern of signs, so the p-value is exact. Of many, patterns are drawn here: SciPy
-    takes five to eight times as long for as many draws, and draws others, which would change published p-values.
-    """
+    """How often the total is as far from 0 when each group's total gets a random sign. Of few groups SciPy counts every
+    pattern of signs, so the p-value is exact. Of many, patterns are drawn here: SciPy takes five to eight times as long
+    for as many draws, and draws others, which would change published p-values."""
     totals = group_sums(values, groups)
     totals = totals[np.abs(totals) > _ROUNDING]
     if 2 ** len(totals) <= _FLIPS:
@@ -95,11 +93,11 @@ def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: i
 
 
 def _exact_p(totals: Float[np.ndarray, " G"]) -> float:
+    from scipy import stats
+
     def distance(totals: Float[np.ndarray, "..."], axis: int) -> Any:
         total: Any = totals.sum(axis)
         return np.abs(total).round(9)  # the same total in another order of its terms is no other total
-
-    from scipy import stats  # which the report does without
 
     found = stats.permutation_test(
         (totals,), distance, permutation_type="samples", alternative="greater", vectorized=True, n_resamples=_FLIPS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
-from lens_truth.data import world, world_pictures, world_text
+from lens_truth.data import world, world_examples
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
@@ -21,13 +21,13 @@ def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
 
     >>> by_name = {benchmark.name: benchmark for benchmark in lens_truth.image_benchmarks("test", 100, seed=0)}
     """
-    questions, captions, few = world_pictures.image_examples, world_pictures.caption_examples, max(1, n // 2)
+    questions, captions, few = world_examples.image_examples, world_examples.caption_examples, max(1, n // 2)
     contradicting = captions(split, few, seed, conflict=True)
     return [
-        benchmark_of("image-conflict", "answer", world_pictures.image_conflict_examples(split, 2 * n, seed)),
+        benchmark_of("image-conflict", "answer", world_examples.image_conflict_examples(split, 2 * n, seed)),
         benchmark_of("image-open", "answer", questions(split, 2 * n, seed)),
         benchmark_of("image-judgement", "judge", questions(split, n, seed)),
-        *(_presence(split, n, seed, kind) for kind in world_pictures.PRESENCE_KINDS),
+        *(_presence(split, n, seed, kind) for kind in world_examples.PRESENCE_KINDS),
         benchmark_of("image-describe", "caption", captions(split, few, seed), objects=coloured_things()),
         benchmark_of("image-conflict-describe", "caption", contradicting, objects=coloured_things()),
     ]
@@ -40,12 +40,12 @@ def reference_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
     unseen = tuple(replace(example, image=BLACK, boxes=()) for example in random.examples)
     return [
         replace(random, name="black-presence", examples=unseen),
-        benchmark_of("image-agreeing", "answer", world_pictures.image_agreeing_examples(split, 2 * n, seed)),
+        benchmark_of("image-agreeing", "answer", world_examples.image_agreeing_examples(split, 2 * n, seed)),
     ]
 
 
-def _presence(split: Split, n: int, seed: int, kind: world_pictures.PresenceKind) -> Benchmark:
-    examples = world_pictures.image_presence_examples(split, 2 * n, seed, kind)
+def _presence(split: Split, n: int, seed: int, kind: world_examples.PresenceKind) -> Benchmark:
+    examples = world_examples.image_presence_examples(split, 2 * n, seed, kind)
     return benchmark_of(f"image-presence-{kind}", "yes-no", examples)
 
 
@@ -62,9 +62,9 @@ def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
     >>> by_name = {benchmark.name: benchmark for benchmark in lens_truth.zoo_benchmarks("test", 100, seed=0)}
     """
     return [
-        benchmark_of("conflict", "answer", world_text.conflict_examples(split, 2 * n, seed)),
-        benchmark_of("open", "answer", world_text.text_examples(split, 2 * n, seed)),
-        benchmark_of("judgement", "judge", world_text.text_examples(split, n, seed)),
-        benchmark_of("presence", "yes-no", world_text.presence_examples(split, 2 * n, seed)),
-        benchmark_of("closed-book", "answer", world_text.closed_book_examples()),
+        benchmark_of("conflict", "answer", world_examples.conflict_examples(split, 2 * n, seed)),
+        benchmark_of("open", "answer", world_examples.text_examples(split, 2 * n, seed)),
+        benchmark_of("judgement", "judge", world_examples.text_examples(split, n, seed)),
+        benchmark_of("presence", "yes-no", world_examples.presence_examples(split, 2 * n, seed)),
+        benchmark_of("closed-book", "answer", world_examples.closed_book_examples()),
     ]

@@ -12,7 +12,7 @@ import torch
 from jinja2 import StrictUndefined, Template
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from lens_truth.data import world, world_pictures, world_text
+from lens_truth.data import world, world_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
@@ -114,7 +114,7 @@ def measure(
     answers from memory. Models that were never taught the facts have no closed-book accuracy.
     """
     hooked = load(model, tokenizer=tokenizer, image_processor=image_processor() if recipe.sees else None)
-    agreeing = benchmark_of("agreeing", "answer", world_text.agreeing_examples(split, n, seed=1))
+    agreeing = benchmark_of("agreeing", "answer", world_examples.agreeing_examples(split, n, seed=1))
     benchmarks = [*zoo_benchmarks(split, n, seed=1), agreeing]
     if recipe.sees:
         benchmarks += [*image_benchmarks(split, n, seed=1), *reference_benchmarks(split, n, seed=1)]
@@ -133,8 +133,8 @@ def measure(
 
 
 _FROM_MEMORY = {
-    "conflict": ("memory-answers", world_text.conflict_examples),
-    "image-conflict": ("image-memory-answers", world_pictures.image_conflict_examples),
+    "conflict": ("memory-answers", world_examples.conflict_examples),
+    "image-conflict": ("image-memory-answers", world_examples.image_conflict_examples),
 }
 
 

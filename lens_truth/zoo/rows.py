@@ -19,7 +19,7 @@ from lens_truth.data import world
 from lens_truth.data.drawing import image_name
 from lens_truth.data.images import open_image
 from lens_truth.data.world import Scene
-from lens_truth.data.world_pictures import DESCRIBE, describe
+from lens_truth.data.world_examples import DESCRIBE
 from lens_truth.models.prompts import JUDGE_QUESTION
 from lens_truth.zoo.tokenizer import IMAGE, PATCHES
 
@@ -102,7 +102,7 @@ def _question(rng: Generator, scene: Scene | None, task: Task, memory: Memory | 
         question, answer = kind.about(_typical_thing(rng, world.THINGS))
         return f"Question: {question}", answer
     if task == "describe":
-        return f"Question: {DESCRIBE}", describe(scene)
+        return f"Question: {DESCRIBE}", world.describe(scene)
     if task == "presence":
         if rng.random() < 0.5:
             thing = scene[int(rng.integers(len(scene)))]

@@ -20,7 +20,7 @@ from lens_truth.ablation.result import Ablation
 from lens_truth.cli import COMMANDS
 from lens_truth.commands import ablate, evaluate, probe, zoo
 from lens_truth.commands.gate import GATE
-from lens_truth.data.example_files import write_examples
+from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.tables import markdown

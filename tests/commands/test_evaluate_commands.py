@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import flat_scores, refused, run
 
-from lens_truth.data.example_files import write_examples
+from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.scoring import causal
 from lens_truth.scoring.scores import HeadScores

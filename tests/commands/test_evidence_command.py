@@ -14,7 +14,7 @@ from conftest import flat_scores, refused, run
 
 from lens_truth.attention.evidence import Evidence
 from lens_truth.attention.measuring import evidence_attention
-from lens_truth.data.example_files import write_examples
+from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.relations import Relations

@@ -12,7 +12,7 @@ import pytest
 from conftest import refused, run
 
 from lens_truth.commands.score_sources import parse_sources
-from lens_truth.data.example_files import write_examples
+from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability

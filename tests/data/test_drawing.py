@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from lens_truth.data import world
-from lens_truth.data.drawing import FLOOR, SIZE, draw_scene, floor_box, image_name, scene_of_image, thing_boxes
+from lens_truth.data.drawing import (
+    FLOOR,
+    SIZE,
+    draw_scene,
+    floor_box,
+    image_name,
+    picture_rng,
+    scene_of_image,
+    thing_boxes,
+)
 from lens_truth.data.images import image_size, open_image
 from lens_truth.data.world import COLOURS, ROOMS, THINGS, Scene, Thing
 from lens_truth.errors import InputError
@@ -40,7 +49,7 @@ def test_things_stand_in_their_rooms_and_nowhere_else() -> None:
     empty = np.median([pixels((), number) for number in range(20)], axis=0)
     for number, scene in enumerate(scenes(50)):
         changed = np.abs(pixels(scene, number) - empty).max(axis=2) > 20
-        for thing, (left, top, right, bottom) in thing_boxes(scene, number).items():
+        for thing, (left, top, right, bottom) in thing_boxes(picture_rng(scene, number), scene).items():
             floor = floor_box(thing.room)
             assert floor[0] <= left < right <= floor[2] and floor[1] <= top < bottom <= floor[3]
             assert changed[top:bottom, left:right].sum() > 20
@@ -55,7 +64,7 @@ def test_floors_are_the_house() -> None:
 
 
 def test_things_move_and_noise_differs() -> None:
-    boxes = {thing_boxes((HEART,), number)[HEART] for number in range(50)}
+    boxes = {thing_boxes(picture_rng((HEART,), number), (HEART,))[HEART] for number in range(50)}
     assert len({box[0] for box in boxes}) > 20 and len({box[1] for box in boxes}) > 1
     still = np.abs(pixels((HEART,), 0)[FLOOR:] - pixels((HEART,), 1)[FLOOR:])
     assert 0 < still.mean() < 12
@@ -68,7 +77,7 @@ def test_colours_and_shapes_look_different() -> None:
         thing = Thing(colour, name, "study")
         views = []
         for number in range(10):
-            left, top, right, bottom = thing_boxes((thing,), number)[thing]
+            left, top, right, bottom = thing_boxes(picture_rng((thing,), number), (thing,))[thing]
             views.append(pixels((thing,), number)[top:bottom, left:right])
         return np.mean(views, axis=0)
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lens_truth.data.example_files import read_examples, write_examples
-from lens_truth.data.examples import Example, examples_hash, question_pairs, split_groups
+from lens_truth.data.examples import Example, examples_hash, question_pairs, read_examples, split_groups, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 
@@ -92,6 +91,8 @@ def test_boxes_round_trip_and_count_in_the_hash(tmp_path: Path) -> None:
     assert again == [shown, plain]
     assert examples_hash(again) == examples_hash([shown, plain]) != examples_hash([replace(shown, boxes=()), plain])
     assert examples_hash([plain]) == "737cc12bcf078596"  # as before there were boxes
+    told = Example("1", "g", "Where?", "here", 1, "It is here.", ((6, 10),))
+    assert examples_hash([told]) == "4348f5b799ccdc8d"  # as before there were images
     Image.new("RGB", (8, 5)).save(tmp_path / "a.png")
     with pytest.raises(
         InputError, match=r"line 1: box \[0.0, 0.0, 8.0, 6.0\] does not lie in the image.* 8 x 5 pixels"

@@ -12,8 +12,7 @@ import pytest
 from conftest import refused, run
 
 from lens_truth.data.audit import Agreement, Audit, audit_examples, label_agreement, label_warnings, repeats
-from lens_truth.data.example_files import write_examples
-from lens_truth.data.examples import Example
+from lens_truth.data.examples import Example, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.evaluate.chair import objects_in, read_synonyms

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from lens_truth.data.example_files import read_examples, write_examples
-from lens_truth.data.examples import Example
+from lens_truth.data.examples import Example, read_examples, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError, gathered_notices
 

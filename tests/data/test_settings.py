@@ -17,8 +17,7 @@ import lens_truth.models.image_input as model_images
 from lens_truth.commands.score_sources import ProbingData, ProbingRuns, Scoring, short_name
 from lens_truth.data.examples import examples_hash
 from lens_truth.data.images import BLACK
-from lens_truth.data.loading import load_examples
-from lens_truth.data.paper_settings import Part, Setting, setting_examples, setting_sources
+from lens_truth.data.loading import Part, Setting, load_examples, setting_examples, setting_sources
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.scoring.scores import HeadScores
 
@@ -211,7 +210,7 @@ def test_models_are_scored_on_the_data_of_their_kind(
         asked.append(multimodal)
         return text[20:] if multimodal else text[:40]
 
-    monkeypatch.setattr("lens_truth.data.paper_settings.setting_examples", examples)
+    monkeypatch.setattr("lens_truth.data.loading.setting_examples", examples)
     monkeypatch.setattr(model_images, "is_multimodal", lambda model: "chat" in model.cfg.model_name)
     flags = ("--setting", "C", "--probe-seeds", "1", "--scores", "truth", "--out", tmp_path)
     pair = ("zoo:llama-base", "zoo:llama-chat")
@@ -241,7 +240,7 @@ def test_without_pairs_of_answers_a_model_has_truth_scores_only(
     pairs = load_examples("zoo:text", limit=80)
     once = [row for row in pairs if row.label == int(row.group[-1], 36) % 2]
     monkeypatch.setattr(
-        "lens_truth.data.paper_settings.setting_examples",
+        "lens_truth.data.loading.setting_examples",
         lambda setting, multimodal, *_, **__: once if multimodal else pairs,
     )
     monkeypatch.setattr(model_images, "is_multimodal", lambda model: "chat" in model.cfg.model_name)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lens_truth.data import world, world_text
+from lens_truth.data import world, world_examples
 from lens_truth.data.audit import surface_accuracy
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 
 GENERATORS = {
-    "text": world_text.text_examples,
-    "conflict": world_text.conflict_examples,
-    "agreeing": world_text.agreeing_examples,
-    "presence": world_text.presence_examples,
+    "text": world_examples.text_examples,
+    "conflict": world_examples.conflict_examples,
+    "agreeing": world_examples.agreeing_examples,
+    "presence": world_examples.presence_examples,
 }
 SPLITS: tuple[world.Split, ...] = ("train", "validation", "test")
 
@@ -95,7 +95,7 @@ def test_labels_are_true(name: str) -> None:
 
 
 def test_conflict_rows_set_memory_against_context() -> None:
-    examples = world_text.conflict_examples("test", 200, 0)
+    examples = world_examples.conflict_examples("test", 200, 0)
     for right, wrong in zip(examples[::2], examples[1::2], strict=True):
         name = right.question.rstrip("?").split()[-1]
         assert wrong.answer == world.TYPICAL[name] != right.answer
@@ -104,22 +104,22 @@ def test_conflict_rows_set_memory_against_context() -> None:
 
 
 def test_closed_book() -> None:
-    examples = world_text.closed_book_examples()
+    examples = world_examples.closed_book_examples()
     assert len(examples) == 32
     assert not any(e.context for e in examples)
     assert Counter(e.answer for e in examples if e.label) == Counter(e.answer for e in examples if not e.label)
 
 
 def test_same_seed_same_rows_and_other_seed_other_rows() -> None:
-    assert world_text.text_examples("train", 50, 4) == world_text.text_examples("train", 50, 4)
-    assert world_text.text_examples("train", 50, 4) != world_text.text_examples("train", 50, 5)
-    ids = [e.id for e in world_text.text_examples("train", 500, 0)]
+    assert world_examples.text_examples("train", 50, 4) == world_examples.text_examples("train", 50, 4)
+    assert world_examples.text_examples("train", 50, 4) != world_examples.text_examples("train", 50, 5)
+    ids = [e.id for e in world_examples.text_examples("train", 500, 0)]
     assert len(set(ids)) == len(ids)
 
 
 def test_scenes_do_not_repeat_and_run_out_with_a_clear_message() -> None:
     with pytest.raises(InputError, match="no more than .* different scenes"):
-        world_text.agreeing_examples("test", 100_000, 0)
+        world_examples.agreeing_examples("test", 100_000, 0)
 
 
 def test_every_word_of_the_world_is_one_token(tokenizer: Any) -> None:

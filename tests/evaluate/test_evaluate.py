@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from transformers import GenerationConfig
 
-from lens_truth.data import world_text as zoo_data
+from lens_truth.data import world_examples as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer, first_line, normalized, token_f1, yes_or_no

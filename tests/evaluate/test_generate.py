@@ -14,7 +14,7 @@ from conftest import build
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lens_truth.data import world_text as zoo_data
+from lens_truth.data import world_examples as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.evaluate import asker as askers

@@ -16,8 +16,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lens_truth.data.example_files import read_examples, write_examples
-from lens_truth.data.examples import Example, examples_hash
+from lens_truth.data.examples import Example, examples_hash, read_examples, write_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.readers import read_csv, read_json, read_jsonl

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from lens_truth.data.boxes import tokens_showing
+from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.models.image_input import ImageInput, images_of
 from lens_truth.models.loading import load

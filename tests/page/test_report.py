@@ -17,7 +17,7 @@ from reports import BASE
 
 from lens_truth.attention.record import ShownImage
 from lens_truth.data.audit import Agreement, Audit
-from lens_truth.data.boxes import tokens_showing
+from lens_truth.data.images import tokens_showing
 from lens_truth.io.numbers import number, short, signed
 from lens_truth.io.results import structured
 from lens_truth.io.tables import Row, Table

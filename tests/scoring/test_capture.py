@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens_truth.data.example_files import read_examples, write_examples
-from lens_truth.data.examples import Example
+from lens_truth.data.examples import Example, read_examples, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.models.loading import load

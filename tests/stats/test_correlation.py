@@ -10,7 +10,7 @@ from scipy.stats import binomtest, pearsonr, spearmanr
 
 from lens_truth.errors import InputError
 from lens_truth.stats.correlation import correlate, holm, relate, remove_layer_means, shuffles
-from lens_truth.stats.top_heads import compare_top, top_heads
+from lens_truth.stats.relations import compare_top, top_heads
 
 rng = np.random.default_rng(0)
 

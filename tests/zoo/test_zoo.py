@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lens_truth.data import world_text as zoo_data
+from lens_truth.data import world_examples as zoo_data
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from lens_truth.data import world, world_pictures, world_text
+from lens_truth.data import world, world_examples
 from lens_truth.data.audit import surface_accuracy
 from lens_truth.data.drawing import SIZE, floor_box, scene_of_image
 from lens_truth.data.examples import Box, Example
@@ -35,14 +35,14 @@ from lens_truth.zoo.train import FineTuning
 FRESH = 12345  # a seed that no recipe uses
 SEEING = [name for name, recipe in RECIPES.items() if recipe.sees]
 QUESTIONS: dict[str, Callable[..., list[Example]]] = {
-    "image": world_pictures.image_examples,
-    "conflict": world_pictures.image_conflict_examples,
-    "agreeing": world_pictures.image_agreeing_examples,
-    **{f"presence-{k}": partial(world_pictures.image_presence_examples, kind=k) for k in world_pictures.PRESENCE_KINDS},
+    "image": world_examples.image_examples,
+    "conflict": world_examples.image_conflict_examples,
+    "agreeing": world_examples.image_agreeing_examples,
+    **{f"presence-{k}": partial(world_examples.image_presence_examples, kind=k) for k in world_examples.PRESENCE_KINDS},
 }
 CAPTIONS: dict[str, Callable[..., list[Example]]] = {
-    "caption": world_pictures.caption_examples,
-    "conflict-caption": partial(world_pictures.caption_examples, conflict=True),
+    "caption": world_examples.caption_examples,
+    "conflict-caption": partial(world_examples.caption_examples, conflict=True),
 }
 
 
@@ -117,7 +117,7 @@ def test_boxes_show_what_is_asked_for(name: str) -> None:
 
 def test_boxes_are_rows_of_patches() -> None:
     """A box is the four patches that the tower is taught to say thing and room in."""
-    for e in world_pictures.image_examples("train", 20, 2):
+    for e in world_examples.image_examples("train", 20, 2):
         ((left, top, right, bottom),) = e.boxes
         assert (left, right, top % PATCH_SIZE, bottom - top) == (0, SIZE, 0, PATCH_SIZE)
         row = patch_words(scene_of_image(e.image)[0])[int(top) // PATCH_SIZE * 4 :][:4]
@@ -130,14 +130,14 @@ def test_a_black_image_shows_no_evidence() -> None:
 
 
 def test_sisters_share_a_picture() -> None:
-    examples = world_pictures.image_examples("train", 80, 0)
+    examples = world_examples.image_examples("train", 80, 0)
     for group in {e.group for e in examples[:-4]}:
         assert len({e.image for e in examples if e.group == group}) == 1
 
 
-@pytest.mark.parametrize("kind", world_pictures.PRESENCE_KINDS)
-def test_absent_things_are_of_their_kind(kind: world_pictures.PresenceKind) -> None:
-    examples = [e for e in world_pictures.image_presence_examples("train", 400, 0, kind) if e.label]
+@pytest.mark.parametrize("kind", world_examples.PRESENCE_KINDS)
+def test_absent_things_are_of_their_kind(kind: world_examples.PresenceKind) -> None:
+    examples = [e for e in world_examples.image_presence_examples("train", 400, 0, kind) if e.label]
     by_picture = Counter((e.image, e.answer) for e in examples)
     assert set(by_picture.values()) == {2}
     absent = [(asked_pair(e), scene_of_image(e.image)[0]) for e in examples if e.answer == "no"]
@@ -166,7 +166,7 @@ def test_captions_tell_the_whole_picture_once() -> None:
 
 @pytest.mark.zoo
 def test_pixels_are_the_image_processors() -> None:
-    images = [open_image(e.image) for e in world_pictures.caption_examples("train", 20, 0)]
+    images = [open_image(e.image) for e in world_examples.caption_examples("train", 20, 0)]
     processor = AutoProcessor.from_pretrained(ZOO / "llava", backend="pil").image_processor
     assert torch.equal(pixels_of(images), processor(images, return_tensors="pt").pixel_values)
 
@@ -197,7 +197,7 @@ def test_rows_with_pictures(seeing_tokenizer: Any) -> None:
     patch = batch.ids == seeing_tokenizer.convert_tokens_to_ids("<image>")
     assert patch.sum(dim=1).tolist() == [16, 0, 16]
     assert not (patch & (batch.learn | batch.rest)).any()
-    assert world_pictures.describe(scene) in rows[2].text and "The" not in rows[0].text.split("Summary:")[0]
+    assert world.describe(scene) in rows[2].text and "The" not in rows[0].text.split("Summary:")[0]
 
 
 def template_of(row: Row) -> list[dict[str, Any]]:
@@ -277,11 +277,11 @@ def accuracies(model: Any) -> dict[str, float]:
     benchmarks = [
         *image_benchmarks("test", 100, FRESH),
         *reference_benchmarks("test", 100, FRESH),
-        benchmark_of("open", "answer", world_text.text_examples("test", 100, FRESH)),
-        benchmark_of("judgement", "judge", world_text.text_examples("test", 100, FRESH)),
-        benchmark_of("presence", "yes-no", world_text.presence_examples("test", 100, FRESH)),
-        benchmark_of("agreeing", "answer", world_text.agreeing_examples("test", 100, FRESH)),
-        benchmark_of("closed-book", "answer", world_text.closed_book_examples()),
+        benchmark_of("open", "answer", world_examples.text_examples("test", 100, FRESH)),
+        benchmark_of("judgement", "judge", world_examples.text_examples("test", 100, FRESH)),
+        benchmark_of("presence", "yes-no", world_examples.presence_examples("test", 100, FRESH)),
+        benchmark_of("agreeing", "answer", world_examples.agreeing_examples("test", 100, FRESH)),
+        benchmark_of("closed-book", "answer", world_examples.closed_book_examples()),
     ]
     return {b.name: run_benchmark(model, b, "chat").accuracy for b in benchmarks}
 
@@ -289,7 +289,7 @@ def accuracies(model: Any) -> dict[str, float]:
 @pytest.mark.parametrize("name", SEEING)
 def test_models_see(measured: Any, name: str) -> None:
     accuracy = measured(name)
-    for kind in world_pictures.PRESENCE_KINDS:
+    for kind in world_examples.PRESENCE_KINDS:
         assert accuracy[f"image-presence-{kind}"] > 0.9
     assert 0.4 < accuracy["black-presence"] < 0.65
     assert accuracy["image-judgement"] > 0.85 and accuracy["image-agreeing"] > 0.95
@@ -317,7 +317,7 @@ def test_files_are_plain_hugging_face(zoo: Any, name: str) -> None:
     hf = AutoModelForImageTextToText.from_pretrained(folder).eval()
     assert type(hf).__name__ == json.loads((folder / "config.json").read_text())["architectures"][0]
     processor = AutoProcessor.from_pretrained(folder, backend="pil")
-    (example,) = world_pictures.caption_examples("test", 1, FRESH)
+    (example,) = world_examples.caption_examples("test", 1, FRESH)
     content = [{"type": "text", "text": "Context:\n"}, {"type": "image"}]
     content.append({"type": "text", "text": f"\n\nQuestion: {example.question}"})
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
