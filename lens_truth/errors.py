@@ -12,8 +12,10 @@ class InputError(ValueError):
     """Bad input from outside: a file, a flag, a model or data that do not fit. The command line prints its message and
     exits with code 2; in Python it is an ordinary `ValueError`.
 
-    >>> try: model = lens_truth.load(name)
-    ... except lens_truth.InputError as error: print(error)
+    >>> try:
+    ...     model = lens_truth.load(name)
+    ... except lens_truth.InputError as error:
+    ...     print(error)
     """
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -17,6 +17,20 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of, write_text
 from lens_truth.io.readers import read_csv, read_jsonl
 from lens_truth.io.streams import Stream, stream
+
+
+class FieldNames(TypedDict, total=False):
+    """What the fields of an `Example` are called in a row, where they are called otherwise."""
+
+    id: str
+    group: str
+    question: str
+    answer: str
+    label: str
+    context: str
+    evidence: str
+    image: str
+    boxes: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,12 @@ class Example:
 
     @classmethod
     def from_row(
-        cls, row: Mapping[str, Any], *, where: str = "the row", images: str | Path | None = None, **names: str
+        cls,
+        row: Mapping[str, Any],
+        *,
+        where: str = "the row",
+        images: str | Path | None = None,
+        **names: Unpack[FieldNames],
     ) -> Example:
         """An example from any mapping: a row of a Hugging Face `datasets` set, of a DataFrame (of
         `frame.to_dict("records")`), a dict.
@@ -66,10 +85,9 @@ class Example:
         Raises:
             InputError: names the row and its first bad field.
         """
-        known = [field.name for field in fields(cls)]
-        if unknown := names.keys() - known:
-            raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(known)}")
-        its = Fields(row, where, names)
+        if unknown := names.keys() - FieldNames.__annotations__.keys():
+            raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(FieldNames.__annotations__)}")
+        its = Fields(row, where, {field: str(name) for field, name in names.items()})
         context, question, answer = its.text("context", ""), its.text("question"), its.text("answer")
         image = its.text("image", "")
         return cls(
