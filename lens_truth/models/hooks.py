@@ -6,7 +6,7 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -49,37 +49,41 @@ def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
     return names
 
 
-def gate_z(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> AbstractContextManager[Any]:
-    """While open, every head's output is multiplied by its gate, at every position.
+def _by_head(gate: Tensor, output: Tensor) -> Tensor:
+    return gate[..., None]
 
-    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate.
 
-    Raises:
-        InputError: if layers or heads do not fit the model, or (during the forward pass) the batch does not.
+def gate_heads(
+    model: Hooked,
+    gate: Float[Tensor, "*batch L H"],
+    kind: str = "attn.hook_z",
+    factor: Callable[[Tensor, Tensor], Tensor] = _by_head,
+) -> AbstractContextManager[Any]:
+    """While open, what passes one kind of hook is multiplied at every position: `hook_z` by each head's gate, others
+    by the factor that is made of gate and output.
+
+    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate. An InputError says
+    if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
-    check_gate_shape(model, gate)
-    factors = [gate[..., layer, :] for layer in range(gate.shape[-2])]
-    return model.hooks(
-        fwd_hooks=[(name, partial(_scale, f)) for name, f in zip(hook_names(model), factors, strict=True)]
-    )
+    check_gate_shape(model.cfg, gate)
+
+    def scale(output: Tensor, hook: Any, own: Float[Tensor, "*rows H"]) -> Tensor:
+        if own.ndim == 1:
+            return scaled(output, factor(own, output))
+        if len(own) != len(output):
+            raise InputError(f"a gate for {len(own)} rows was attached, but the batch has {len(output)} rows")
+        return scaled(output, factor(own[:, None], output))
+
+    layers = enumerate(hook_names(model, kind))
+    return model.hooks(fwd_hooks=[(name, partial(scale, own=gate[..., layer, :])) for layer, name in layers])
 
 
-def _scale(
-    gate: Float[Tensor, "*rows H"], z: Float[Tensor, "batch pos H D"], hook: Any
-) -> Float[Tensor, "batch pos H D"]:
-    if gate.ndim == 1:
-        return scaled(z, gate[:, None])
-    if len(gate) != len(z):
-        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(z)} rows")
-    return scaled(z, gate[:, None, :, None])
-
-
-def check_gate_shape(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> None:
-    """Raises an InputError unless the gate has the model's layers and heads."""
-    shape = (model.cfg.n_layers, model.cfg.n_heads)
-    if tuple(gate.shape[-2:]) != shape:
+def check_gate_shape(model: Any, gate: Float[Tensor, "*batch L H"]) -> None:
+    """Raises an InputError unless the gate has the layers and heads of a model's `cfg`, or of its `Heads`."""
+    if gate.shape[-2:] != (model.n_layers, model.n_heads):
         raise InputError(
-            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {shape[0]} x {shape[1]}"
+            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {model.n_layers} x "
+            f"{model.n_heads}"
         )
 
 

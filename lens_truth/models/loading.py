@@ -96,12 +96,7 @@ def load(
 
 
 def load_plain(
-    name: str,
-    *,
-    attn: Attention = "sdpa",
-    dtype: Dtype = "auto",
-    device: str = "cpu",
-    trust_remote_code: bool = False,
+    name: str, *, attn: Attention = "sdpa", dtype: Dtype = "auto", device: str = "cpu", trust_remote_code: bool = False
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING

@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from lens_truth.data.images import BLACK
 from lens_truth.errors import InputError
 from lens_truth.models.batches import pad_rows, tokenizer_of
-from lens_truth.models.hooks import gate_z, hook_names
+from lens_truth.models.hooks import gate_heads, hook_names
 from lens_truth.models.image_input import image_arguments, images_of, is_multimodal
 from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads
@@ -85,12 +85,12 @@ def hook_checks(hf: nn.Module, model: TransformerBridge, images: tuple[str, str]
         if wrong:  # without the right shape a gate means nothing
             return
 
-        with gate_z(model, torch.ones(heads.n_layers, heads.n_heads)):
+        with gate_heads(model, torch.ones(heads.n_layers, heads.n_heads)):
             gated = model(ids, **more)
         yield Check(f"a gate of ones leaves the logits{seen} as they are", _distance(gated, plain), 0.0)
 
         gate = 1 + torch.rand(heads.n_layers, heads.n_heads, generator=torch.Generator().manual_seed(0))
-        with gate_z(model, gate):
+        with gate_heads(model, gate):
             gated = model(ids, **more)
         twin = plain_twin(hf)
         for layer, projection in enumerate(output_projections(twin)):

@@ -15,7 +15,7 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
-from lens_truth.models.hooks import Hooked, constant_weights, gate_z
+from lens_truth.models.hooks import Hooked, constant_weights, gate_heads
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
@@ -57,7 +57,7 @@ def causal_scores(
     for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
         rows = [rows_used[i] for i in batch]
         gate = torch.ones(len(rows), model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
-        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
+        with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         (slope,) = torch.autograd.grad(log_prob.sum(), gate)
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
@@ -119,7 +119,7 @@ def learned_gate(
         chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
         rows = [row for question in chosen for side in pairs[question] for row in side]
         owner = [i for i, question in enumerate(chosen) for side in pairs[question] for _ in side]
-        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
+        with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
         margin = log_prob.new_zeros(len(chosen)).index_add(

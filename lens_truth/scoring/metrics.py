@@ -42,11 +42,7 @@ def _metrics(decisions: Float[np.ndarray, "n F"], labels: Bool[np.ndarray, " n"]
 
 
 def accuracy_interval(
-    right: Bool[np.ndarray, "N F"],
-    fold: Int[np.ndarray, " N"],
-    groups: Sequence[str],
-    n_bootstrap: int,
-    seed: int,
+    right: Bool[np.ndarray, "N F"], fold: Int[np.ndarray, " N"], groups: Sequence[str], n_bootstrap: int, seed: int
 ) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]]:
     """95% percentile interval of the accuracy (mean over folds), groups drawn with replacement."""
     n_folds = int(fold.max()) + 1
