@@ -47,8 +47,11 @@ def control_gate(kind: str, gate: HeadGate, seed: int) -> HeadGate:
     ...     print(model.generate("The coral crown is in the attic.", max_new_tokens=5))
 
     Args:
-        gate: of shape (layers, heads); an InputError refuses a batch axis, and another kind.
+        gate: of shape (layers, heads).
         seed: of the draw, in the kinds that draw (random, permuted, norm-matched).
+
+    Raises:
+        InputError: for another kind, or a gate with a batch axis.
     """
     if gate.values.ndim != 2:
         raise InputError("controls are made for one gate, not for a batch of them")

@@ -85,11 +85,7 @@ class NativeAdapter(ArchitectureAdapter):
 
 
 def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> HookedModel:
-    """Wraps `hf` in place.
-
-    Raises:
-        InputError: names the modules that this architecture lacks.
-    """
+    """Wraps `hf` in place; an InputError names the modules that this architecture lacks."""
     tower_path(hf)
     config: Any = hf.config
     cfg = build_bridge_config_from_hf(config, type(hf).__name__, name, next(hf.parameters()).dtype)
@@ -104,11 +100,8 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
 
 def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> TransformerBridge:
     """Wraps `hf` in place with TransformerLens's own adapter, which computes attention itself: slower, equal to
-    rounding only, but with `hook_result`, every head's contribution to the residual stream.
-
-    Raises:
-        InputError: if TransformerLens has no adapter for the architecture, or none with `hook_result`.
-    """
+    rounding only, but with `hook_result`, every head's contribution to the residual stream; an InputError says where it
+    has none."""
     config: Any = hf.config
     try:
         with _unembedding_kept(hf):

@@ -17,11 +17,7 @@ from lens_truth.models.image_input import image_arguments
 
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches, longest rows first (what does not fit in memory fails at once); ties keep their order.
-
-    Raises:
-        InputError: if the batch size is not positive.
-    """
+    """Row numbers in batches, longest rows first (what does not fit in memory fails at once); ties keep their order."""
     check_batch_size(batch_size)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -60,11 +56,7 @@ def pad_id(model: Hooked) -> int:
 
 
 def tokenizer_of(model: Hooked) -> Any:
-    """The model's tokenizer.
-
-    Raises:
-        InputError: if it was loaded without one.
-    """
+    """The model's tokenizer; an InputError says if it was loaded without one."""
     if model.tokenizer is None:
         raise InputError("the model has no tokenizer; pass one to `load(model, tokenizer=...)`")
     return model.tokenizer

@@ -44,11 +44,7 @@ class Checkpoint:
     """What the names of the language tower's tensors begin with."""
 
     def projection(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
-        """One weight matrix as it is stored, read from disk now and kept by nobody else.
-
-        Raises:
-            InputError: if the file is damaged, or the matrix quantised, not finite, or not of the config's shape.
-        """
+        """One weight matrix as it is stored, read from disk now and kept by nobody else."""
         name = f"{self._tower}layers.{layer}.self_attn.{side}_proj.weight"
         with _opened(self._files[name]) as file:
             weight = file.get_tensor(name)
@@ -67,12 +63,7 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only.
-
-    Raises:
-        InputError: if there are no safetensors files, a shard is missing or damaged, or the attention has no separate
-            q, k, v and o projections in every layer.
-    """
+    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
     folder = _folder(str(name))
     files = _tensor_files(folder)
     found: dict[str, set[tuple[int, str]]] = {}

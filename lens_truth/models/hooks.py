@@ -6,7 +6,7 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_truth.data.examples import Example, examples_hash
 from lens_truth.errors import InputError
-from lens_truth.models.tower import scaled
+from lens_truth.models.tower import scaled, weights_hash
 
 
 @runtime_checkable
@@ -37,11 +38,7 @@ class Hooked(Protocol):
 
 
 def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
-    """The name of one kind of hook in every layer.
-
-    Raises:
-        InputError: if the model lacks it (a misspelt name would otherwise be ignored silently by some versions).
-    """
+    """One kind of hook in every layer; some versions would ignore silently a name that the model lacks."""
     names = [f"blocks.{layer}.{kind}" for layer in range(model.cfg.n_layers)]
     missing = [name for name in names if name not in model.hook_dict]
     if missing:
@@ -115,11 +112,7 @@ def sliding_windows(model: Any) -> list[int | None]:
 
 
 def inner_model(model: Any) -> Any:
-    """The Hugging Face model inside, which writes answers.
-
-    Raises:
-        InputError: if there is none, as in a HookedTransformer.
-    """
+    """The Hugging Face model inside, which writes answers; a HookedTransformer has none."""
     hf = getattr(model, "original_model", None)
     if hf is None:
         raise InputError(
@@ -132,3 +125,19 @@ def inner_model(model: Any) -> Any:
 def device_of(model: Any) -> torch.device:
     """Where a model's weights are (its first parameter, if they are in several places)."""
     return next(model.parameters()).device
+
+
+def name_of(model: Hooked) -> str:
+    """What the model was loaded as."""
+    return getattr(model.cfg, "model_name", "")
+
+
+def provenance_of(model: Hooked, examples: Sequence[Example], template: str) -> dict[str, Any]:
+    """What a number comes from: name, weights and KV heads of the model, the examples, the prompt they were put in."""
+    return {
+        "model": name_of(model),
+        "weights": weights_hash(model),
+        "n_kv_heads": getattr(model.cfg, "n_key_value_heads", None) or model.cfg.n_heads,
+        "examples": examples_hash(examples),
+        "template": template,
+    }

@@ -76,11 +76,7 @@ class ImageInput:
         return size if isinstance(size, int) else size[0]
 
     def n_tokens(self, name: str) -> int:
-        """How many tokens stand for an image: as many as the model makes features of an image of that size.
-
-        Raises:
-            InputError: if the image is missing or broken, or its size or the processor does not fit the model.
-        """
+        """How many tokens stand for an image: as many as the model makes features of an image of that size."""
         size = image_size(name)
         try:
             return self._count(*size)
@@ -114,16 +110,11 @@ class ImageInput:
     def packed(
         self, image: Image.Image, number: Callable[[int, int], Float[Tensor, "tiles patches c"]]
     ) -> Float[Tensor, "n c"]:
-        """Numbers of the patches of every tile, in the order of the image's tokens; NaN for a token that is no patch.
+        """Numbers of the patches of every tile (`number` gives them for so many tiles of so many patches), in the order
+        of the image's tokens; NaN for a token that is no patch.
 
         Models pack their tiles in ways of their own: they cut off padding, end every line with a token, scale down. So
         the numbers are sent through the model, in place of what its projector makes of the patches.
-
-        Args:
-            number: gives them for so many tiles of so many patches.
-
-        Raises:
-            InputError: if the model has no such projector.
         """
         modules = self._hf.named_modules()
         projector = next((module for name, module in modules if name.endswith("multi_modal_projector")), None)
@@ -144,11 +135,7 @@ class ImageInput:
 
     def arguments(self, ids: Int[Tensor, "B T"], names: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward pass needs beside ids and mask for a batch whose row b holds the image names[b]
-        (empty: none); an empty dictionary for a batch without images.
-
-        Raises:
-            InputError: names an image that is missing or broken.
-        """
+        (empty: none); an empty dictionary for a batch without images."""
         made = {name: self._named_pixels(name) for name in dict.fromkeys(names) if name}
         rows = [made[name] for name in names if name]
         if not rows:
@@ -216,11 +203,7 @@ def with_images(model: TransformerBridge, processor: Any) -> TransformerBridge:
 
 
 def images_of(model: Hooked) -> ImageInput:
-    """How the model is shown images.
-
-    Raises:
-        InputError: if it is a text model, or it was loaded without a tokenizer or an image processor.
-    """
+    """How the model is shown images; an InputError says why it cannot be."""
     name = getattr(model.cfg, "model_name", "") or "the model"
     if not is_multimodal(model):
         raise InputError(f"{name} is a text model, which cannot be shown images")
@@ -238,11 +221,7 @@ def images_of(model: Hooked) -> ImageInput:
 
 
 def images_for(model: Hooked, examples: Sequence[Example]) -> ImageInput | None:
-    """How the model is shown the images of some examples; None where there are none to be shown.
-
-    Raises:
-        InputError: if examples hold images and the model cannot be shown any.
-    """
+    """How the model is shown the images of some examples; None where there are none to be shown."""
     with_image = [example for example in examples if example.image]
     if not with_image:
         return None

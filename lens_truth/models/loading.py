@@ -123,11 +123,7 @@ def load_plain(
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
-    """The tokenizer saved with a model; None for a folder without one.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
+    """The tokenizer saved with a model; None for a folder without one."""
     source = model_source(name)
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
@@ -144,11 +140,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
 
 
 def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
-    """The image processor saved with a model, on Pillow; None if there is none.
-
-    Raises:
-        InputError: if it cannot be read, or does not run without torchvision.
-    """
+    """The image processor saved with a model, on Pillow, without torchvision; None if there is none."""
     source = model_source(name)
     try:
         apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
@@ -181,11 +173,7 @@ def _file_of(source: str, file: str) -> str | None:
 
 
 def model_source(name: str) -> str:
-    """What `from_pretrained` is to be given for a model name.
-
-    Raises:
-        InputError: for an unknown zoo model, or a path at which there is nothing.
-    """
+    """What `from_pretrained` is to be given for a model name; an InputError says if there is nothing of that name."""
     if name.startswith("zoo:"):
         folder = ZOO / name.removeprefix("zoo:")
         if not (folder / "config.json").is_file():

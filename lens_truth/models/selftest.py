@@ -41,11 +41,8 @@ class Check:
 
 
 def verify_hooks(hf: nn.Module, model: TransformerBridge) -> TransformerBridge:
-    """`model` itself, if it passes `hook_checks`, on images too where it can be shown any.
-
-    Raises:
-        InputError: names the first check that failed.
-    """
+    """`model` itself, if it passes `hook_checks`, on images too where it can be shown any; an InputError names a
+    failure."""
     for check in chain.from_iterable(hook_checks(hf, model, names) for names in images_to_check(model)):
         if not check.passed:
             raise InputError(

@@ -47,11 +47,7 @@ def is_multimodal_config(config: Any) -> bool:
 
 
 def tower_path(hf: nn.Module) -> str:
-    """Path of the language tower, whose modules have Llama's names.
-
-    Raises:
-        InputError: names the modules that the hooks need and this architecture lacks.
-    """
+    """Path of the language tower, whose modules have Llama's names; an InputError names those that are lacking."""
     path = next((path for path in TOWERS if _find(hf, f"{path}.layers") is not None), None)
     if path is None:
         children = ", ".join(name for name, _ in hf.named_children()) or "nothing"
@@ -69,11 +65,7 @@ def tower_path(hf: nn.Module) -> str:
 
 
 def heads_of(hf: nn.Module) -> Heads:
-    """The head geometry that the config states, checked against every layer's output projection.
-
-    Raises:
-        InputError: if a projection does not have the stated width.
-    """
+    """The head geometry that the config states, checked against every layer's output projection."""
     config: Any = hf.config
     projections = output_projections(hf)
     heads = heads_in(config.get_text_config(), len(projections))
@@ -95,11 +87,7 @@ def heads_in(text_config: Any, n_layers: int) -> Heads:
 
 
 def output_projections(hf: nn.Module) -> list[nn.Linear]:
-    """The `o_proj` of every layer, whether the model is wrapped in hooks or not.
-
-    Raises:
-        InputError: if one does not hold a plain matrix (quantised weights).
-    """
+    """The `o_proj` of every layer, whether the model is wrapped in hooks or not; none may be quantised."""
     path = tower_path(hf)
     projections = [_find(hf, f"{path}.layers.{i}.self_attn.o_proj") for i in range(len(_find(hf, f"{path}.layers")))]
     for layer, projection in enumerate(projections):
@@ -131,10 +119,8 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     """A plain Hugging Face model with the parameters and buffers of `hf`, wrapped in hooks or not.
 
     The tensors are the same objects (nothing is copied), the modules are new: wrapping them or replacing their
-    parameters leaves `hf` as it is.
-
-    Raises:
-        InputError: if the model's modules are not those that its config describes (adapters, quantisation).
+    parameters leaves `hf` as it is. An InputError refuses modules that the config does not describe (adapters,
+    quantisation).
     """
     config: Any = hf.config
     with torch.device("meta"):

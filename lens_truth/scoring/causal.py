@@ -15,10 +15,9 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
-from lens_truth.models.hooks import Hooked, constant_weights, gate_heads
+from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, provenance_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
-from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval
 
@@ -156,11 +155,7 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
 
 
 def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:
-    """Prompts with their answers, whose log-probabilities are wanted.
-
-    Raises:
-        InputError: if an answer is empty or would be cut off, or nothing stands before it.
-    """
+    """Prompts with their answers, whose log-probabilities are wanted."""
     encoded = encode(tokenizer_of(model), examples, template, images_for(model, examples))
     check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
     first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)

@@ -191,11 +191,7 @@ def is_score_file(name: str) -> bool:
 
 
 def read_parts(path: Path) -> Parts:
-    """The parts of the scores in a file.
-
-    Raises:
-        InputError: if the file is missing, damaged, or does not hold every head once.
-    """
+    """The parts of the scores in a file; an InputError says what is wrong with it."""
     reader = _reader(path)
     if reader is None:
         raise InputError(f"{path}: scores are read from {', '.join(_READERS)} files")
