@@ -16,7 +16,6 @@ from lens_truth.models.image_input import ImageInput
 
 Template = Literal["plain", "chat"]
 """`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
-
 Span = tuple[int, int]
 """First and one past the last position."""
 
@@ -25,6 +24,7 @@ IMAGE = "\ufffc"
 """Where the image stands in a text; Unicode's object replacement character is meant for that."""
 _LABEL = "Context:\n"
 _STAND_IN = "STAND-IN-FOR-THE-ANSWER"
+Row = TypeVar("Row", bound="PromptTokens")
 
 
 def question_text(example: Example) -> str:
@@ -51,10 +51,8 @@ class Wording:
 
 USER_ASSISTANT = "USER: {content} ASSISTANT:"
 """What TruthProbe writes around its evaluation prompts."""
-QUESTION = Wording(question_text, "{content}\nAnswer:")
-"""To be continued with the answer."""
-JUDGE = Wording(judge_text)
-"""To be continued with yes (hallucinated) or no."""
+QUESTION = Wording(question_text, "{content}\nAnswer:")  # to be continued with the answer
+JUDGE = Wording(judge_text)  # to be continued with yes (hallucinated) or no
 
 
 @dataclass(frozen=True)
@@ -169,10 +167,8 @@ def encode(
         evidence = [_tokens_in(offsets, span) if text[slice(*span)].strip() else None for span in spans]
         if None in evidence:
             raise InputError(f"evidence {evidence.index(None)} of example '{example.id}' yields no token")
-        held, n_cut = (
-            tuple(tokens for tokens in evidence if tokens),
-            sum(_is_cut(text, offsets, span) for span in spans),
-        )
+        held = tuple(tokens for tokens in evidence if tokens)
+        n_cut = sum(_is_cut(text, offsets, span) for span in spans)
         row = Encoded(list(ids), example.image, None, question, answer, continuation, context, held, n_cut)
         result.append(_with_image(row, example.id, images))
     return result
@@ -202,9 +198,6 @@ def _is_cut(text: str, offsets: Sequence[Span], span: Span) -> bool:
     first, last = span
     touching = [(start, stop) for start, stop in offsets if start < last and stop > first]
     return any((text[start : min(stop, first)] + text[max(start, last) : stop]).strip() for start, stop in touching)
-
-
-Row = TypeVar("Row", bound=PromptTokens)
 
 
 def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
@@ -290,16 +283,15 @@ def _chat_text(
     said: Any = f"{before}{images.placeholder}{after}" if images else content
     shown = (before, after)
     if as_list:
-        text = before.removesuffix(_LABEL) + after.lstrip("\n") if images else content
-        said, shown = [{"type": "image"}] * bool(images) + [{"type": "text", "text": text}], (text,)
+        words = before.removesuffix(_LABEL) + after.lstrip("\n") if images else content
+        said, shown = [{"type": "image"}] * bool(images) + [{"type": "text", "text": words}], (words,)
     messages: list[dict[str, Any]] = [{"role": "user", "content": said}]
     if answer is not None:
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}] if as_list else answer})
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
+        text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
     except (TemplateError, TypeError, KeyError, AttributeError):  # a template that wants the other kind of content
         return None
-    assert isinstance(text, str)
     if any(part.strip() not in text for part in shown):
         return None
     return images.marked(text) if images else text

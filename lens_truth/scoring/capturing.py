@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,8 @@ def capture(
         raise InputError("there are no examples to capture")
     images = images_for(model, examples)
 
-    lengths: list[int] = []
-    for start in range(0, len(examples), _CHUNK):
-        lengths += [len(e.ids) for e in encode(tokenizer, examples[start : start + _CHUNK], template, images)]
+    chunks = (examples[start : start + _CHUNK] for start in range(0, len(examples), _CHUNK))
+    lengths = [len(row.ids) for chunk in chunks for row in encode(tokenizer, chunk, template, images)]
     check_lengths(lengths, [example.id for example in examples], model)
     batches = length_batches(lengths, batch_size)
 
@@ -91,7 +90,6 @@ def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]
     def keep(z: Float[Tensor, "batch pos H D"], hook: Any) -> None:
         kept.append(z[row, position].float().cpu())
 
-    hooks: list[tuple[str, Callable[..., Any]]] = [(name, keep) for name in hook_names(model)]
-    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+    with torch.no_grad(), model.hooks(fwd_hooks=[(name, keep) for name in hook_names(model)]):
         run_body(model, ids, mask, [row.image for row in encoded])
     return torch.stack(kept, dim=1)

@@ -68,18 +68,11 @@ def causal_scores(
     totals, counts = (np.stack(parts) for parts in zip(*by_group.values(), strict=True))
     low, high = bootstrap_interval(totals, counts, n_bootstrap, stream(seed, Stream.CAUSAL_INTERVALS))
     parts = np.array_split(stream(seed, Stream.CAUSAL_PARTS).permutation(len(counts)), min(_PARTS, len(counts)))
-    return HeadScores(
-        values=totals.sum(0) / counts.sum(),
-        kind="causal",
-        metrics={"ci_low": low, "ci_high": high},
-        folds=np.stack([totals[part].sum(0) / counts[part].sum() for part in parts]),
-        provenance={
-            **provenance_of(model, examples, template),
-            "n_examples": len(examples),
-            "n_questions": int(counts.sum()),
-            "seed": seed,
-        },
-    )
+    folds = np.stack([totals[part].sum(0) / counts[part].sum() for part in parts])
+    provenance = {**provenance_of(model, examples, template), "n_examples": len(examples)}
+    provenance |= {"n_questions": int(counts.sum()), "seed": seed}
+    metrics = {"ci_low": low, "ci_high": high}
+    return HeadScores(totals.sum(0) / counts.sum(), "causal", metrics, folds, provenance)
 
 
 def learned_gate(
@@ -121,24 +114,14 @@ def learned_gate(
         with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
-        margin = log_prob.new_zeros(len(chosen)).index_add(
-            0, torch.tensor(owner, device=log_prob.device), log_prob * weights
-        )
+        owners = torch.tensor(owner, device=log_prob.device)
+        margin = log_prob.new_zeros(len(chosen)).index_add(0, owners, log_prob * weights)
         loss = torch.nn.functional.softplus(-margin).mean() + penalty * (gate - 1).square().mean().to(margin)
         (gate.grad,) = torch.autograd.grad(loss, gate)
         optimizer.step()
-    return HeadScores(
-        values=(gate.detach() - 1).double().numpy(),
-        kind="learned",
-        provenance={
-            **provenance_of(model, examples, template),
-            "n_examples": len(examples),
-            "penalty": penalty,
-            "steps": steps,
-            "learning_rate": _LEARNING_RATE,
-            "seed": seed,
-        },
-    )
+    provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
+    provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed}
+    return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
 
 
 def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, " B"]:

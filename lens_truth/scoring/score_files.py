@@ -9,7 +9,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -56,21 +56,17 @@ def _load_safetensors(path: Path) -> Parts:
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             entries: dict[str, str] = file.metadata() or {}
         metadata = json.loads(entries.get(METADATA, "{}"))
-        if not is_object(metadata) or not is_object(metadata.get("provenance", {})):
-            raise InputError(f"{path}: its metadata is not lens_truth's")
-        return Parts(
-            values=tensors["values"],
-            kind=metadata.get("kind", "truth"),
-            metrics={name.removeprefix("metrics/"): t for name, t in tensors.items() if name.startswith("metrics/")},
-            folds=tensors.get("folds"),
-            provenance=metadata.get("provenance", {}),
-        )
-    except KeyError as error:
-        raise InputError(f"{path}: holds no tensor {error}, so it is not a file of head scores") from error
     except (SafetensorError, ValueError, TypeError, OSError) as error:  # TypeError: bfloat16, which NumPy lacks
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
+    if not is_object(metadata) or not is_object(metadata.get("provenance", {})):
+        raise InputError(f"{path}: its metadata is not lens_truth's")
+    if "values" not in tensors:
+        raise InputError(f"{path}: holds no tensor 'values', so it is not a file of head scores")
+    metrics = {name.removeprefix("metrics/"): t for name, t in tensors.items() if name.startswith("metrics/")}
+    kind, provenance = metadata.get("kind", "truth"), metadata.get("provenance", {})
+    return Parts(
+        values=tensors["values"], kind=kind, metrics=metrics, folds=tensors.get("folds"), provenance=provenance
+    )
 
 
 def _load_npy(path: Path) -> Parts:
@@ -100,10 +96,8 @@ def _load_csv(path: Path) -> Parts:
             raise InputError(f"{path}, line {line}: layer {layer}, head {head} stands there twice")
         heads[layer, head] = numbers
     L, H = _complete_grid(path, heads)
-    columns = {
-        name: np.array([heads[at][name] for at in np.ndindex(L, H)]).reshape(L, H)
-        for name in next(iter(heads.values()))
-    }
+    metrics, ordered = list(heads[0, 0]), [heads[at] for at in np.ndindex(L, H)]
+    columns = {name: np.array([numbers[name] for numbers in ordered]).reshape(L, H) for name in metrics}
     provenance = {"file": path.name}
     if "accuracy" in columns:
         return Parts(values=columns["accuracy"], metrics=columns, provenance=provenance)
@@ -187,18 +181,14 @@ _READERS = {
 
 def is_score_file(name: str) -> bool:
     """Whether a name ends as score files do."""
-    return _reader(Path(name)) is not None
+    return Path(name).name.endswith(tuple(_READERS))
 
 
 def read_parts(path: Path) -> Parts:
     """The parts of the scores in a file; an InputError says what is wrong with it."""
-    reader = _reader(path)
+    reader = next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)
     if reader is None:
         raise InputError(f"{path}: scores are read from {', '.join(_READERS)} files")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     return reader(path)
-
-
-def _reader(path: Path) -> Callable[[Path], Parts] | None:
-    return next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)

@@ -146,11 +146,16 @@ class HeadScores:
         """
         path = Path(path)
         if path.suffix == ".safetensors":
-            write_with(path, lambda at: safetensors.numpy.save_file(self._tensors(), at, self._metadata()))
+            # One entry: the order of several would differ from file to file.
+            about = {METADATA: json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)}
+            write_with(path, lambda temporary: safetensors.numpy.save_file(self._tensors(), temporary, about))
         elif path.suffix == ".npy":
             write_with(path, lambda temporary: np.save(temporary, self.values, allow_pickle=False))
         elif path.suffix == ".csv":
-            write_text(path, self._csv())
+            columns = {name: self.metrics[name] for name in _PUBLISHED if name in self.metrics}
+            if "accuracy" not in columns:
+                columns = {"accuracy" if self.kind == "truth" else self.kind: self.values}
+            write_text(path, heads_csv(columns))
         else:
             raise InputError(f"{path}: scores are saved as .safetensors, .npy or .csv")
 
@@ -174,13 +179,3 @@ class HeadScores:
         if self.folds is not None:
             tensors["folds"] = self.folds
         return {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in tensors.items()}
-
-    def _metadata(self) -> dict[str, str]:
-        # One entry: the order of several would differ from file to file.
-        return {METADATA: json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)}
-
-    def _csv(self) -> str:
-        columns = {name: self.metrics[name] for name in _PUBLISHED if name in self.metrics}
-        if "accuracy" not in columns:
-            columns = {"accuracy" if self.kind == "truth" else self.kind: self.values}
-        return heads_csv(columns)
