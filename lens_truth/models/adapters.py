@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from transformer_lens.model_bridge import (
-    ArchitectureAdapter,
-    AttentionBridge,
-    BlockBridge,
-    EmbeddingBridge,
-    LinearBridge,
-    TransformerBridge,
-    UnembeddingBridge,
-)
+from transformer_lens import model_bridge
 from transformer_lens.model_bridge.generalized_components import RMSNormalizationBridge
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf, build_bridge_from_module
 from transformers import PreTrainedTokenizerBase
@@ -27,7 +20,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 
-class HookedModel(TransformerBridge):
+class HookedModel(model_bridge.TransformerBridge):
     """A TransformerLens model that leaves every decision to the Hugging Face model inside.
 
     Hook names and shapes are TransformerLens's: `blocks.{l}.attn.hook_z` is [batch, pos, n_heads, d_head], of a
@@ -45,7 +38,7 @@ class HookedModel(TransformerBridge):
         return False
 
 
-class NativeAdapter(ArchitectureAdapter):
+class NativeAdapter(model_bridge.ArchitectureAdapter):
     """Hooks for every decoder that uses Llama's module names, in a text model or in a multimodal model's tower.
 
     There is no table of architectures: `tower_path` has checked that the modules are there. Attention stays
@@ -59,28 +52,26 @@ class NativeAdapter(ArchitectureAdapter):
         self.weight_processing_conversions = {**self._qkvo_weight_conversions(include_biases=True)}
         tower = tower_path(hf)
 
-        def norm(name: str) -> RMSNormalizationBridge:
-            return RMSNormalizationBridge(name=name, config=self.cfg)
-
-        attention = AttentionBridge(
+        norm = partial(RMSNormalizationBridge, config=self.cfg)
+        attention = model_bridge.AttentionBridge(
             name="self_attn",
             config=self.cfg,
-            submodules={part: LinearBridge(name=f"{part}_proj") for part in ("q", "k", "v", "o")},
+            submodules={part: model_bridge.LinearBridge(name=f"{part}_proj") for part in ("q", "k", "v", "o")},
             maintain_native_attention=True,
             requires_attention_mask=True,
         )
         block: dict[str, GeneralizedComponent] = {
-            "ln1": norm("input_layernorm"),
-            "ln2": norm("post_attention_layernorm"),
+            "ln1": norm(name="input_layernorm"),
+            "ln2": norm(name="post_attention_layernorm"),
             "attn": attention,
         }
         if has_gated_mlp(hf):  # a mixture of experts keeps its MLP unhooked
             block["mlp"] = self._gated_mlp()
         self.component_mapping = {
-            "embed": EmbeddingBridge(name=f"{tower}.embed_tokens"),
-            "blocks": BlockBridge(name=f"{tower}.layers", submodules=block),
-            "ln_final": norm(f"{tower}.norm"),
-            "unembed": UnembeddingBridge(name="lm_head", config=self.cfg),
+            "embed": model_bridge.EmbeddingBridge(name=f"{tower}.embed_tokens"),
+            "blocks": model_bridge.BlockBridge(name=f"{tower}.layers", submodules=block),
+            "ln_final": norm(name=f"{tower}.norm"),
+            "unembed": model_bridge.UnembeddingBridge(name="lm_head", config=self.cfg),
         }
 
 
@@ -93,12 +84,14 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
     adapter.cfg.device = str(next(hf.parameters()).device)
     adapter.cfg.is_multimodal = is_multimodal_config(config)
     if tokenizer is not None:
-        adapter.cfg.tokenizer_prepends_bos, adapter.cfg.tokenizer_appends_eos = _adds_bos_eos(tokenizer)
+        ids, bos, eos = tokenizer.encode("a") or [None], tokenizer.bos_token_id, tokenizer.eos_token_id
+        adapter.cfg.tokenizer_prepends_bos = bos is not None and ids[0] == bos
+        adapter.cfg.tokenizer_appends_eos = eos is not None and ids[-1] == eos
     with _unembedding_kept(hf):
         return HookedModel(hf, adapter, tokenizer)
 
 
-def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> TransformerBridge:
+def hook_stock(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: str) -> model_bridge.TransformerBridge:
     """Wraps `hf` in place with TransformerLens's own adapter, which computes attention itself: slower, equal to
     rounding only, but with `hook_result`, every head's contribution to the residual stream; an InputError says where it
     has none."""
@@ -126,11 +119,3 @@ def _unembedding_kept(hf: Any) -> Generator[None, None, None]:
     finally:
         if head is not None:
             head.bias = bias
-
-
-def _adds_bos_eos(tokenizer: PreTrainedTokenizerBase) -> tuple[bool, bool]:
-    ids = tokenizer.encode("a") or [None]
-    return (
-        tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id,
-        tokenizer.eos_token_id is not None and ids[-1] == tokenizer.eos_token_id,
-    )

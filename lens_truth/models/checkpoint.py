@@ -72,14 +72,16 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
             found.setdefault(match["tower"], set()).add((int(match["layer"]), match["side"]))
     towers = [tower for tower in found if not _OTHER_PARTS.search(tower)]
     if len(towers) != 1:
-        what = (
-            "no layers.N.self_attn.q_proj.weight"
-            if not towers
-            else f"several language towers ({', '.join(sorted(towers))})"
-        )
+        several = f"several language towers ({', '.join(sorted(towers))})"
+        what = several if towers else "no layers.N.self_attn.q_proj.weight"
         raise InputError(f"{name}: holds {what}, so its heads cannot be found")
     (tower,) = towers
-    heads, d_model = _geometry(folder, trust_remote_code)
+    try:
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        text = config.get_text_config(decoder=True)
+        heads, d_model = heads_in(text, text.num_hidden_layers), text.hidden_size
+    except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
+        raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
     for layer in range(heads.n_layers):  # a layer beyond those of the config predicts further tokens
         for side in "qkvo":
             if (layer, side) not in found[tower]:
@@ -108,7 +110,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
             files = {tensor: folder / Path(shard).name for tensor, shard in weight_map.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder / _INDEX}: is not an index of safetensors files ({error!r})") from error
-        held: dict[Path, set[str]] = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
+        held = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
         for tensor, shard in files.items():
             if tensor not in held[shard]:
                 raise InputError(f"{shard}: lacks tensor {tensor}, which the index places there")
@@ -130,12 +132,3 @@ def _opened(path: Path) -> Generator[Any, None, None]:
         raise InputError(f"{path}: there is no such file") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
-
-
-def _geometry(folder: Path, trust_remote_code: bool) -> tuple[Heads, int]:
-    try:
-        config = cast("Any", AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
-        text = config.get_text_config(decoder=True)
-        return heads_in(text, text.num_hidden_layers), text.hidden_size
-    except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
-        raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from lens_truth.data.examples import Example
 from lens_truth.data.images import image_size, open_image
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.hooks import Hooked
+from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.tower import is_multimodal_config
 
 _PROCESSING = (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError, AttributeError, KeyError)
@@ -35,7 +35,6 @@ class ImageInput:
     """How one model is shown images."""
 
     def __init__(self, hf: Any, tokenizer: PreTrainedTokenizerBase, processor: Any) -> None:
-        """Raises an InputError if the tokenizer has no token for images."""
         config: Any = hf.config
         self._hf, self._processor = hf, processor
         token_id = getattr(config, "image_token_id", None)
@@ -135,11 +134,9 @@ class ImageInput:
 
     def arguments(self, ids: Int[Tensor, "B T"], names: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward pass needs beside ids and mask for a batch whose row b holds the image names[b]
-        (empty: none); an empty dictionary for a batch without images."""
+        (empty: none, but not for all)."""
         made = {name: self._named_pixels(name) for name in dict.fromkeys(names) if name}
         rows = [made[name] for name in names if name]
-        if not rows:
-            return {}
         arguments = {key: _cat([row[key] for row in rows]) for key in rows[0]}
         if "mm_token_type_ids" in self._accepted:  # without it Qwen's positions are wrong, silently
             arguments["mm_token_type_ids"] = (ids == self.token_id).int()
@@ -204,10 +201,10 @@ def with_images(model: TransformerBridge, processor: Any) -> TransformerBridge:
 
 def images_of(model: Hooked) -> ImageInput:
     """How the model is shown images; an InputError says why it cannot be."""
-    name = getattr(model.cfg, "model_name", "") or "the model"
+    hooked: Any = model
+    name = name_of(model) or "the model"
     if not is_multimodal(model):
         raise InputError(f"{name} is a text model, which cannot be shown images")
-    hooked: Any = model
     if getattr(hooked, "image_input", None) is None:
         if getattr(hooked, "image_processor", None) is None:
             raise InputError(

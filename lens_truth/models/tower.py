@@ -20,15 +20,8 @@ TOWERS = ("model.language_model", "model")
 """Paths of the language tower, in order of preference: inside a multimodal model; a text model itself."""
 
 _IN_TOWER = ("embed_tokens", "layers", "norm")
-_IN_LAYER = (
-    "input_layernorm",
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "post_attention_layernorm",
-    "mlp",
-)
+_SIDES = [f"self_attn.{side}_proj" for side in "qkvo"]
+_IN_LAYER = ("input_layernorm", *_SIDES, "post_attention_layernorm", "mlp")
 
 
 @dataclass(frozen=True)
@@ -88,8 +81,7 @@ def heads_in(text_config: Any, n_layers: int) -> Heads:
 
 def output_projections(hf: nn.Module) -> list[nn.Linear]:
     """The `o_proj` of every layer, whether the model is wrapped in hooks or not; none may be quantised."""
-    path = tower_path(hf)
-    projections = [_find(hf, f"{path}.layers.{i}.self_attn.o_proj") for i in range(len(_find(hf, f"{path}.layers")))]
+    projections = [_find(layer, "self_attn.o_proj") for layer in _layers(hf)]
     for layer, projection in enumerate(projections):
         weight = projection.weight
         if weight.ndim != 2 or not weight.is_floating_point():
@@ -99,10 +91,12 @@ def output_projections(hf: nn.Module) -> list[nn.Linear]:
 
 def has_gated_mlp(hf: nn.Module) -> bool:
     """Whether every layer has Llama's gated MLP, which TransformerLens can hook."""
-    path = tower_path(hf)
-    layers = range(len(_find(hf, f"{path}.layers")))
-    parts = ("gate_proj", "up_proj", "down_proj")
-    return all(_find(hf, f"{path}.layers.{i}.mlp.{part}") is not None for i in layers for part in parts)
+    parts = [f"mlp.{part}_proj" for part in ("gate", "up", "down")]
+    return all(_find(layer, part) is not None for layer in _layers(hf) for part in parts)
+
+
+def _layers(hf: nn.Module) -> list[nn.Module]:
+    return list(_find(hf, f"{tower_path(hf)}.layers"))
 
 
 def scale_heads(weight: Float[Tensor, "M HD"], gate: Float[Tensor, " H"]) -> Float[Tensor, "M HD"]:

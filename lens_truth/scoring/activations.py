@@ -83,7 +83,7 @@ def rows_record(
 
 
 class ActivationWriter:
-    """Fills a folder batch by batch; opened again with the same rows, it goes on where it stopped; others are refused."""
+    """Fills a folder batch by batch; opened again, it goes on where it stopped, and refuses other rows."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], rows: dict[str, Any]) -> None:
         self._final, self._partial = folder / "z.npy", folder / "z.partial.npy"

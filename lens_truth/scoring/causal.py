@@ -48,8 +48,7 @@ def causal_scores(
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
-    pairs = question_pairs(examples)
-    encoded, weight = _margin_rows(model, examples, pairs, template)
+    pairs, encoded, weight = _margin_rows(model, examples, template)
     gradient = np.zeros((len(examples), model.cfg.n_layers, model.cfg.n_heads))
     rows_used = sorted(weight)
     batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size)
@@ -98,8 +97,7 @@ def learned_gate(
     Raises:
         InputError: as `causal_scores`.
     """
-    pairs = question_pairs(examples)
-    encoded, weight = _margin_rows(model, examples, pairs, template)
+    pairs, encoded, weight = _margin_rows(model, examples, template)
     gate = torch.ones(model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
     optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
     rng = stream(seed, Stream.GATE_STEPS)
@@ -148,11 +146,12 @@ def encode_answers(model: Hooked, examples: Sequence[Example], template: Templat
 
 
 def _margin_rows(
-    model: Hooked, examples: Sequence[Example], pairs: Sequence[tuple[list[int], list[int]]], template: Template
-) -> tuple[list[Encoded], dict[int, float]]:
-    """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
+    model: Hooked, examples: Sequence[Example], template: Template
+) -> tuple[list[tuple[list[int], list[int]]], list[Encoded], dict[int, float]]:
+    """Pairs, all rows encoded, and the weight with which each row of a pair enters its question's margin."""
     weight: dict[int, float] = {}
+    pairs = question_pairs(examples)
     for supported, hallucinated in pairs:
         weight |= dict.fromkeys(supported, 1 / len(supported))
         weight |= dict.fromkeys(hallucinated, -1 / len(hallucinated))
-    return encode_answers(model, examples, template), weight
+    return pairs, encode_answers(model, examples, template), weight

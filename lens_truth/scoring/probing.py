@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 from sklearn import pipeline
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from tqdm import tqdm
@@ -57,7 +58,6 @@ def truth_scores(
         estimator: `ridge`, `mass-mean` and `centroid` in closed form (`lens_truth.scoring.closed_form`); `logistic`,
             scikit-learn's; `adamw`.
         n_permutations: 0 for no null; by default 1,000, and 20 for the iterative estimators.
-        n_bootstrap: draws of groups behind the interval.
 
     Raises:
         InputError: for one class only, fewer groups than folds, or activations that are not finite.
@@ -154,14 +154,11 @@ def logistic_decisions(
     x: Float[Tensor, "N F D"], y: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
 ) -> Float[Tensor, "N F"]:
     """Out-of-fold decisions of scikit-learn's LogisticRegression (C = 1) on features standardised in the fold."""
-    features = x.numpy().astype(np.float64)
+    features, folds = x.numpy().astype(np.float64), PredefinedSplit(fold)
+    model = pipeline.make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     result = np.empty(features.shape[:2])
-    for k in range(int(fold.max()) + 1):
-        train, test = fold != k, fold == k
-        for head in range(features.shape[1]):
-            model = pipeline.make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-            model.fit(features[train, head], y[train])
-            result[test, head] = model.decision_function(features[test, head])
+    for head in range(features.shape[1]):
+        result[:, head] = cross_val_predict(model, features[:, head], y, cv=folds, method="decision_function")
     return torch.from_numpy(result)
 
 

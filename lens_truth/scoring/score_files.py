@@ -11,10 +11,9 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
 from lens_truth.errors import InputError, shortened
@@ -27,16 +26,8 @@ METADATA = "lens_truth"
 
 _LAYER_HEAD = re.compile(r"\d+-\d+")
 _PLACE = ("layer", "head")
-
-
-class Parts(TypedDict, total=False):
-    """What `HeadScores` is made of."""
-
-    values: Map
-    kind: str
-    metrics: Mapping[str, Map]
-    folds: Float[np.ndarray, "K L H"] | None
-    provenance: Mapping[str, Any]
+Parts = dict[str, Any]
+"""Fields of `HeadScores`."""
 
 
 def heads_csv(columns: Mapping[str, Map], undefined: str = "nan") -> str:
@@ -62,11 +53,13 @@ def _load_safetensors(path: Path) -> Parts:
         raise InputError(f"{path}: its metadata is not lens_truth's")
     if "values" not in tensors:
         raise InputError(f"{path}: holds no tensor 'values', so it is not a file of head scores")
-    metrics = {name.removeprefix("metrics/"): t for name, t in tensors.items() if name.startswith("metrics/")}
-    kind, provenance = metadata.get("kind", "truth"), metadata.get("provenance", {})
-    return Parts(
-        values=tensors["values"], kind=kind, metrics=metrics, folds=tensors.get("folds"), provenance=provenance
-    )
+    return {
+        "values": tensors["values"],
+        "kind": metadata.get("kind", "truth"),
+        "metrics": {name.removeprefix("metrics/"): t for name, t in tensors.items() if name.startswith("metrics/")},
+        "folds": tensors.get("folds"),
+        "provenance": metadata.get("provenance", {}),
+    }
 
 
 def _load_npy(path: Path) -> Parts:
@@ -78,7 +71,7 @@ def _load_npy(path: Path) -> Parts:
         raise InputError(f"{path}: is not a readable .npy array ({error})") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: does not hold an array of numbers")
-    return Parts(values=cast("np.ndarray", values).astype(np.float64), provenance={"file": path.name})
+    return {"values": cast("np.ndarray", values).astype(np.float64), "provenance": {"file": path.name}}
 
 
 def _load_csv(path: Path) -> Parts:
@@ -100,9 +93,9 @@ def _load_csv(path: Path) -> Parts:
     columns = {name: np.array([numbers[name] for numbers in ordered]).reshape(L, H) for name in metrics}
     provenance = {"file": path.name}
     if "accuracy" in columns:
-        return Parts(values=columns["accuracy"], metrics=columns, provenance=provenance)
+        return {"values": columns["accuracy"], "metrics": columns, "provenance": provenance}
     ((kind, values),) = columns.items()
-    return Parts(values=values, kind=kind, provenance=provenance)
+    return {"values": values, "kind": kind, "provenance": provenance}
 
 
 def _number(cell: str, where: str, finite: bool) -> float:
@@ -150,7 +143,7 @@ def _load_retrieval(path: Path) -> Parts:
         folds = np.array(ordered).T.reshape(-1, L, H)
     elif min(lengths) > 1:  # no trial has all heads; halves do
         folds = np.array([[trials[half::2].mean() for trials in ordered] for half in (0, 1)]).reshape(2, L, H)
-    return Parts(values=values, kind="retrieval", folds=folds, provenance={"file": path.name})
+    return {"values": values, "kind": "retrieval", "folds": folds, "provenance": {"file": path.name}}
 
 
 def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, int]:
