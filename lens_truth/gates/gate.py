@@ -141,11 +141,7 @@ class HeadGate:
 
     @classmethod
     def load(cls, path: str | Path) -> HeadGate:
-        """Reads what `save` writes.
-
-        Raises:
-            InputError: if the file is missing or is not a gate.
-        """
+        """Reads what `save` writes; an InputError says if the file is missing or is not a gate."""
         try:
             with cast("Any", safe_open(path, framework="pt")) as file:
                 entries: dict[str, str] = file.metadata() or {}

@@ -89,13 +89,10 @@ def learned_gate(
     norm="none")`.
 
     The loss is the mean over questions of log(1 + exp(-margin)), plus `penalty` times the mean over heads of
-    (g - 1)^2. Fit it on validation rows, never on the rows that judge it.
+    (g - 1)^2. Fit it on validation rows, never on the rows that judge it. Errors are those of `causal_scores`.
 
     >>> learned = lens_truth.learned_gate(model, lens_truth.load_examples("zoo:conflict", limit=100))
     >>> gate = lens_truth.HeadGate.from_scores(learned, 1, norm="none")
-
-    Raises:
-        InputError: as `causal_scores`.
     """
     pairs, encoded, weight = _margin_rows(model, examples, template)
     gate = torch.ones(model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)

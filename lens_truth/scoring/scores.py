@@ -130,20 +130,13 @@ class HeadScores:
 
     @classmethod
     def from_dict(cls, value: Any, where: str = "scores") -> HeadScores:
-        """What `as_dict` gave, and so without folds: `lens_truth.HeadScores.from_dict(scores.as_dict())`.
-
-        Raises:
-            InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
-        """
+        """What `as_dict` gave, and so without folds: `lens_truth.HeadScores.from_dict(scores.as_dict())`. An InputError
+        names the place, from `where` on, of a field that is missing, unknown or of another type."""
         return structured(cls, value, where)
 
     def save(self, path: str | Path) -> None:
         """Writes `.safetensors` (everything), `.npy` (the (layers, heads) array) or `.csv` (a row a head), the last
-        two as TruthProbe publishes them.
-
-        Raises:
-            InputError: for another suffix.
-        """
+        two as TruthProbe publishes them; an InputError refuses another suffix."""
         path = Path(path)
         if path.suffix == ".safetensors":
             # One entry: the order of several would differ from file to file.
