@@ -180,7 +180,11 @@ def hook_checks(hf: nn.Module, model: TransformerBridge, images: tuple[str, str]
         yield Check(f"logits{seen} equal Hugging Face's bit for bit", _distance(hooked, plain), 0.0)
 
         shapes: list[tuple[int, ...]] = []
-        with model.hooks(fwd_hooks=[(name, lambda z, hook: shapes.append(z.shape)) for name in hook_names(model)]):
+
+        def note_shape(z: Tensor, hook: Any) -> None:
+            shapes.append(z.shape)
+
+        with model.hooks(fwd_hooks=[(name, note_shape) for name in hook_names(model)]):
             model(ids, **more)
         expected = (*ids.shape, heads.n_heads, heads.d_head)
         wrong = sum(shape != expected for shape in shapes) + abs(heads.n_layers - len(shapes))

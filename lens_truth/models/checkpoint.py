@@ -64,7 +64,13 @@ class Checkpoint:
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
     """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
-    folder = _folder(str(name))
+    source = model_source(str(name))
+    if not Path(source).is_dir():
+        try:
+            source = huggingface_hub.snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
+        except (OSError, ValueError) as error:
+            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
+    folder = Path(source)
     files = _tensor_files(folder)
     found: dict[str, set[tuple[int, str]]] = {}
     for tensor in files:
@@ -77,7 +83,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
         raise InputError(f"{name}: holds {what}, so its heads cannot be found")
     (tower,) = towers
     try:
-        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        config = cast("Any", AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
         text = config.get_text_config(decoder=True)
         heads, d_model = heads_in(text, text.num_hidden_layers), text.hidden_size
     except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
@@ -88,16 +94,6 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
                 raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{side}_proj.weight")
     n_bytes = sum(path.stat().st_size for path in set(files.values()))
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
-
-
-def _folder(name: str) -> Path:
-    source = model_source(name)
-    if not Path(source).is_dir():
-        try:
-            source = huggingface_hub.snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
-        except (OSError, ValueError) as error:
-            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
-    return Path(source)
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:

@@ -46,15 +46,11 @@ def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
     return names
 
 
-def _by_head(gate: Tensor, output: Tensor) -> Tensor:
-    return gate[..., None]
-
-
 def gate_heads(
     model: Hooked,
     gate: Float[Tensor, "*batch L H"],
     kind: str = "attn.hook_z",
-    factor: Callable[[Tensor, Tensor], Tensor] = _by_head,
+    factor: Callable[[Tensor, Tensor], Tensor] = lambda gate, output: gate[..., None],
 ) -> AbstractContextManager[Any]:
     """While open, what passes one kind of hook is multiplied at every position: `hook_z` by each head's gate, others
     by the factor that is made of gate and output.

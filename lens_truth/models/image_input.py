@@ -1,8 +1,7 @@
 """From an image's name to what a multimodal model is given: its pixels, and how many tokens stand for it.
 
-There is no table of families. The checkpoint's own image processor makes the pixels, and the model itself is asked how
-many features it makes of them. Processors run on Pillow: they need no torchvision, and give the same pixels with and
-without it.
+There is no table of families. The checkpoint's own image processor makes the pixels (on Pillow, the same with and
+without torchvision), and the model itself is asked how many features it makes of them.
 """
 
 from __future__ import annotations
@@ -135,19 +134,18 @@ class ImageInput:
     def arguments(self, ids: Int[Tensor, "B T"], names: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward pass needs beside ids and mask for a batch whose row b holds the image names[b]
         (empty: none, but not for all)."""
-        made = {name: self._named_pixels(name) for name in dict.fromkeys(names) if name}
+        made: dict[str, dict[str, Tensor]] = {}
+        for name in dict.fromkeys(filter(None, names)):
+            image = open_image(name)
+            try:
+                made[name] = self._on_device(self.pixels(image))
+            except _PROCESSING as error:
+                raise InputError(f"{name}: the image processor cannot read it ({first_line(error)})") from error
         rows = [made[name] for name in names if name]
         arguments = {key: _cat([row[key] for row in rows]) for key in rows[0]}
         if "mm_token_type_ids" in self._accepted:  # without it Qwen's positions are wrong, silently
             arguments["mm_token_type_ids"] = (ids == self.token_id).int()
         return arguments
-
-    def _named_pixels(self, name: str) -> dict[str, Tensor]:
-        image = open_image(name)
-        try:
-            return self._on_device(self.pixels(image))
-        except _PROCESSING as error:
-            raise InputError(f"{name}: the image processor cannot read it ({first_line(error)})") from error
 
     def pixels(self, image: Image.Image) -> dict[str, Tensor]:
         """What the image processor makes of an image, as far as the model takes it."""

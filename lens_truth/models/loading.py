@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import transformers
@@ -71,8 +71,7 @@ def load(
     from lens_truth.models.tower import is_multimodal_config, plain_twin
 
     if isinstance(model, nn.Module):
-        in_memory: Any = getattr(model, "thinker", model)
-        hf: Any = plain_twin(in_memory)
+        hf: Any = plain_twin(cast("nn.Module", getattr(model, "thinker", model)))
         if attn is not None:
             hf.set_attn_implementation(attn)
         name = getattr(model, "name_or_path", "") or type(model).__name__
@@ -101,7 +100,7 @@ def load_plain(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
-        config: Any = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = transformers.AutoModelForImageTextToText

@@ -42,7 +42,7 @@ class HeadActivations:
     """Model, weights, data and settings they were captured with."""
 
     def save(self, folder: str | Path) -> None:
-        """Writes the folder that `load` reads, whole or not at all; an InputError says if it holds other activations."""
+        """Writes the folder that `load` reads, whole or not at all; one that holds others is refused (InputError)."""
         rows = rows_record(self.labels.numpy().tolist(), self.groups, self.ids, self.provenance)
         writer = ActivationWriter(Path(folder), tuple(self.z.shape), rows)
         if not writer.complete:

@@ -44,9 +44,8 @@ def capture(
             goes on where it stopped.
 
     Raises:
-        InputError: if there are no examples, an answer is empty or would be cut off by the context limit (with the
-            number of such rows; an image is never cut), an image is missing, broken or cannot be shown to the model,
-            or `out` holds another run.
+        InputError: if there are no examples, answers are empty or longer than the context (how many; no image is cut),
+            an image is missing, broken or cannot be shown to the model, or `out` holds another run.
     """
     tokenizer = tokenizer_of(model)
     if not examples:

@@ -27,8 +27,6 @@ _JURY = 8  # heads, spread evenly, that choose the penalty
 _BLOCK_BYTES = 1 << 22  # of features handled at once: larger arrays would be mapped, and faulted in, anew each time
 _DRAWS_AT_ONCE = 128
 
-HeldOut = tuple[int, ...]
-
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # scipy's LAPACK: threads of its own would fight with torch's
 def fit_closed_form(
@@ -110,7 +108,7 @@ class _Block:
         return torch.cat([self._decide(k, (k,), totals, penalties[k]) for k in range(len(self._folds))], dim=1)
 
     def _decide(
-        self, tested: int, held_out: HeldOut, totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
+        self, tested: int, held_out: tuple[int, ...], totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
     ) -> Float[Tensor, "F n P"]:
         direction, intercept = self._fit(held_out, totals, penalties)
         return self._x[:, self._folds[tested]] @ direction + intercept[:, None]
@@ -122,7 +120,7 @@ class _Block:
         return sums, torch.stack([y[rows].sum(0) for rows in self._folds])
 
     def _fit(
-        self, held_out: HeldOut, totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
+        self, held_out: tuple[int, ...], totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
     ) -> tuple[Float[Tensor, "F D P"], Float[Tensor, "F P"]]:
         """Directions and intercepts of probes trained without some folds."""
         training = [k for k in range(len(self._folds)) if k not in held_out]
@@ -142,7 +140,7 @@ class _Block:
             return direction, share - 0.5 - (total / n * direction).sum(1)
         return direction, -((one + zero) / 2 * direction).sum(1)
 
-    def _covariance(self, held_out: HeldOut) -> Float[Tensor, "F D D"]:
+    def _covariance(self, held_out: tuple[int, ...]) -> Float[Tensor, "F D D"]:
         """Covariance of the training rows; a constant feature gets variance 1, which leaves it without effect."""
         training = [k for k in range(len(self._folds)) if k not in held_out]
         n = int(self._sizes[training].sum())
@@ -155,7 +153,7 @@ class _Block:
         variance[variance <= 1e-12 * variance.amax(1, keepdim=True).clamp(min=1e-30)] = 1
         return covariance
 
-    def _factorise(self, held_out: HeldOut, penalty: float) -> Float[np.ndarray, "F D D"]:
+    def _factorise(self, held_out: tuple[int, ...], penalty: float) -> Float[np.ndarray, "F D D"]:
         """Cholesky factors of S + penalty * diag(S), for `_solve`."""
         covariance = self._covariance(held_out)
         covariance.diagonal(dim1=1, dim2=2).mul_(1 + penalty)

@@ -3,15 +3,14 @@ iteration; and metrics, means over folds as in scikit-learn's `cross_val_score` 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy import stats
-from sklearn import pipeline
+from sklearn import model_selection, pipeline
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from tqdm import tqdm
@@ -154,11 +153,12 @@ def logistic_decisions(
     x: Float[Tensor, "N F D"], y: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
 ) -> Float[Tensor, "N F"]:
     """Out-of-fold decisions of scikit-learn's LogisticRegression (C = 1) on features standardised in the fold."""
-    features, folds = x.numpy().astype(np.float64), PredefinedSplit(fold)
+    features, folds = x.numpy().astype(np.float64), model_selection.PredefinedSplit(fold)
     model = pipeline.make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    decide = cast("Any", model_selection.cross_val_predict)
     result = np.empty(features.shape[:2])
     for head in range(features.shape[1]):
-        result[:, head] = cross_val_predict(model, features[:, head], y, cv=folds, method="decision_function")
+        result[:, head] = decide(model, features[:, head], y, cv=folds, method="decision_function")
     return torch.from_numpy(result)
 
 

@@ -141,7 +141,10 @@ class HeadScores:
         if path.suffix == ".safetensors":
             # One entry: the order of several would differ from file to file.
             about = {METADATA: json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)}
-            write_with(path, lambda temporary: safetensors.numpy.save_file(self._tensors(), temporary, about))
+            maps = {"values": self.values, **{f"metrics/{name}": values for name, values in self.metrics.items()}}
+            maps |= {} if self.folds is None else {"folds": self.folds}
+            tensors = {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in maps.items()}
+            write_with(path, lambda temporary: safetensors.numpy.save_file(tensors, temporary, about))
         elif path.suffix == ".npy":
             write_with(path, lambda temporary: np.save(temporary, self.values, allow_pickle=False))
         elif path.suffix == ".csv":
@@ -166,9 +169,3 @@ class HeadScores:
             return cls(**read_parts(Path(path)))
         except InputError as error:
             raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
-
-    def _tensors(self) -> dict[str, np.ndarray]:
-        tensors = {"values": self.values, **{f"metrics/{name}": value for name, value in self.metrics.items()}}
-        if self.folds is not None:
-            tensors["folds"] = self.folds
-        return {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in tensors.items()}
