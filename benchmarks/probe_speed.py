@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from lens_truth.scoring.closed_form import fit_closed_form
-from lens_truth.scoring.iterative import adamw_decisions, logistic_decisions
-from lens_truth.scoring.metrics import fold_metrics
+from lens_truth.scoring.probing import adamw_decisions, fold_metrics, logistic_decisions
 from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from lens_truth.ablation.rows import SideEffect
 from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import HeadGate
-from lens_truth.gates.row_gates import Gates, attach_rows
+from lens_truth.gates.gate import Gates, HeadGate, attach_rows
 from lens_truth.io.readers import read_text
 from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
 

@@ -18,11 +18,10 @@ from lens_truth.data.examples import Example
 from lens_truth.data.images import data_url, open_image
 from lens_truth.errors import InputError
 from lens_truth.models.batches import check_lengths, tokenizer_of
-from lens_truth.models.hooks import Hooked
+from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.image_input import ImageInput, images_for
 from lens_truth.models.patches import token_boxes
 from lens_truth.models.prompts import Encoded, Template, encode, token_texts
-from lens_truth.models.provenance import name_of
 
 _N_HEADS = 4
 THRESHOLD = 0.01

@@ -84,7 +84,7 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
         gate = lens_truth.HeadGate.from_scores(scores, config.lam, config.norm, site=config.site)
     model = load_model(config.model, config)
     if gate is not None:
-        check_gate_shape(model, gate.values)
+        check_gate_shape(model.cfg, gate.values)
     template = default_template(model.tokenizer) if config.template == "auto" else config.template
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template

@@ -11,7 +11,7 @@ from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.benchmark import Benchmark, marked
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.result import BenchmarkResult
-from lens_truth.gates.row_gates import UNGATED, Gates
+from lens_truth.gates.gate import UNGATED, Gates
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -15,10 +15,22 @@ from lens_truth.gates.gate import HeadGate
 _Values = Float[Tensor, "L H"]
 
 
-class _Kind(NamedTuple):
-    make: Callable[[_Values, Generator], _Values]
-    draws: bool = True
-    """So that several trials of it differ."""
+def _norm_matched(values: _Values, draw: Generator) -> _Values:
+    direction = torch.randn(values.shape, generator=draw)
+    wanted, drawn = (cast("Tensor", of.norm(dim=1, keepdim=True)) for of in (values - 1, direction))
+    return 1 + direction * wanted / drawn
+
+
+_KINDS: dict[str, Callable[[_Values, Generator], _Values]] = {
+    "random": lambda values, draw: 2 * torch.rand(values.shape, generator=draw),
+    "permuted": lambda values, draw: values.gather(1, torch.rand(values.shape, generator=draw).argsort(1)),
+    "uniform": lambda values, _: values.mean(1, keepdim=True).expand_as(values).clone(),
+    "inverse": lambda values, _: 2 - values,
+    "norm-matched": _norm_matched,
+}
+CONTROLS = tuple(_KINDS)
+DRAWN = ("random", "permuted", "norm-matched")
+"""Controls that draw, so that several trials of them differ."""
 
 
 def control_gate(kind: str, gate: HeadGate, seed: int) -> HeadGate:
@@ -44,7 +56,7 @@ def control_gate(kind: str, gate: HeadGate, seed: int) -> HeadGate:
     if gate.values.ndim != 2:
         raise InputError("controls are made for one gate, not for a batch of them")
     check_control(kind)
-    controlled = _KINDS[kind].make(gate.values, torch.Generator().manual_seed(seed))
+    controlled = _KINDS[kind](gate.values, torch.Generator().manual_seed(seed))
     return HeadGate(controlled, gate.site, {**gate.provenance, "control": kind, "control_seed": seed})
 
 
@@ -52,41 +64,3 @@ def check_control(kind: str) -> None:
     """Raises an InputError for a control gate that there is not."""
     if kind not in CONTROLS:
         raise InputError(f"control '{kind}' is not one of {', '.join(CONTROLS)}")
-
-
-def _random(values: _Values, draw: Generator) -> _Values:
-    return 2 * torch.rand(values.shape, generator=draw)
-
-
-def _permuted(values: _Values, draw: Generator) -> _Values:
-    return values.gather(1, torch.rand(values.shape, generator=draw).argsort(1))
-
-
-def _uniform(values: _Values, draw: Generator) -> _Values:
-    return values.mean(1, keepdim=True).expand_as(values).clone()
-
-
-def _inverse(values: _Values, draw: Generator) -> _Values:
-    return 2 - values
-
-
-def _norm_matched(values: _Values, draw: Generator) -> _Values:
-    direction = torch.randn(values.shape, generator=draw)
-    return 1 + direction * _norm(values - 1) / _norm(direction)
-
-
-def _norm(values: _Values) -> Float[Tensor, "L 1"]:
-    return cast("Tensor", values.norm(dim=1, keepdim=True))
-
-
-_KINDS = {
-    "random": _Kind(_random),
-    "permuted": _Kind(_permuted),
-    "uniform": _Kind(_uniform, draws=False),
-    "inverse": _Kind(_inverse, draws=False),
-    "norm-matched": _Kind(_norm_matched),
-}
-"""A new control is one function and one line here."""
-
-CONTROLS = tuple(_KINDS)
-DRAWN = tuple(kind for kind, its in _KINDS.items() if its.draws)

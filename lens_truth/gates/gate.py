@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_with
-from lens_truth.models.hooks import Hooked, check_gate_shape, gate_z, hook_names
+from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
 from lens_truth.scoring.score_files import METADATA
 from lens_truth.scoring.scores import HeadScores
@@ -44,10 +44,9 @@ class HeadGate:
     values: Float[Tensor, "*batch L H"]
     """The gate; with a leading batch axis, row b of a batch has a gate of its own."""
     site: Site = "z"
-    """Where it acts: `z`, each head's output before the projection; `result`, each head's contribution to the
-    residual stream (the same numbers, through `hook_result`, on a model loaded with `stock=True`); `block`, H equal
-    slices of the projected output, as in TruthProbe's code: a different intervention, since every head writes to
-    every slice."""
+    """Where it acts: `z`, each head's output before the projection; `result`, each head's contribution to the residual
+    stream (the same numbers, through `hook_result`, on a model loaded with `stock=True`); `block`, H equal slices of
+    the projected output, as in TruthProbe's code: a different intervention, since every head writes to every slice."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The scores, lambda and normalisation that it was made from; empty for a gate made by hand."""
 
@@ -61,12 +60,7 @@ class HeadGate:
 
     @classmethod
     def from_scores(
-        cls,
-        scores: HeadScores,
-        lam: float,
-        norm: Norm = "center",
-        floor: float | None = None,
-        site: Site = "z",
+        cls, scores: HeadScores, lam: float, norm: Norm = "center", floor: float | None = None, site: Site = "z"
     ) -> HeadGate:
         """g = 1 + lam * norm(score), layer by layer (TruthProbe, Section 5).
 
@@ -89,9 +83,7 @@ class HeadGate:
             s = (s - low) / (high - low + 1e-6)
         elif norm != "none":
             raise InputError(f"normalisation '{norm}' is not one of {', '.join(get_args(Norm))}")
-        values = 1 + lam * s
-        if floor is not None:
-            values = values.clamp(min=floor)
+        values = 1 + lam * s if floor is None else (1 + lam * s).clamp(min=floor)
         provenance = {"scores": scores.kind, "lam": lam, "norm": norm, "floor": floor, **scores.provenance}
         return cls(values.float(), site, provenance)
 
@@ -107,22 +99,11 @@ class HeadGate:
         Raises:
             InputError: if the gate's shape is not the model's, or the model lacks the site's hook.
         """
-        if self.site == "z":
-            return gate_z(model, self.values)
-        check_gate_shape(model, self.values)
-        if self.site == "result":
-            if not getattr(model.cfg, "use_attn_result", False):
-                raise InputError("the site 'result' needs a model loaded with stock=True, which computes hook_result")
-            hooks = [
-                (name, _scale_result(self.values[..., layer, :]))
-                for layer, name in enumerate(hook_names(model, "attn.hook_result"))
-            ]
-        else:
-            hooks = [
-                (name, _scale_blocks(self.values[..., layer, :]))
-                for layer, name in enumerate(hook_names(model, "hook_attn_out"))
-            ]
-        return model.hooks(fwd_hooks=hooks)
+        if self.site == "block":
+            return gate_heads(model, self.values, "hook_attn_out", lambda gate, out: _by_block(gate, out.shape[-1]))
+        if self.site == "result" and not getattr(model.cfg, "use_attn_result", False):
+            raise InputError("the site 'result' needs a model loaded with stock=True, which computes hook_result")
+        return gate_heads(model, self.values, f"attn.hook_{self.site}")
 
     def fold_into(self, model: Hooked | nn.Module) -> PreTrainedModel:
         """A plain Hugging Face model with the gate in its weights: no hooks, no cost, `save_pretrained` as usual.
@@ -139,18 +120,13 @@ class HeadGate:
         if not isinstance(plain, PreTrainedModel):
             raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
         twin = plain_twin(plain)
-        heads = heads_of(twin)
-        if tuple(self.values.shape) != (heads.n_layers, heads.n_heads):
-            raise InputError(
-                f"the gate has {self.values.shape[0]} layers x {self.values.shape[1]} heads, "
-                f"the model {heads.n_layers} x {heads.n_heads}"
-            )
+        check_gate_shape(heads_of(twin), self.values)
         with torch.no_grad():
             for gate, projection in zip(self.values, output_projections(twin), strict=True):
                 if self.site != "block":
                     projection.weight = _like(projection.weight, scale_heads(projection.weight, gate))
                     continue
-                rows = _block_factor(gate, projection.weight.shape[0])
+                rows = _by_block(gate, projection.weight.shape[0])
                 projection.weight = _like(projection.weight, scaled(projection.weight, rows[:, None]))
                 if projection.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] (Linear(bias=False))
                     projection.bias = _like(projection.bias, scaled(projection.bias, rows))
@@ -165,11 +141,7 @@ class HeadGate:
 
     @classmethod
     def load(cls, path: str | Path) -> HeadGate:
-        """Reads what `save` writes.
-
-        Raises:
-            InputError: if the file is missing or is not a gate.
-        """
+        """Reads what `save` writes; an InputError says if the file is missing or is not a gate."""
         try:
             with cast("Any", safe_open(path, framework="pt")) as file:
                 entries: dict[str, str] = file.metadata() or {}
@@ -183,29 +155,31 @@ def _like(old: Tensor, new: Tensor) -> nn.Parameter:
     return nn.Parameter(new, requires_grad=old.requires_grad)
 
 
-def _scale_result(gate: Float[Tensor, "*batch H"]) -> Any:
-    def scale(result: Float[Tensor, "batch pos H M"], hook: Any) -> Float[Tensor, "batch pos H M"]:
-        return scaled(result, _per_row(gate, result)[..., None])
-
-    return scale
-
-
-def _scale_blocks(gate: Float[Tensor, "*batch H"]) -> Any:
-    def scale(out: Float[Tensor, "batch pos M"], hook: Any) -> Float[Tensor, "batch pos M"]:
-        return scaled(out, _block_factor(_per_row(gate, out), out.shape[-1]))
-
-    return scale
-
-
-def _per_row(gate: Float[Tensor, "*batch H"], output: Tensor) -> Tensor:
-    """The gate, with a position axis if it has one gate a row."""
-    if gate.ndim == 2 and len(gate) != len(output):
-        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(output)} rows")
-    return gate if gate.ndim == 1 else gate[:, None]
-
-
-def _block_factor(gate: Float[Tensor, "*any H"], d_model: int) -> Float[Tensor, "*any M"]:
+def _by_block(gate: Float[Tensor, "*any H"], d_model: int) -> Float[Tensor, "*any M"]:
     """Each gate repeated over its slice of the residual stream."""
     if d_model % gate.shape[-1]:
         raise InputError(f"the residual stream of width {d_model} cannot be cut into {gate.shape[-1]} equal blocks")
     return repeat(gate, "... h -> ... (h m)", m=d_model // gate.shape[-1])
+
+
+Gates = Mapping[str, HeadGate | None]
+"""Gates by name; None leaves the model as it is."""
+UNGATED: Gates = {"": None}
+
+
+def attach_rows(model: Any, gates: Sequence[HeadGate | None]) -> AbstractContextManager[Any]:
+    """While open, row b of a batch runs under gates[b]; where all are None, nothing is attached.
+
+    An InputError refuses gates that act at different sites, or do not fit the model.
+    """
+    acting = [gate for gate in gates if gate is not None]
+    if not acting:
+        return nullcontext()
+    if len({gate.site for gate in acting}) > 1:
+        raise InputError("gates at different sites cannot run in one batch")
+    ones = torch.ones(model.cfg.n_layers, model.cfg.n_heads)
+    wrong = next((gate.values.shape for gate in acting if gate.values.shape != ones.shape), None)
+    if wrong is not None:
+        raise InputError(f"a gate has shape {tuple(wrong)}, the model {ones.shape[0]} layers x {ones.shape[1]} heads")
+    values = torch.stack([ones if gate is None else gate.values for gate in gates])
+    return HeadGate(values, acting[0].site).attach(model)

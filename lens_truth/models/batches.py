@@ -17,11 +17,7 @@ from lens_truth.models.image_input import image_arguments
 
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches, longest rows first (what does not fit in memory fails at once); ties keep their order.
-
-    Raises:
-        InputError: if the batch size is not positive.
-    """
+    """Row numbers in batches, longest rows first (what does not fit in memory fails at once); ties keep their order."""
     check_batch_size(batch_size)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -38,17 +34,13 @@ def pad_rows(
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     """Token ids and attention mask on the model's device. What stands under the mask's zeros has no effect."""
     width = max(map(len, rows))
-    filler = pad_id(model)
-    ids, mask = [], []
-    for row in rows:
-        gap = width - len(row)
-        ids.append([filler] * gap + [*row] if side == "left" else [*row] + [filler] * gap)
-        mask.append([0] * gap + [1] * len(row) if side == "left" else [1] * len(row) + [0] * gap)
-    device = device_of(model)
-    return (
-        torch.tensor(ids, dtype=torch.long, device=device),  # rows may all be empty
-        torch.tensor(mask, dtype=torch.long, device=device),
-    )
+    ids = torch.full((len(rows), width), pad_id(model))
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        place = slice(width - len(row), None) if side == "left" else slice(len(row))
+        ids[i, place] = torch.tensor(row, dtype=torch.long)  # which may be empty
+        mask[i, place] = 1
+    return ids.to(device_of(model)), mask.to(device_of(model))
 
 
 def pad_id(model: Hooked) -> int:
@@ -60,11 +52,7 @@ def pad_id(model: Hooked) -> int:
 
 
 def tokenizer_of(model: Hooked) -> Any:
-    """The model's tokenizer.
-
-    Raises:
-        InputError: if it was loaded without one.
-    """
+    """The model's tokenizer; an InputError says if it was loaded without one."""
     if model.tokenizer is None:
         raise InputError("the model has no tokenizer; pass one to `load(model, tokenizer=...)`")
     return model.tokenizer
@@ -97,11 +85,8 @@ def logits_at(
 
 def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str]) -> None:
     """A forward pass for its hooks alone: without cache, and without logits where the model lets us."""
-    if isinstance(model, TransformerBridge):
-        more = {"use_cache": False, **logits_only(model, 1), **image_arguments(model, ids, images)}
-        model(ids, attention_mask=mask, return_type=None, **more)
-    else:
-        model(ids, attention_mask=mask, return_type=None)
+    more = {"use_cache": False, **logits_only(model, 1)} if isinstance(model, TransformerBridge) else {}
+    model(ids, attention_mask=mask, return_type=None, **more, **image_arguments(model, ids, images))
 
 
 def logits_only(model: Hooked, wanted: Int[Tensor, " P"] | int) -> dict[str, Any]:

@@ -44,11 +44,7 @@ class Checkpoint:
     """What the names of the language tower's tensors begin with."""
 
     def projection(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
-        """One weight matrix as it is stored, read from disk now and kept by nobody else.
-
-        Raises:
-            InputError: if the file is damaged, or the matrix quantised, not finite, or not of the config's shape.
-        """
+        """One weight matrix as it is stored, read from disk now and kept by nobody else."""
         name = f"{self._tower}layers.{layer}.self_attn.{side}_proj.weight"
         with _opened(self._files[name]) as file:
             weight = file.get_tensor(name)
@@ -67,13 +63,14 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only.
-
-    Raises:
-        InputError: if there are no safetensors files, a shard is missing or damaged, or the attention has no separate
-            q, k, v and o projections in every layer.
-    """
-    folder = _folder(str(name))
+    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
+    source = model_source(str(name))
+    if not Path(source).is_dir():
+        try:
+            source = huggingface_hub.snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
+        except (OSError, ValueError) as error:
+            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
+    folder = Path(source)
     files = _tensor_files(folder)
     found: dict[str, set[tuple[int, str]]] = {}
     for tensor in files:
@@ -81,30 +78,22 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
             found.setdefault(match["tower"], set()).add((int(match["layer"]), match["side"]))
     towers = [tower for tower in found if not _OTHER_PARTS.search(tower)]
     if len(towers) != 1:
-        what = (
-            "no layers.N.self_attn.q_proj.weight"
-            if not towers
-            else f"several language towers ({', '.join(sorted(towers))})"
-        )
+        several = f"several language towers ({', '.join(sorted(towers))})"
+        what = several if towers else "no layers.N.self_attn.q_proj.weight"
         raise InputError(f"{name}: holds {what}, so its heads cannot be found")
     (tower,) = towers
-    heads, d_model = _geometry(folder, trust_remote_code)
+    try:
+        config = cast("Any", AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
+        text = config.get_text_config(decoder=True)
+        heads, d_model = heads_in(text, text.num_hidden_layers), text.hidden_size
+    except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
+        raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
     for layer in range(heads.n_layers):  # a layer beyond those of the config predicts further tokens
         for side in "qkvo":
             if (layer, side) not in found[tower]:
                 raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{side}_proj.weight")
     n_bytes = sum(path.stat().st_size for path in set(files.values()))
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
-
-
-def _folder(name: str) -> Path:
-    source = model_source(name)
-    if not Path(source).is_dir():
-        try:
-            source = huggingface_hub.snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
-        except (OSError, ValueError) as error:
-            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
-    return Path(source)
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
@@ -117,7 +106,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
             files = {tensor: folder / Path(shard).name for tensor, shard in weight_map.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder / _INDEX}: is not an index of safetensors files ({error!r})") from error
-        held: dict[Path, set[str]] = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
+        held = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
         for tensor, shard in files.items():
             if tensor not in held[shard]:
                 raise InputError(f"{shard}: lacks tensor {tensor}, which the index places there")
@@ -139,12 +128,3 @@ def _opened(path: Path) -> Generator[Any, None, None]:
         raise InputError(f"{path}: there is no such file") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
-
-
-def _geometry(folder: Path, trust_remote_code: bool) -> tuple[Heads, int]:
-    try:
-        config = cast("Any", AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
-        text = config.get_text_config(decoder=True)
-        return heads_in(text, text.num_hidden_layers), text.hidden_size
-    except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
-        raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error

@@ -6,7 +6,7 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_truth.data.examples import Example, examples_hash
 from lens_truth.errors import InputError
-from lens_truth.models.tower import scaled
+from lens_truth.models.tower import scaled, weights_hash
 
 
 @runtime_checkable
@@ -37,11 +38,7 @@ class Hooked(Protocol):
 
 
 def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
-    """The name of one kind of hook in every layer.
-
-    Raises:
-        InputError: if the model lacks it (a misspelt name would otherwise be ignored silently by some versions).
-    """
+    """One kind of hook in every layer; some versions would ignore silently a name that the model lacks."""
     names = [f"blocks.{layer}.{kind}" for layer in range(model.cfg.n_layers)]
     missing = [name for name in names if name not in model.hook_dict]
     if missing:
@@ -49,37 +46,37 @@ def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
     return names
 
 
-def gate_z(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> AbstractContextManager[Any]:
-    """While open, every head's output is multiplied by its gate, at every position.
+def gate_heads(
+    model: Hooked,
+    gate: Float[Tensor, "*batch L H"],
+    kind: str = "attn.hook_z",
+    factor: Callable[[Tensor, Tensor], Tensor] = lambda gate, output: gate[..., None],
+) -> AbstractContextManager[Any]:
+    """While open, what passes one kind of hook is multiplied at every position: `hook_z` by each head's gate, others
+    by the factor that is made of gate and output.
 
-    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate.
-
-    Raises:
-        InputError: if layers or heads do not fit the model, or (during the forward pass) the batch does not.
+    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate. An InputError says
+    if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
-    check_gate_shape(model, gate)
-    factors = [gate[..., layer, :] for layer in range(gate.shape[-2])]
-    return model.hooks(
-        fwd_hooks=[(name, partial(_scale, f)) for name, f in zip(hook_names(model), factors, strict=True)]
-    )
+    check_gate_shape(model.cfg, gate)
+
+    def scale(output: Tensor, hook: Any, own: Float[Tensor, "*rows H"]) -> Tensor:
+        if own.ndim == 1:
+            return scaled(output, factor(own, output))
+        if len(own) != len(output):
+            raise InputError(f"a gate for {len(own)} rows was attached, but the batch has {len(output)} rows")
+        return scaled(output, factor(own[:, None], output))
+
+    layers = enumerate(hook_names(model, kind))
+    return model.hooks(fwd_hooks=[(name, partial(scale, own=gate[..., layer, :])) for layer, name in layers])
 
 
-def _scale(
-    gate: Float[Tensor, "*rows H"], z: Float[Tensor, "batch pos H D"], hook: Any
-) -> Float[Tensor, "batch pos H D"]:
-    if gate.ndim == 1:
-        return scaled(z, gate[:, None])
-    if len(gate) != len(z):
-        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(z)} rows")
-    return scaled(z, gate[:, None, :, None])
-
-
-def check_gate_shape(model: Hooked, gate: Float[Tensor, "*batch L H"]) -> None:
-    """Raises an InputError unless the gate has the model's layers and heads."""
-    shape = (model.cfg.n_layers, model.cfg.n_heads)
-    if tuple(gate.shape[-2:]) != shape:
+def check_gate_shape(model: Any, gate: Float[Tensor, "*batch L H"]) -> None:
+    """Raises an InputError unless the gate has the layers and heads of a model's `cfg`, or of its `Heads`."""
+    if gate.shape[-2:] != (model.n_layers, model.n_heads):
         raise InputError(
-            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {shape[0]} x {shape[1]}"
+            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {model.n_layers} x "
+            f"{model.n_heads}"
         )
 
 
@@ -111,11 +108,7 @@ def sliding_windows(model: Any) -> list[int | None]:
 
 
 def inner_model(model: Any) -> Any:
-    """The Hugging Face model inside, which writes answers.
-
-    Raises:
-        InputError: if there is none, as in a HookedTransformer.
-    """
+    """The Hugging Face model inside, which writes answers; a HookedTransformer has none."""
     hf = getattr(model, "original_model", None)
     if hf is None:
         raise InputError(
@@ -128,3 +121,19 @@ def inner_model(model: Any) -> Any:
 def device_of(model: Any) -> torch.device:
     """Where a model's weights are (its first parameter, if they are in several places)."""
     return next(model.parameters()).device
+
+
+def name_of(model: Hooked) -> str:
+    """What the model was loaded as."""
+    return getattr(model.cfg, "model_name", "")
+
+
+def provenance_of(model: Hooked, examples: Sequence[Example], template: str) -> dict[str, Any]:
+    """What a number comes from: name, weights and KV heads of the model, the examples, the prompt they were put in."""
+    return {
+        "model": name_of(model),
+        "weights": weights_hash(model),
+        "n_kv_heads": getattr(model.cfg, "n_key_value_heads", None) or model.cfg.n_heads,
+        "examples": examples_hash(examples),
+        "template": template,
+    }

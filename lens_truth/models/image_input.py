@@ -1,8 +1,7 @@
 """From an image's name to what a multimodal model is given: its pixels, and how many tokens stand for it.
 
-There is no table of families. The checkpoint's own image processor makes the pixels, and the model itself is asked how
-many features it makes of them. Processors run on Pillow: they need no torchvision, and give the same pixels with and
-without it.
+There is no table of families. The checkpoint's own image processor makes the pixels (on Pillow, the same with and
+without torchvision), and the model itself is asked how many features it makes of them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from lens_truth.data.examples import Example
 from lens_truth.data.images import image_size, open_image
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.hooks import Hooked
+from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.tower import is_multimodal_config
 
 _PROCESSING = (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError, AttributeError, KeyError)
@@ -35,7 +34,6 @@ class ImageInput:
     """How one model is shown images."""
 
     def __init__(self, hf: Any, tokenizer: PreTrainedTokenizerBase, processor: Any) -> None:
-        """Raises an InputError if the tokenizer has no token for images."""
         config: Any = hf.config
         self._hf, self._processor = hf, processor
         token_id = getattr(config, "image_token_id", None)
@@ -76,11 +74,7 @@ class ImageInput:
         return size if isinstance(size, int) else size[0]
 
     def n_tokens(self, name: str) -> int:
-        """How many tokens stand for an image: as many as the model makes features of an image of that size.
-
-        Raises:
-            InputError: if the image is missing or broken, or its size or the processor does not fit the model.
-        """
+        """How many tokens stand for an image: as many as the model makes features of an image of that size."""
         size = image_size(name)
         try:
             return self._count(*size)
@@ -114,16 +108,11 @@ class ImageInput:
     def packed(
         self, image: Image.Image, number: Callable[[int, int], Float[Tensor, "tiles patches c"]]
     ) -> Float[Tensor, "n c"]:
-        """Numbers of the patches of every tile, in the order of the image's tokens; NaN for a token that is no patch.
+        """Numbers of the patches of every tile (`number` gives them for so many tiles of so many patches), in the order
+        of the image's tokens; NaN for a token that is no patch.
 
         Models pack their tiles in ways of their own: they cut off padding, end every line with a token, scale down. So
         the numbers are sent through the model, in place of what its projector makes of the patches.
-
-        Args:
-            number: gives them for so many tiles of so many patches.
-
-        Raises:
-            InputError: if the model has no such projector.
         """
         modules = self._hf.named_modules()
         projector = next((module for name, module in modules if name.endswith("multi_modal_projector")), None)
@@ -144,26 +133,19 @@ class ImageInput:
 
     def arguments(self, ids: Int[Tensor, "B T"], names: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward pass needs beside ids and mask for a batch whose row b holds the image names[b]
-        (empty: none); an empty dictionary for a batch without images.
-
-        Raises:
-            InputError: names an image that is missing or broken.
-        """
-        made = {name: self._named_pixels(name) for name in dict.fromkeys(names) if name}
+        (empty: none, but not for all)."""
+        made: dict[str, dict[str, Tensor]] = {}
+        for name in dict.fromkeys(filter(None, names)):
+            image = open_image(name)
+            try:
+                made[name] = self._on_device(self.pixels(image))
+            except _PROCESSING as error:
+                raise InputError(f"{name}: the image processor cannot read it ({first_line(error)})") from error
         rows = [made[name] for name in names if name]
-        if not rows:
-            return {}
         arguments = {key: _cat([row[key] for row in rows]) for key in rows[0]}
         if "mm_token_type_ids" in self._accepted:  # without it Qwen's positions are wrong, silently
             arguments["mm_token_type_ids"] = (ids == self.token_id).int()
         return arguments
-
-    def _named_pixels(self, name: str) -> dict[str, Tensor]:
-        image = open_image(name)
-        try:
-            return self._on_device(self.pixels(image))
-        except _PROCESSING as error:
-            raise InputError(f"{name}: the image processor cannot read it ({first_line(error)})") from error
 
     def pixels(self, image: Image.Image) -> dict[str, Tensor]:
         """What the image processor makes of an image, as far as the model takes it."""
@@ -216,15 +198,11 @@ def with_images(model: TransformerBridge, processor: Any) -> TransformerBridge:
 
 
 def images_of(model: Hooked) -> ImageInput:
-    """How the model is shown images.
-
-    Raises:
-        InputError: if it is a text model, or it was loaded without a tokenizer or an image processor.
-    """
-    name = getattr(model.cfg, "model_name", "") or "the model"
+    """How the model is shown images; an InputError says why it cannot be."""
+    hooked: Any = model
+    name = name_of(model) or "the model"
     if not is_multimodal(model):
         raise InputError(f"{name} is a text model, which cannot be shown images")
-    hooked: Any = model
     if getattr(hooked, "image_input", None) is None:
         if getattr(hooked, "image_processor", None) is None:
             raise InputError(
@@ -238,11 +216,7 @@ def images_of(model: Hooked) -> ImageInput:
 
 
 def images_for(model: Hooked, examples: Sequence[Example]) -> ImageInput | None:
-    """How the model is shown the images of some examples; None where there are none to be shown.
-
-    Raises:
-        InputError: if examples hold images and the model cannot be shown any.
-    """
+    """How the model is shown the images of some examples; None where there are none to be shown."""
     with_image = [example for example in examples if example.image]
     if not with_image:
         return None

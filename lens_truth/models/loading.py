@@ -30,7 +30,6 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
-_OTHER_PROCESSOR_FILES = ("video_preprocessor_config.json", _OLD_CHAT_TEMPLATE)
 _UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, LookupError, TypeError, AttributeError, SafetensorError)
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
@@ -57,28 +56,22 @@ def load(
 
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
-        attn: attention implementation; `eager` where the attention pattern is wanted. By default a model in memory
-            keeps its own, and others get `sdpa`.
+        attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others `sdpa`.
         dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
-        image_processor: a multimodal model's Hugging Face image processor, instead of the one saved with the model
-            (which is run on Pillow).
-        stock: wrap with TransformerLens's own adapter, which offers `hook_result` but is slower and equal to
-            rounding only.
+        image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
+        stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
         trust_remote_code: let the checkpoint run code of its own.
 
     Raises:
-        InputError: if the model cannot be read or the device used, its modules have other names, or its hooks fail the
-            check.
+        InputError: if the model cannot be read, the device not used, or the hooks fail their check.
     """
-    from lens_truth.models.adapters import hook_native, hook_stock
+    from lens_truth.models.adapters import hook_native, hook_stock, verify_hooks
     from lens_truth.models.image_input import with_images
-    from lens_truth.models.selftest import verify_hooks
     from lens_truth.models.tower import is_multimodal_config, plain_twin
 
     if isinstance(model, nn.Module):
-        in_memory: Any = getattr(model, "thinker", model)
-        hf: Any = plain_twin(in_memory)
+        hf: Any = plain_twin(cast("nn.Module", getattr(model, "thinker", model)))
         if attn is not None:
             hf.set_attn_implementation(attn)
         name = getattr(model, "name_or_path", "") or type(model).__name__
@@ -96,12 +89,7 @@ def load(
 
 
 def load_plain(
-    name: str,
-    *,
-    attn: Attention = "sdpa",
-    dtype: Dtype = "auto",
-    device: str = "cpu",
-    trust_remote_code: bool = False,
+    name: str, *, attn: Attention = "sdpa", dtype: Dtype = "auto", device: str = "cpu", trust_remote_code: bool = False
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -128,19 +116,13 @@ def load_plain(
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
-    """The tokenizer saved with a model; None for a folder without one.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
+    """The tokenizer saved with a model; None for a folder without one."""
     source = model_source(name)
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
-        tokenizer = cast(
-            "PreTrainedTokenizerBase",
-            transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code),
-        )
+        tokenizers: Any = transformers.AutoTokenizer
+        tokenizer: PreTrainedTokenizerBase = tokenizers.from_pretrained(source, trust_remote_code=trust_remote_code)
         if tokenizer.chat_template is None and (old := _file_of(source, _OLD_CHAT_TEMPLATE)):
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
         return tokenizer
@@ -149,48 +131,33 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
 
 
 def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
-    """The image processor saved with a model, on Pillow; None if there is none.
-
-    Raises:
-        InputError: if it cannot be read, or does not run without torchvision.
-    """
+    """The image processor saved with a model, on Pillow, without torchvision; None if there is none."""
     source = model_source(name)
     try:
         apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
         if not apart and not (whole and "image_processor" in read_json(Path(whole))):
             return None
-        return cast(
-            "Any",
-            transformers.AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code),
-        )
+        processors: Any = transformers.AutoImageProcessor
+        return processors.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
     except _UNREADABLE as error:
         raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
 
 
 def copy_processor(name: str, folder: Path) -> None:
     """Copies what a model's processor is made from, if it has one, so that a checkpoint saved to `folder` keeps it."""
-    for file in (*_PROCESSOR_FILES, *_OTHER_PROCESSOR_FILES):
+    for file in (*_PROCESSOR_FILES, "video_preprocessor_config.json", _OLD_CHAT_TEMPLATE):
         if found := _file_of(model_source(name), file):
             shutil.copyfile(found, folder / file)
 
 
 def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
-    return hub.cached_file(
-        source,
-        file,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
+    return hub.cached_file(source, file, **quiet)
 
 
 def model_source(name: str) -> str:
-    """What `from_pretrained` is to be given for a model name.
-
-    Raises:
-        InputError: for an unknown zoo model, or a path at which there is nothing.
-    """
+    """What `from_pretrained` is to be given for a model name; an InputError says if there is nothing of that name."""
     if name.startswith("zoo:"):
         folder = ZOO / name.removeprefix("zoo:")
         if not (folder / "config.json").is_file():

@@ -34,9 +34,6 @@ def token_boxes(images: ImageInput, name: str) -> Float[np.ndarray, "n 4"]:
     Measured once a size, to half a pixel or a two-thousandth of the size, whichever is more. What is cropped away is in
     no box. Where a model is shown a picture as a whole and in tiles, boxes overlap; where it scales patches down
     (LLaVA-OneVision), the box is interpolated as the patch is, and leaves gaps.
-
-    Raises:
-        InputError: if the image is missing or broken, or it cannot be said which patches make a token.
     """
     width, height = size = image_size(name)
     measured = _MEASURED.setdefault(images, {})

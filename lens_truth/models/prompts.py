@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lens_truth.data.examples import Example
 from lens_truth.data.images import image_hash
@@ -16,7 +16,6 @@ from lens_truth.models.image_input import ImageInput
 
 Template = Literal["plain", "chat"]
 """`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
-
 Span = tuple[int, int]
 """First and one past the last position."""
 
@@ -25,6 +24,7 @@ IMAGE = "\ufffc"
 """Where the image stands in a text; Unicode's object replacement character is meant for that."""
 _LABEL = "Context:\n"
 _STAND_IN = "STAND-IN-FOR-THE-ANSWER"
+Row = TypeVar("Row", bound="PromptTokens")
 
 
 def question_text(example: Example) -> str:
@@ -51,34 +51,28 @@ class Wording:
 
 USER_ASSISTANT = "USER: {content} ASSISTANT:"
 """What TruthProbe writes around its evaluation prompts."""
-QUESTION = Wording(question_text, "{content}\nAnswer:")
-"""To be continued with the answer."""
-JUDGE = Wording(judge_text)
-"""To be continued with yes (hallucinated) or no."""
+QUESTION = Wording(question_text, "{content}\nAnswer:")  # to be continued with the answer
+JUDGE = Wording(judge_text)  # to be continued with yes (hallucinated) or no
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Text before which nothing and after which an answer comes."""
+    """Text before which nothing and after which an answer comes, the image it speaks of, and its example's id."""
 
     text: str
     special_tokens: bool
     """Whether the tokenizer adds its own special tokens (a chat template has written them already)."""
     image: str = ""
-    """The image that the text speaks of; empty for none."""
     id: str = ""
-    """Of the example, for messages."""
 
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """Tokens of a prompt."""
+    """Tokens of a prompt, those of its image among them (if it has one)."""
 
     ids: list[int]
     image: str = ""
-    """The image whose tokens are among them; empty for none."""
     image_span: Span | None = None
-    """Where they lie."""
 
     @property
     def content(self) -> str:
@@ -94,8 +88,8 @@ class Encoded(PromptTokens):
     answer: Span = (0, 0)
     """`answer[1] - 1` is where probes read."""
     continuation: int = 0
-    """First token after the prompt: of the answer, or of what stands between (a space that is a token of its own, the
-    tags of a template). The probability of the answer given the prompt starts here."""
+    """First token after the prompt, of the answer or of what stands between (a space that is a token of its own, the
+    tags of a template): the probability of the answer given the prompt starts here."""
     context: Span | None = None
     """None where there is no context, or the chat template does not show it as it is."""
     evidence: tuple[Span, ...] = ()
@@ -104,38 +98,29 @@ class Encoded(PromptTokens):
     """Spans of evidence that begin or end inside a token, which counts as evidence whole."""
 
 
-def default_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+def default_template(tokenizer: Tokenizer) -> Template:
     """How to talk to a model: by its chat template if it has one."""
     return "chat" if tokenizer.chat_template else "plain"
 
 
 def prompt_of(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     example: Example,
     template: Template,
     wording: Wording = QUESTION,
     images: ImageInput | None = None,
 ) -> Prompt:
-    """What a model continues with its answer; `images` says how it is shown the example's image.
-
-    Raises:
-        InputError: if the chat template is missing, or does not show what it is given as it is.
-    """
+    """What a model continues with its answer; `images` says how it is shown the example's image."""
     text, _ = _rendered(tokenizer, example, template, wording, images)
     return Prompt(text, template == "plain", example.image, example.id)
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], images: ImageInput | None = None
+    tokenizer: Tokenizer, prompts: Sequence[Prompt], images: ImageInput | None = None
 ) -> list[PromptTokens]:
-    """Tokens of prompts to be continued; all with or all without special tokens.
-
-    Raises:
-        InputError: if a text speaks of an image that is not there, or an image is missing.
-    """
+    """Tokens of prompts to be continued; all with or all without special tokens."""
     (special,) = {prompt.special_tokens for prompt in prompts}
-    texts = [prompt.text for prompt in prompts]
-    encoded = tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+    encoded = tokenizer([prompt.text for prompt in prompts], add_special_tokens=special, verbose=False)["input_ids"]
     return [
         _with_image(PromptTokens(list(ids), prompt.image), prompt.id, images)
         for ids, prompt in zip(encoded, prompts, strict=True)
@@ -143,19 +128,11 @@ def encode_prompts(
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    template: Template,
-    images: ImageInput | None = None,
+    tokenizer: Tokenizer, examples: Sequence[Example], template: Template, images: ImageInput | None = None
 ) -> list[Encoded]:
-    """Tokens of every example, prompt and answer, with the spans of image, question and answer.
+    """Tokens of every example, prompt and answer, with the spans of image, question, answer, context and evidence.
 
-    Args:
-        images: how the model is shown images (`lens_truth.models.image_input.images_for`).
-
-    Raises:
-        InputError: if an answer is empty or yields no token, an image is missing or the model can be shown none, or
-            the tokenizer cannot tell characters from tokens or has no chat template although one is asked for.
+    `images` says how the model is shown images (`images_for`). An InputError says what cannot be found in the tokens.
     """
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer {type(tokenizer).__name__} gives no character offsets; a fast tokenizer is needed")
@@ -173,10 +150,9 @@ def encode(
     for example, (text, prompt_end, span), ids, offsets in zip(
         examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
     ):
-        answer = _tokens_in(offsets, span)
         asked = text.rfind(marked := f"Question: {example.question.rstrip()}", 0, span[0])  # templates may trim
         question = _tokens_in(offsets, (asked + len("Question: "), asked + len(marked)))
-        if answer is None:
+        if (answer := _tokens_in(offsets, span)) is None:
             raise InputError(f"the answer of example '{example.id}' yields no token")
         if asked < 0 or question is None:
             raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
@@ -185,17 +161,15 @@ def encode(
         context = None
         if example.context and text.startswith(example.context, start):
             context = _tokens_in(offsets, (start, start + len(example.context)))
-        evidence = [(start + first, start + stop) for first, stop in example.evidence]
-        row = Encoded(
-            list(ids),
-            example.image,
-            question=question,
-            answer=answer,
-            continuation=continuation,
-            context=context,
-            evidence=_evidence_tokens(text, offsets, evidence, context, example.id),
-            n_cut=sum(_is_cut(text, offsets, span) for span in evidence),
-        )
+        spans = [(start + first, start + stop) for first, stop in example.evidence]
+        if spans and context is None:
+            raise InputError(f"the chat template does not show the context of example '{example.id}' as it is")
+        evidence = [_tokens_in(offsets, span) if text[slice(*span)].strip() else None for span in spans]
+        if None in evidence:
+            raise InputError(f"evidence {evidence.index(None)} of example '{example.id}' yields no token")
+        held = tuple(tokens for tokens in evidence if tokens)
+        n_cut = sum(_is_cut(text, offsets, span) for span in spans)
+        row = Encoded(list(ids), example.image, None, question, answer, continuation, context, held, n_cut)
         result.append(_with_image(row, example.id, images))
     return result
 
@@ -219,27 +193,11 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     ]
 
 
-def _evidence_tokens(
-    text: str, offsets: Sequence[Span], spans: Sequence[Span], context: Span | None, id: str
-) -> tuple[Span, ...]:
-    if spans and context is None:
-        raise InputError(f"the chat template does not show the context of example '{id}' as it is")
-    found = [_tokens_in(offsets, span) if text[slice(*span)].strip() else None for span in spans]
-    if None in found:
-        raise InputError(f"evidence {found.index(None)} of example '{id}' yields no token")
-    return tuple(span for span in found if span)
-
-
 def _is_cut(text: str, offsets: Sequence[Span], span: Span) -> bool:
     """Whether a token holds characters on both sides of an end of the span; white space does not count."""
-    return any(
-        bool(text[start : min(stop, span[0])].strip()) or bool(text[max(start, span[1]) : stop].strip())
-        for start, stop in offsets
-        if start < span[1] and stop > span[0]
-    )
-
-
-Row = TypeVar("Row", bound=PromptTokens)
+    first, last = span
+    touching = [(start, stop) for start, stop in offsets if start < last and stop > first]
+    return any((text[start : min(stop, first)] + text[max(start, last) : stop]).strip() for start, stop in touching)
 
 
 def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
@@ -257,33 +215,31 @@ def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
         return row
     at, n = places[0], images.n_tokens(row.image)
     made: dict[str, Any] = {"ids": [*row.ids[:at], *[images.token_id] * n, *row.ids[at + 1 :]]}
+
+    def moved(span: Span) -> Span:
+        return (span[0] + n - 1, span[1] + n - 1) if span[0] > at else span
+
     if isinstance(row, Encoded):
-        made["question"], made["answer"] = (_moved(span, at, n - 1) for span in (row.question, row.answer))
-        made["continuation"] = row.continuation + (n - 1 if row.continuation > at else 0)
-        made["context"] = row.context and _moved(row.context, at, n - 1)
-        made["evidence"] = tuple(_moved(span, at, n - 1) for span in row.evidence)
+        made |= {"question": moved(row.question), "answer": moved(row.answer)}
+        made["continuation"] = row.continuation + (n - 1) * (row.continuation > at)
+        made["context"] = row.context and moved(row.context)
+        made["evidence"] = tuple(map(moved, row.evidence))
     return replace(row, **made, image_span=(at, at + n))
 
 
-def _moved(span: Span, at: int, by: int) -> Span:
-    return (span[0] + by, span[1] + by) if span[0] > at else span
-
-
 def _with_answer(
-    tokenizer: PreTrainedTokenizerBase, example: Example, template: Template, images: ImageInput | None
+    tokenizer: Tokenizer, example: Example, template: Template, images: ImageInput | None
 ) -> tuple[str, int, Span]:
     """The prompt with its answer, where the prompt ends, and the answer's span, in characters."""
     answer = example.answer.strip()
     before, as_list = _rendered(tokenizer, example, template, QUESTION, images)
     if template == "plain":
         return f"{before} {answer}", len(before), (len(before) + 1, len(before) + 1 + len(answer))
-    shown_by = images if example.image else None
-    said = _said(question_text(example), shown_by, as_list)
-    text, marked = (_chat_text(tokenizer, said, shown_by, words) or "" for words in (answer, _STAND_IN))
+    asked, shown_by = question_text(example), images if example.image else None
+    text, marked = (_chat_text(tokenizer, asked, shown_by, as_list, words) or "" for words in (answer, _STAND_IN))
     # A template may open the turn in another way for generation, so the prompt ends where they part.
-    prompt_end = next(
-        (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), min(len(before), len(text))
-    )
+    parted = (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b)
+    prompt_end = next(parted, min(len(before), len(text)))
     # The answer's own words may stand in the template too (in a tag, say), so a stand-in is sought that does not.
     start = marked.rfind(_STAND_IN)
     if start < 0 or text[start : start + len(answer)] != answer:
@@ -292,11 +248,7 @@ def _with_answer(
 
 
 def _rendered(
-    tokenizer: PreTrainedTokenizerBase,
-    example: Example,
-    template: Template,
-    wording: Wording,
-    images: ImageInput | None,
+    tokenizer: Tokenizer, example: Example, template: Template, wording: Wording, images: ImageInput | None
 ) -> tuple[str, bool]:
     """The prompt, and whether the chat template wants lists of contents."""
     content = wording.content(example)
@@ -314,44 +266,32 @@ def _rendered(
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template; use the plain template")
     for as_list in (False, True):
-        said = _said(content, images, as_list)
-        if (text := _chat_text(tokenizer, said, images)) is not None:
+        if (text := _chat_text(tokenizer, content, images, as_list)) is not None:
             return text, as_list
     raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
 
 
-@dataclass(frozen=True)
-class _Said:
-    """A user's turn as a chat template is given it."""
-
-    content: str | list[dict[str, str]]
-    shown: tuple[str, ...]
-    """What must be found in the chat."""
-
-
-def _said(content: str, images: ImageInput | None, as_list: bool) -> _Said:
-    """Most templates take a string, in which the image stands where the paper has its context. Some (LLaVA's) want a
-    list of contents and write the image first; then nothing is left to be labelled as context."""
-    before, image, after = content.partition(IMAGE) if images else (content, "", "")
-    if not as_list:
-        return _Said(f"{before}{images.placeholder if images else ''}{after}", (before, after))
-    text = before.removesuffix(_LABEL) + after.lstrip("\n") if image else content
-    return _Said([*([{"type": "image"}] if image else []), {"type": "text", "text": text}], (text,))
-
-
 def _chat_text(
-    tokenizer: PreTrainedTokenizerBase, said: _Said, images: ImageInput | None, answer: str | None = None
+    tokenizer: Tokenizer, content: str, images: ImageInput | None, as_list: bool, answer: str | None = None
 ) -> str | None:
-    """The chat so far; None if the template does not show what was said."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": said.content}]
+    """The chat so far; None if the template does not show what was said.
+
+    Most templates take a string, in which the image stands where the paper has its context. Some (LLaVA's) want a list
+    of contents and write the image first; then nothing is left to be labelled as context.
+    """
+    before, _, after = content.partition(IMAGE) if images else (content, "", "")
+    said: Any = f"{before}{images.placeholder}{after}" if images else content
+    shown = (before, after)
+    if as_list:
+        words = before.removesuffix(_LABEL) + after.lstrip("\n") if images else content
+        said, shown = [{"type": "image"}] * bool(images) + [{"type": "text", "text": words}], (words,)
+    messages: list[dict[str, Any]] = [{"role": "user", "content": said}]
     if answer is not None:
-        as_list = isinstance(said.content, list)
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}] if as_list else answer})
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
+        text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
     except (TemplateError, TypeError, KeyError, AttributeError):  # a template that wants the other kind of content
         return None
-    assert isinstance(text, str)
-    if any(part.strip() not in text for part in said.shown):
+    if any(part.strip() not in text for part in shown):
         return None
     return images.marked(text) if images else text

@@ -20,15 +20,8 @@ TOWERS = ("model.language_model", "model")
 """Paths of the language tower, in order of preference: inside a multimodal model; a text model itself."""
 
 _IN_TOWER = ("embed_tokens", "layers", "norm")
-_IN_LAYER = (
-    "input_layernorm",
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "post_attention_layernorm",
-    "mlp",
-)
+_SIDES = [f"self_attn.{side}_proj" for side in "qkvo"]
+_IN_LAYER = ("input_layernorm", *_SIDES, "post_attention_layernorm", "mlp")
 
 
 @dataclass(frozen=True)
@@ -47,11 +40,7 @@ def is_multimodal_config(config: Any) -> bool:
 
 
 def tower_path(hf: nn.Module) -> str:
-    """Path of the language tower, whose modules have Llama's names.
-
-    Raises:
-        InputError: names the modules that the hooks need and this architecture lacks.
-    """
+    """Path of the language tower, whose modules have Llama's names; an InputError names those that are lacking."""
     path = next((path for path in TOWERS if _find(hf, f"{path}.layers") is not None), None)
     if path is None:
         children = ", ".join(name for name, _ in hf.named_children()) or "nothing"
@@ -69,11 +58,7 @@ def tower_path(hf: nn.Module) -> str:
 
 
 def heads_of(hf: nn.Module) -> Heads:
-    """The head geometry that the config states, checked against every layer's output projection.
-
-    Raises:
-        InputError: if a projection does not have the stated width.
-    """
+    """The head geometry that the config states, checked against every layer's output projection."""
     config: Any = hf.config
     projections = output_projections(hf)
     heads = heads_in(config.get_text_config(), len(projections))
@@ -95,13 +80,8 @@ def heads_in(text_config: Any, n_layers: int) -> Heads:
 
 
 def output_projections(hf: nn.Module) -> list[nn.Linear]:
-    """The `o_proj` of every layer, whether the model is wrapped in hooks or not.
-
-    Raises:
-        InputError: if one does not hold a plain matrix (quantised weights).
-    """
-    path = tower_path(hf)
-    projections = [_find(hf, f"{path}.layers.{i}.self_attn.o_proj") for i in range(len(_find(hf, f"{path}.layers")))]
+    """The `o_proj` of every layer, whether the model is wrapped in hooks or not; none may be quantised."""
+    projections = [_find(layer, "self_attn.o_proj") for layer in _layers(hf)]
     for layer, projection in enumerate(projections):
         weight = projection.weight
         if weight.ndim != 2 or not weight.is_floating_point():
@@ -111,10 +91,12 @@ def output_projections(hf: nn.Module) -> list[nn.Linear]:
 
 def has_gated_mlp(hf: nn.Module) -> bool:
     """Whether every layer has Llama's gated MLP, which TransformerLens can hook."""
-    path = tower_path(hf)
-    layers = range(len(_find(hf, f"{path}.layers")))
-    parts = ("gate_proj", "up_proj", "down_proj")
-    return all(_find(hf, f"{path}.layers.{i}.mlp.{part}") is not None for i in layers for part in parts)
+    parts = [f"mlp.{part}_proj" for part in ("gate", "up", "down")]
+    return all(_find(layer, part) is not None for layer in _layers(hf) for part in parts)
+
+
+def _layers(hf: nn.Module) -> list[nn.Module]:
+    return list(_find(hf, f"{tower_path(hf)}.layers"))
 
 
 def scale_heads(weight: Float[Tensor, "M HD"], gate: Float[Tensor, " H"]) -> Float[Tensor, "M HD"]:
@@ -131,10 +113,8 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     """A plain Hugging Face model with the parameters and buffers of `hf`, wrapped in hooks or not.
 
     The tensors are the same objects (nothing is copied), the modules are new: wrapping them or replacing their
-    parameters leaves `hf` as it is.
-
-    Raises:
-        InputError: if the model's modules are not those that its config describes (adapters, quantisation).
+    parameters leaves `hf` as it is. An InputError refuses modules that the config does not describe (adapters,
+    quantisation).
     """
     config: Any = hf.config
     with torch.device("meta"):

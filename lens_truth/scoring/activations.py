@@ -42,12 +42,9 @@ class HeadActivations:
     """Model, weights, data and settings they were captured with."""
 
     def save(self, folder: str | Path) -> None:
-        """Writes the folder that `load` reads; nothing is left half-written.
-
-        Raises:
-            InputError: if the folder holds other activations.
-        """
-        writer = ActivationWriter(Path(folder), tuple(self.z.shape), self._rows())
+        """Writes the folder that `load` reads, whole or not at all; one that holds others is refused (InputError)."""
+        rows = rows_record(self.labels.numpy().tolist(), self.groups, self.ids, self.provenance)
+        writer = ActivationWriter(Path(folder), tuple(self.z.shape), rows)
         if not writer.complete:
             writer.write(0, range(len(self.z)), self.z)
             writer.finish()
@@ -73,9 +70,6 @@ class HeadActivations:
             raise InputError(f"{folder}: z.npy has shape {array.shape}, but rows.json names {len(labels)} rows")
         return loaded
 
-    def _rows(self) -> dict[str, Any]:
-        return rows_record(self.labels.numpy().tolist(), self.groups, self.ids, self.provenance)
-
 
 def rows_record(
     labels: Sequence[int], groups: Sequence[str], ids: Sequence[str], provenance: dict[str, Any]
@@ -85,13 +79,9 @@ def rows_record(
 
 
 class ActivationWriter:
-    """Fills a folder batch by batch; opened again with the same rows, it goes on where it stopped."""
+    """Fills a folder batch by batch; opened again, it goes on where it stopped, and refuses other rows."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], rows: dict[str, Any]) -> None:
-        """
-        Raises:
-            InputError: if the folder holds the activations of another run.
-        """
         self._final, self._partial = folder / "z.npy", folder / "z.partial.npy"
         self._progress = folder / "progress.json"
         record = folder / "rows.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from tqdm import tqdm
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.errors import InputError
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
-from lens_truth.models.hooks import Hooked, hook_names
+from lens_truth.models.hooks import Hooked, hook_names, provenance_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
-from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.activations import ActivationWriter, HeadActivations, rows_record
 
 _CHUNK = 1024  # examples encoded at once while lengths are counted
@@ -45,18 +44,16 @@ def capture(
             goes on where it stopped.
 
     Raises:
-        InputError: if there are no examples, an answer is empty or would be cut off by the context limit (with the
-            number of such rows; an image is never cut), an image is missing, broken or cannot be shown to the model,
-            or `out` holds another run.
+        InputError: if there are no examples, answers are empty or longer than the context (how many; no image is cut),
+            an image is missing, broken or cannot be shown to the model, or `out` holds another run.
     """
     tokenizer = tokenizer_of(model)
     if not examples:
         raise InputError("there are no examples to capture")
     images = images_for(model, examples)
 
-    lengths: list[int] = []
-    for start in range(0, len(examples), _CHUNK):
-        lengths += [len(e.ids) for e in encode(tokenizer, examples[start : start + _CHUNK], template, images)]
+    chunks = (examples[start : start + _CHUNK] for start in range(0, len(examples), _CHUNK))
+    lengths = [len(row.ids) for chunk in chunks for row in encode(tokenizer, chunk, template, images)]
     check_lengths(lengths, [example.id for example in examples], model)
     batches = length_batches(lengths, batch_size)
 
@@ -92,7 +89,6 @@ def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]
     def keep(z: Float[Tensor, "batch pos H D"], hook: Any) -> None:
         kept.append(z[row, position].float().cpu())
 
-    hooks: list[tuple[str, Callable[..., Any]]] = [(name, keep) for name in hook_names(model)]
-    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+    with torch.no_grad(), model.hooks(fwd_hooks=[(name, keep) for name in hook_names(model)]):
         run_body(model, ids, mask, [row.image for row in encoded])
     return torch.stack(kept, dim=1)

@@ -15,10 +15,9 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
-from lens_truth.models.hooks import Hooked, constant_weights, gate_z
+from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, provenance_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
-from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval
 
@@ -49,15 +48,14 @@ def causal_scores(
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
-    pairs = question_pairs(examples)
-    encoded, weight = _margin_rows(model, examples, pairs, template)
+    pairs, encoded, weight = _margin_rows(model, examples, template)
     gradient = np.zeros((len(examples), model.cfg.n_layers, model.cfg.n_heads))
     rows_used = sorted(weight)
     batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size)
     for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
         rows = [rows_used[i] for i in batch]
         gate = torch.ones(len(rows), model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
-        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
+        with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         (slope,) = torch.autograd.grad(log_prob.sum(), gate)
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
@@ -69,18 +67,11 @@ def causal_scores(
     totals, counts = (np.stack(parts) for parts in zip(*by_group.values(), strict=True))
     low, high = bootstrap_interval(totals, counts, n_bootstrap, stream(seed, Stream.CAUSAL_INTERVALS))
     parts = np.array_split(stream(seed, Stream.CAUSAL_PARTS).permutation(len(counts)), min(_PARTS, len(counts)))
-    return HeadScores(
-        values=totals.sum(0) / counts.sum(),
-        kind="causal",
-        metrics={"ci_low": low, "ci_high": high},
-        folds=np.stack([totals[part].sum(0) / counts[part].sum() for part in parts]),
-        provenance={
-            **provenance_of(model, examples, template),
-            "n_examples": len(examples),
-            "n_questions": int(counts.sum()),
-            "seed": seed,
-        },
-    )
+    folds = np.stack([totals[part].sum(0) / counts[part].sum() for part in parts])
+    provenance = {**provenance_of(model, examples, template), "n_examples": len(examples)}
+    provenance |= {"n_questions": int(counts.sum()), "seed": seed}
+    metrics = {"ci_low": low, "ci_high": high}
+    return HeadScores(totals.sum(0) / counts.sum(), "causal", metrics, folds, provenance)
 
 
 def learned_gate(
@@ -98,16 +89,12 @@ def learned_gate(
     norm="none")`.
 
     The loss is the mean over questions of log(1 + exp(-margin)), plus `penalty` times the mean over heads of
-    (g - 1)^2. Fit it on validation rows, never on the rows that judge it.
+    (g - 1)^2. Fit it on validation rows, never on the rows that judge it. Errors are those of `causal_scores`.
 
     >>> learned = lens_truth.learned_gate(model, lens_truth.load_examples("zoo:conflict", limit=100))
     >>> gate = lens_truth.HeadGate.from_scores(learned, 1, norm="none")
-
-    Raises:
-        InputError: as `causal_scores`.
     """
-    pairs = question_pairs(examples)
-    encoded, weight = _margin_rows(model, examples, pairs, template)
+    pairs, encoded, weight = _margin_rows(model, examples, template)
     gate = torch.ones(model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
     optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
     rng = stream(seed, Stream.GATE_STEPS)
@@ -119,27 +106,17 @@ def learned_gate(
         chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
         rows = [row for question in chosen for side in pairs[question] for row in side]
         owner = [i for i, question in enumerate(chosen) for side in pairs[question] for _ in side]
-        with torch.enable_grad(), constant_weights(model), gate_z(model, gate):
+        with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
-        margin = log_prob.new_zeros(len(chosen)).index_add(
-            0, torch.tensor(owner, device=log_prob.device), log_prob * weights
-        )
+        owners = torch.tensor(owner, device=log_prob.device)
+        margin = log_prob.new_zeros(len(chosen)).index_add(0, owners, log_prob * weights)
         loss = torch.nn.functional.softplus(-margin).mean() + penalty * (gate - 1).square().mean().to(margin)
         (gate.grad,) = torch.autograd.grad(loss, gate)
         optimizer.step()
-    return HeadScores(
-        values=(gate.detach() - 1).double().numpy(),
-        kind="learned",
-        provenance={
-            **provenance_of(model, examples, template),
-            "n_examples": len(examples),
-            "penalty": penalty,
-            "steps": steps,
-            "learning_rate": _LEARNING_RATE,
-            "seed": seed,
-        },
-    )
+    provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
+    provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed}
+    return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
 
 
 def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, " B"]:
@@ -156,11 +133,7 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
 
 
 def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:
-    """Prompts with their answers, whose log-probabilities are wanted.
-
-    Raises:
-        InputError: if an answer is empty or would be cut off, or nothing stands before it.
-    """
+    """Prompts with their answers, whose log-probabilities are wanted."""
     encoded = encode(tokenizer_of(model), examples, template, images_for(model, examples))
     check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
     first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)
@@ -170,11 +143,12 @@ def encode_answers(model: Hooked, examples: Sequence[Example], template: Templat
 
 
 def _margin_rows(
-    model: Hooked, examples: Sequence[Example], pairs: Sequence[tuple[list[int], list[int]]], template: Template
-) -> tuple[list[Encoded], dict[int, float]]:
-    """All rows encoded, and the weight with which each row that belongs to a pair enters its question's margin."""
+    model: Hooked, examples: Sequence[Example], template: Template
+) -> tuple[list[tuple[list[int], list[int]]], list[Encoded], dict[int, float]]:
+    """Pairs, all rows encoded, and the weight with which each row of a pair enters its question's margin."""
     weight: dict[int, float] = {}
+    pairs = question_pairs(examples)
     for supported, hallucinated in pairs:
         weight |= dict.fromkeys(supported, 1 / len(supported))
         weight |= dict.fromkeys(hallucinated, -1 / len(hallucinated))
-    return encode_answers(model, examples, template), weight
+    return pairs, encode_answers(model, examples, template), weight

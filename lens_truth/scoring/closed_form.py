@@ -6,7 +6,7 @@ minus those of the held-out folds, and a factorisation serves the true labels an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, cast
@@ -26,8 +26,6 @@ _JITTER = 1e-6  # keeps mass-mean defined when features are collinear
 _JURY = 8  # heads, spread evenly, that choose the penalty
 _BLOCK_BYTES = 1 << 22  # of features handled at once: larger arrays would be mapped, and faulted in, anew each time
 _DRAWS_AT_ONCE = 128
-
-HeldOut = tuple[int, ...]
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # scipy's LAPACK: threads of its own would fight with torch's
@@ -97,27 +95,23 @@ class _Block:
         chosen: list[Float[Tensor, " P"]] = []
         for k in range(K):
             inner = (k + 1) % K
-            right = torch.stack([self._right(y, inner, (k, inner), penalty, totals) for penalty in PENALTIES])
-            chosen.append(torch.tensor(PENALTIES)[right.argmax(0)])
+            right: list[Int[Tensor, " P"]] = []  # how many decisions on that fold, over all heads, for each draw
+            for penalty in PENALTIES:
+                decisions = self._decide(inner, (k, inner), totals, torch.full((y.shape[1],), penalty))
+                right.append(((decisions > 0) == (y[self._folds[inner]] > 0)).sum((0, 1)))
+            chosen.append(torch.tensor(PENALTIES)[torch.stack(right).argmax(0)])
         return torch.stack(chosen)
-
-    def _right(
-        self, y: Tensor, tested: int, held_out: HeldOut, penalty: float, totals: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        """How many decisions on a fold are right, over all heads, for each draw."""
-        rows = self._folds[tested]
-        direction, intercept = self._fit(held_out, totals, torch.full((y.shape[1],), penalty))
-        decisions = self._x[:, rows] @ direction + intercept[:, None]
-        return ((decisions > 0) == (y[rows] > 0)).sum((0, 1))
 
     def decisions(self, y: Int[Tensor, "N P"], penalties: Float[Tensor, "K P"]) -> Float[Tensor, "F N P"]:
         """Out-of-fold decisions for every draw of the labels."""
         totals = self._label_sums(y)
-        parts: list[Float[Tensor, "F n P"]] = []
-        for k, rows in enumerate(self._folds):
-            direction, intercept = self._fit((k,), totals, penalties[k])
-            parts.append(self._x[:, rows] @ direction + intercept[:, None])
-        return torch.cat(parts, dim=1)
+        return torch.cat([self._decide(k, (k,), totals, penalties[k]) for k in range(len(self._folds))], dim=1)
+
+    def _decide(
+        self, tested: int, held_out: tuple[int, ...], totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
+    ) -> Float[Tensor, "F n P"]:
+        direction, intercept = self._fit(held_out, totals, penalties)
+        return self._x[:, self._folds[tested]] @ direction + intercept[:, None]
 
     def _label_sums(self, y: Int[Tensor, "N P"]) -> tuple[Float[Tensor, "K F D P"], Float[Tensor, "K P"]]:
         """Of each fold: the feature sums of class 1, and its size."""
@@ -126,7 +120,7 @@ class _Block:
         return sums, torch.stack([y[rows].sum(0) for rows in self._folds])
 
     def _fit(
-        self, held_out: HeldOut, totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
+        self, held_out: tuple[int, ...], totals: tuple[Tensor, Tensor], penalties: Float[Tensor, " P"]
     ) -> tuple[Float[Tensor, "F D P"], Float[Tensor, "F P"]]:
         """Directions and intercepts of probes trained without some folds."""
         training = [k for k in range(len(self._folds)) if k not in held_out]
@@ -137,7 +131,8 @@ class _Block:
             direction = (one - zero) / self._covariance(held_out).diagonal(dim1=1, dim2=2)[..., None]
         else:
             direction = torch.empty_like(one)
-            for penalty, drawn in _by_value(penalties):
+            for penalty in np.unique(penalties.numpy()).tolist():
+                drawn = penalties == penalty
                 direction[..., drawn] = _solve(self._factor(held_out, penalty), (one - zero)[..., drawn])
         if self._kind == "ridge":
             share = n_one / n
@@ -145,7 +140,7 @@ class _Block:
             return direction, share - 0.5 - (total / n * direction).sum(1)
         return direction, -((one + zero) / 2 * direction).sum(1)
 
-    def _covariance(self, held_out: HeldOut) -> Float[Tensor, "F D D"]:
+    def _covariance(self, held_out: tuple[int, ...]) -> Float[Tensor, "F D D"]:
         """Covariance of the training rows; a constant feature gets variance 1, which leaves it without effect."""
         training = [k for k in range(len(self._folds)) if k not in held_out]
         n = int(self._sizes[training].sum())
@@ -158,7 +153,7 @@ class _Block:
         variance[variance <= 1e-12 * variance.amax(1, keepdim=True).clamp(min=1e-30)] = 1
         return covariance
 
-    def _factorise(self, held_out: HeldOut, penalty: float) -> Float[np.ndarray, "F D D"]:
+    def _factorise(self, held_out: tuple[int, ...], penalty: float) -> Float[np.ndarray, "F D D"]:
         """Cholesky factors of S + penalty * diag(S), for `_solve`."""
         covariance = self._covariance(held_out)
         covariance.diagonal(dim1=1, dim2=2).mul_(1 + penalty)
@@ -178,11 +173,6 @@ def _solve(factors: Float[np.ndarray, "F D D"], right: Float[Tensor, "F D P"]) -
     potrs = _lapack("potrs", factors)
     solved = [potrs(factor.T, columns)[0] for factor, columns in zip(factors, right.numpy(), strict=True)]
     return torch.from_numpy(np.stack(solved))
-
-
-def _by_value(values: Float[Tensor, " P"]) -> Iterator[tuple[float, Tensor]]:
-    for value in np.unique(values.numpy()).tolist():
-        yield value, values == value
 
 
 def _lapack(name: str, matrices: np.ndarray) -> Callable[..., Any]:

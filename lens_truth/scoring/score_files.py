@@ -9,12 +9,11 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
 from lens_truth.errors import InputError, shortened
@@ -27,16 +26,8 @@ METADATA = "lens_truth"
 
 _LAYER_HEAD = re.compile(r"\d+-\d+")
 _PLACE = ("layer", "head")
-
-
-class Parts(TypedDict, total=False):
-    """What `HeadScores` is made of."""
-
-    values: Map
-    kind: str
-    metrics: Mapping[str, Map]
-    folds: Float[np.ndarray, "K L H"] | None
-    provenance: Mapping[str, Any]
+Parts = dict[str, Any]
+"""Fields of `HeadScores`."""
 
 
 def heads_csv(columns: Mapping[str, Map], undefined: str = "nan") -> str:
@@ -56,21 +47,19 @@ def _load_safetensors(path: Path) -> Parts:
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             entries: dict[str, str] = file.metadata() or {}
         metadata = json.loads(entries.get(METADATA, "{}"))
-        if not is_object(metadata) or not is_object(metadata.get("provenance", {})):
-            raise InputError(f"{path}: its metadata is not lens_truth's")
-        return Parts(
-            values=tensors["values"],
-            kind=metadata.get("kind", "truth"),
-            metrics={name.removeprefix("metrics/"): t for name, t in tensors.items() if name.startswith("metrics/")},
-            folds=tensors.get("folds"),
-            provenance=metadata.get("provenance", {}),
-        )
-    except KeyError as error:
-        raise InputError(f"{path}: holds no tensor {error}, so it is not a file of head scores") from error
     except (SafetensorError, ValueError, TypeError, OSError) as error:  # TypeError: bfloat16, which NumPy lacks
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
+    if not is_object(metadata) or not is_object(metadata.get("provenance", {})):
+        raise InputError(f"{path}: its metadata is not lens_truth's")
+    if "values" not in tensors:
+        raise InputError(f"{path}: holds no tensor 'values', so it is not a file of head scores")
+    return {
+        "values": tensors["values"],
+        "kind": metadata.get("kind", "truth"),
+        "metrics": {name.removeprefix("metrics/"): t for name, t in tensors.items() if name.startswith("metrics/")},
+        "folds": tensors.get("folds"),
+        "provenance": metadata.get("provenance", {}),
+    }
 
 
 def _load_npy(path: Path) -> Parts:
@@ -82,7 +71,7 @@ def _load_npy(path: Path) -> Parts:
         raise InputError(f"{path}: is not a readable .npy array ({error})") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: does not hold an array of numbers")
-    return Parts(values=cast("np.ndarray", values).astype(np.float64), provenance={"file": path.name})
+    return {"values": cast("np.ndarray", values).astype(np.float64), "provenance": {"file": path.name}}
 
 
 def _load_csv(path: Path) -> Parts:
@@ -100,15 +89,13 @@ def _load_csv(path: Path) -> Parts:
             raise InputError(f"{path}, line {line}: layer {layer}, head {head} stands there twice")
         heads[layer, head] = numbers
     L, H = _complete_grid(path, heads)
-    columns = {
-        name: np.array([heads[at][name] for at in np.ndindex(L, H)]).reshape(L, H)
-        for name in next(iter(heads.values()))
-    }
+    metrics, ordered = list(heads[0, 0]), [heads[at] for at in np.ndindex(L, H)]
+    columns = {name: np.array([numbers[name] for numbers in ordered]).reshape(L, H) for name in metrics}
     provenance = {"file": path.name}
     if "accuracy" in columns:
-        return Parts(values=columns["accuracy"], metrics=columns, provenance=provenance)
+        return {"values": columns["accuracy"], "metrics": columns, "provenance": provenance}
     ((kind, values),) = columns.items()
-    return Parts(values=values, kind=kind, provenance=provenance)
+    return {"values": values, "kind": kind, "provenance": provenance}
 
 
 def _number(cell: str, where: str, finite: bool) -> float:
@@ -156,7 +143,7 @@ def _load_retrieval(path: Path) -> Parts:
         folds = np.array(ordered).T.reshape(-1, L, H)
     elif min(lengths) > 1:  # no trial has all heads; halves do
         folds = np.array([[trials[half::2].mean() for trials in ordered] for half in (0, 1)]).reshape(2, L, H)
-    return Parts(values=values, kind="retrieval", folds=folds, provenance={"file": path.name})
+    return {"values": values, "kind": "retrieval", "folds": folds, "provenance": {"file": path.name}}
 
 
 def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, int]:
@@ -187,22 +174,14 @@ _READERS = {
 
 def is_score_file(name: str) -> bool:
     """Whether a name ends as score files do."""
-    return _reader(Path(name)) is not None
+    return Path(name).name.endswith(tuple(_READERS))
 
 
 def read_parts(path: Path) -> Parts:
-    """The parts of the scores in a file.
-
-    Raises:
-        InputError: if the file is missing, damaged, or does not hold every head once.
-    """
-    reader = _reader(path)
+    """The parts of the scores in a file; an InputError says what is wrong with it."""
+    reader = next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)
     if reader is None:
         raise InputError(f"{path}: scores are read from {', '.join(_READERS)} files")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     return reader(path)
-
-
-def _reader(path: Path) -> Callable[[Path], Parts] | None:
-    return next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)

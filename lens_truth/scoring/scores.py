@@ -130,27 +130,28 @@ class HeadScores:
 
     @classmethod
     def from_dict(cls, value: Any, where: str = "scores") -> HeadScores:
-        """What `as_dict` gave, and so without folds: `lens_truth.HeadScores.from_dict(scores.as_dict())`.
-
-        Raises:
-            InputError: names the place, from `where` on, of a field that is missing, unknown or of another type.
-        """
+        """What `as_dict` gave, and so without folds: `lens_truth.HeadScores.from_dict(scores.as_dict())`. An InputError
+        names the place, from `where` on, of a field that is missing, unknown or of another type."""
         return structured(cls, value, where)
 
     def save(self, path: str | Path) -> None:
         """Writes `.safetensors` (everything), `.npy` (the (layers, heads) array) or `.csv` (a row a head), the last
-        two as TruthProbe publishes them.
-
-        Raises:
-            InputError: for another suffix.
-        """
+        two as TruthProbe publishes them; an InputError refuses another suffix."""
         path = Path(path)
         if path.suffix == ".safetensors":
-            write_with(path, lambda at: safetensors.numpy.save_file(self._tensors(), at, self._metadata()))
+            # One entry: the order of several would differ from file to file.
+            about = {METADATA: json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)}
+            maps = {"values": self.values, **{f"metrics/{name}": values for name, values in self.metrics.items()}}
+            maps |= {} if self.folds is None else {"folds": self.folds}
+            tensors = {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in maps.items()}
+            write_with(path, lambda temporary: safetensors.numpy.save_file(tensors, temporary, about))
         elif path.suffix == ".npy":
             write_with(path, lambda temporary: np.save(temporary, self.values, allow_pickle=False))
         elif path.suffix == ".csv":
-            write_text(path, self._csv())
+            columns = {name: self.metrics[name] for name in _PUBLISHED if name in self.metrics}
+            if "accuracy" not in columns:
+                columns = {"accuracy" if self.kind == "truth" else self.kind: self.values}
+            write_text(path, heads_csv(columns))
         else:
             raise InputError(f"{path}: scores are saved as .safetensors, .npy or .csv")
 
@@ -168,19 +169,3 @@ class HeadScores:
             return cls(**read_parts(Path(path)))
         except InputError as error:
             raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
-
-    def _tensors(self) -> dict[str, np.ndarray]:
-        tensors = {"values": self.values, **{f"metrics/{name}": value for name, value in self.metrics.items()}}
-        if self.folds is not None:
-            tensors["folds"] = self.folds
-        return {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in tensors.items()}
-
-    def _metadata(self) -> dict[str, str]:
-        # One entry: the order of several would differ from file to file.
-        return {METADATA: json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)}
-
-    def _csv(self) -> str:
-        columns = {name: self.metrics[name] for name in _PUBLISHED if name in self.metrics}
-        if "accuracy" not in columns:
-            columns = {"accuracy" if self.kind == "truth" else self.kind: self.values}
-        return heads_csv(columns)

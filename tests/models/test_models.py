@@ -28,9 +28,9 @@ import lens_truth
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.models import tower
-from lens_truth.models.hooks import gate_z, hook_names
+from lens_truth.models.adapters import batch_checks, hook_checks, verify_hooks
+from lens_truth.models.hooks import gate_heads, hook_names
 from lens_truth.models.loading import load
-from lens_truth.models.selftest import batch_checks, hook_checks, verify_hooks
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, weights_hash
 from lens_truth.scoring.capturing import capture
 
@@ -109,7 +109,7 @@ def test_model_in_memory_is_left_as_it_was(family: str) -> None:
     hf = build(family)
     names, before = list(hf.state_dict()), hf(IDS).logits
     model = load(hf)
-    with gate_z(model, torch.zeros(3, 4)):
+    with gate_heads(model, torch.zeros(3, 4)):
         model(IDS)
         assert torch.equal(hf(IDS).logits, before)
     assert list(hf.state_dict()) == names
@@ -121,7 +121,7 @@ def test_generation_under_hooks_uses_the_cache_and_leaves_no_hook(family: str) -
     model = load(build(family))
     hf: Any = model.original_model
     gate = 1 + 0.5 * torch.rand(3, 4, generator=torch.Generator().manual_seed(1))
-    with gate_z(model, gate):
+    with gate_heads(model, gate):
         cached = hf.generate(IDS, max_new_tokens=6, do_sample=False)
         uncached = hf.generate(IDS, max_new_tokens=6, do_sample=False, use_cache=False)
         bridge = model.generate(IDS, max_new_tokens=6, do_sample=False, verbose=False)

@@ -21,12 +21,12 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import prompt_families
 from lens_truth.gates.gate import HeadGate
+from lens_truth.models.adapters import batch_checks, hook_checks, images_to_check
 from lens_truth.models.batches import pad_rows
-from lens_truth.models.hooks import gate_z
+from lens_truth.models.hooks import gate_heads
 from lens_truth.models.image_input import image_arguments, images_for, images_of
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import IMAGE, PromptTokens, Wording, encode, encode_prompts, prompt_of
-from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
 from lens_truth.models.tower import output_projections
 from lens_truth.scoring.capturing import capture
 from lens_truth.scoring.causal import answer_log_probs, causal_scores
@@ -203,7 +203,7 @@ def test_scores_of_the_base_llm_gate_the_tower(model: Any, examples: list[Exampl
         with gate.attach(model):
             gated = model(ids, **more)
         folded = gate.fold_into(model)(ids, **more).logits
-        with gate_z(model, torch.ones(3, 4)):
+        with gate_heads(model, torch.ones(3, 4)):
             assert torch.equal(model(ids, **more), plain)
     torch.testing.assert_close(gated, folded, atol=5e-5, rtol=0)
     assert (gated - plain).abs().max() > 1e-2
@@ -223,7 +223,7 @@ def test_causal_scores_are_gradients_through_the_image(model: Any, pictures: lis
     rows = encode(model.tokenizer, pair, "plain", images_of(model))
 
     def margin(gate: torch.Tensor) -> float:
-        with torch.no_grad(), gate_z(model, gate):
+        with torch.no_grad(), gate_heads(model, gate):
             right, wrong = answer_log_probs(model, rows).tolist()
         return right - wrong
 

@@ -13,7 +13,7 @@ from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
-from lens_truth.models.hooks import gate_z
+from lens_truth.models.hooks import gate_heads
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import encode
 from lens_truth.scoring.causal import answer_log_probs, causal_scores, learned_gate
@@ -39,7 +39,7 @@ def margin(model: Any, gate: torch.Tensor) -> float:
 
     def log_prob(row: int) -> float:
         encoded = encode(model.tokenizer, [EXAMPLES[row]], "plain")[0]
-        with torch.no_grad(), gate_z(model, gate):
+        with torch.no_grad(), gate_heads(model, gate):
             log_probs = model(torch.tensor([encoded.ids]))[0].log_softmax(-1)
         return sum(float(log_probs[p - 1, encoded.ids[p]]) for p in range(*encoded.answer))
 
