@@ -74,11 +74,7 @@ def attention_strips(shown: AttentionView) -> Figure:
 
 
 def _draw_line(
-    axes: Axes,
-    shown: AttentionView,
-    groups: Sequence[Group],
-    weights: Float[np.ndarray, "n groups"],
-    scale: Normalize,
+    axes: Axes, shown: AttentionView, groups: Sequence[Group], weights: Float[np.ndarray, "n groups"], scale: Normalize
 ) -> None:
     style.cells(axes, weights, cmap="Blues", norm=scale)
     axes.set_yticks(range(len(shown.heads)), shown.names, fontsize=MEDIUM)

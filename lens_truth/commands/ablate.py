@@ -179,11 +179,7 @@ def _inputs(config: Config) -> _Inputs:
 
 
 def _file_parts(config: Config) -> _Parts:
-    """A file of examples, split by groups.
-
-    Raises:
-        InputError: if the data cannot be read, or has too few groups to be split.
-    """
+    """A file of examples, split by groups."""
     from lens_truth.data.examples import split_groups
 
     examples = config.examples(config.data)

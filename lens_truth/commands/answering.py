@@ -66,11 +66,7 @@ class Answerer:
 
 @contextmanager
 def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
-    """The model that the flags describe, with its gate. What answers.jsonl holds already is not asked again.
-
-    Raises:
-        InputError: if there are scores without a lambda or the other way round, or they do not fit the model.
-    """
+    """The model that the flags describe, with its gate. What answers.jsonl holds already is not asked again."""
     from lens_truth.evaluate.answer_log import AnswerLog
     from lens_truth.models.hooks import check_gate_shape
     from lens_truth.models.prompts import default_template

@@ -18,11 +18,7 @@ from lens_truth.errors import InputError
 
 def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
     """What was typed after a command, as an instance of its dataclass, or of that of its subcommand. Exits with help
-    where it is asked for (code 0), and with what is wrong with a flag (code 2).
-
-    Raises:
-        InputError: if a subcommand is wanted and another word stands there.
-    """
+    where it is asked for (code 0), and with what is wrong with a flag (code 2)."""
     config, about = command.Config, command.__doc__ or ""
     choices = subcommands(config)
     if choices:

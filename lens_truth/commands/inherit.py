@@ -71,10 +71,7 @@ def _compared(
 
 
 def _tell(
-    run: Run,
-    found: Mapping[str, lens_truth.Heritability],
-    against: Mapping[str, str],
-    root: Mapping[str, str] | None,
+    run: Run, found: Mapping[str, lens_truth.Heritability], against: Mapping[str, str], root: Mapping[str, str] | None
 ) -> dict[str, list[str]]:
     """Tables and verdicts, which are given back."""
     verdicts = {kind: its.verdicts(root) for kind, its in found.items()}

@@ -83,11 +83,7 @@ class ProbingData:
 
 
 def chosen_data(data: str | None, flags: SettingFlags, default: ProbingData) -> ProbingData:
-    """What the flags ask for.
-
-    Raises:
-        InputError: for a data set and a setting at once, a setting's files without a setting, and images without rows.
-    """
+    """What the flags ask for, if they go together."""
     files: dict[Part, Path] = {name: path for name in _FILES if (path := getattr(flags, name)) is not None}
     if data is not None and flags.setting is not None:
         raise InputError(f"--data {data} and --setting {flags.setting} were both given; a setting chooses its own data")
@@ -137,11 +133,7 @@ class Source:
 
 
 def parse_sources(arguments: Sequence[str]) -> list[Source]:
-    """Names the arguments; by default a model has its own name and a file that of the file.
-
-    Raises:
-        InputError: if two have the same name.
-    """
+    """Names the arguments; by default a model has its own name and a file that of the file."""
     seen: dict[str, str] = {}
     for argument in arguments:
         name, equals, where = argument.partition("=")

@@ -19,22 +19,13 @@ _PACKAGES = ("lens-truth", "torch", "transformers")
 
 
 class AnswerLog:
-    """Answers by what determines them: model, gate, prompt and length limit, not by the flags of a run.
-
-    So a run with other flags takes from the file what is the same in both. One JSON object a line:
-    `{"key", "model", "benchmark", "id", "gate", "answer", "margin"}`.
-    """
+    """Answers by what determines them: model, gate, prompt and length limit. So a run with other flags takes from the
+    file what is the same in both. A JSON object a line: `{"key", "model", "benchmark", "id", "gate", "answer",
+    "margin"}`."""
 
     def __init__(self, path: Path, model: Any, name: str, weights: str) -> None:
-        """Opens the file, or makes it with its first answer.
-
-        Args:
-            name: of the model, for the reader of the file.
-            weights: the hash of the model's weights, which takes a while to compute.
-
-        Raises:
-            InputError: if a line is damaged; the last line may be cut off, as a killed run leaves it.
-        """
+        """Opens the file, or makes it with its first answer. A damaged line is refused (InputError), but the last may
+        be cut off, as a killed run leaves it. `weights` is the hash of the model's, which takes a while to compute."""
         self._path = path
         self._model = name
         self._settings = hash_of(weights, _settings(model), *(f"{package} {version(package)}" for package in _PACKAGES))

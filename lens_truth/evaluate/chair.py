@@ -91,10 +91,7 @@ def read_synonyms(path: Path | None = None) -> ObjectNames:
     Beyond the official format, a class in brackets (`[orange]`) is not itself a name, and `[]` begins names that are no
     objects and hide those in them (`ski lift`). Without a path, the package's own table of COCO's 80 classes is read.
     In a given table two words at most make a name, as in the published scorer, which so counts a 'stove' and an 'oven'
-    in a 'stove top oven' that stands in the official list as one.
-
-    Raises:
-        InputError: for a file that is missing, empty or not UTF-8, an empty name, or a name of two classes.
+    in a 'stove top oven' that stands in the official list as one. An empty name and a name of two classes are refused.
     """
     longest = 2 if path else None
     path = path or OWN_TABLE
@@ -270,11 +267,7 @@ def objects_described(source: str, descriptions: Mapping[str, str], names: Objec
 
 
 def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: ObjectNames) -> ChairScore:
-    """CHAIR of the captions.
-
-    Raises:
-        InputError: if there are no captions, or some are of images whose objects are not known.
-    """
+    """CHAIR of the captions; an InputError counts those of images whose objects are not known."""
     if not captions:
         raise InputError("there are no captions to score")
     unknown = [caption for caption in captions if caption.image not in objects.of_image]

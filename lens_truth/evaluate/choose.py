@@ -24,12 +24,8 @@ def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = No
 
     >>> choose(Asker(lens_truth.load("zoo:llama-chat"), "chat"), lens_truth.load_examples("zoo:text/test")).summary()
 
-    Args:
-        asker: the log-probabilities that its log holds (as margins) are not computed again; new ones are added to it.
-        gate: acts while the answers are read.
-
-    Raises:
-        InputError: if no question has, or an answer is empty or would be cut off.
+    Log-probabilities that the asker's log holds (as margins) are not computed again; new ones are added to it. An
+    InputError is raised if no question has such answers, or an answer is empty or would be cut off.
     """
     model, log = asker.model, asker.log
     pairs = question_pairs(examples)

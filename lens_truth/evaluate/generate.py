@@ -178,11 +178,7 @@ class _FirstMargin(LogitsProcessor):
 
 
 def _yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens that begin with yes and with no, as a sentence or a word would begin with them.
-
-    Raises:
-        InputError: if the tokenizer begins both with the same token.
-    """
+    """The tokens that begin with yes and with no, as a sentence or a word would begin with them."""
     yes, no = (
         {
             tokenizer.encode(f"{space}{form}", add_special_tokens=False)[0]

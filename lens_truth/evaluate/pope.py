@@ -18,8 +18,7 @@ POPE_PARSES = ("pope", "strict")
 N_NEW = 5
 """Tokens of an answer (TruthProbe)."""
 WORDING = Wording(
-    lambda example: f"{example.question}\nAnswer the question using a single word or phrase.",
-    USER_ASSISTANT,
+    lambda example: f"{example.question}\nAnswer the question using a single word or phrase.", USER_ASSISTANT
 )
 """TruthProbe's protocol; the image comes first."""
 
@@ -37,12 +36,8 @@ class PopeQuestion:
 
 def read_questions(path: Path) -> list[PopeQuestion]:
     """The questions of one split: JSON lines (or a JSON list, as POPE's A-OKVQA and GQA files are) of objects with
-    `question_id`, `image`, `text` and `label`.
-
-    Raises:
-        InputError: names the file and the first row that is no such object, repeats a question_id, or whose label is
-            neither yes nor no (these are counted).
-    """
+    `question_id`, `image`, `text` and `label`. An InputError names the first row that is no such object or repeats a
+    question_id, and counts labels that are neither yes nor no."""
     questions: dict[str, PopeQuestion] = {}
     wrong: list[str] = []
     for place, row in read_rows(path):
@@ -61,12 +56,8 @@ def read_questions(path: Path) -> list[PopeQuestion]:
 
 
 def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
-    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`.
-
-    Raises:
-        InputError: names the file and counts answers to unknown questions and questions without an answer; also for
-            two answers to one question.
-    """
+    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`. An
+    InputError counts answers to unknown questions and questions without one, or names a question that has two."""
     answers: dict[str, str] = {}
     for place, row in read_rows(path):
         where = f"{path}, {place}"
@@ -102,11 +93,7 @@ def count_duplicates(questions: Sequence[PopeQuestion]) -> int:
 
 
 def pope_examples(split: str, questions: Sequence[PopeQuestion], images: Path) -> list[Example]:
-    """The questions as examples about image files in a folder, with the label as the supported answer.
-
-    Raises:
-        InputError: if the folder is missing, or lacks images (named and counted).
-    """
+    """The questions as examples about image files in a folder, with the label as the supported answer."""
     if not images.is_dir():
         raise InputError(f"{images}: there is no such folder of images")
     check_images(str(images / question.image) for question in questions)
