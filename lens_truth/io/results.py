@@ -123,8 +123,9 @@ class Result:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return False
+        mine, theirs = (asdict(cast("Any", its)) for its in (self, other))
         try:
-            np.testing.assert_equal(*(asdict(cast("Any", its)) for its in (self, other)))  # in which NaN equals NaN
+            np.testing.assert_equal(mine, theirs)  # NaN equals NaN
         except AssertionError:
             return False
         return True
