@@ -177,9 +177,10 @@ def attach_rows(model: Any, gates: Sequence[HeadGate | None]) -> AbstractContext
         return nullcontext()
     if len({gate.site for gate in acting}) > 1:
         raise InputError("gates at different sites cannot run in one batch")
+    for gate in acting:
+        check_gate_shape(model.cfg, gate.values)
+        if gate.values.ndim > 2:
+            raise InputError(f"a gate has shape {tuple(gate.values.shape)}; it must be (layers, heads)")
     ones = torch.ones(model.cfg.n_layers, model.cfg.n_heads)
-    wrong = next((gate.values.shape for gate in acting if gate.values.shape != ones.shape), None)
-    if wrong is not None:
-        raise InputError(f"a gate has shape {tuple(wrong)}, the model {ones.shape[0]} layers x {ones.shape[1]} heads")
     values = torch.stack([ones if gate is None else gate.values for gate in gates])
     return HeadGate(values, acting[0].site).attach(model)
