@@ -1,8 +1,10 @@
-"""Ablation bars: every gate beside vanilla and its controls, and TruthProbe's own comparison with a random gate."""
+"""Figures of an ablation: every gate beside vanilla and its controls, TruthProbe's own comparison with a random gate,
+and the search for lambda."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -10,66 +12,69 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.rows import GateRow, best_of
 from lens_truth.ablation.tables import gate_name
 from lens_truth.gates.controls import CONTROLS
-from lens_truth.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    LARGE,
-    MEDIUM,
-    ORANGE,
-    PURPLE,
-    RED,
-    SKY,
-    SMALL,
-    fitted,
-    in_house_style,
-    legend,
-    new_figure,
-    text_width,
-)
+from lens_truth.plots import style
 
-_COLOURS = {"vanilla": ORANGE, "probe": BLUE, "causal": GREEN, "learned": PURPLE, "random": GREY}
+if TYPE_CHECKING:
+    from lens_truth.ablation.result import Ablation
+
+_COLOURS = {
+    "vanilla": style.ORANGE,
+    "probe": style.BLUE,
+    "causal": style.GREEN,
+    "learned": style.PURPLE,
+    "random": style.GREY,
+}
 _SAID = {"probe": "truth scores", "causal": "causal scores", "learned": "learned", "random": "random, 1 + U(-1, 1)"}
 _BAR, _GROUP = 0.2, 0.3  # inches: a bar of `random_gate_bars`, and what keeps groups of bars apart
+_LOOKS = {
+    "center": (style.BLUE, "o"),
+    "minmax": (style.ORANGE, "s"),
+    "none": (style.GREEN, "^"),
+    "uniform": (style.GREY, "D"),
+}
+"""Colour and marker of each normalisation."""
 
 
-@in_house_style
+@style.in_house_style
 def ablation_bars(rows: Sequence[GateRow]) -> Figure:
     """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
     models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
     columns = max(map(len, models.values()))
     heights = [0.3 + 0.2 * len({r.arm for r in rows if r.model == model}) for model in models]
-    label = max(text_width(gate_name(*row.arm), SMALL) for row in rows)
-    figure = new_figure(max(label + 0.8 + 1.75 * columns, 6.0), 1.1 + sum(height + 0.6 for height in heights))
+    label = max(style.text_width(gate_name(*row.arm), style.SMALL) for row in rows)
+    figure = style.new_figure(max(label + 0.8 + 1.75 * columns, 6.0), 1.1 + sum(height + 0.6 for height in heights))
     grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
     for line, height, (model, benchmarks) in zip(grid, heights, models.items(), strict=True):
         for axes in line[len(benchmarks) :]:
             axes.set_visible(False)
         for axes, (benchmark, mine) in zip(line, benchmarks.items(), strict=False):
             across = [row.accuracy for row in mine]
-            colours = [GREY if row.gate in CONTROLS else ORANGE if row.gate == "vanilla" else BLUE for row in mine]
+            kinds = {**dict.fromkeys(CONTROLS, style.GREY), "vanilla": style.ORANGE}
+            colours = [kinds.get(row.gate, style.BLUE) for row in mine]
             axes.barh(range(len(mine)), across, color=colours, height=0.75)
-            axes.errorbar(across, range(len(mine)), xerr=_whiskers(mine), fmt="none", ecolor=INK, elinewidth=0.8)
-            axes.hlines(range(len(mine)), *_spread(mine), color=INK, alpha=0.3, lw=3.5)
-            axes.axvline(mine[0].accuracy, color=RED, lw=1, ls="--")
+            axes.errorbar(across, range(len(mine)), xerr=_whiskers(mine), fmt="none", ecolor=style.INK, elinewidth=0.8)
+            axes.hlines(range(len(mine)), *_spread(mine), color=style.INK, alpha=0.3, lw=3.5)
+            axes.axvline(mine[0].accuracy, color=style.RED, lw=1, ls="--")
             axes.set_yticks(range(len(mine)), [gate_name(*row.arm) for row in mine])
             axes.set_xlim(0, 1.02)
             axes.tick_params(labelbottom=True)
-            axes.set_title(f"{fitted(benchmark, 1.55, LARGE)}\n(n = {mine[0].n})")
+            axes.set_title(f"{style.fitted(benchmark, 1.55, style.LARGE)}\n(n = {mine[0].n})")
         line[0].invert_yaxis()
-        line[0].set_ylabel(fitted(model, height, MEDIUM), fontsize=MEDIUM, fontweight="bold")
+        line[0].set_ylabel(style.fitted(model, height, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
     figure.supxlabel("accuracy")
-    handles = [Patch(color=ORANGE, label="vanilla"), Patch(color=BLUE, label="gates by scores")]
-    handles += [Patch(color=GREY, label="controls"), Line2D([], [], color=RED, ls="--", lw=1, label="as vanilla")]
-    legend(figure, [*handles, *_error_handles(rows)])
+    handles = [Patch(color=style.ORANGE, label="vanilla"), Patch(color=style.BLUE, label="gates by scores")]
+    handles += [
+        Patch(color=style.GREY, label="controls"),
+        Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla"),
+    ]
+    style.legend(figure, [*handles, *_error_handles(rows)])
     return figure
 
 
-@in_house_style
+@style.in_house_style
 def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
     """Vanilla, the gates by scores and the random gate 1 + U(-1, 1), side by side for every benchmark (TruthProbe,
     Fig. 5); a panel a model, every bar with its number."""
@@ -78,7 +83,7 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
     gates = list(dict.fromkeys(row.gate for row in rows))
     group = _BAR * len(gates) + _GROUP
     width = 0.8 + max(group * max(map(len, models.values())), 5.0)
-    figure = new_figure(width, 0.8 + 2.3 * len(models))
+    figure = style.new_figure(width, 0.8 + 2.3 * len(models))
     grid = figure.subplots(len(models), 1, squeeze=False).flat
     for axes, (model, benchmarks) in zip(grid, models.items(), strict=True):
         for at, mine in enumerate(benchmarks.values()):
@@ -86,8 +91,8 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
             looks = {"color": [_colour(row) for row in mine], "hatch": [_hatch(row) for row in mine]}
             up = [row.accuracy for row in mine]
             axes.bar(x, up, 0.9 * _BAR / group, edgecolor="white", linewidth=0, **looks)
-            axes.errorbar(x, up, yerr=_whiskers(mine), fmt="none", ecolor=INK, elinewidth=0.8)
-            axes.vlines(x, *_spread(mine), color=INK, alpha=0.3, lw=3.5)
+            axes.errorbar(x, up, yerr=_whiskers(mine), fmt="none", ecolor=style.INK, elinewidth=0.8)
+            axes.vlines(x, *_spread(mine), color=style.INK, alpha=0.3, lw=3.5)
             for one, row in zip(x, mine, strict=True):
                 top = max(row.ci_high, _spread([row])[1][0])
                 axes.annotate(
@@ -98,22 +103,56 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
                     ha="center",
                     va="bottom",
                     rotation=90,
-                    fontsize=SMALL,
+                    fontsize=style.SMALL,
                 )
-        names = [f"{fitted(b, group - 0.1, MEDIUM)}\n(n = {mine[0].n})" for b, mine in benchmarks.items()]
-        axes.set_xticks(range(len(names)), names, fontsize=MEDIUM)
+        names = [f"{style.fitted(b, group - 0.1, style.MEDIUM)}\n(n = {mine[0].n})" for b, mine in benchmarks.items()]
+        axes.set_xticks(range(len(names)), names, fontsize=style.MEDIUM)
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.5, max(map(len, models.values())) - 0.5)
         axes.set_ylim(0, 1.3)
         axes.set_yticks(np.linspace(0, 1, 6))
         axes.spines["left"].set_bounds(0, 1)
         axes.set_ylabel("accuracy")
-        axes.set_title(fitted(model, width - 1, LARGE), loc="left")
+        axes.set_title(style.fitted(model, width - 1, style.LARGE), loc="left")
     one_of = {row.gate: row for row in rows}
     handles = [
         Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(g)) for g, r in one_of.items()
     ]
-    legend(figure, [*handles, *_error_handles(rows)])
+    style.legend(figure, [*handles, *_error_handles(rows)])
+    return figure
+
+
+@style.in_house_style
+def lambda_curves(ablation: Ablation) -> Figure:
+    """A line of panels a model, a panel a gate; every curve begins at the vanilla model."""
+    columns = max(map(len, ablation.search.values()))
+    figure = style.new_figure(1.0 + 2.2 * columns, 1.1 + 2.1 * len(ablation.search))
+    grid = figure.subplots(len(ablation.search), columns, squeeze=False, sharex=True, sharey="row")
+    for line, (model, searched) in zip(grid, ablation.search.items(), strict=True):
+        vanilla = ablation.vanilla_objective(model)
+        for axes in line[len(searched) :]:
+            axes.set_visible(False)
+        for axes, (gate, candidates) in zip(line, searched.items(), strict=False):
+            for norm in dict.fromkeys(candidate.norm for candidate in candidates):
+                curve = [c for c in candidates if c.norm == norm]
+                x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
+                colour, marker = _LOOKS[norm]
+                axes.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.2)
+            best = best_of(candidates)
+            axes.plot(best.strength, best.objective, marker="*", ms=11, color=style.RED, ls="")
+            axes.axhline(vanilla, color=style.RED, lw=0.8, ls="--")
+            norm = "" if best.norm == "uniform" else f", {best.norm}"
+            axes.set_title(style.fitted(f"{gate}: λ = {best.lam:.3g}{norm}", 2.0, style.LARGE))
+            axes.tick_params(labelbottom=True)
+        line[0].set_ylabel(style.fitted(model, 1.8, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
+    norms = dict.fromkeys(c.norm for its in ablation.search.values() for cs in its.values() for c in cs)
+    looks = {norm: _LOOKS[norm] for norm in norms}
+    handles = [Line2D([], [], color=c, marker=marker, ms=3.5, label=norm) for norm, (c, marker) in looks.items()]
+    handles.append(Line2D([], [], color=style.RED, marker="*", ls="", ms=9, label="chosen"))
+    handles.append(Line2D([], [], color=style.RED, ls="--", lw=0.8, label="vanilla"))
+    style.legend(figure, handles)
+    figure.supxlabel("distance of the gate from 1 (root mean square over heads)")
+    figure.supylabel("accuracy on validation, mean over benchmarks")
     return figure
 
 
@@ -129,7 +168,7 @@ def _said(gate: str) -> str:
 
 
 def _colour(row: GateRow) -> str:
-    return _COLOURS.get(row.gate.removeprefix("own "), SKY)
+    return _COLOURS.get(row.gate.removeprefix("own "), style.SKY)
 
 
 def _hatch(row: GateRow) -> str:
@@ -150,7 +189,7 @@ def _spread(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
 
 
 def _error_handles(rows: Sequence[GateRow]) -> list[Line2D]:
-    handles = [Line2D([], [], color=INK, lw=0.8, label="95% interval over groups of questions")]
+    handles = [Line2D([], [], color=style.INK, lw=0.8, label="95% interval over groups of questions")]
     if any(row.trials > 1 for row in rows):
-        handles.append(Line2D([], [], color=INK, alpha=0.3, lw=3.5, label="± standard deviation over draws"))
+        handles.append(Line2D([], [], color=style.INK, alpha=0.3, lw=3.5, label="± standard deviation over draws"))
     return handles

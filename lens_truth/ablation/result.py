@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lens_truth.ablation.rows import Candidate, GateRow, SideEffectRow, best_of, mean_accuracy
-from lens_truth.ablation.tables import caption_tables, gate_tables, search_tables, side_effect_tables
-from lens_truth.ablation.words import row_warnings, verdict_sentences
+from lens_truth.ablation.tables import as_good, caption_tables, gate_tables, search_tables, side_effect_tables
 from lens_truth.errors import InputError
+from lens_truth.evaluate.answers import UNREADABLE
+from lens_truth.io.numbers import interval, signed
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table
 
@@ -111,7 +112,12 @@ class Ablation(Result):
 
         >>> print(*ablation.verdicts(), sep="\\n")
         """
-        return verdict_sentences(self.rows)
+        headlines = {row.model: row.benchmark for row in reversed(self.rows)}
+        return [
+            _verdict(row, [other for other in self.rows if (other.model, other.arm) == (row.model, row.arm)])
+            for row in self.rows
+            if row.benchmark == headlines[row.model] and row.by_scores and "vanilla" in row.against
+        ]
 
     def warnings(self) -> list[str]:
         """What makes results doubtful: heads that are inverted, answers that could not be read, a search that found
@@ -119,13 +125,23 @@ class Ablation(Result):
 
         >>> print(*ablation.warnings(), sep="\\n")
         """
-        return row_warnings(self.rows) + [
-            f"{model}, {gate}: on validation no lambda does better than no gate ({found:.3f} against {vanilla:.3f})"
+        gated = [row for row in self.rows if row.negative_gates and row.by_scores]
+        inverted = {(row.model, row.gate): row.negative_gates for row in gated}
+        found = [
+            f"{of}, {gate}: {n} gates are negative, so those heads are inverted" for (of, gate), n in inverted.items()
+        ]
+        found += [
+            f"{row.model}, {row.gate} on {row.benchmark}: {row.unparsed:.0%} of the answers could not be read"
+            for row in self.rows
+            if row.unparsed > UNREADABLE and row.gate != "random"  # nobody expects better of a random gate
+        ]
+        return found + [
+            f"{model}, {gate}: on validation no lambda does better than no gate ({best:.3f} against {vanilla:.3f})"
             for model, searched in self.search.items()
             for vanilla in [self.vanilla_objective(model)]
             for gate in searched
-            for found in [self.chosen(gate, model).objective]
-            if found <= vanilla
+            for best in [self.chosen(gate, model).objective]
+            if best <= vanilla
         ]
 
     def plot(self, what: str = "gates") -> Figure:
@@ -140,8 +156,7 @@ class Ablation(Result):
         Raises:
             InputError: for another figure.
         """
-        from lens_truth.ablation.curves import lambda_curves
-        from lens_truth.ablation.figures import ablation_bars, random_gate_bars
+        from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gate_bars
 
         figures = {
             "gates": lambda: ablation_bars(self.rows),
@@ -151,3 +166,29 @@ class Ablation(Result):
         if what not in figures:
             raise InputError(f"an ablation has no figure '{what}', only {', '.join(figures)}")
         return figures[what]()
+
+
+def _verdict(row: GateRow, everywhere: Sequence[GateRow]) -> str:
+    vanilla = row.against["vanilla"]
+    effect = (
+        f"{row.model}, {row.gate} gate on {row.benchmark}: {signed(vanilla.difference)} "
+        f"{interval((vanilla.ci_low, vanilla.ci_high), 3, plus=True)} against vanilla (p = {vanilla.p_value:.3g})"
+    )
+    if not (vanilla.difference > 0 and vanilla.significant):
+        effect += "; no significant gain"
+    unbeaten = [
+        f"{name} ({signed(its.difference)} {interval((its.ci_low, its.ci_high), 3, plus=True)}{as_good(its)})"
+        for name, its in row.against.items()
+        if name != "vanilla" and not its.beaten
+    ]
+    if unbeaten:
+        effect += f". It does NOT beat: {', '.join(unbeaten)}."
+    else:
+        effect += f". It {'beats all its controls' if len(row.against) > 1 else 'was compared with no control'}."
+    others = {other.benchmark: other.against.get("vanilla") for other in everywhere if other is not row}
+    harmed = [
+        f"{name} {signed(its.difference)}"
+        for name, its in others.items()
+        if its and its.difference < 0 and its.significant
+    ]
+    return effect + (f" Side effects: {', '.join(harmed)}." if harmed else "")

@@ -74,14 +74,9 @@ def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for model, benchmark in dict.fromkeys((one.model, one.benchmark) for one in rows if one.captions):
         mine = [one for one in rows if (one.model, one.benchmark) == (model, benchmark)]
-        lines = [
-            row(
-                gate_name(*one.arm, one.trials, one.negative_gates),
-                *(number(one.captions.get(name)) for name in CAPTIONS),
-                below=_below(one.arm),
-            )
-            for one in mine
-        ]
+        names = [gate_name(*one.arm, one.trials, one.negative_gates) for one in mine]
+        measured = [[number(one.captions.get(name)) for name in CAPTIONS] for one in mine]
+        lines = [row(n, *m, below=_below(one.arm)) for n, m, one in zip(names, measured, mine, strict=True)]
         name = f"{model}, {benchmark} (n={mine[0].n})"
         tables[name] = table(f"Captions of {name}", ("gate", *CAPTIONS.values()), lines, CAPTION_LEGEND)
     return tables
@@ -99,11 +94,11 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
             total = sum(one.n for one in asked)
             words = sum(one.answer_words * one.n for one in asked) / total if total else None
             found = [effect.texts.get(text) for text in texts]
-            numbers = [(number(its.kl, 4), number(its.cross_entropy)) if its else ("", "") for its in found]
+            numbers = [
+                t for its in found for t in ((number(its.kl, 4), number(its.cross_entropy)) if its else ("", ""))
+            ]
             name = gate_name(*effect.arm, effect.trials, max((one.negative_gates for one in asked), default=0))
-            lines.append(
-                row(name, *(text for pair in numbers for text in pair), number(words, 2), below=_below(effect.arm))
-            )
+            lines.append(row(name, *numbers, number(words, 2), below=_below(effect.arm)))
         tables[model] = table(f"Side effects in {model}", header, lines, SIDE_EFFECT_LEGEND)
     return tables
 
@@ -123,10 +118,7 @@ def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> 
         at = {(short(its.strength), its.norm): its for its in candidates}
         lines = [row("no gate", *[Cell(number(vanilla), bar=Bar(0, vanilla, vanilla))] * len(norms))]
         for strength in dict.fromkeys(strength for strength, _ in at):
-            found = (at.get((strength, norm)) for norm in norms)
-            lines.append(
-                row(strength, *(Cell("") if its is None else _candidate_cell(its, best, vanilla) for its in found))
-            )
+            lines.append(row(strength, *(_candidate_cell(at.get((strength, norm)), best, vanilla) for norm in norms)))
         caption = f"{gate}: λ = {short(best.lam)}, {best.norm}"
         tables.append(Table(caption, ("distance from 1", *norms), tuple(lines), _SEARCH_LEGEND, form="bars"))
     return tables

@@ -20,8 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.style import context
 
 from lens_truth import plots
-from lens_truth.ablation.curves import lambda_curves
-from lens_truth.ablation.figures import ablation_bars, random_gate_bars
+from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gate_bars
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
