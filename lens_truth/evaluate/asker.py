@@ -80,14 +80,8 @@ class Asker:
         # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
         names = [name for name in gates if any((name, row) not in answers for row in range(len(prompts)))]
         rows = [row for row in range(len(prompts)) if any((name, row) not in answers for name in names)]
-        asked = generate(
-            self.model,
-            [prompts[r] for r in rows],
-            n_new,
-            self.batch_size,
-            {n: gates[n] for n in names},
-            margins=margins,
-        )
+        some, under = [prompts[row] for row in rows], {name: gates[name] for name in names}
+        asked = generate(self.model, some, n_new, self.batch_size, under, margins=margins)
         total = len(names) * len(rows)
         for name, i, answer in tqdm(asked, desc=benchmark.name, total=total, disable=not self.progress, leave=False):
             # The answer that was written down counts, also where rounding would have made another.

@@ -50,7 +50,8 @@ def generate(
     """
     check_batch_size(batch_size)
     runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
-    if _exceeds_window(model, max((len(prompt.ids) for prompt in prompts), default=0) + n_new):
+    longest = max((len(prompt.ids) for prompt in prompts), default=0) + n_new
+    if any(window is not None and longest > window for window in sliding_windows(model)):
         # A sliding window counts the padding between a shared beginning and what follows it as tokens.
         families = [Family((row,), 0) for row in range(len(prompts))]
     else:
@@ -79,8 +80,7 @@ class _Runner:
 
     def __init__(self, model: Any, n_new: int, gates: Gates, yes_no: tuple[list[int], list[int]] | None) -> None:
         self._model, self._hf, self._tokenizer = model, inner_model(model), tokenizer_of(model)
-        self._n_new, self._yes_no = n_new, yes_no
-        self._gates = gates
+        self._n_new, self._gates, self._yes_no = n_new, gates, yes_no
 
     def answers(
         self, prompts: Sequence[PromptTokens], families: Sequence[Family], names: Sequence[str], at_once: int
@@ -159,11 +159,6 @@ def _greedy(model: Any) -> Generator[None, None, None]:
         yield
     finally:
         hf.generation_config = own
-
-
-def _exceeds_window(model: Any, n_tokens: int) -> bool:
-    """Whether some layer attends to fewer of the last tokens than there are."""
-    return any(window is not None and n_tokens > window for window in sliding_windows(model))
 
 
 class _FirstMargin(LogitsProcessor):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.evaluate.answers import PARSES, Mode, first_line, normalized, token_f1
-from lens_truth.evaluate.binary import BinaryMetrics, MarginMetrics, binary_metrics, margin_metrics
+from lens_truth.evaluate import answers as reading
+from lens_truth.evaluate.answers import BinaryMetrics, MarginMetrics, Mode, first_line, normalized
 from lens_truth.evaluate.chair import CHAIR_MEASURES, Caption, ChairScore
 from lens_truth.io.numbers import interval, number
 from lens_truth.io.results import Result
@@ -85,13 +85,8 @@ class BenchmarkResult(Result):
             precision, recall = self.chair.precision or 0.0, self.chair.recall or 0.0
             return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
         if self.mode == "answer":
-            return float(np.mean([token_f1(s, w) for s, w in zip(self.answers, self.wanted, strict=True)]))
+            return float(np.mean([reading.token_f1(s, w) for s, w in zip(self.answers, self.wanted, strict=True)]))
         return self.metrics(self.parses[0]).f1 or 0.0
-
-    @property
-    def yes_ratio(self) -> float | None:
-        """Share of yes among all answers; None for open answers."""
-        return self.metrics(self.parses[0]).yes_ratio if self.is_yes_no else None
 
     @property
     def unparsed(self) -> float:
@@ -120,7 +115,7 @@ class BenchmarkResult(Result):
 
         >>> result.metrics("strict").unparsed
         """
-        return binary_metrics(self._said(parse), self.wanted)
+        return reading.binary_metrics(self._said(parse), self.wanted)
 
     @property
     def by_parse(self) -> dict[str, BinaryMetrics]:
@@ -130,7 +125,7 @@ class BenchmarkResult(Result):
     @property
     def by_margin(self) -> MarginMetrics | None:
         """Of the log-odds, which are there whatever the model writes."""
-        return None if self.margins is None else margin_metrics(self.margins.tolist(), self.wanted)
+        return None if self.margins is None else reading.margin_metrics(self.margins.tolist(), self.wanted)
 
     @property
     def by_split(self) -> dict[str, BenchmarkResult]:
@@ -194,7 +189,7 @@ class BenchmarkResult(Result):
         return benchmark_dots(self)
 
     def _said(self, parse: str) -> list[str | None]:
-        return [PARSES[parse](text) for text in self.texts]
+        return [reading.PARSES[parse](text) for text in self.texts]
 
     def _correct(self, parse: str) -> Float[np.ndarray, " N"]:
         if self.chair is not None:

@@ -12,7 +12,7 @@ from conftest import run
 from matplotlib.figure import Figure
 
 from lens_truth.errors import InputError
-from lens_truth.evaluate.binary import binary_metrics
+from lens_truth.evaluate.answers import binary_metrics
 from lens_truth.evaluate.chair import Caption, TrueObjects, object_names, score_captions
 from lens_truth.evaluate.choices import Choices
 from lens_truth.evaluate.figures import benchmark_dots

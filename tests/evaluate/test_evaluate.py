@@ -72,7 +72,7 @@ def test_marks_of_every_mode(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None
     scripted(tiny, monkeypatch, ["no", "yes", "maybe", "Yes."])
     judged = run_benchmark(tiny, benchmark_of("j", "judge", rows), "plain")
     assert judged.correct.tolist() == [1, 1, 0, 1]  # yes means hallucinated: rows 1 and 3
-    assert (judged.unparsed, judged.yes_ratio, judged.f1) == (0.25, 0.5, 1.0)
+    assert (judged.unparsed, judged.metrics("strict").yes_ratio, judged.f1) == (0.25, 0.5, 1.0)
 
     scripted(tiny, monkeypatch, ["no", "yes"])
     asked = run_benchmark(tiny, benchmark_of("p", "yes-no", rows), "plain")

@@ -15,9 +15,8 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
-from lens_truth.evaluate.answers import PARSES
+from lens_truth.evaluate.answers import PARSES, binary_metrics, margin_metrics
 from lens_truth.evaluate.asker import Asker
-from lens_truth.evaluate.binary import binary_metrics, margin_metrics
 from lens_truth.evaluate.choose import choose
 from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
 from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_result, read_answers, read_questions
