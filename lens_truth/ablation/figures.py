@@ -4,7 +4,7 @@ and the search for lambda."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -65,12 +65,10 @@ def ablation_bars(rows: Sequence[GateRow]) -> Figure:
         line[0].invert_yaxis()
         line[0].set_ylabel(style.fitted(model, height, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
     figure.supxlabel("accuracy")
-    handles = [Patch(color=style.ORANGE, label="vanilla"), Patch(color=style.BLUE, label="gates by scores")]
-    handles += [
-        Patch(color=style.GREY, label="controls"),
-        Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla"),
-    ]
-    style.legend(figure, [*handles, *_error_handles(rows)])
+    said = {"vanilla": style.ORANGE, "gates by scores": style.BLUE, "controls": style.GREY}
+    dashed = Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla")
+    patches = [Patch(color=colour, label=label) for label, colour in said.items()]
+    style.legend(figure, [*patches, dashed, *_error_handles(rows)])
     return figure
 
 
@@ -85,6 +83,8 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
     width = 0.8 + max(group * max(map(len, models.values())), 5.0)
     figure = style.new_figure(width, 0.8 + 2.3 * len(models))
     grid = figure.subplots(len(models), 1, squeeze=False).flat
+    over_bar: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "rotation": 90}
+    over_bar["fontsize"] = style.SMALL
     for axes, (model, benchmarks) in zip(grid, models.items(), strict=True):
         for at, mine in enumerate(benchmarks.values()):
             x = at + (np.arange(len(mine)) - (len(mine) - 1) / 2) * _BAR / group
@@ -95,16 +95,7 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
             axes.vlines(x, *_spread(mine), color=style.INK, alpha=0.3, lw=3.5)
             for one, row in zip(x, mine, strict=True):
                 top = max(row.ci_high, _spread([row])[1][0])
-                axes.annotate(
-                    f"{row.accuracy:.3f}".removeprefix("0"),
-                    (one, top),
-                    (0, 3),
-                    textcoords="offset points",
-                    ha="center",
-                    va="bottom",
-                    rotation=90,
-                    fontsize=style.SMALL,
-                )
+                axes.annotate(f"{row.accuracy:.3f}".removeprefix("0"), (one, top), (0, 3), **over_bar)
         names = [f"{style.fitted(b, group - 0.1, style.MEDIUM)}\n(n = {mine[0].n})" for b, mine in benchmarks.items()]
         axes.set_xticks(range(len(names)), names, fontsize=style.MEDIUM)
         axes.tick_params(axis="x", length=0)
@@ -114,10 +105,8 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
         axes.spines["left"].set_bounds(0, 1)
         axes.set_ylabel("accuracy")
         axes.set_title(style.fitted(model, width - 1, style.LARGE), loc="left")
-    one_of = {row.gate: row for row in rows}
-    handles = [
-        Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(g)) for g, r in one_of.items()
-    ]
+    one_of = {row.gate: row for row in rows}.values()
+    handles = [Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(r.gate)) for r in one_of]
     style.legend(figure, [*handles, *_error_handles(rows)])
     return figure
 
@@ -162,7 +151,6 @@ def _benchmarks(rows: Sequence[GateRow], model: str) -> dict[str, list[GateRow]]
 
 
 def _said(gate: str) -> str:
-    """A gate's name in a legend."""
     own, _, kind = gate.rpartition(" ")
     return f"{own} {_SAID.get(kind, kind)}".strip()
 
@@ -172,20 +160,18 @@ def _colour(row: GateRow) -> str:
 
 
 def _hatch(row: GateRow) -> str:
-    """Marks gates by a model's own scores."""
     return "////" if row.gate.startswith("own ") else ""
 
 
 def _whiskers(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
     """Below and above the accuracy, to the ends of its interval."""
-    ends = np.array([(row.accuracy - row.ci_low, row.ci_high - row.accuracy) for row in rows])
-    return np.maximum(0, ends.T)
+    return np.maximum(0, np.array([(row.accuracy - row.ci_low, row.ci_high - row.accuracy) for row in rows]).T)
 
 
 def _spread(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
     """A standard deviation over draws to both sides of the accuracy."""
-    ends = np.array([(row.accuracy - row.accuracy_std, row.accuracy + row.accuracy_std) for row in rows])
-    return np.clip(ends.T, 0, 1)
+    means, stds = np.array([(row.accuracy, row.accuracy_std) for row in rows]).T
+    return np.clip([means - stds, means + stds], 0, 1)
 
 
 def _error_handles(rows: Sequence[GateRow]) -> list[Line2D]:

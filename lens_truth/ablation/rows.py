@@ -20,8 +20,7 @@ class GateRow:
 
     model: str
     gate: str
-    """vanilla; probe, causal, learned (`own` before it: by the model's own scores, where others come from its base); or
-    a control: random, permuted, uniform, inverse, norm-matched."""
+    """vanilla; a kind of scores (`own` before it: the model's own, where others come from its base); or a control."""
     of: str
     """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
     benchmark: str
@@ -29,9 +28,8 @@ class GateRow:
     n: int
     """Questions."""
     accuracy: float
-    """Mean over trials."""
     accuracy_std: float
-    """Standard deviation over trials (0 for one)."""
+    """Standard deviation over trials (0 for one), of which accuracy, f1 and the like are means."""
     ci_low: float
     ci_high: float
     """95% bootstrap interval of the accuracy over groups of questions."""
@@ -45,7 +43,7 @@ class GateRow:
     strength: float | None = None
     """Root mean square of gate - 1 over heads."""
     captions: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined, means over trials."""
+    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined."""
     negative_gates: int = 0
     """Heads whose output is inverted (most over trials)."""
     against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
@@ -64,12 +62,11 @@ class GateRow:
 
 @dataclass(frozen=True)
 class SideEffect:
-    """What a gate does to predictions on one neutral text, in nats a token."""
+    """What a gate does to predictions on one neutral text, in nats a token: KL(vanilla || gated), and the gated model's
+    cross-entropy."""
 
     kl: float
-    """KL divergence of the gated predictions from the vanilla ones, KL(vanilla || gated)."""
     cross_entropy: float
-    """Of the gated model; the vanilla model's own is that of the gate None."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class Candidate:
     strength: float
     """Root mean square of gate - 1 over heads."""
     accuracy: Mapping[str, float]
-    """Accuracy on each validation benchmark."""
+    """On each validation benchmark."""
 
     @property
     def objective(self) -> float:

@@ -17,8 +17,6 @@ STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.75)
 """How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
 lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58."""
 
-NORMS: tuple[Norm, ...] = ("center", "minmax")
-
 
 @dataclass(frozen=True)
 class Search:
@@ -28,8 +26,8 @@ class Search:
     """
 
     fixed: tuple[Norm, float] | None = None
-    """Normalisation and lambda that were chosen elsewhere, instead of ten candidates: two normalisations, each with
-    the lambdas that bring the gate .1, .2, .35, .5 and .75 away from 1 (root mean square over heads)."""
+    """Normalisation and lambda chosen elsewhere, instead of ten candidates: `center` and `minmax`, each with the
+    lambdas that bring the gate .1, .2, .35, .5 and .75 away from 1 (root mean square over heads)."""
     site: Site = "z"
     """Where all gates act; see `HeadGate`."""
 
@@ -41,28 +39,23 @@ Found = tuple[HeadGate, tuple[Candidate, ...]]
 def search_lambda(
     asker: Asker, scores: HeadScores, validation: Sequence[Benchmark], search: Search | None = None
 ) -> Found:
-    """The gate of the best candidate (of equals the weakest, and `center` before `minmax`) and all candidates.
-
-    A fixed normalisation and lambda are the only candidate; so are those of learned scores, which are a gate already
-    (lambda 1, no normalisation).
-    """
+    """A fixed normalisation and lambda are the only candidate; so are those of learned scores, a gate already."""
     search = search or Search()
     if search.fixed is not None:
         settings: list[tuple[Norm, float]] = [search.fixed]
     elif scores.kind == "learned":
         settings = [("none", 1.0)]
     else:
-        settings = [
-            (norm, strength / spread) for norm in NORMS if (spread := _spread(scores, norm)) for strength in STRENGTHS
-        ]
+        norms: tuple[Norm, ...] = ("center", "minmax")
+        spreads = {norm: strength_of(HeadGate.from_scores(scores, 1.0, norm)) for norm in norms}
+        settings = [(norm, far / spread) for norm, spread in spreads.items() if spread for far in STRENGTHS]
         settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
     gates = [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
     return _tried(asker, gates, validation)
 
 
 def search_uniform(asker: Asker, validation: Sequence[Benchmark], site: Site = "z") -> Found:
-    """The best single gain for all heads, and all that were tried: what amplifying attention as a whole achieves,
-    without any scores."""
+    """A single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
     shape = (asker.model.cfg.n_layers, asker.model.cfg.n_heads)
     gates = [(HeadGate(torch.full(shape, 1 + strength), site), strength, "uniform") for strength in STRENGTHS]
     return _tried(asker, gates, validation)
@@ -87,8 +80,3 @@ def _tried(asker: Asker, gates: Sequence[tuple[HeadGate, float, str]], validatio
 def strength_of(gate: HeadGate) -> float:
     """Root mean square of gate - 1 over heads."""
     return float((gate.values - 1).square().mean().sqrt())
-
-
-def _spread(scores: HeadScores, norm: Norm) -> float:
-    """The strength of a gate with lambda 1."""
-    return strength_of(HeadGate.from_scores(scores, 1.0, norm))

@@ -1,5 +1,4 @@
-"""The tables of an ablation: gates on benchmarks, captions, side effects, the search. A name tells those of one kind
-apart: the model, and for captions the benchmark too."""
+"""The tables of an ablation: gates on benchmarks, captions, side effects, the search."""
 
 from __future__ import annotations
 
@@ -12,8 +11,6 @@ from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
 from lens_truth.stats.paired import Comparison
 
 CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
-"""Measures of captions, and what they are called."""
-
 LEGEND = (
     "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
@@ -43,8 +40,6 @@ _ABOUT = {
     "norm-matched": "random, as far from 1 in each layer",
     "random": "1 + U(-1, 1)",
 }
-"""What controls are, where there is room to say it."""
-
 _SHARED = {"random": "the random gate", f"uniform ({TUNED})": "the tuned gain"}
 """Controls of all gates by scores, as `against` names them."""
 
@@ -74,9 +69,10 @@ def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for model, benchmark in dict.fromkeys((one.model, one.benchmark) for one in rows if one.captions):
         mine = [one for one in rows if (one.model, one.benchmark) == (model, benchmark)]
-        names = [gate_name(*one.arm, one.trials, one.negative_gates) for one in mine]
-        measured = [[number(one.captions.get(name)) for name in CAPTIONS] for one in mine]
-        lines = [row(n, *m, below=_below(one.arm)) for n, m, one in zip(names, measured, mine, strict=True)]
+        lines: list[Row] = []
+        for one in mine:
+            measured = (number(one.captions.get(name)) for name in CAPTIONS)
+            lines.append(row(gate_name(*one.arm, one.trials, one.negative_gates), *measured, below=_below(one.arm)))
         name = f"{model}, {benchmark} (n={mine[0].n})"
         tables[name] = table(f"Captions of {name}", ("gate", *CAPTIONS.values()), lines, CAPTION_LEGEND)
     return tables
@@ -93,10 +89,9 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
             asked = [one for one in rows if (one.model, one.arm) == (model, effect.arm)]
             total = sum(one.n for one in asked)
             words = sum(one.answer_words * one.n for one in asked) / total if total else None
-            found = [effect.texts.get(text) for text in texts]
-            numbers = [
-                t for its in found for t in ((number(its.kl, 4), number(its.cross_entropy)) if its else ("", ""))
-            ]
+            numbers: list[str] = []
+            for its in map(effect.texts.get, texts):
+                numbers += [number(its.kl, 4), number(its.cross_entropy)] if its else ["", ""]
             name = gate_name(*effect.arm, effect.trials, max((one.negative_gates for one in asked), default=0))
             lines.append(row(name, *numbers, number(words, 2), below=_below(effect.arm)))
         tables[model] = table(f"Side effects in {model}", header, lines, SIDE_EFFECT_LEGEND)
@@ -104,11 +99,7 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
 
 
 def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> list[Table]:
-    """One for each gate of a model: how far it is from 1 down, normalisations across.
-
-    Args:
-        vanilla: mean accuracy on validation without a gate.
-    """
+    """One for each gate of a model: how far it is from 1 down, normalisations across; `vanilla` is without a gate."""
     tables: list[Table] = []
     for gate, candidates in search.items():
         if not candidates:
@@ -126,8 +117,7 @@ def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> 
 
 def gate_name(gate: str, of: str, trials: int = 1, negative: int = 0) -> str:
     """As tables name it."""
-    name = f"{gate} ({of})" if of else gate
-    name += f" ×{trials}" if trials > 1 else ""
+    name = (f"{gate} ({of})" if of else gate) + (f" ×{trials}" if trials > 1 else "")
     return name + (f", {negative} negative" if negative else "")
 
 
@@ -137,12 +127,11 @@ def as_good(comparison: Comparison) -> str:
 
 
 def _below(arm: tuple[str, str]) -> bool:
-    """Whether it is a control that stands under its gate."""
     return arm[1] not in ("", TUNED)
 
 
 def _gate_cell(one: GateRow) -> Cell:
-    about = _ABOUT.get(one.gate, "")
+    about = _ABOUT.get(one.gate)
     if one.of == TUNED and one.lam is not None:
         about = f"every head {1 + one.lam:.3g}"
     name = gate_name(*one.arm, one.trials, one.negative_gates)
@@ -162,12 +151,10 @@ def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tu
         more.append(_difference(gained))
     gate = found.get(((one.of, ""), benchmark))
     if gate is not None and (against := gate.against.get(one.gate)) is not None:
-        more.append(f"{_beaten(against)} by its gate, {_difference(against)}{_ties(against)}")
-    more += [
-        f"{_beaten(one.against[name])}: {said}, {signed(one.against[name].difference)}{_ties(one.against[name])}"
-        for name, said in _SHARED.items()
-        if name in one.against
-    ]
+        more.append(_judged(against, f" by its gate, {_difference(against)}"))
+    for name, said in _SHARED.items():
+        if (against := one.against.get(name)) is not None:
+            more.append(_judged(against, f": {said}, {signed(against.difference)}"))
     if one.unparsed:
         more.append(f"{'⚠ ' if one.unparsed > UNREADABLE else ''}{share(one.unparsed)} unparsed")
     return Cell(
@@ -179,12 +166,9 @@ def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tu
     )
 
 
-def _beaten(against: Comparison) -> str:
-    return "✓ beaten" if against.beaten else "✗ NOT beaten"
-
-
-def _ties(against: Comparison) -> str:
-    return as_good(against) if against.as_good else ""
+def _judged(against: Comparison, how: str) -> str:
+    ties = as_good(against) if against.as_good else ""
+    return f"{'✓ beaten' if against.beaten else '✗ NOT beaten'}{how}{ties}"
 
 
 def _difference(against: Comparison) -> str:

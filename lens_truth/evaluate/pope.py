@@ -18,8 +18,7 @@ POPE_PARSES = ("pope", "strict")
 N_NEW = 5
 """Tokens of an answer (TruthProbe)."""
 WORDING = Wording(
-    lambda example: f"{example.question}\nAnswer the question using a single word or phrase.",
-    USER_ASSISTANT,
+    lambda example: f"{example.question}\nAnswer the question using a single word or phrase.", USER_ASSISTANT
 )
 """TruthProbe's protocol; the image comes first."""
 
