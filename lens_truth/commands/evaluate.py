@@ -54,7 +54,7 @@ class Choose(Answering):
     def evaluate(self, run: Run) -> None:
         """The answers to each question are ranked by their log-probability."""
         from lens_truth.data.loading import describe
-        from lens_truth.evaluate.choose import choose
+        from lens_truth.evaluate.asker import choose
 
         examples = lens_truth.load_examples(self.data, limit=self.limit, seed=self.seed, images=self.images)
         with answerer(self, run) as asked:

@@ -1,21 +1,28 @@
-"""`Asker`: a model and how it is asked; with it a benchmark is run under any number of gates."""
+"""`Asker`: a model and how it is asked, for an answer under any number of gates or to choose among given answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
+from lens_truth.data.examples import Example, question_pairs
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.benchmark import Benchmark, marked
 from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.result import BenchmarkResult
+from lens_truth.evaluate.result import BenchmarkResult, Choice, Choices
+from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.row_gates import UNGATED, Gates
-from lens_truth.models.batches import check_lengths, tokenizer_of
+from lens_truth.models.batches import check_lengths, length_batches, tokenizer_of
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Template, encode_prompts, prompt_of
+from lens_truth.scoring.causal import answer_log_probs, encode_answers
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,7 @@ class Asker:
     """A model and how it is asked.
 
     >>> asker = lens_truth.Asker(lens_truth.load("zoo:llama-memory-chat"), "chat", batch_size=64)
-    >>> by_gate = asker.run(benchmark, {"vanilla": None, "gated": gate})
-    >>> print(by_gate["gated"].accuracy - by_gate["vanilla"].accuracy)
+    >>> accuracy = asker.run(benchmark, {"vanilla": None, "gated": gate})["gated"].accuracy
     """
 
     model: Hooked
@@ -108,3 +114,36 @@ def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, ba
         InputError: if a prompt does not fit the context limit.
     """
     return Asker(model, template, batch_size=batch_size).one(benchmark)
+
+
+def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
+    """Ranks the answers of every question that has answers of both labels; the gate acts while they are read. In the
+    asker's log their log-probabilities stand as margins."""
+    model, log = asker.model, asker.log
+    pairs = question_pairs(examples)
+    encoded = encode_answers(model, examples, asker.template)
+    rows = sorted({i for pair in pairs for side in pair for i in side})
+    log_prob = np.zeros(len(examples))
+    keys = log.keys(gate, [f"{e.content} {e.continuation}" for e in encoded], 0, False) if log is not None else []
+    if log is not None:
+        for i in rows:
+            if (known := log.get(keys[i])) is not None and known.margin is not None:
+                log_prob[i] = known.margin
+        rows = [i for i in rows if log.get(keys[i]) is None]
+    batches = length_batches([len(encoded[i].ids) for i in rows], asker.batch_size)
+    for batch in tqdm(batches, desc="choose", disable=not asker.progress, leave=False):
+        some = [rows[i] for i in batch]
+        with torch.no_grad(), gate.attach(model) if gate else nullcontext():
+            log_prob[some] = answer_log_probs(model, [encoded[i] for i in some]).double().cpu().numpy()
+        if log is not None:
+            for i in some:
+                answer = Answer(examples[i].answer, float(log_prob[i]))
+                log.add(keys[i], "choose", examples[i].id, "gate" if gate else "vanilla", answer)
+    per_token = log_prob / np.array([e.answer[1] - e.continuation for e in encoded])
+    choices: list[Choice] = []
+    for right, wrong in pairs:
+        first = examples[right[0]]
+        margins = (float(values[right].max() - values[wrong].max()) for values in (log_prob, per_token))
+        mass = np.exp(log_prob[right] - np.logaddexp.reduce(log_prob[right + wrong])).sum()
+        choices.append(Choice(first.group, first.question, *margins, float(mass)))
+    return Choices(tuple(choices), seed)

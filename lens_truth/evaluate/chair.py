@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import open_input
@@ -37,12 +38,10 @@ _TOKEN = re.compile(r"'s\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:[-'](?!s\b)[^\W_]+)*|([-.'
 
 @dataclass(frozen=True)
 class Mention:
-    """An object that a caption names."""
+    """An object that a caption names: the name in the table, in its basic form, and the class that it stands for."""
 
     word: str
-    """The name in the table, in its basic form."""
     name: str
-    """The class that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,6 @@ def read_synonyms(path: Path | None = None) -> ObjectNames:
     objects and hide those in them (`ski lift`). Without a path, the package's own table of COCO's 80 classes is read.
     In a given table two words at most make a name, as in the published scorer, which so counts a 'stove' and an 'oven'
     in a 'stove top oven' that stands in the official list as one.
-
-    Raises:
-        InputError: for a file that is missing, empty or not UTF-8, an empty name, or a name of two classes.
     """
     longest = 2 if path else None
     path = path or OWN_TABLE
@@ -147,20 +143,18 @@ def _forms(class_of: Mapping[str, str]) -> dict[tuple[str, ...], str]:
 
 @dataclass(frozen=True)
 class Caption:
-    """What a model wrote about an image."""
+    """What a model wrote about an image; messages name its place in a file (`line 7`)."""
 
     image: str
     text: str
     where: str = ""
-    """Where it stands in its file, for messages: `line 7`."""
 
 
 @dataclass(frozen=True)
 class TrueObjects:
-    """The classes of the objects that are in each image."""
+    """The classes of the objects that are in each image; messages name their source."""
 
     source: str
-    """The file's name, for messages."""
     of_image: Mapping[str, frozenset[str]]
 
 
@@ -185,11 +179,6 @@ class CaptionScore:
     def named(self) -> frozenset[str]:
         """The classes that are mentioned, in the image or not."""
         return frozenset(mention.name for mention in self.mentions)
-
-    @property
-    def found(self) -> frozenset[str]:
-        """The classes that are both in the image and mentioned."""
-        return self.named & frozenset(self.true)
 
 
 @dataclass(frozen=True)
@@ -241,22 +230,21 @@ class ChairScore:
     def intervals(self, seed: int) -> dict[str, tuple[float, float]]:
         """95% bootstrap intervals over images of those measures that are defined."""
         images = [caption.image for caption in self.captions]
-        sides = {name: np.array(counts, dtype=float).T for name, counts in self._counts.items()}
-        return {name: ratio_interval(part, whole, images, seed) for name, (part, whole) in sides.items() if whole.any()}
+        sides = self._sides.items()
+        return {name: ratio_interval(part, whole, images, seed) for name, (part, whole) in sides if whole.any()}
 
     @cached_property
-    def _counts(self) -> dict[str, list[tuple[int, int]]]:
+    def _sides(self) -> dict[str, Float[np.ndarray, "2 N"]]:
         """By measure, what each caption adds to both sides of the ratio that it is."""
-        return {
-            "chair_s": [(int(len(c.hallucinated) > 0), 1) for c in self.captions],
-            "chair_i": [(len(c.hallucinated), len(c.mentions)) for c in self.captions],
-            "recall": [(len(c.found), len(c.true)) for c in self.captions],
-            "precision": [(len(c.found), len(c.named)) for c in self.captions],
-            "length": [(c.length, 1) for c in self.captions],
-        }
+        counts: list[list[tuple[int, int]]] = []
+        for c in self.captions:
+            wrong, found = len(c.hallucinated), len(c.named.intersection(c.true))
+            counts.append([(wrong > 0, 1), (wrong, len(c.mentions)), (found, len(c.true)), (found, len(c.named))])
+            counts[-1].append((c.length, 1))
+        return dict(zip(CHAIR_MEASURES, np.array(counts, dtype=float).transpose(1, 2, 0), strict=True))
 
     def _measure(self, name: str) -> float | None:
-        part, whole = (sum(side) for side in zip(*self._counts[name], strict=True))
+        part, whole = self._sides[name].sum(1).tolist()
         return part / whole if whole else None
 
 
@@ -270,11 +258,7 @@ def objects_described(source: str, descriptions: Mapping[str, str], names: Objec
 
 
 def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: ObjectNames) -> ChairScore:
-    """CHAIR of the captions.
-
-    Raises:
-        InputError: if there are no captions, or some are of images whose objects are not known.
-    """
+    """CHAIR of the captions, all of which must be of images whose objects are known."""
     if not captions:
         raise InputError("there are no captions to score")
     unknown = [caption for caption in captions if caption.image not in objects.of_image]

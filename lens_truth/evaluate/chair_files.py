@@ -25,14 +25,7 @@ def image_key(image: int | str) -> str:
 
 
 def read_captions(path: Path) -> list[Caption]:
-    """Captions from JSON lines (or a JSON list) of objects with `image_id` and `caption`.
-
-    An image may have several captions; they stay in the order of the file.
-
-    Raises:
-        InputError: for a file that cannot be read or holds no captions, the first row that is no such object, and
-            captions that are empty (counted).
-    """
+    """Captions, in their order, from JSON lines (or a JSON list) of objects with `image_id` and `caption`."""
     captions = [_caption(row, f"{path}, {where}", where) for where, row in read_rows(path)]
     empty = [caption.where for caption in captions if not caption.text.strip()]
     if not captions:
@@ -62,12 +55,7 @@ def write_captions(path: Path, captions: Sequence[Caption]) -> None:
 
 def find_images(folder: Path, listed: Path | None, objects: TrueObjects) -> list[Path]:
     """Image files of a folder: those that a list names (JSON lines with `file_name` or `image`, which may name a folder
-    too), by default all whose objects are known.
-
-    Raises:
-        InputError: if the folder or the list cannot be read, or images are missing, unknown to `objects` (both
-            counted) or none.
-    """
+    too), by default all whose objects are known."""
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of images")
     if listed is None:
@@ -91,14 +79,8 @@ def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
 
 
 def read_objects(path: Path, names: ObjectNames) -> TrueObjects:
-    """The objects in each image, from a `.json` or `.json.gz` file {image id: [class, ...]}.
-
-    An object may go by any name of its class in the table ('sofa' for 'couch').
-
-    Raises:
-        InputError: for a file that cannot be read, is not such a dictionary or is empty, an image that stands in it
-            twice, and objects that the table does not know (named and counted).
-    """
+    """The objects in each image, from a `.json` or `.json.gz` file {image id: [class, ...]}, where an object may go by
+    any name of its class in the table ('sofa' for 'couch')."""
     table = read_json(path)
     if not is_object(table) or not table:
         raise InputError(f"{path}: is not a dictionary from image ids to lists of objects")

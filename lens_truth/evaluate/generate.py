@@ -15,8 +15,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.prefix_cache import rows_of
-from lens_truth.evaluate.prefixes import Family, prompt_families
+from lens_truth.evaluate.prefixes import Family, prompt_families, rows_of
 from lens_truth.gates.row_gates import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import check_batch_size, length_batches, logits_only, pad_id, pad_rows, tokenizer_of
 from lens_truth.models.hooks import inner_model, sliding_windows

@@ -35,11 +35,7 @@ WITH_KNOWLEDGE = Wording(_with_knowledge, USER_ASSISTANT)
 
 
 def few_shot(instruction: Path) -> Wording:
-    """HaluEval's own protocol (Li et al. 2023): an instruction with examples before every question, no knowledge.
-
-    Raises:
-        InputError: if the file cannot be read or is empty.
-    """
+    """HaluEval's own protocol (Li et al. 2023): an instruction with examples before every question, no knowledge."""
     text = read_text(instruction)
     if not text.strip():
         raise InputError(f"{instruction}: the instruction is empty")
@@ -49,11 +45,7 @@ def few_shot(instruction: Path) -> Wording:
 def judgement(
     examples: Sequence[Example], wording: Wording, seed: int, parses: tuple[str, ...] = ("strict",)
 ) -> Benchmark:
-    """One answer of each question is shown; which one of those it has follows the seed.
-
-    Raises:
-        InputError: if there is no example.
-    """
+    """One answer of each question is shown; which one of those it has follows the seed."""
     rng = stream(seed, Stream.JUDGED_ANSWERS)
     shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]
     return benchmark_of("halueval", "judge", shown, wording, N_NEW, parses=parses)

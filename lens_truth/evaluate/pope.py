@@ -25,23 +25,17 @@ WORDING = Wording(
 
 @dataclass(frozen=True)
 class PopeQuestion:
-    """One question about one image."""
+    """One question about one image, whose answer (the label) is `yes` or `no`."""
 
     id: str
     image: str
     text: str
     label: str
-    """`yes` or `no`."""
 
 
 def read_questions(path: Path) -> list[PopeQuestion]:
     """The questions of one split: JSON lines (or a JSON list, as POPE's A-OKVQA and GQA files are) of objects with
-    `question_id`, `image`, `text` and `label`.
-
-    Raises:
-        InputError: names the file and the first row that is no such object, repeats a question_id, or whose label is
-            neither yes nor no (these are counted).
-    """
+    `question_id`, `image`, `text` and `label`."""
     questions: dict[str, PopeQuestion] = {}
     wrong: list[str] = []
     for place, row in read_rows(path):
@@ -60,12 +54,7 @@ def read_questions(path: Path) -> list[PopeQuestion]:
 
 
 def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
-    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`.
-
-    Raises:
-        InputError: names the file and counts answers to unknown questions and questions without an answer; also for
-            two answers to one question.
-    """
+    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`."""
     answers: dict[str, str] = {}
     for place, row in read_rows(path):
         where = f"{path}, {place}"
@@ -101,11 +90,7 @@ def count_duplicates(questions: Sequence[PopeQuestion]) -> int:
 
 
 def pope_examples(split: str, questions: Sequence[PopeQuestion], images: Path) -> list[Example]:
-    """The questions as examples about image files in a folder, with the label as the supported answer.
-
-    Raises:
-        InputError: if the folder is missing, or lacks images (named and counted).
-    """
+    """The questions as examples about image files in a folder, with the label as the supported answer."""
     if not images.is_dir():
         raise InputError(f"{images}: there is no such folder of images")
     check_images(str(images / question.image) for question in questions)

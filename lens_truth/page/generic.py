@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
-from lens_truth.evaluate.choices import Choices
-from lens_truth.evaluate.result import BenchmarkResult
+from lens_truth.evaluate.result import BenchmarkResult, Choices
 from lens_truth.io.numbers import count, number, short
 from lens_truth.io.readers import is_list, is_object
 from lens_truth.io.tables import Row, row, table

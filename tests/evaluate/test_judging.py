@@ -16,8 +16,7 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import PARSES, binary_metrics, margin_metrics
-from lens_truth.evaluate.asker import Asker
-from lens_truth.evaluate.choose import choose
+from lens_truth.evaluate.asker import Asker, choose
 from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
 from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_result, read_answers, read_questions
 from lens_truth.gates.gate import HeadGate
