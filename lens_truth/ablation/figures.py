@@ -88,7 +88,7 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
     for axes, (model, benchmarks) in zip(grid, models.items(), strict=True):
         for at, mine in enumerate(benchmarks.values()):
             x = at + (np.arange(len(mine)) - (len(mine) - 1) / 2) * _BAR / group
-            looks = {"color": [_colour(row) for row in mine], "hatch": [_hatch(row) for row in mine]}
+            looks = {name: [_look(row.gate)[name] for row in mine] for name in ("facecolor", "hatch")}
             up = [row.accuracy for row in mine]
             axes.bar(x, up, 0.9 * _BAR / group, edgecolor="white", linewidth=0, **looks)
             axes.errorbar(x, up, yerr=_whiskers(mine), fmt="none", ecolor=style.INK, elinewidth=0.8)
@@ -105,8 +105,7 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
         axes.spines["left"].set_bounds(0, 1)
         axes.set_ylabel("accuracy")
         axes.set_title(style.fitted(model, width - 1, style.LARGE), loc="left")
-    one_of = {row.gate: row for row in rows}.values()
-    handles = [Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(r.gate)) for r in one_of]
+    handles = [Patch(edgecolor="white", **_look(gate)) for gate in gates]
     style.legend(figure, [*handles, *_error_handles(rows)])
     return figure
 
@@ -150,17 +149,11 @@ def _benchmarks(rows: Sequence[GateRow], model: str) -> dict[str, list[GateRow]]
     return {name: [row for row in mine if row.benchmark == name] for name in dict.fromkeys(r.benchmark for r in mine)}
 
 
-def _said(gate: str) -> str:
-    own, _, kind = gate.rpartition(" ")
-    return f"{own} {_SAID.get(kind, kind)}".strip()
-
-
-def _colour(row: GateRow) -> str:
-    return _COLOURS.get(row.gate.removeprefix("own "), style.SKY)
-
-
-def _hatch(row: GateRow) -> str:
-    return "////" if row.gate.startswith("own ") else ""
+def _look(gate: str) -> dict[str, Any]:
+    """Its colour by kind, hatched if by a model's own scores, and its name in a legend."""
+    kind = gate.removeprefix("own ")
+    label = gate.removesuffix(kind) + _SAID.get(kind, kind)
+    return {"facecolor": _COLOURS.get(kind, style.SKY), "hatch": "////" if kind != gate else "", "label": label}
 
 
 def _whiskers(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:

@@ -50,15 +50,14 @@ def gate_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
     for model in dict.fromkeys(one.model for one in rows):
         mine = [one for one in rows if one.model == model]
         found = {(one.arm, one.benchmark): one for one in mine}
-        counts = {one.benchmark: one.n for one in reversed(mine)}
-        names = list(dict.fromkeys(one.benchmark for one in mine))
+        counts = {one.benchmark: one.n for one in mine}
         lines: list[Row] = []
         for arm in dict.fromkeys(one.arm for one in mine):
             first = next(one for one in mine if one.arm == arm)
             lam = "" if first.lam is None else f"{first.lam:.3g} {first.norm}"
-            cells = (_accuracy_cell(found, arm, name) for name in names)
+            cells = (_accuracy_cell(found, arm, name) for name in counts)
             lines.append(row(_gate_cell(first), lam, *cells, below=_below(arm)))
-        header = ("gate", "λ", *(f"{name} (n={counts[name]})" for name in names))
+        header = ("gate", "λ", *(f"{name} (n={n})" for name, n in counts.items()))
         caption = f"Accuracy of {model} under each gate"
         tables[model] = Table(caption, header, tuple(lines), LEGEND + _BARS, form="bars")
     return tables

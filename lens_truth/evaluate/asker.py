@@ -69,7 +69,10 @@ class Asker:
 
         >>> [answer.text for answer in asker.ask(benchmark)[""]]
         """
-        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, self._n_new(benchmark)
+        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
+        if n_new is None:  # one token more than the longest right answer shows whether the model stops there
+            wanted = [f" {answer}" for answer in benchmark.wanted]
+            n_new = 1 + max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
         images = images_for(self.model, examples)
         shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
         prompts = encode_prompts(tokenizer, shown, images)
@@ -78,11 +81,9 @@ class Asker:
         keys: dict[tuple[str, int], str] = {}
         if self.log is not None:
             contents = [prompt.content for prompt in prompts]
-            for name, gate in gates.items():
-                for row, key in enumerate(self.log.keys(gate, contents, n_new, margins)):
-                    keys[name, row] = key
-                    if (known := self.log.get(key)) is not None:
-                        answers[name, row] = known
+            by_gate = {name: self.log.keys(gate, contents, n_new, margins) for name, gate in gates.items()}
+            keys = {(name, row): key for name, its in by_gate.items() for row, key in enumerate(its)}
+            answers = {at: known for at, key in keys.items() if (known := self.log.get(key)) is not None}
         # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
         names = [name for name in gates if any((name, row) not in answers for row in range(len(prompts)))]
         rows = [row for row in range(len(prompts)) if any((name, row) not in answers for name in names)]
@@ -95,13 +96,6 @@ class Asker:
             if self.log is not None:
                 self.log.add(keys[name, rows[i]], benchmark.name, examples[rows[i]].id, name, answer)
         return {name: [answers[name, row] for row in range(len(prompts))] for name in gates}
-
-    def _n_new(self, benchmark: Benchmark) -> int:
-        if benchmark.n_new is not None:
-            return benchmark.n_new
-        # One token more than the longest right answer shows whether the model stops there.
-        wanted = [f" {answer}" for answer in benchmark.wanted]
-        return 1 + max(map(len, tokenizer_of(self.model)(wanted, add_special_tokens=False)["input_ids"]))
 
 
 def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> BenchmarkResult:
@@ -143,7 +137,7 @@ def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = No
     choices: list[Choice] = []
     for right, wrong in pairs:
         first = examples[right[0]]
-        margins = (float(values[right].max() - values[wrong].max()) for values in (log_prob, per_token))
+        margin, margin_per_token = (float(its[right].max() - its[wrong].max()) for its in (log_prob, per_token))
         mass = np.exp(log_prob[right] - np.logaddexp.reduce(log_prob[right + wrong])).sum()
-        choices.append(Choice(first.group, first.question, *margins, float(mass)))
+        choices.append(Choice(first.group, first.question, margin, margin_per_token, float(mass)))
     return Choices(tuple(choices), seed)

@@ -19,7 +19,6 @@ from lens_truth.errors import InputError
 from lens_truth.io.readers import open_input
 from lens_truth.stats.paired import ratio_interval
 
-OWN_TABLE = Path(__file__).with_name("coco_objects.txt")
 _NO_CLASS = ""
 
 _ANIMALS = ["bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub"]
@@ -93,7 +92,7 @@ def read_synonyms(path: Path | None = None) -> ObjectNames:
     in a 'stove top oven' that stands in the official list as one.
     """
     longest = 2 if path else None
-    path = path or OWN_TABLE
+    path = path or Path(__file__).with_name("coco_objects.txt")
     class_of: dict[str, str] = {}
     classes: set[str] = set()
     for line, text in enumerate(open_input(path), start=1):
@@ -115,13 +114,7 @@ def read_synonyms(path: Path | None = None) -> ObjectNames:
 
 
 def object_names(class_of: Mapping[str, str]) -> ObjectNames:
-    """A table of names with all their forms, from each name's class."""
-    forms = _forms(class_of)
-    return ObjectNames(class_of, forms, frozenset(class_of.values()) - {_NO_CLASS}, max(map(len, forms)))
-
-
-def _forms(class_of: Mapping[str, str]) -> dict[tuple[str, ...], str]:
-    """From the tokens of each form to its name; a form that is itself a name, or one found earlier, stays that."""
+    """A table of names, from each name's class, with all their forms; a form found earlier stays what it is."""
     import inflect  # takes two seconds
 
     engine = inflect.engine()
@@ -138,7 +131,7 @@ def _forms(class_of: Mapping[str, str]) -> dict[tuple[str, ...], str]:
         if class_of[word] in _RIDDEN and word not in _NOT_RIDDEN and " " not in word:
             ride = f"{word}ing" if word.endswith("oe") else engine.present_participle(word)
             forms.setdefault((ride,), word)
-    return forms
+    return ObjectNames(class_of, forms, frozenset(class_of.values()) - {_NO_CLASS}, max(map(len, forms)))
 
 
 @dataclass(frozen=True)
@@ -268,7 +261,6 @@ def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: Obj
         raise InputError(f"{counts} are of images that {objects.source} does not know (first: {first})")
     scores: list[CaptionScore] = []
     for caption in captions:
-        words = names.words(caption.text)
-        true = tuple(sorted(objects.of_image[caption.image]))
+        words, true = names.words(caption.text), tuple(sorted(objects.of_image[caption.image]))
         scores.append(CaptionScore(caption.image, tuple(names.mentions(words)), true, len(words)))
     return ChairScore(tuple(scores))

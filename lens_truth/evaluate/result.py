@@ -202,9 +202,8 @@ class BenchmarkResult(Result):
         rows = [row for row, its in enumerate(self.splits) if its == split]
         fields = ("ids", "groups", "wanted", "texts")
         some: dict[str, Any] = {field: tuple(getattr(self, field)[row] for row in rows) for field in fields}
-        return replace(
-            self, name=split, splits=(), margins=None if self.margins is None else self.margins[rows], **some
-        )
+        margins = None if self.margins is None else self.margins[rows]
+        return replace(self, name=split, splits=(), margins=margins, **some)
 
 
 _CHOSEN = {
@@ -269,8 +268,6 @@ class Choices(Result):
     def tables(self) -> list[Table]:
         """One row a measure."""
         found = self.summary()
-        rows = [
-            row(said, number(found[name]), "{:.3f} to {:.3f}".format(*found[f"{name}_ci"]))
-            for name, said in _CHOSEN.items()
-        ]
+        measured = ((said, found[name], found[f"{name}_ci"]) for name, said in _CHOSEN.items())
+        rows = [row(said, number(mean), "{:.3f} to {:.3f}".format(*ends)) for said, mean, ends in measured]
         return [table("", ("supported against hallucinated answer", f"n = {found['n']}", "95% interval"), rows)]
