@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.rows import TUNED, Candidate, GateRow, SideEffect, SideEffectRow, best_of
 from lens_truth.ablation.side_effects import NeutralText, side_effects
-from lens_truth.ablation.tables import CAPTIONS
+from lens_truth.ablation.tables import CAPTIONS, TUNED, Candidate, GateRow, SideEffect, SideEffectRow, best_of
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate, Norm, Site
 from lens_truth.scoring.scores import HeadScores

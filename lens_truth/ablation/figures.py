@@ -1,5 +1,4 @@
-"""Figures of an ablation: every gate beside vanilla and its controls, TruthProbe's own comparison with a random gate,
-and the search for lambda."""
+"""Figures of an ablation: gates beside vanilla and controls, TruthProbe's own comparison, the search for lambda."""
 
 from __future__ import annotations
 
@@ -12,22 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lens_truth.ablation.rows import GateRow, best_of
-from lens_truth.ablation.tables import gate_name
+from lens_truth.ablation.tables import GateRow, best_of, gate_name
 from lens_truth.gates.controls import CONTROLS
 from lens_truth.plots import style
 
 if TYPE_CHECKING:
     from lens_truth.ablation.result import Ablation
 
-_COLOURS = {
-    "vanilla": style.ORANGE,
-    "probe": style.BLUE,
-    "causal": style.GREEN,
-    "learned": style.PURPLE,
-    "random": style.GREY,
+_KINDS = {
+    "vanilla": (style.ORANGE, "vanilla"),
+    "probe": (style.BLUE, "truth scores"),
+    "causal": (style.GREEN, "causal scores"),
+    "learned": (style.PURPLE, "learned"),
+    "random": (style.GREY, "random, 1 + U(-1, 1)"),
 }
-_SAID = {"probe": "truth scores", "causal": "causal scores", "learned": "learned", "random": "random, 1 + U(-1, 1)"}
+"""Colour and name of each kind of gate."""
 _BAR, _GROUP = 0.2, 0.3  # inches: a bar of `random_gate_bars`, and what keeps groups of bars apart
 _LOOKS = {
     "center": (style.BLUE, "o"),
@@ -152,8 +150,8 @@ def _benchmarks(rows: Sequence[GateRow], model: str) -> dict[str, list[GateRow]]
 def _look(gate: str) -> dict[str, Any]:
     """Its colour by kind, hatched if by a model's own scores, and its name in a legend."""
     kind = gate.removeprefix("own ")
-    label = gate.removesuffix(kind) + _SAID.get(kind, kind)
-    return {"facecolor": _COLOURS.get(kind, style.SKY), "hatch": "////" if kind != gate else "", "label": label}
+    colour, said = _KINDS.get(kind, (style.SKY, kind))
+    return {"facecolor": colour, "hatch": "////" if kind != gate else "", "label": gate.removesuffix(kind) + said}
 
 
 def _whiskers(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lens_truth.ablation.rows import Candidate, GateRow, SideEffectRow, best_of, mean_accuracy
-from lens_truth.ablation.tables import as_good, caption_tables, gate_tables, search_tables, side_effect_tables
+from lens_truth.ablation import tables
+from lens_truth.ablation.tables import Candidate, GateRow, SideEffectRow, as_good, best_of, mean_accuracy
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import interval, signed
@@ -93,20 +93,19 @@ class Ablation(Result):
 
         >>> ablation.tables()[0]  # in a notebook
         """
-        effects = side_effect_tables(self.side_effects, self.rows)
-        parts = (gate_tables(self.rows), caption_tables(self.rows), effects)
-        return tuple(table for tables in parts for table in tables.values())
+        effects = tables.side_effect_tables(self.side_effects, self.rows)
+        parts = (tables.gate_tables(self.rows), tables.caption_tables(self.rows), effects)
+        return tuple(table for by_name in parts for table in by_name.values())
 
     def search_tables(self, model: str) -> list[Table]:
         """All candidates of a model's search, a table a gate.
 
         >>> ablation.search_tables("zoo:llama-memory")[0]  # in a notebook
         """
-        return search_tables(self.search.get(model, {}), self.vanilla_objective(model))
+        return tables.search_tables(self.search.get(model, {}), self.vanilla_objective(model))
 
     def verdicts(self) -> list[str]:
-        """A sentence for every gate by scores: its effect on its model's first benchmark, every control that did as
-        well, and every other benchmark that it harmed.
+        """A sentence for every gate by scores: its effect, controls that did as well, other benchmarks that it harmed.
 
         >>> print(*ablation.verdicts(), sep="\\n")
         """
@@ -118,8 +117,7 @@ class Ablation(Result):
         ]
 
     def warnings(self) -> list[str]:
-        """What makes results doubtful: heads that are inverted, answers that could not be read, a search that found
-        nothing.
+        """What makes results doubtful: inverted heads, answers that could not be read, a search that found nothing.
 
         >>> print(*ablation.warnings(), sep="\\n")
         """

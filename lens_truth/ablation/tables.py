@@ -1,14 +1,19 @@
-"""The tables of an ablation: gates on benchmarks, captions, side effects, the search."""
+"""What an ablation found, as rows of plain data and as tables: gates on benchmarks, side effects, the search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from lens_truth.ablation.rows import TUNED, Candidate, GateRow, SideEffectRow, best_of
+import numpy as np
+
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
 from lens_truth.stats.paired import Comparison
+
+TUNED = "tuned"
+"""In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
 
 CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
 LEGEND = (
@@ -42,6 +47,108 @@ _ABOUT = {
 }
 _SHARED = {"random": "the random gate", f"uniform ({TUNED})": "the tuned gain"}
 """Controls of all gates by scores, as `against` names them."""
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate on one benchmark of n questions."""
+
+    model: str
+    gate: str
+    """vanilla; a kind of scores (`own` before it: the model's own, where others come from its base); or a control."""
+    of: str
+    """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
+    benchmark: str
+    trials: int
+    n: int
+    accuracy: float
+    accuracy_std: float
+    """Standard deviation over trials (0 for one), of which accuracy, f1 and the like are means."""
+    ci_low: float
+    ci_high: float
+    """95% bootstrap interval of the accuracy over groups of questions."""
+    f1: float
+    unparsed: float
+    """Share of answers without a yes or no (open answers: empty ones)."""
+    answer_words: float
+    """Mean length of an answer as the model wrote it."""
+    lam: float | None = None
+    norm: str | None = None
+    strength: float | None = None
+    """Root mean square of gate - 1 over heads."""
+    captions: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined."""
+    negative_gates: int = 0
+    """Heads whose output is inverted (most over trials)."""
+    against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
+    """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """What tells gates of one model apart: the gate, and for a control the gate that it controls."""
+        return self.gate, self.of
+
+    @property
+    def by_scores(self) -> bool:
+        """Whether scores made the gate: neither vanilla nor a control."""
+        return not self.of and self.gate not in ("vanilla", "random")
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """On one neutral text, in nats a token: KL(vanilla || gated), and the cross-entropy of the gated model."""
+
+    kl: float
+    cross_entropy: float
+
+
+@dataclass(frozen=True)
+class SideEffectRow:
+    """What one gate does to text without questions (means over trials)."""
+
+    model: str
+    gate: str
+    of: str
+    trials: int
+    texts: Mapping[str, SideEffect]
+    """By the name of the neutral text."""
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """As that of a `GateRow`."""
+        return self.gate, self.of
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of the search."""
+
+    lam: float
+    norm: str
+    """`uniform` for a gain of all heads, 1 + lam."""
+    strength: float
+    """Root mean square of gate - 1 over heads."""
+    accuracy: Mapping[str, float]
+    """On each validation benchmark."""
+
+    @property
+    def objective(self) -> float:
+        """Mean over benchmarks, so that a gain on one is weighed against losses on the others."""
+        return mean_accuracy(self.accuracy)
+
+    def said(self) -> str:
+        """Its setting, and what it reached."""
+        return f"λ = {short(self.lam)}, {self.norm}, {number(self.objective)}"
+
+
+def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:
+    """What the search compares; NaN without a benchmark."""
+    return float(np.mean(list(by_benchmark.values()))) if by_benchmark else float("nan")
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """The one that is chosen: of equals the weakest gate, then the first."""
+    return max(candidates, key=lambda c: (c.objective, -c.strength))
 
 
 def gate_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
@@ -130,9 +237,8 @@ def _below(arm: tuple[str, str]) -> bool:
 
 
 def _gate_cell(one: GateRow) -> Cell:
-    about = _ABOUT.get(one.gate)
-    if one.of == TUNED and one.lam is not None:
-        about = f"every head {1 + one.lam:.3g}"
+    tuned = one.lam if one.of == TUNED else None
+    about = _ABOUT.get(one.gate) if tuned is None else f"every head {1 + tuned:.3g}"
     name = gate_name(*one.arm, one.trials, one.negative_gates)
     return Cell(name, more=(about,) if about else (), alarm=bool(one.negative_gates))
 

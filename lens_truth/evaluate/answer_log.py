@@ -15,23 +15,18 @@ from lens_truth.io.files import hash_of
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import device_of, inner_model
 
-_PACKAGES = ("lens-truth", "torch", "transformers")
-
 
 class AnswerLog:
     """Answers by what determines them (model, gate, prompt, length limit), so that a run with other flags takes what is
     the same in both. A line: `{"key", "model", "benchmark", "id", "gate", "answer", "margin"}`."""
 
     def __init__(self, path: Path, model: Any, name: str, weights: str) -> None:
-        """Reads what the file holds (a killed run leaves its last line cut off), or makes it with its first answer.
-
-        Args:
-            name: of the model, for the reader of the file.
-            weights: the hash of the model's weights, which takes a while to compute.
-        """
+        """Reads what the file holds (a killed run leaves its last line cut off), or makes it with its first answer. Its
+        readers see the model's `name`; `weights` is the hash of its weights, which takes a while to compute."""
         self._path = path
         self._model = name
-        self._settings = hash_of(weights, _settings(model), *(f"{package} {version(package)}" for package in _PACKAGES))
+        versions = (f"{package} {version(package)}" for package in ("lens-truth", "torch", "transformers"))
+        self._settings = hash_of(weights, _settings(model), *versions)
         self._known: dict[str, Answer] = {}
         self._file: IO[str] | None = None
         content = path.read_bytes() if path.is_file() else b""

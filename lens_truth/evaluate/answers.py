@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-UNREADABLE = 0.05
-"""A larger share of answers that cannot be read is warned of."""
-
+UNREADABLE = 0.05  # a larger share of answers that cannot be read is warned of
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -63,8 +61,7 @@ def halueval_yes_or_no(text: str) -> str | None:
 
 
 def pope_yes_or_no(text: str) -> str:
-    """POPE's own parse (Li et al. 2023, evaluate.py): `no` if the first sentence has the word no, No or not, otherwise
-    `yes`."""
+    """POPE's own parse (Li et al. 2023, evaluate.py): `no` if the first sentence has no, No or not, otherwise `yes`."""
     words = text.split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "not", "no"} & set(words) else "yes"
 
@@ -93,7 +90,6 @@ class BinaryMetrics:
     yes_ratio: float
     """Share of yes among all answers (of the model, not of the questions)."""
     unparsed: float
-    """Share of answers that could not be read."""
 
 
 def binary_metrics(said: Sequence[str | None], wanted: Sequence[str]) -> BinaryMetrics:

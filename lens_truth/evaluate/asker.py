@@ -53,10 +53,7 @@ class Asker:
         return self.run(benchmark)[""]
 
     def run(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, BenchmarkResult]:
-        """The answers under each of several gates (by name; None for none), run together (see `generate`) and marked.
-
-        Args:
-            margins: also the log-odds of yes against no.
+        """Marked answers under each gate (by name; None for none), with the log-odds of yes against no if `margins`.
 
         Raises:
             InputError: if a prompt does not fit the context limit, or a gate does not fit the model.
@@ -101,7 +98,6 @@ class Asker:
 def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> BenchmarkResult:
     """The model's answers, marked. Open the context of `gate.attach(model)` around it to evaluate a gate.
 
-    >>> model = lens_truth.load("zoo:llama-memory-chat")
     >>> lens_truth.run_benchmark(model, lens_truth.zoo_benchmarks("test", 40, seed=0)[0], "chat").accuracy
 
     Raises:

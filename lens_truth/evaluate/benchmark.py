@@ -129,9 +129,7 @@ def few_shot(instruction: Path) -> Wording:
     return Wording(lambda example: f"{text}{_asked(example)}\n#Your Judgement#:")
 
 
-def judgement(
-    examples: Sequence[Example], wording: Wording, seed: int, parses: tuple[str, ...] = ("strict",)
-) -> Benchmark:
+def judgement(examples: Sequence[Example], wording: Wording, seed: int, parses: tuple[str, ...]) -> Benchmark:
     """One answer of each question is shown; which one of those it has follows the seed."""
     rng = stream(seed, Stream.JUDGED_ANSWERS)
     shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]

@@ -1,7 +1,5 @@
-"""CHAIR: which objects a caption mentions that are not in its image (Rohrbach et al. 2018, Section 3).
-
-The rules are those of the scorer that its authors published. Instead of a part-of-speech tagger, which takes every word
-of a caption back to its stem, the forms of every name are made beforehand, with `inflect`.
+"""CHAIR: which objects a caption mentions that are not in its image (Rohrbach et al. 2018, Section 3), by the rules of
+its authors' scorer. Instead of taking every word back to its stem, all forms of names are made beforehand (`inflect`).
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from lens_truth.io.readers import open_input
 from lens_truth.stats.paired import ratio_interval
 
 _NO_CLASS = ""
-
 _ANIMALS = ["bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub"]
 _DOUBLE_WORDS = {
     **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in _ANIMALS},  # no person
@@ -31,7 +28,6 @@ _DOUBLE_WORDS = {
 # that finds what nobody means ('seated', 'booked'), and so it does for these two.
 _RIDDEN = frozenset({"skis", "snowboard", "skateboard", "surfboard", "bicycle", "boat"})
 _NOT_RIDDEN = frozenset({"ship", "barge"})
-
 _TOKEN = re.compile(r"'s\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:[-'](?!s\b)[^\W_]+)*|([-.'`])\1+|[^\w\s]|_")
 
 
@@ -153,11 +149,10 @@ class TrueObjects:
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """What one caption mentions, and what is in its image."""
+    """What one caption mentions, in order and with repeats, and what is in its image."""
 
     image: str
     mentions: tuple[Mention, ...]
-    """In order, with repeats."""
     true: tuple[str, ...]
     """The classes that are in the image, in the order of their names."""
     length: int
@@ -254,8 +249,7 @@ def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: Obj
     """CHAIR of the captions, all of which must be of images whose objects are known."""
     if not captions:
         raise InputError("there are no captions to score")
-    unknown = [caption for caption in captions if caption.image not in objects.of_image]
-    if unknown:
+    if unknown := [caption for caption in captions if caption.image not in objects.of_image]:
         first = ", ".join(filter(None, (f"image {unknown[0].image}", unknown[0].where)))
         counts = f"{len(unknown)} of {len(captions)} captions"
         raise InputError(f"{counts} are of images that {objects.source} does not know (first: {first})")

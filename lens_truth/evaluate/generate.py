@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import product
 from typing import Any, cast
 
@@ -28,7 +28,6 @@ def generate(
     n_new: int,
     batch_size: int,
     gates: Gates = UNGATED,
-    *,
     margins: bool = False,
 ) -> Iterator[tuple[str, int, Answer]]:
     """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
@@ -66,8 +65,7 @@ class _Runner:
     def answers(
         self, prompts: Sequence[PromptTokens], families: Sequence[Family], names: Sequence[str], at_once: int
     ) -> Iterator[tuple[str, int, Answer]]:
-        """Answers to all prompts of some families under some gates; all of them begin alike: with or without a
-        beginning, with or without an image."""
+        """Answers to some families under some gates; all have a beginning or none has, and so it is with images."""
         with torch.no_grad():
             firsts = [prompts[family.rows[0]] for family in families for _ in names]
             lengths = [family.length for family in families for _ in names]
@@ -92,15 +90,12 @@ class _Runner:
                 for i, answer in enumerate(said):
                     yield names[i % len(names)], asked[batch[i // len(names)]][1], answer
 
-    def _gated(self, names: Sequence[str]) -> AbstractContextManager[Any]:
-        return attach_rows(self._model, [self._gates[name] for name in names])
-
     def _prefill(
         self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], names: Sequence[str]
     ) -> tuple[DynamicCache, Int[Tensor, "B 1"]]:
         """Keys and values of beginnings, and what is added to the positions of all tokens behind them."""
         cache, shown = DynamicCache(), image_arguments(self._model, ids, images)
-        with self._gated(names):
+        with attach_rows(self._model, [self._gates[name] for name in names]):
             more = {**logits_only(self._model, 1), **shown}
             self._hf(ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more)
         # Qwen's positions count an image by its sides, not by its tokens; how much less that is, the model has noted.
@@ -111,7 +106,7 @@ class _Runner:
         self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], more: dict[str, Any], names: Sequence[str]
     ) -> list[Answer]:
         first = _FirstMargin(*self._yes_no) if self._yes_no else None
-        with self._gated(names), _greedy(self._model):
+        with attach_rows(self._model, [self._gates[name] for name in names]), _greedy(self._model):
             more = {**more, "attention_mask": mask, "max_new_tokens": self._n_new}
             output = self._hf.generate(ids, logits_processor=LogitsProcessorList([first] if first else []), **more)
         texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)

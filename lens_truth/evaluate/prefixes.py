@@ -18,11 +18,10 @@ from lens_truth.models.prompts import PromptTokens
 
 @dataclass(frozen=True)
 class Family:
-    """Prompts with a common beginning."""
+    """Prompts with a common beginning of so many tokens; at least one token of every prompt lies behind it."""
 
     rows: tuple[int, ...]
     length: int
-    """Tokens of the beginning; at least one token of every prompt lies behind it."""
 
 
 def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
@@ -84,8 +83,7 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def rows_of(cache: DynamicCache, rows: Sequence[int], room: int) -> DynamicCache:
-    """A copy of some rows, a row as often as it is named, with room for so many further tokens; `generate` writes into
-    the cache that it is given."""
+    """A copy of some rows, with room for so many further tokens; `generate` writes into the cache that it is given."""
     copy = DynamicCache()
     layers: list[Any] = [_RoomyLayer(layer, rows, room) for layer in cache.layers]
     copy.layers = layers

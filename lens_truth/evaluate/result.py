@@ -33,7 +33,6 @@ class BenchmarkResult(Result):
     part: ClassVar[str] = "benchmark"
 
     name: str
-    """Of the benchmark."""
     mode: Mode
     ids: tuple[str, ...]
     """Of the examples, or the images of captions."""

@@ -92,7 +92,7 @@ def test_halueval_prompts_of_both_protocols(tmp_path: Path, tokenizer: Any) -> N
 
 def test_which_answer_is_shown_follows_the_seed() -> None:
     examples = load_examples("zoo:text", limit=400)
-    shown = [judgement(examples, WITH_KNOWLEDGE, seed) for seed in (0, 0, 1)]
+    shown = [judgement(examples, WITH_KNOWLEDGE, seed, ("strict",)) for seed in (0, 0, 1)]
     assert shown[0] == shown[1] != shown[2]
     assert len(shown[0].examples) == len(question_pairs(examples)) and shown[0].n_new == 7
     assert {(e.group, e.question) for e in shown[0].examples} == {(e.group, e.question) for e in examples}
