@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.rows import TUNED, Candidate, GateRow, SideEffect, SideEffectRow, best_of
-from lens_truth.ablation.search import Search, search_lambda, search_uniform, strength_of, vanilla_accuracy
 from lens_truth.ablation.side_effects import NeutralText, side_effects
-from lens_truth.ablation.tables import CAPTIONS
+from lens_truth.ablation.tables import CAPTIONS, TUNED, Candidate, GateRow, SideEffect, SideEffectRow, best_of
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.gate import HeadGate, Norm, Site
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.stats.paired import Comparison, compare, group_interval
+from lens_truth.stats.paired import compare, group_interval
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.asker import Asker
     from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.result import BenchmarkResult
 
-GATE_NAMES = {"truth": "probe"}
-"""What a gate by scores of a kind is called in a table; other kinds keep their name."""
+STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.75)
+"""How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
+lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is tried on validation.
+
+    >>> lens_truth.Search(fixed=("minmax", 0.65))  # nothing: lambda was chosen elsewhere
+    """
+
+    fixed: tuple[Norm, float] | None = None
+    """Normalisation and lambda chosen elsewhere, instead of ten candidates: `center` and `minmax`, each with the
+    lambdas that bring the gate .1, .2, .35, .5 and .75 away from 1 (root mean square over heads)."""
+    site: Site = "z"
+    """Where all gates act; see `HeadGate`."""
+
+
+Found = tuple[HeadGate, tuple[Candidate, ...]]
+"""The gate that was chosen (as `best_of` chooses), and all candidates."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +57,7 @@ class Controls:
     """
 
     kinds: tuple[str, ...] = ("permuted", "uniform")
-    """Made from each gate by scores (`control_gate`); with `uniform`, a gain for all heads alike is also tuned on
-    validation by itself, since it needs no scores."""
+    """Made from each gate by scores; with `uniform`, a gain for all heads is also tuned on validation by itself."""
     trials: int = 5
     """Draws of each kind that draws."""
     random_trials: int = 0
@@ -54,7 +70,7 @@ class Controls:
 
 @dataclass(frozen=True)
 class _Arm:
-    """A gate (or several draws of one control) to be evaluated."""
+    """A gate, or several draws of one control."""
 
     gate: str
     of: str
@@ -62,7 +78,6 @@ class _Arm:
     candidate: Candidate | None = None
 
     def trial_names(self) -> list[str]:
-        """A name for each draw."""
         name = f"{self.gate} of {self.of}" if self.of else self.gate
         return [name] if len(self.gates) == 1 else [f"{name} {trial}" for trial in range(1, len(self.gates) + 1)]
 
@@ -82,44 +97,28 @@ def run_ablation(
 
     Lambda and normalisation are chosen on `validation` only. Controls are made from the chosen gate.
 
-    >>> model = lens_truth.load("zoo:llama-memory")
-    >>> scores = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=40))
-    >>> ablation = lens_truth.run_ablation(
-    ...     lens_truth.Asker(model, "plain"),
-    ...     {"causal": scores},
-    ...     test=lens_truth.zoo_benchmarks("test", 20, seed=0)[:1],
-    ...     validation=lens_truth.zoo_benchmarks("validation", 10, seed=0)[:1],
-    ... )
-    >>> print(*ablation.verdicts(), sep="\\n")
+    >>> test, validation = (lens_truth.zoo_benchmarks(split, 20, seed=0) for split in ("test", "validation"))
+    >>> ablation = lens_truth.run_ablation(asker, {"causal": scores}, test=test, validation=validation)
 
     Args:
         asker: the model, and how it is asked; rows bear its name.
-        scores: by kind (`truth`, `causal`, `learned`), or `own` and kind for scores of this model beside those of
-            another; all of its shape (layers, heads).
+        scores: by kind (`truth`, `own truth` for the model's own beside those of another); shape (layers, heads).
         test: benchmarks that judge all gates; asked once a gate, and never for a choice.
         validation: benchmarks on which lambda and normalisation are chosen.
         controls: by default `permuted` and `uniform`, five draws of what draws.
         search: by default ten candidates a kind of scores; learned scores are taken as they are.
         neutral: texts on which side effects are measured.
 
-    Returns:
-        A row for each gate and test benchmark, the searches behind them, and side effects.
-
     Raises:
         InputError: if scores do not have the model's shape.
     """
-    search = search or Search()
-    arms, searched = _arms(asker, scores, validation, controls or Controls(), search, seed)
+    arms, searched = _arms(asker, scores, validation, controls or Controls(), search or Search(), seed)
     gates = {name: gate for arm in arms for name, gate in zip(arm.trial_names(), arm.gates, strict=True)}
-    rows: list[list[GateRow]] = [[] for _ in arms]
-    for benchmark in test:
-        by_gate = asker.run(benchmark, gates)
-        results = [[by_gate[name] for name in arm.trial_names()] for arm in arms]
-        for i in range(len(arms)):
-            rows[i].append(_row(asker.name, benchmark.name, i, arms, results, seed))
+    asked = [asker.run(benchmark, gates) for benchmark in test]
+    results = [[[by_gate[name] for name in arm.trial_names()] for arm in arms] for by_gate in asked]
     effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
     return Ablation(
-        rows=tuple(row for of_arm in rows for row in of_arm),
+        rows=tuple(_row(asker.name, i, arms, by_arm, seed) for i in range(len(arms)) for by_arm in results),
         search={asker.name: searched},
         validation={asker.name: vanilla_accuracy(asker, validation)},
         side_effects=tuple(_effect(asker.name, arm, effects) for arm in arms if effects),
@@ -142,7 +141,7 @@ def _arms(
         return tuple(control_gate(control, gate, 1000 * seed + trial) for trial in range(trials))
 
     for kind, its_scores in scores.items():
-        name = _gate_name(kind)
+        name = re.sub(r"(?<!\S)truth$", "probe", kind)
         gate, searched[name] = search_lambda(asker, its_scores, validation, search)
         best = best_of(searched[name])
         arms.append(_Arm(name, "", (gate,), best))
@@ -159,48 +158,82 @@ def _arms(
     return arms, searched
 
 
-def _gate_name(kind: str) -> str:
-    origin, _, kind = kind.rpartition(" ")
-    return f"{origin} {GATE_NAMES.get(kind, kind)}".strip()
+def search_lambda(
+    asker: Asker, scores: HeadScores, validation: Sequence[Benchmark], search: Search | None = None
+) -> Found:
+    """A fixed normalisation and lambda are the only candidate; so are those of learned scores, a gate already."""
+    search = search or Search()
+    if search.fixed is not None:
+        settings: list[tuple[Norm, float]] = [search.fixed]
+    elif scores.kind == "learned":
+        settings = [("none", 1.0)]
+    else:
+        norms: tuple[Norm, ...] = ("center", "minmax")
+        spreads: dict[Norm, float] = {norm: strength_of(HeadGate.from_scores(scores, 1.0, norm)) for norm in norms}
+        settings = [(norm, far / spread) for norm, spread in spreads.items() if spread for far in STRENGTHS]
+        settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
+    gates = [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
+    return _tried(asker, gates, validation)
+
+
+def search_uniform(asker: Asker, validation: Sequence[Benchmark], site: Site = "z") -> Found:
+    """A single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
+    shape = (asker.model.cfg.n_layers, asker.model.cfg.n_heads)
+    gates = [(HeadGate(torch.full(shape, 1 + strength), site), strength, "uniform") for strength in STRENGTHS]
+    return _tried(asker, gates, validation)
+
+
+def vanilla_accuracy(asker: Asker, validation: Sequence[Benchmark]) -> dict[str, float]:
+    """Accuracy without a gate on each validation benchmark: lambda 0, where every curve begins."""
+    return {benchmark.name: asker.one(benchmark).accuracy for benchmark in validation}
+
+
+def _tried(asker: Asker, gates: Sequence[tuple[HeadGate, float, str]], validation: Sequence[Benchmark]) -> Found:
+    named = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
+    results = {benchmark.name: asker.run(benchmark, named) for benchmark in validation}
+    candidates = [
+        Candidate(lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in results.items()})
+        for name, (gate, lam, norm) in zip(named, gates, strict=True)
+    ]
+    best = candidates.index(best_of(candidates))
+    return gates[best][0], tuple(candidates)
+
+
+def strength_of(gate: HeadGate) -> float:
+    """Root mean square of gate - 1 over heads."""
+    return float((gate.values - 1).square().mean().sqrt())
 
 
 def _effect(model: str, arm: _Arm, effects: Mapping[str, Mapping[str, SideEffect]]) -> SideEffectRow:
     """Means over the arm's trials; `effects` are by text and by name of a trial."""
-    texts: dict[str, SideEffect] = {}
-    for text, by_gate in effects.items():
-        found = [by_gate[name] for name in arm.trial_names()]
-        means = np.mean([(its.kl, its.cross_entropy) for its in found], axis=0)
-        texts[text] = SideEffect(*means.tolist())
-    return SideEffectRow(model, arm.gate, arm.of, len(arm.gates), texts)
+    found = {text: [astuple(by_gate[name]) for name in arm.trial_names()] for text, by_gate in effects.items()}
+    means = {text: SideEffect(*np.mean(trials, axis=0).tolist()) for text, trials in found.items()}
+    return SideEffectRow(model, arm.gate, arm.of, len(arm.gates), means)
 
 
 def _row(
-    model: str,
-    benchmark: str,
-    number: int,
-    arms: Sequence[_Arm],
-    results: Sequence[Sequence[BenchmarkResult]],
-    seed: int,
+    model: str, number: int, arms: Sequence[_Arm], results: Sequence[Sequence[BenchmarkResult]], seed: int
 ) -> GateRow:
-    """`results` are those of one benchmark: by arm, by trial."""
+    """Of one arm; `results` are those of one benchmark, by arm, by trial."""
     arm, mine = arms[number], results[number]
-    groups, marks = mine[0].groups, _marks(mine)
-    against: dict[str, Comparison] = {}
-    if number:
-        against["vanilla"] = compare(marks, _marks(results[0]), groups, seed)
+    groups = mine[0].groups
+    all_marks = [np.stack([result.correct for result in trials]) for trials in results]
+    marks = all_marks[number]
+    others = {"vanilla": all_marks[0]} if number else {}
     if arm.candidate is not None and not arm.of:
-        for other, theirs in zip(arms, results, strict=True):
+        for other, theirs in zip(arms, all_marks, strict=True):
             if other.of in (arm.gate, TUNED) or other.gate == "random":
-                label = f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate
-                against[label] = compare(marks, _marks(theirs), groups, seed)
+                others[f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate] = theirs
     accuracies = marks.mean(1)
     low, high = group_interval(marks.mean(0), groups, seed)
     gates = [gate for gate in arm.gates if gate is not None]
+    chairs = [result.chair for result in mine if result.chair is not None]
+    captions = {name: [getattr(chair, name) for chair in chairs] for name in CAPTIONS}
     return GateRow(
         model=model,
         gate=arm.gate,
         of=arm.of,
-        benchmark=benchmark,
+        benchmark=mine[0].name,
         trials=len(mine),
         n=marks.shape[1],
         accuracy=float(accuracies.mean()),
@@ -210,20 +243,10 @@ def _row(
         f1=float(np.mean([result.f1 for result in mine])),
         unparsed=float(np.mean([result.unparsed for result in mine])),
         answer_words=float(np.mean([result.answer_words for result in mine])),
-        captions=_captions(mine),
+        captions={name: float(np.mean(its)) for name, its in captions.items() if its and None not in its},
         lam=arm.candidate.lam if arm.candidate else None,
         norm=arm.candidate.norm if arm.candidate else None,
         strength=float(np.mean([strength_of(gate) for gate in gates])) if gates else None,
         negative_gates=max((gate.n_negative for gate in gates), default=0),
-        against=against,
+        against={name: compare(marks, theirs, groups, seed) for name, theirs in others.items()},
     )
-
-
-def _captions(results: Sequence[BenchmarkResult]) -> dict[str, float]:
-    scores = [result.chair for result in results if result.chair is not None]
-    measured = {name: [getattr(score, name) for score in scores] for name in CAPTIONS}
-    return {name: float(np.mean(values)) for name, values in measured.items() if values and None not in values}
-
-
-def _marks(results: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
-    return np.stack([result.correct for result in results])

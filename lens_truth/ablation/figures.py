@@ -1,10 +1,9 @@
-"""Figures of an ablation: every gate beside vanilla and its controls, TruthProbe's own comparison with a random gate,
-and the search for lambda."""
+"""Figures of an ablation: gates beside vanilla and controls, TruthProbe's own comparison, the search for lambda."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,22 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lens_truth.ablation.rows import GateRow, best_of
-from lens_truth.ablation.tables import gate_name
+from lens_truth.ablation.tables import GateRow, best_of, gate_name
 from lens_truth.gates.controls import CONTROLS
 from lens_truth.plots import style
 
 if TYPE_CHECKING:
     from lens_truth.ablation.result import Ablation
 
-_COLOURS = {
-    "vanilla": style.ORANGE,
-    "probe": style.BLUE,
-    "causal": style.GREEN,
-    "learned": style.PURPLE,
-    "random": style.GREY,
+_KINDS = {
+    "vanilla": (style.ORANGE, "vanilla"),
+    "probe": (style.BLUE, "truth scores"),
+    "causal": (style.GREEN, "causal scores"),
+    "learned": (style.PURPLE, "learned"),
+    "random": (style.GREY, "random, 1 + U(-1, 1)"),
 }
-_SAID = {"probe": "truth scores", "causal": "causal scores", "learned": "learned", "random": "random, 1 + U(-1, 1)"}
+"""Colour and name of each kind of gate."""
 _BAR, _GROUP = 0.2, 0.3  # inches: a bar of `random_gate_bars`, and what keeps groups of bars apart
 _LOOKS = {
     "center": (style.BLUE, "o"),
@@ -65,12 +63,10 @@ def ablation_bars(rows: Sequence[GateRow]) -> Figure:
         line[0].invert_yaxis()
         line[0].set_ylabel(style.fitted(model, height, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
     figure.supxlabel("accuracy")
-    handles = [Patch(color=style.ORANGE, label="vanilla"), Patch(color=style.BLUE, label="gates by scores")]
-    handles += [
-        Patch(color=style.GREY, label="controls"),
-        Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla"),
-    ]
-    style.legend(figure, [*handles, *_error_handles(rows)])
+    said = {"vanilla": style.ORANGE, "gates by scores": style.BLUE, "controls": style.GREY}
+    dashed = Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla")
+    patches = [Patch(color=colour, label=label) for label, colour in said.items()]
+    style.legend(figure, [*patches, dashed, *_error_handles(rows)])
     return figure
 
 
@@ -85,26 +81,19 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
     width = 0.8 + max(group * max(map(len, models.values())), 5.0)
     figure = style.new_figure(width, 0.8 + 2.3 * len(models))
     grid = figure.subplots(len(models), 1, squeeze=False).flat
+    over_bar: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "rotation": 90}
+    over_bar["fontsize"] = style.SMALL
     for axes, (model, benchmarks) in zip(grid, models.items(), strict=True):
         for at, mine in enumerate(benchmarks.values()):
             x = at + (np.arange(len(mine)) - (len(mine) - 1) / 2) * _BAR / group
-            looks = {"color": [_colour(row) for row in mine], "hatch": [_hatch(row) for row in mine]}
+            looks = {name: [_look(row.gate)[name] for row in mine] for name in ("facecolor", "hatch")}
             up = [row.accuracy for row in mine]
             axes.bar(x, up, 0.9 * _BAR / group, edgecolor="white", linewidth=0, **looks)
             axes.errorbar(x, up, yerr=_whiskers(mine), fmt="none", ecolor=style.INK, elinewidth=0.8)
             axes.vlines(x, *_spread(mine), color=style.INK, alpha=0.3, lw=3.5)
             for one, row in zip(x, mine, strict=True):
                 top = max(row.ci_high, _spread([row])[1][0])
-                axes.annotate(
-                    f"{row.accuracy:.3f}".removeprefix("0"),
-                    (one, top),
-                    (0, 3),
-                    textcoords="offset points",
-                    ha="center",
-                    va="bottom",
-                    rotation=90,
-                    fontsize=style.SMALL,
-                )
+                axes.annotate(f"{row.accuracy:.3f}".removeprefix("0"), (one, top), (0, 3), **over_bar)
         names = [f"{style.fitted(b, group - 0.1, style.MEDIUM)}\n(n = {mine[0].n})" for b, mine in benchmarks.items()]
         axes.set_xticks(range(len(names)), names, fontsize=style.MEDIUM)
         axes.tick_params(axis="x", length=0)
@@ -114,10 +103,7 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
         axes.spines["left"].set_bounds(0, 1)
         axes.set_ylabel("accuracy")
         axes.set_title(style.fitted(model, width - 1, style.LARGE), loc="left")
-    one_of = {row.gate: row for row in rows}
-    handles = [
-        Patch(facecolor=_colour(r), hatch=_hatch(r), edgecolor="white", label=_said(g)) for g, r in one_of.items()
-    ]
+    handles = [Patch(edgecolor="white", **_look(gate)) for gate in gates]
     style.legend(figure, [*handles, *_error_handles(rows)])
     return figure
 
@@ -161,31 +147,22 @@ def _benchmarks(rows: Sequence[GateRow], model: str) -> dict[str, list[GateRow]]
     return {name: [row for row in mine if row.benchmark == name] for name in dict.fromkeys(r.benchmark for r in mine)}
 
 
-def _said(gate: str) -> str:
-    """A gate's name in a legend."""
-    own, _, kind = gate.rpartition(" ")
-    return f"{own} {_SAID.get(kind, kind)}".strip()
-
-
-def _colour(row: GateRow) -> str:
-    return _COLOURS.get(row.gate.removeprefix("own "), style.SKY)
-
-
-def _hatch(row: GateRow) -> str:
-    """Marks gates by a model's own scores."""
-    return "////" if row.gate.startswith("own ") else ""
+def _look(gate: str) -> dict[str, Any]:
+    """Its colour by kind, hatched if by a model's own scores, and its name in a legend."""
+    kind = gate.removeprefix("own ")
+    colour, said = _KINDS.get(kind, (style.SKY, kind))
+    return {"facecolor": colour, "hatch": "////" if kind != gate else "", "label": gate.removesuffix(kind) + said}
 
 
 def _whiskers(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
     """Below and above the accuracy, to the ends of its interval."""
-    ends = np.array([(row.accuracy - row.ci_low, row.ci_high - row.accuracy) for row in rows])
-    return np.maximum(0, ends.T)
+    return np.maximum(0, np.array([(row.accuracy - row.ci_low, row.ci_high - row.accuracy) for row in rows]).T)
 
 
 def _spread(rows: Sequence[GateRow]) -> Float[np.ndarray, "2 n"]:
     """A standard deviation over draws to both sides of the accuracy."""
-    ends = np.array([(row.accuracy - row.accuracy_std, row.accuracy + row.accuracy_std) for row in rows])
-    return np.clip(ends.T, 0, 1)
+    means, stds = np.array([(row.accuracy, row.accuracy_std) for row in rows]).T
+    return np.clip([means - stds, means + stds], 0, 1)
 
 
 def _error_handles(rows: Sequence[GateRow]) -> list[Line2D]:

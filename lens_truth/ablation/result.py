@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lens_truth.ablation.rows import Candidate, GateRow, SideEffectRow, best_of, mean_accuracy
-from lens_truth.ablation.tables import as_good, caption_tables, gate_tables, search_tables, side_effect_tables
+from lens_truth.ablation import tables
+from lens_truth.ablation.tables import Candidate, GateRow, SideEffectRow, as_good, best_of, mean_accuracy
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import interval, signed
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table
+from lens_truth.stats.paired import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,9 +24,7 @@ if TYPE_CHECKING:
 class Ablation(Result):
     """Gates by scores beside the vanilla model and their controls, as `run_ablation` gives it for one model.
 
-    >>> both = lens_truth.Ablation.load("runs/ablate")
-    >>> print(*both.verdicts(), sep="\\n")
-    >>> both.plot().savefig("bars.png")
+    >>> lens_truth.Ablation.load("runs/ablate").plot().savefig("bars.png")
     """
 
     command: ClassVar[str] = "ablate"
@@ -49,10 +49,9 @@ class Ablation(Result):
             InputError: if two of them hold the same model.
         """
         parts = list(ablations)
-        models = [model for part in parts for model in part.models]
-        if len(set(models)) < len(models):
-            twice = next(model for model in models if models.count(model) > 1)
-            raise InputError(f"two ablations of '{twice}' cannot be put together; give its models different names")
+        counts = Counter(model for part in parts for model in part.models)
+        if twice := [model for model, n in counts.items() if n > 1]:
+            raise InputError(f"two ablations of '{twice[0]}' cannot be put together; give its models different names")
         return cls(
             rows=tuple(row for part in parts for row in part.rows),
             search={model: its for part in parts for model, its in part.search.items()},
@@ -72,7 +71,6 @@ class Ablation(Result):
         """What the search chose for a gate of a model (by default the first).
 
         >>> best = ablation.chosen("causal")
-        >>> gate = lens_truth.HeadGate.from_scores(scores, best.lam, best.norm)
 
         Raises:
             InputError: if nothing was searched under these names.
@@ -95,20 +93,19 @@ class Ablation(Result):
 
         >>> ablation.tables()[0]  # in a notebook
         """
-        effects = side_effect_tables(self.side_effects, self.rows)
-        parts = (gate_tables(self.rows), caption_tables(self.rows), effects)
-        return tuple(table for tables in parts for table in tables.values())
+        effects = tables.side_effect_tables(self.side_effects, self.rows)
+        parts = (tables.gate_tables(self.rows), tables.caption_tables(self.rows), effects)
+        return tuple(table for by_name in parts for table in by_name.values())
 
     def search_tables(self, model: str) -> list[Table]:
         """All candidates of a model's search, a table a gate.
 
         >>> ablation.search_tables("zoo:llama-memory")[0]  # in a notebook
         """
-        return search_tables(self.search.get(model, {}), self.vanilla_objective(model))
+        return tables.search_tables(self.search.get(model, {}), self.vanilla_objective(model))
 
     def verdicts(self) -> list[str]:
-        """A sentence for every gate by scores: its effect on its model's first benchmark, every control that did as
-        well, and every other benchmark that it harmed.
+        """A sentence for every gate by scores: its effect, controls that did as well, other benchmarks that it harmed.
 
         >>> print(*ablation.verdicts(), sep="\\n")
         """
@@ -120,8 +117,7 @@ class Ablation(Result):
         ]
 
     def warnings(self) -> list[str]:
-        """What makes results doubtful: heads that are inverted, answers that could not be read, a search that found
-        nothing.
+        """What makes results doubtful: inverted heads, answers that could not be read, a search that found nothing.
 
         >>> print(*ablation.warnings(), sep="\\n")
         """
@@ -170,25 +166,21 @@ class Ablation(Result):
 
 def _verdict(row: GateRow, everywhere: Sequence[GateRow]) -> str:
     vanilla = row.against["vanilla"]
-    effect = (
-        f"{row.model}, {row.gate} gate on {row.benchmark}: {signed(vanilla.difference)} "
-        f"{interval((vanilla.ci_low, vanilla.ci_high), 3, plus=True)} against vanilla (p = {vanilla.p_value:.3g})"
-    )
+    effect = f"{row.model}, {row.gate} gate on {row.benchmark}: {_with_interval(vanilla)} against vanilla "
+    effect += f"(p = {vanilla.p_value:.3g})"
     if not (vanilla.difference > 0 and vanilla.significant):
         effect += "; no significant gain"
-    unbeaten = [
-        f"{name} ({signed(its.difference)} {interval((its.ci_low, its.ci_high), 3, plus=True)}{as_good(its)})"
-        for name, its in row.against.items()
-        if name != "vanilla" and not its.beaten
-    ]
+    controls = {name: its for name, its in row.against.items() if name != "vanilla"}
+    unbeaten = [f"{name} ({_with_interval(its)}{as_good(its)})" for name, its in controls.items() if not its.beaten]
     if unbeaten:
         effect += f". It does NOT beat: {', '.join(unbeaten)}."
     else:
-        effect += f". It {'beats all its controls' if len(row.against) > 1 else 'was compared with no control'}."
+        effect += f". It {'beats all its controls' if controls else 'was compared with no control'}."
     others = {other.benchmark: other.against.get("vanilla") for other in everywhere if other is not row}
-    harmed = [
-        f"{name} {signed(its.difference)}"
-        for name, its in others.items()
-        if its and its.difference < 0 and its.significant
-    ]
-    return effect + (f" Side effects: {', '.join(harmed)}." if harmed else "")
+    harms = {name: its for name, its in others.items() if its and its.difference < 0 and its.significant}
+    harmed = ", ".join(f"{name} {signed(its.difference)}" for name, its in harms.items())
+    return effect + (f" Side effects: {harmed}." if harmed else "")
+
+
+def _with_interval(its: Comparison) -> str:
+    return f"{signed(its.difference)} {interval((its.ci_low, its.ci_high), 3, plus=True)}"

@@ -12,15 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens_truth.ablation.rows import SideEffect
+from lens_truth.ablation.tables import SideEffect
 from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import Gates, HeadGate, attach_rows
 from lens_truth.io.readers import read_text
 from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
 
-_WINDOWS, _WINDOW = 16, 128
-_SCENES = 32
+_SCENES, _WINDOWS, _WINDOW = 32, 16, 128
 _LOGITS_AT_ONCE = 1 << 27
 
 
@@ -50,15 +49,13 @@ def text_file(path: str | Path) -> NeutralText:
     """16 passages of 128 tokens from all over a text file.
 
     >>> prose = lens_truth.text_file("wikitext2_test.txt")
-    >>> lens_truth.run_ablation(asker, scores, test=test, validation=validation, neutral=[prose])
 
     Raises:
-        InputError: if it cannot be read as UTF-8 text or is too short.
+        InputError: if it is no UTF-8 text or too short.
     """
     path = Path(path)
     text = read_text(path)
-    # Eight characters a token are more than any tokenizer makes of English prose.
-    width = 8 * _WINDOW
+    width = 8 * _WINDOW  # characters; more than any tokenizer needs for as many tokens of English prose
     if len(text.strip()) < width:
         raise InputError(f"{path}: holds {len(text.strip())} characters; a neutral text needs at least {width}")
     starts = [round(i * (len(text) - width) / (_WINDOWS - 1)) for i in range(_WINDOWS)]
@@ -66,14 +63,10 @@ def text_file(path: str | Path) -> NeutralText:
 
 
 def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int = 32) -> dict[str, SideEffect]:
-    """KL and cross-entropy of every gate, averaged over the tokens of the text; all gates of a batch run together.
-
-    Raises:
-        InputError: if a gate does not fit the model.
-    """
+    """KL and cross-entropy of every gate, averaged over the tokens of the text; all gates of a batch run together."""
     check_batch_size(batch_size)
-    tokenizer = tokenizer_of(model)
-    rows = [ids[: text.window] for ids in tokenizer(list(text.passages), verbose=False)["input_ids"]]
+    tokens = tokenizer_of(model)(list(text.passages), verbose=False)["input_ids"]
+    rows = [ids[: text.window] for ids in tokens]
     names, count = list(gates), 0
     # All logits of a batch are kept at once, in single precision: no more than a gigabyte of them.
     batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))

@@ -1,19 +1,21 @@
-"""The tables of an ablation: gates on benchmarks, captions, side effects, the search. A name tells those of one kind
-apart: the model, and for captions the benchmark too."""
+"""What an ablation found, as rows of plain data and as tables: gates on benchmarks, side effects, the search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from lens_truth.ablation.rows import TUNED, Candidate, GateRow, SideEffectRow, best_of
+import numpy as np
+
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
 from lens_truth.stats.paired import Comparison
 
-CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
-"""Measures of captions, and what they are called."""
+TUNED = "tuned"
+"""In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
 
+CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
 LEGEND = (
     "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
@@ -43,10 +45,110 @@ _ABOUT = {
     "norm-matched": "random, as far from 1 in each layer",
     "random": "1 + U(-1, 1)",
 }
-"""What controls are, where there is room to say it."""
-
 _SHARED = {"random": "the random gate", f"uniform ({TUNED})": "the tuned gain"}
 """Controls of all gates by scores, as `against` names them."""
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate on one benchmark of n questions."""
+
+    model: str
+    gate: str
+    """vanilla; a kind of scores (`own` before it: the model's own, where others come from its base); or a control."""
+    of: str
+    """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
+    benchmark: str
+    trials: int
+    n: int
+    accuracy: float
+    accuracy_std: float
+    """Standard deviation over trials (0 for one), of which accuracy, f1 and the like are means."""
+    ci_low: float
+    ci_high: float
+    """95% bootstrap interval of the accuracy over groups of questions."""
+    f1: float
+    unparsed: float
+    """Share of answers without a yes or no (open answers: empty ones)."""
+    answer_words: float
+    """Mean length of an answer as the model wrote it."""
+    lam: float | None = None
+    norm: str | None = None
+    strength: float | None = None
+    """Root mean square of gate - 1 over heads."""
+    captions: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined."""
+    negative_gates: int = 0
+    """Heads whose output is inverted (most over trials)."""
+    against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
+    """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """What tells gates of one model apart: the gate, and for a control the gate that it controls."""
+        return self.gate, self.of
+
+    @property
+    def by_scores(self) -> bool:
+        """Whether scores made the gate: neither vanilla nor a control."""
+        return not self.of and self.gate not in ("vanilla", "random")
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """On one neutral text, in nats a token: KL(vanilla || gated), and the cross-entropy of the gated model."""
+
+    kl: float
+    cross_entropy: float
+
+
+@dataclass(frozen=True)
+class SideEffectRow:
+    """What one gate does to text without questions (means over trials)."""
+
+    model: str
+    gate: str
+    of: str
+    trials: int
+    texts: Mapping[str, SideEffect]
+    """By the name of the neutral text."""
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """As that of a `GateRow`."""
+        return self.gate, self.of
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of the search."""
+
+    lam: float
+    norm: str
+    """`uniform` for a gain of all heads, 1 + lam."""
+    strength: float
+    """Root mean square of gate - 1 over heads."""
+    accuracy: Mapping[str, float]
+    """On each validation benchmark."""
+
+    @property
+    def objective(self) -> float:
+        """Mean over benchmarks, so that a gain on one is weighed against losses on the others."""
+        return mean_accuracy(self.accuracy)
+
+    def said(self) -> str:
+        """Its setting, and what it reached."""
+        return f"λ = {short(self.lam)}, {self.norm}, {number(self.objective)}"
+
+
+def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:
+    """What the search compares; NaN without a benchmark."""
+    return float(np.mean(list(by_benchmark.values()))) if by_benchmark else float("nan")
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """The one that is chosen: of equals the weakest gate, then the first."""
+    return max(candidates, key=lambda c: (c.objective, -c.strength))
 
 
 def gate_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
@@ -55,15 +157,14 @@ def gate_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
     for model in dict.fromkeys(one.model for one in rows):
         mine = [one for one in rows if one.model == model]
         found = {(one.arm, one.benchmark): one for one in mine}
-        counts = {one.benchmark: one.n for one in reversed(mine)}
-        names = list(dict.fromkeys(one.benchmark for one in mine))
+        counts = {one.benchmark: one.n for one in mine}
         lines: list[Row] = []
         for arm in dict.fromkeys(one.arm for one in mine):
             first = next(one for one in mine if one.arm == arm)
             lam = "" if first.lam is None else f"{first.lam:.3g} {first.norm}"
-            cells = (_accuracy_cell(found, arm, name) for name in names)
+            cells = (_accuracy_cell(found, arm, name) for name in counts)
             lines.append(row(_gate_cell(first), lam, *cells, below=_below(arm)))
-        header = ("gate", "λ", *(f"{name} (n={counts[name]})" for name in names))
+        header = ("gate", "λ", *(f"{name} (n={n})" for name, n in counts.items()))
         caption = f"Accuracy of {model} under each gate"
         tables[model] = Table(caption, header, tuple(lines), LEGEND + _BARS, form="bars")
     return tables
@@ -74,9 +175,10 @@ def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for model, benchmark in dict.fromkeys((one.model, one.benchmark) for one in rows if one.captions):
         mine = [one for one in rows if (one.model, one.benchmark) == (model, benchmark)]
-        names = [gate_name(*one.arm, one.trials, one.negative_gates) for one in mine]
-        measured = [[number(one.captions.get(name)) for name in CAPTIONS] for one in mine]
-        lines = [row(n, *m, below=_below(one.arm)) for n, m, one in zip(names, measured, mine, strict=True)]
+        lines: list[Row] = []
+        for one in mine:
+            measured = (number(one.captions.get(name)) for name in CAPTIONS)
+            lines.append(row(gate_name(*one.arm, one.trials, one.negative_gates), *measured, below=_below(one.arm)))
         name = f"{model}, {benchmark} (n={mine[0].n})"
         tables[name] = table(f"Captions of {name}", ("gate", *CAPTIONS.values()), lines, CAPTION_LEGEND)
     return tables
@@ -93,10 +195,9 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
             asked = [one for one in rows if (one.model, one.arm) == (model, effect.arm)]
             total = sum(one.n for one in asked)
             words = sum(one.answer_words * one.n for one in asked) / total if total else None
-            found = [effect.texts.get(text) for text in texts]
-            numbers = [
-                t for its in found for t in ((number(its.kl, 4), number(its.cross_entropy)) if its else ("", ""))
-            ]
+            numbers: list[str] = []
+            for its in map(effect.texts.get, texts):
+                numbers += [number(its.kl, 4), number(its.cross_entropy)] if its else ["", ""]
             name = gate_name(*effect.arm, effect.trials, max((one.negative_gates for one in asked), default=0))
             lines.append(row(name, *numbers, number(words, 2), below=_below(effect.arm)))
         tables[model] = table(f"Side effects in {model}", header, lines, SIDE_EFFECT_LEGEND)
@@ -104,11 +205,7 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
 
 
 def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> list[Table]:
-    """One for each gate of a model: how far it is from 1 down, normalisations across.
-
-    Args:
-        vanilla: mean accuracy on validation without a gate.
-    """
+    """One for each gate of a model: how far it is from 1 down, normalisations across; `vanilla` is without a gate."""
     tables: list[Table] = []
     for gate, candidates in search.items():
         if not candidates:
@@ -126,8 +223,7 @@ def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> 
 
 def gate_name(gate: str, of: str, trials: int = 1, negative: int = 0) -> str:
     """As tables name it."""
-    name = f"{gate} ({of})" if of else gate
-    name += f" ×{trials}" if trials > 1 else ""
+    name = (f"{gate} ({of})" if of else gate) + (f" ×{trials}" if trials > 1 else "")
     return name + (f", {negative} negative" if negative else "")
 
 
@@ -137,14 +233,12 @@ def as_good(comparison: Comparison) -> str:
 
 
 def _below(arm: tuple[str, str]) -> bool:
-    """Whether it is a control that stands under its gate."""
     return arm[1] not in ("", TUNED)
 
 
 def _gate_cell(one: GateRow) -> Cell:
-    about = _ABOUT.get(one.gate, "")
-    if one.of == TUNED and one.lam is not None:
-        about = f"every head {1 + one.lam:.3g}"
+    tuned = one.lam if one.of == TUNED else None
+    about = _ABOUT.get(one.gate) if tuned is None else f"every head {1 + tuned:.3g}"
     name = gate_name(*one.arm, one.trials, one.negative_gates)
     return Cell(name, more=(about,) if about else (), alarm=bool(one.negative_gates))
 
@@ -162,12 +256,10 @@ def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tu
         more.append(_difference(gained))
     gate = found.get(((one.of, ""), benchmark))
     if gate is not None and (against := gate.against.get(one.gate)) is not None:
-        more.append(f"{_beaten(against)} by its gate, {_difference(against)}{_ties(against)}")
-    more += [
-        f"{_beaten(one.against[name])}: {said}, {signed(one.against[name].difference)}{_ties(one.against[name])}"
-        for name, said in _SHARED.items()
-        if name in one.against
-    ]
+        more.append(_judged(against, f" by its gate, {_difference(against)}"))
+    for name, said in _SHARED.items():
+        if (against := one.against.get(name)) is not None:
+            more.append(_judged(against, f": {said}, {signed(against.difference)}"))
     if one.unparsed:
         more.append(f"{'⚠ ' if one.unparsed > UNREADABLE else ''}{share(one.unparsed)} unparsed")
     return Cell(
@@ -179,12 +271,9 @@ def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tu
     )
 
 
-def _beaten(against: Comparison) -> str:
-    return "✓ beaten" if against.beaten else "✗ NOT beaten"
-
-
-def _ties(against: Comparison) -> str:
-    return as_good(against) if against.as_good else ""
+def _judged(against: Comparison, how: str) -> str:
+    ties = as_good(against) if against.as_good else ""
+    return f"{'✓ beaten' if against.beaten else '✗ NOT beaten'}{how}{ties}"
 
 
 def _difference(against: Comparison) -> str:

@@ -15,35 +15,28 @@ from lens_truth.io.files import hash_of
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import device_of, inner_model
 
-_PACKAGES = ("lens-truth", "torch", "transformers")
-
 
 class AnswerLog:
-    """Answers by what determines them: model, gate, prompt and length limit. So a run with other flags takes from the
-    file what is the same in both. A JSON object a line: `{"key", "model", "benchmark", "id", "gate", "answer",
-    "margin"}`."""
+    """Answers by what determines them (model, gate, prompt, length limit), so that a run with other flags takes what is
+    the same in both. A line: `{"key", "model", "benchmark", "id", "gate", "answer", "margin"}`."""
 
     def __init__(self, path: Path, model: Any, name: str, weights: str) -> None:
-        """Opens the file, or makes it with its first answer. A damaged line is refused (InputError), but the last may
-        be cut off, as a killed run leaves it. `weights` is the hash of the model's, which takes a while to compute."""
+        """Reads what the file holds (a killed run leaves its last line cut off), or makes it with its first answer. Its
+        readers see the model's `name`; `weights` is the hash of its weights, which takes a while to compute."""
         self._path = path
         self._model = name
-        self._settings = hash_of(weights, _settings(model), *(f"{package} {version(package)}" for package in _PACKAGES))
+        versions = (f"{package} {version(package)}" for package in ("lens-truth", "torch", "transformers"))
+        self._settings = hash_of(weights, _settings(model), *versions)
         self._known: dict[str, Answer] = {}
         self._file: IO[str] | None = None
-        whole = 0
-        if path.is_file():
-            content = path.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            for number, line in enumerate(content[:whole].splitlines(), start=1):
-                try:
-                    row = json.loads(line)
-                    self._known[row["key"]] = Answer(row["answer"], row["margin"])
-                except (ValueError, KeyError, TypeError) as error:
-                    raise InputError(
-                        f"{path}, line {number}: is not an answer; delete the file to begin anew"
-                    ) from error
-        self._keep = whole
+        content = path.read_bytes() if path.is_file() else b""
+        self._keep = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[: self._keep].splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                self._known[row["key"]] = Answer(row["answer"], row["margin"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}, line {number}: is not an answer; delete the file to begin anew") from error
 
     def __enter__(self) -> AnswerLog:
         return self

@@ -9,12 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-UNREADABLE = 0.05
-"""A larger share of answers that cannot be read is warned of."""
-
+UNREADABLE = 0.05  # a larger share of answers that cannot be read is warned of
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-
 
 Mode = Literal["answer", "yes-no", "judge", "caption"]
 
@@ -64,8 +61,7 @@ def halueval_yes_or_no(text: str) -> str | None:
 
 
 def pope_yes_or_no(text: str) -> str:
-    """POPE's own parse (Li et al. 2023, evaluate.py): `no` if the first sentence has the word no, No or not, otherwise
-    `yes`."""
+    """POPE's own parse (Li et al. 2023, evaluate.py): `no` if the first sentence has no, No or not, otherwise `yes`."""
     words = text.split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "not", "no"} & set(words) else "yes"
 
@@ -82,11 +78,10 @@ share that the strict parse cannot read belongs beside each of them."""
 
 @dataclass(frozen=True)
 class BinaryMetrics:
-    """Of answers to yes-or-no questions; yes is the positive class."""
+    """Of answers to yes-or-no questions; yes is the positive class, and an answer that could not be read is wrong."""
 
     n: int
     accuracy: float
-    """Share of right answers; one that could not be read is wrong."""
     precision: float | None
     """Share of right ones among the answers yes; None if there is none."""
     recall: float | None
@@ -95,7 +90,6 @@ class BinaryMetrics:
     yes_ratio: float
     """Share of yes among all answers (of the model, not of the questions)."""
     unparsed: float
-    """Share of answers that could not be read."""
 
 
 def binary_metrics(said: Sequence[str | None], wanted: Sequence[str]) -> BinaryMetrics:
@@ -116,17 +110,15 @@ def binary_metrics(said: Sequence[str | None], wanted: Sequence[str]) -> BinaryM
 
 @dataclass(frozen=True)
 class MarginMetrics:
-    """Of the log-odds of yes against no, which are there whatever a model writes."""
+    """Of the log-odds of yes against no, which are there whatever a model writes; yes where they are above 0."""
 
     accuracy: float
-    """Yes where the log-odds are above 0."""
     precision: float | None
     recall: float | None
     f1: float | None
     yes_ratio: float
     auroc: float | None
-    """Whether they rank questions with the answer yes above the others, wherever the threshold; None where all
-    questions have the same answer."""
+    """Whether they rank questions with the answer yes above the others; None where all have the same answer."""
 
 
 def margin_metrics(margins: Sequence[float], wanted: Sequence[str]) -> MarginMetrics:

@@ -1,21 +1,27 @@
-"""`Asker`: a model and how it is asked; with it a benchmark is run under any number of gates."""
+"""`Asker`: a model and how it is asked, for an answer under any number of gates or to choose among given answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
+from lens_truth.data.examples import Example, question_pairs
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.benchmark import Benchmark, marked
 from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.result import BenchmarkResult
-from lens_truth.gates.gate import UNGATED, Gates
-from lens_truth.models.batches import check_lengths, tokenizer_of
+from lens_truth.evaluate.result import BenchmarkResult, Choice, Choices
+from lens_truth.gates.gate import UNGATED, Gates, HeadGate
+from lens_truth.models.batches import check_lengths, length_batches, tokenizer_of
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Template, encode_prompts, prompt_of
+from lens_truth.scoring.causal import answer_log_probs, encode_answers
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,7 @@ class Asker:
     """A model and how it is asked.
 
     >>> asker = lens_truth.Asker(lens_truth.load("zoo:llama-memory-chat"), "chat", batch_size=64)
-    >>> by_gate = asker.run(benchmark, {"vanilla": None, "gated": gate})
-    >>> print(by_gate["gated"].accuracy - by_gate["vanilla"].accuracy)
+    >>> accuracy = asker.run(benchmark, {"vanilla": None, "gated": gate})["gated"].accuracy
     """
 
     model: Hooked
@@ -47,10 +52,7 @@ class Asker:
         return self.run(benchmark)[""]
 
     def run(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, BenchmarkResult]:
-        """The answers under each of several gates (by name; None for none), run together (see `generate`) and marked.
-
-        Args:
-            margins: also the log-odds of yes against no.
+        """Marked answers under each gate (by name; None for none), with the log-odds of yes against no if `margins`.
 
         Raises:
             InputError: if a prompt does not fit the context limit, or a gate does not fit the model.
@@ -63,7 +65,10 @@ class Asker:
 
         >>> [answer.text for answer in asker.ask(benchmark)[""]]
         """
-        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, self._n_new(benchmark)
+        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
+        if n_new is None:  # one token more than the longest right answer shows whether the model stops there
+            wanted = [f" {answer}" for answer in benchmark.wanted]
+            n_new = 1 + max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
         images = images_for(self.model, examples)
         shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
         prompts = encode_prompts(tokenizer, shown, images)
@@ -72,11 +77,9 @@ class Asker:
         keys: dict[tuple[str, int], str] = {}
         if self.log is not None:
             contents = [prompt.content for prompt in prompts]
-            for name, gate in gates.items():
-                for row, key in enumerate(self.log.keys(gate, contents, n_new, margins)):
-                    keys[name, row] = key
-                    if (known := self.log.get(key)) is not None:
-                        answers[name, row] = known
+            by_gate = {name: self.log.keys(gate, contents, n_new, margins) for name, gate in gates.items()}
+            keys = {(name, row): key for name, its in by_gate.items() for row, key in enumerate(its)}
+            answers = {at: known for at, key in keys.items() if (known := self.log.get(key)) is not None}
         # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
         names = [name for name in gates if any((name, row) not in answers for row in range(len(prompts)))]
         rows = [row for row in range(len(prompts)) if any((name, row) not in answers for name in names)]
@@ -90,21 +93,46 @@ class Asker:
                 self.log.add(keys[name, rows[i]], benchmark.name, examples[rows[i]].id, name, answer)
         return {name: [answers[name, row] for row in range(len(prompts))] for name in gates}
 
-    def _n_new(self, benchmark: Benchmark) -> int:
-        if benchmark.n_new is not None:
-            return benchmark.n_new
-        # One token more than the longest right answer shows whether the model stops there.
-        wanted = [f" {answer}" for answer in benchmark.wanted]
-        return 1 + max(map(len, tokenizer_of(self.model)(wanted, add_special_tokens=False)["input_ids"]))
-
 
 def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> BenchmarkResult:
     """The model's answers, marked. Open the context of `gate.attach(model)` around it to evaluate a gate.
 
-    >>> model = lens_truth.load("zoo:llama-memory-chat")
     >>> lens_truth.run_benchmark(model, lens_truth.zoo_benchmarks("test", 40, seed=0)[0], "chat").accuracy
 
     Raises:
         InputError: if a prompt does not fit the context limit.
     """
     return Asker(model, template, batch_size=batch_size).one(benchmark)
+
+
+def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
+    """Ranks the answers of every question that has answers of both labels; the gate acts while they are read. In the
+    asker's log their log-probabilities stand as margins."""
+    model, log = asker.model, asker.log
+    pairs = question_pairs(examples)
+    encoded = encode_answers(model, examples, asker.template)
+    rows = sorted({i for pair in pairs for side in pair for i in side})
+    log_prob = np.zeros(len(examples))
+    keys = log.keys(gate, [f"{e.content} {e.continuation}" for e in encoded], 0, False) if log is not None else []
+    if log is not None:
+        for i in rows:
+            if (known := log.get(keys[i])) is not None and known.margin is not None:
+                log_prob[i] = known.margin
+        rows = [i for i in rows if log.get(keys[i]) is None]
+    batches = length_batches([len(encoded[i].ids) for i in rows], asker.batch_size)
+    for batch in tqdm(batches, desc="choose", disable=not asker.progress, leave=False):
+        some = [rows[i] for i in batch]
+        with torch.no_grad(), gate.attach(model) if gate else nullcontext():
+            log_prob[some] = answer_log_probs(model, [encoded[i] for i in some]).double().cpu().numpy()
+        if log is not None:
+            for i in some:
+                answer = Answer(examples[i].answer, float(log_prob[i]))
+                log.add(keys[i], "choose", examples[i].id, "gate" if gate else "vanilla", answer)
+    per_token = log_prob / np.array([e.answer[1] - e.continuation for e in encoded])
+    choices: list[Choice] = []
+    for right, wrong in pairs:
+        first = examples[right[0]]
+        margin, margin_per_token = (float(its[right].max() - its[wrong].max()) for its in (log_prob, per_token))
+        mass = np.exp(log_prob[right] - np.logaddexp.reduce(log_prob[right + wrong])).sum()
+        choices.append(Choice(first.group, first.question, margin, margin_per_token, float(mass)))
+    return Choices(tuple(choices), seed)

@@ -1,7 +1,5 @@
-"""CHAIR: which objects a caption mentions that are not in its image (Rohrbach et al. 2018, Section 3).
-
-The rules are those of the scorer that its authors published. Instead of a part-of-speech tagger, which takes every word
-of a caption back to its stem, the forms of every name are made beforehand, with `inflect`.
+"""CHAIR: which objects a caption mentions that are not in its image (Rohrbach et al. 2018, Section 3), by the rules of
+its authors' scorer. Instead of taking every word back to its stem, all forms of names are made beforehand (`inflect`).
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import open_input
 from lens_truth.stats.paired import ratio_interval
 
-OWN_TABLE = Path(__file__).with_name("coco_objects.txt")
 _NO_CLASS = ""
-
 _ANIMALS = ["bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub"]
 _DOUBLE_WORDS = {
     **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in _ANIMALS},  # no person
@@ -31,18 +28,15 @@ _DOUBLE_WORDS = {
 # that finds what nobody means ('seated', 'booked'), and so it does for these two.
 _RIDDEN = frozenset({"skis", "snowboard", "skateboard", "surfboard", "bicycle", "boat"})
 _NOT_RIDDEN = frozenset({"ship", "barge"})
-
 _TOKEN = re.compile(r"'s\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:[-'](?!s\b)[^\W_]+)*|([-.'`])\1+|[^\w\s]|_")
 
 
 @dataclass(frozen=True)
 class Mention:
-    """An object that a caption names."""
+    """An object that a caption names: the name in the table, in its basic form, and the class that it stands for."""
 
     word: str
-    """The name in the table, in its basic form."""
     name: str
-    """The class that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +85,10 @@ def read_synonyms(path: Path | None = None) -> ObjectNames:
     Beyond the official format, a class in brackets (`[orange]`) is not itself a name, and `[]` begins names that are no
     objects and hide those in them (`ski lift`). Without a path, the package's own table of COCO's 80 classes is read.
     In a given table two words at most make a name, as in the published scorer, which so counts a 'stove' and an 'oven'
-    in a 'stove top oven' that stands in the official list as one. An empty name and a name of two classes are refused.
+    in a 'stove top oven' that stands in the official list as one.
     """
     longest = 2 if path else None
-    path = path or OWN_TABLE
+    path = path or Path(__file__).with_name("coco_objects.txt")
     class_of: dict[str, str] = {}
     classes: set[str] = set()
     for line, text in enumerate(open_input(path), start=1):
@@ -116,13 +110,7 @@ def read_synonyms(path: Path | None = None) -> ObjectNames:
 
 
 def object_names(class_of: Mapping[str, str]) -> ObjectNames:
-    """A table of names with all their forms, from each name's class."""
-    forms = _forms(class_of)
-    return ObjectNames(class_of, forms, frozenset(class_of.values()) - {_NO_CLASS}, max(map(len, forms)))
-
-
-def _forms(class_of: Mapping[str, str]) -> dict[tuple[str, ...], str]:
-    """From the tokens of each form to its name; a form that is itself a name, or one found earlier, stays that."""
+    """A table of names, from each name's class, with all their forms; a form found earlier stays what it is."""
     import inflect  # takes two seconds
 
     engine = inflect.engine()
@@ -139,35 +127,32 @@ def _forms(class_of: Mapping[str, str]) -> dict[tuple[str, ...], str]:
         if class_of[word] in _RIDDEN and word not in _NOT_RIDDEN and " " not in word:
             ride = f"{word}ing" if word.endswith("oe") else engine.present_participle(word)
             forms.setdefault((ride,), word)
-    return forms
+    return ObjectNames(class_of, forms, frozenset(class_of.values()) - {_NO_CLASS}, max(map(len, forms)))
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What a model wrote about an image."""
+    """What a model wrote about an image; messages name its place in a file (`line 7`)."""
 
     image: str
     text: str
     where: str = ""
-    """Where it stands in its file, for messages: `line 7`."""
 
 
 @dataclass(frozen=True)
 class TrueObjects:
-    """The classes of the objects that are in each image."""
+    """The classes of the objects that are in each image; messages name their source."""
 
     source: str
-    """The file's name, for messages."""
     of_image: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """What one caption mentions, and what is in its image."""
+    """What one caption mentions, in order and with repeats, and what is in its image."""
 
     image: str
     mentions: tuple[Mention, ...]
-    """In order, with repeats."""
     true: tuple[str, ...]
     """The classes that are in the image, in the order of their names."""
     length: int
@@ -182,11 +167,6 @@ class CaptionScore:
     def named(self) -> frozenset[str]:
         """The classes that are mentioned, in the image or not."""
         return frozenset(mention.name for mention in self.mentions)
-
-    @property
-    def found(self) -> frozenset[str]:
-        """The classes that are both in the image and mentioned."""
-        return self.named & frozenset(self.true)
 
 
 @dataclass(frozen=True)
@@ -238,22 +218,21 @@ class ChairScore:
     def intervals(self, seed: int) -> dict[str, tuple[float, float]]:
         """95% bootstrap intervals over images of those measures that are defined."""
         images = [caption.image for caption in self.captions]
-        sides = {name: np.array(counts, dtype=float).T for name, counts in self._counts.items()}
-        return {name: ratio_interval(part, whole, images, seed) for name, (part, whole) in sides.items() if whole.any()}
+        sides = self._sides.items()
+        return {name: ratio_interval(part, whole, images, seed) for name, (part, whole) in sides if whole.any()}
 
     @cached_property
-    def _counts(self) -> dict[str, list[tuple[int, int]]]:
+    def _sides(self) -> dict[str, Float[np.ndarray, "2 N"]]:
         """By measure, what each caption adds to both sides of the ratio that it is."""
-        return {
-            "chair_s": [(int(len(c.hallucinated) > 0), 1) for c in self.captions],
-            "chair_i": [(len(c.hallucinated), len(c.mentions)) for c in self.captions],
-            "recall": [(len(c.found), len(c.true)) for c in self.captions],
-            "precision": [(len(c.found), len(c.named)) for c in self.captions],
-            "length": [(c.length, 1) for c in self.captions],
-        }
+        counts: list[list[tuple[int, int]]] = []
+        for c in self.captions:
+            wrong, found = len(c.hallucinated), len(c.named.intersection(c.true))
+            counts.append([(wrong > 0, 1), (wrong, len(c.mentions)), (found, len(c.true)), (found, len(c.named))])
+            counts[-1].append((c.length, 1))
+        return dict(zip(CHAIR_MEASURES, np.array(counts, dtype=float).transpose(1, 2, 0), strict=True))
 
     def _measure(self, name: str) -> float | None:
-        part, whole = (sum(side) for side in zip(*self._counts[name], strict=True))
+        part, whole = self._sides[name].sum(1).tolist()
         return part / whole if whole else None
 
 
@@ -267,17 +246,15 @@ def objects_described(source: str, descriptions: Mapping[str, str], names: Objec
 
 
 def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: ObjectNames) -> ChairScore:
-    """CHAIR of the captions; an InputError counts those of images whose objects are not known."""
+    """CHAIR of the captions, all of which must be of images whose objects are known."""
     if not captions:
         raise InputError("there are no captions to score")
-    unknown = [caption for caption in captions if caption.image not in objects.of_image]
-    if unknown:
+    if unknown := [caption for caption in captions if caption.image not in objects.of_image]:
         first = ", ".join(filter(None, (f"image {unknown[0].image}", unknown[0].where)))
         counts = f"{len(unknown)} of {len(captions)} captions"
         raise InputError(f"{counts} are of images that {objects.source} does not know (first: {first})")
     scores: list[CaptionScore] = []
     for caption in captions:
-        words = names.words(caption.text)
-        true = tuple(sorted(objects.of_image[caption.image]))
+        words, true = names.words(caption.text), tuple(sorted(objects.of_image[caption.image]))
         scores.append(CaptionScore(caption.image, tuple(names.mentions(words)), true, len(words)))
     return ChairScore(tuple(scores))

@@ -25,13 +25,11 @@ def image_key(image: int | str) -> str:
 
 
 def read_captions(path: Path) -> list[Caption]:
-    """Captions from JSON lines (or a JSON list) of objects with `image_id` and `caption`, in the order of the file; an
-    image may have several. Empty ones are refused (InputError, counted), as are rows that are no such objects."""
+    """Captions, in their order, from JSON lines (or a JSON list) of objects with `image_id` and `caption`."""
     captions = [_caption(row, f"{path}, {where}", where) for where, row in read_rows(path)]
-    empty = [caption.where for caption in captions if not caption.text.strip()]
     if not captions:
         raise InputError(f"{path}: holds no captions")
-    if empty:
+    if empty := [caption.where for caption in captions if not caption.text.strip()]:
         raise InputError(f"{path}: {len(empty)} of {len(captions)} captions are empty (first: {empty[0]})")
     return captions
 
@@ -56,7 +54,7 @@ def write_captions(path: Path, captions: Sequence[Caption]) -> None:
 
 def find_images(folder: Path, listed: Path | None, objects: TrueObjects) -> list[Path]:
     """Image files of a folder: those that a list names (JSON lines with `file_name` or `image`, which may name a folder
-    too), by default all whose objects are known. An InputError counts images that are missing or unknown."""
+    too), by default all whose objects are known."""
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of images")
     if listed is None:
@@ -66,8 +64,7 @@ def find_images(folder: Path, listed: Path | None, objects: TrueObjects) -> list
     if not paths:
         raise InputError(f"{listed or folder}: names no image whose objects {objects.source} knows")
     check_images(str(path) for path in paths)
-    unknown = [path.name for path in paths if image_key(path.name) not in objects.of_image]
-    if unknown:
+    if unknown := [path.name for path in paths if image_key(path.name) not in objects.of_image]:
         raise InputError(f"{len(unknown)} of {len(paths)} images are not in {objects.source} (first: {unknown[0]})")
     return paths
 
@@ -80,9 +77,8 @@ def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
 
 
 def read_objects(path: Path, names: ObjectNames) -> TrueObjects:
-    """The objects in each image, from a `.json` or `.json.gz` file {image id: [class, ...]}, in which an object may go
-    by any name of its class in the table ('sofa' for 'couch'). An image that stands there twice, and objects that the
-    table does not know, are refused (InputError)."""
+    """The objects in each image, from a `.json` or `.json.gz` file {image id: [class, ...]}, where an object may go by
+    any name of its class in the table ('sofa' for 'couch')."""
     table = read_json(path)
     if not is_object(table) or not table:
         raise InputError(f"{path}: is not a dictionary from image ids to lists of objects")
@@ -96,8 +92,7 @@ def read_objects(path: Path, names: ObjectNames) -> TrueObjects:
             raise InputError(f"{path}: image {key} stands there twice, the second time as '{image}'")
         known |= {name: _class_named(name, names) for name in listed if name not in known}
         of_image[key] = frozenset(known[name] or name for name in listed)
-    unknown = [f"'{name}'" for name, found in known.items() if found is None]
-    if unknown:
+    if unknown := [f"'{name}'" for name, found in known.items() if found is None]:
         shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         raise InputError(f"{path}: {len(unknown)} names of objects are not in the table of synonyms: {shown}")
     return TrueObjects(str(path), of_image)

@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 @in_house_style
 def benchmark_dots(result: BenchmarkResult) -> Figure:
-    """Accuracy by split and by way to read the answers, of captions those of CHAIR's measures that are shares, each
-    with its 95% interval over groups."""
+    """Accuracy by split and by way to read the answers, of captions CHAIR's shares, with 95% intervals over groups."""
     points: dict[str, tuple[float, tuple[float, float]]] = {}
     if result.chair is not None:
-        shares = {name: ends for name, ends in result.chair.intervals(result.seed).items() if name != "length"}
-        points = {name: (getattr(result.chair, name), ends) for name, ends in shares.items()}
+        measures = result.chair.intervals(result.seed).items()
+        points = {name: (getattr(result.chair, name), ends) for name, ends in measures if name != "length"}
     else:
         for split, its in (result.by_split or {"": result}).items():
             if its.is_yes_no:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from itertools import product
 from typing import Any, cast
 
@@ -15,8 +14,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.prefix_cache import rows_of
-from lens_truth.evaluate.prefixes import Family, prompt_families
+from lens_truth.evaluate.prefixes import Family, prompt_families, rows_of
 from lens_truth.gates.gate import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import check_batch_size, length_batches, logits_only, pad_id, pad_rows, tokenizer_of
 from lens_truth.models.hooks import inner_model, sliding_windows
@@ -30,23 +28,14 @@ def generate(
     n_new: int,
     batch_size: int,
     gates: Gates = UNGATED,
-    *,
     margins: bool = False,
 ) -> Iterator[tuple[str, int, Answer]]:
     """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
 
     All gates run together, each in rows of its own. The tokens that prompts share (a few-shot instruction, a scene or
     an image with several questions) go through the model once a gate, and every prompt continues from a copy of their
-    keys and values. Answers are those of one gate and one prompt at a time.
-
-    Args:
-        n_new: the most tokens of an answer.
-        batch_size: the most rows (gates x prompts) of a forward pass.
-        margins: also the log-odds of yes against no.
-
-    Raises:
-        InputError: if gates act at different sites or do not fit the model, margins are not defined, or a batch holds
-            no row.
+    keys and values. Answers are those of one gate and one prompt at a time: at most `n_new` tokens, with the log-odds
+    of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows (gates x prompts).
     """
     check_batch_size(batch_size)
     runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
@@ -66,15 +55,6 @@ def generate(
                 yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
 
 
-@dataclass(frozen=True)
-class _Beginning:
-    """What went through the model once."""
-
-    cache: DynamicCache
-    shift: Int[Tensor, "B 1"]
-    """What is added to the positions of all tokens behind it."""
-
-
 class _Runner:
     """What all batches of one call share."""
 
@@ -85,8 +65,7 @@ class _Runner:
     def answers(
         self, prompts: Sequence[PromptTokens], families: Sequence[Family], names: Sequence[str], at_once: int
     ) -> Iterator[tuple[str, int, Answer]]:
-        """Answers to all prompts of some families under some gates; all of them begin alike: with or without a
-        beginning, with or without an image."""
+        """Answers to some families under some gates; all have a beginning or none has, and so it is with images."""
         with torch.no_grad():
             firsts = [prompts[family.rows[0]] for family in families for _ in names]
             lengths = [family.length for family in families for _ in names]
@@ -103,40 +82,33 @@ class _Runner:
                 if shared is None:
                     more = image_arguments(self._model, whole[0], [images[row] for row in begun_in])
                 else:
-                    more = {
-                        "past_key_values": rows_of(shared.cache, begun_in, tail.shape[1] + self._n_new),
-                        "position_ids": (whole[1].cumsum(1) - 1).clamp(min=0) + shared.shift[begun_in],
-                    }
+                    cache, shift = shared
+                    positions = (whole[1].cumsum(1) - 1).clamp(min=0) + shift[begun_in]
+                    copied = rows_of(cache, begun_in, tail.shape[1] + self._n_new)
+                    more = {"past_key_values": copied, "position_ids": positions}
                 said = self._continue(*whole, more, [*names] * len(batch))
                 for i, answer in enumerate(said):
                     yield names[i % len(names)], asked[batch[i // len(names)]][1], answer
 
-    def _gated(self, names: Sequence[str]) -> AbstractContextManager[Any]:
-        return attach_rows(self._model, [self._gates[name] for name in names])
-
     def _prefill(
         self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], names: Sequence[str]
-    ) -> _Beginning:
+    ) -> tuple[DynamicCache, Int[Tensor, "B 1"]]:
+        """Keys and values of beginnings, and what is added to the positions of all tokens behind them."""
         cache, shown = DynamicCache(), image_arguments(self._model, ids, images)
-        with self._gated(names):
+        with attach_rows(self._model, [self._gates[name] for name in names]):
             more = {**logits_only(self._model, 1), **shown}
             self._hf(ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more)
         # Qwen's positions count an image by its sides, not by its tokens; how much less that is, the model has noted.
         shift = getattr(self._hf.model, "rope_deltas", None) if shown else None
-        return _Beginning(cache, ids.new_zeros(len(ids), 1) if shift is None else shift.to(ids))
+        return cache, ids.new_zeros(len(ids), 1) if shift is None else shift.to(ids)
 
     def _continue(
         self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], more: dict[str, Any], names: Sequence[str]
     ) -> list[Answer]:
         first = _FirstMargin(*self._yes_no) if self._yes_no else None
-        with self._gated(names), _greedy(self._model):
-            output = self._hf.generate(
-                ids,
-                attention_mask=mask,
-                max_new_tokens=self._n_new,
-                logits_processor=LogitsProcessorList([first] if first else []),
-                **more,
-            )
+        with attach_rows(self._model, [self._gates[name] for name in names]), _greedy(self._model):
+            more = {**more, "attention_mask": mask, "max_new_tokens": self._n_new}
+            output = self._hf.generate(ids, logits_processor=LogitsProcessorList([first] if first else []), **more)
         texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
         margins = first.margins if first else [None] * len(texts)
         return [Answer(text, margin) for text, margin in zip(texts, margins, strict=True)]
@@ -148,13 +120,8 @@ def _greedy(model: Any) -> Generator[None, None, None]:
     words of the context, and a run without a cache, or with another kind of cache, cannot go on from a beginning."""
     hf = model.original_model
     own = hf.generation_config
-    hf.generation_config = GenerationConfig(
-        do_sample=False,
-        use_cache=True,
-        bos_token_id=own.bos_token_id,
-        eos_token_id=own.eos_token_id,
-        pad_token_id=pad_id(model),
-    )
+    ends = {"bos_token_id": own.bos_token_id, "eos_token_id": own.eos_token_id, "pad_token_id": pad_id(model)}
+    hf.generation_config = GenerationConfig(do_sample=False, use_cache=True, **ends)
     try:
         yield
     finally:
@@ -179,14 +146,12 @@ class _FirstMargin(LogitsProcessor):
 
 def _yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The tokens that begin with yes and with no, as a sentence or a word would begin with them."""
-    yes, no = (
-        {
-            tokenizer.encode(f"{space}{form}", add_special_tokens=False)[0]
-            for space in (" ", "")
-            for form in (word, word.capitalize(), word.upper())
-        }
-        for word in ("yes", "no")
-    )
+
+    def begun(word: str) -> set[int]:
+        forms = product((" ", ""), (word, word.capitalize(), word.upper()))
+        return {tokenizer.encode(space + form, add_special_tokens=False)[0] for space, form in forms}
+
+    yes, no = begun("yes"), begun("no")
     if not (yes - no and no - yes):
         raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     return sorted(yes - no), sorted(no - yes)

@@ -15,29 +15,23 @@ from lens_truth.io.readers import read_rows
 from lens_truth.models.prompts import USER_ASSISTANT, Wording
 
 POPE_PARSES = ("pope", "strict")
+# TruthProbe's protocol: tokens of an answer, and the question behind the image
 N_NEW = 5
-"""Tokens of an answer (TruthProbe)."""
-WORDING = Wording(
-    lambda example: f"{example.question}\nAnswer the question using a single word or phrase.", USER_ASSISTANT
-)
-"""TruthProbe's protocol; the image comes first."""
+WORDING = Wording(lambda e: f"{e.question}\nAnswer the question using a single word or phrase.", USER_ASSISTANT)
 
 
 @dataclass(frozen=True)
 class PopeQuestion:
-    """One question about one image."""
+    """One question about one image, whose answer (the label) is `yes` or `no`."""
 
     id: str
     image: str
     text: str
     label: str
-    """`yes` or `no`."""
 
 
 def read_questions(path: Path) -> list[PopeQuestion]:
-    """The questions of one split: JSON lines (or a JSON list, as POPE's A-OKVQA and GQA files are) of objects with
-    `question_id`, `image`, `text` and `label`. An InputError names the first row that is no such object or repeats a
-    question_id, and counts labels that are neither yes nor no."""
+    """A split: JSON lines (a list in POPE's A-OKVQA and GQA files) with `question_id`, `image`, `text` and `label`."""
     questions: dict[str, PopeQuestion] = {}
     wrong: list[str] = []
     for place, row in read_rows(path):
@@ -56,8 +50,7 @@ def read_questions(path: Path) -> list[PopeQuestion]:
 
 
 def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
-    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`. An
-    InputError counts answers to unknown questions and questions without one, or names a question that has two."""
+    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`."""
     answers: dict[str, str] = {}
     for place, row in read_rows(path):
         where = f"{path}, {place}"
@@ -79,8 +72,7 @@ def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
 
 
 def pope_result(splits: Mapping[str, tuple[Sequence[PopeQuestion], Sequence[str]]], seed: int = 0) -> BenchmarkResult:
-    """Of answers that exist already: by split its questions with their answers. They are read by POPE's own parser,
-    which reads a yes or a no into every answer, and by the strict one."""
+    """Of answers that exist already: by split its questions with their answers, read by POPE's and the strict parse."""
     rows = [(f"{split}/{q.id}", q, text, split) for split, its in splits.items() for q, text in zip(*its, strict=True)]
     ids, questions, texts, of = (tuple(column) for column in zip(*rows, strict=True))
     images, labels = tuple(q.image for q in questions), tuple(q.label for q in questions)

@@ -1,23 +1,27 @@
-"""Which prompts share a beginning long enough to be worth computing once."""
+"""Which prompts share a beginning long enough to be worth computing once, and what of it each goes on from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from lens_truth.models.prompts import PromptTokens
 
 
 @dataclass(frozen=True)
 class Family:
-    """Prompts with a common beginning."""
+    """Prompts with a common beginning of so many tokens; at least one token of every prompt lies behind it."""
 
     rows: tuple[int, ...]
     length: int
-    """Tokens of the beginning; at least one token of every prompt lies behind it."""
 
 
 def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
@@ -36,14 +40,9 @@ def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
             if _holds_image(prompts[members[0]], family.length):
                 families.append(Family(members, family.length))
             else:  # they part before the image
-                families += [_alone(row, prompts[row]) for row in members]
+                alone = {row: len(prompts[row].ids) - 1 for row in members}
+                families += [Family((row,), n if _holds_image(prompts[row], n) else 0) for row, n in alone.items()]
     return families
-
-
-def _alone(row: int, prompt: PromptTokens) -> Family:
-    """A prompt by itself, whose beginning is all but its last token."""
-    length = len(prompt.ids) - 1
-    return Family((row,), length if _holds_image(prompt, length) else 0)
 
 
 def _holds_image(prompt: PromptTokens, length: int) -> bool:
@@ -51,11 +50,10 @@ def _holds_image(prompt: PromptTokens, length: int) -> bool:
 
 
 def token_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
-    """The same for token ids alone.
+    """The same for token ids alone: of all ways to cut their sorted order into families the one that saves most.
 
-    Prompts that are alike stand together in sorted order; of all ways to cut that order into families this is the one
-    that saves most. What a family shares is the least that neighbours in it share, and the best cut up to each prompt
-    follows from the best cuts before it. A prompt alone is a family whose beginning is all but its last token.
+    What a family shares is the least that neighbours in it share, and the best cut up to each prompt follows from the
+    best cuts before it. A prompt alone is a family whose beginning is all but its last token.
     """
     order = sorted(range(len(prompts)), key=lambda row: list(prompts[row]))
     ranked = [prompts[row] for row in order]
@@ -82,3 +80,42 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the common beginning, leaving at least one token of each."""
     pairs = zip(one[:-1], other[:-1], strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def rows_of(cache: DynamicCache, rows: Sequence[int], room: int) -> DynamicCache:
+    """A copy of some rows, with room for so many further tokens; `generate` writes into the cache that it is given."""
+    copy = DynamicCache()
+    layers: list[Any] = [_RoomyLayer(layer, rows, room) for layer in cache.layers]
+    copy.layers = layers
+    return copy
+
+
+class _RoomyLayer(DynamicLayer):
+    """Some rows of a layer's keys and values, with room for what follows: Hugging Face's own layer copies all of it for
+    every new token, which on a long beginning takes most of the time."""
+
+    def __init__(self, layer: Any, rows: Sequence[int], room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self._length = layer.keys.shape[2]
+        self._keys, self._values = (_with_room(states, rows, room) for states in (layer.keys, layer.values))
+        self._show()
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        start, self._length = self._length, self._length + key_states.shape[2]
+        self._keys[:, :, start : self._length] = key_states
+        self._values[:, :, start : self._length] = value_states
+        return self._show()
+
+    def _show(self) -> tuple[Tensor, Tensor]:
+        keys, values = self._keys[:, :, : self._length], self._values[:, :, : self._length]
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+def _with_room(states: Float[Tensor, "B H T D"], rows: Sequence[int], room: int) -> Float[Tensor, "R H T_room D"]:
+    _, heads, length, width = states.shape
+    roomy = states.new_empty(len(rows), heads, length + room, width)
+    for row, source in enumerate(rows):  # row by row, since an indexed copy would make another one
+        roomy[row, :, :length] = states[source]
+    return roomy

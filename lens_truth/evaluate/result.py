@@ -1,4 +1,4 @@
-"""What came out of a benchmark: what was answered, and how right that is by every way to read it."""
+"""What came out of a benchmark: what was answered, and how right that is by every way to read it, or by likelihood."""
 
 from __future__ import annotations
 
@@ -26,16 +26,13 @@ if TYPE_CHECKING:
 class BenchmarkResult(Result):
     """The answers to a benchmark's questions, marked; N questions.
 
-    >>> result = lens_truth.BenchmarkResult.load("runs/evaluate-pope")
-    >>> print(result.accuracy, result.by_parse["strict"].f1, result.by_split)
-    >>> result.plot()
+    >>> lens_truth.BenchmarkResult.load("runs/evaluate-pope").by_parse["strict"].f1
     """
 
     command: ClassVar[str] = "evaluate"
     part: ClassVar[str] = "benchmark"
 
     name: str
-    """Of the benchmark."""
     mode: Mode
     ids: tuple[str, ...]
     """Of the examples, or the images of captions."""
@@ -134,15 +131,17 @@ class BenchmarkResult(Result):
 
     def summary(self) -> dict[str, Any]:
         """What it says in numbers, by name: those of `tables`, not rounded: `result.summary()["accuracy"]`."""
-        if self.chair is not None:
-            return _chair_summary(self.chair, self.seed)
+        if (its := self.chair) is not None:
+            measures = {name: getattr(its, name) for name in CHAIR_MEASURES}
+            ends = {f"{name}_ci": ends for name, ends in its.intervals(self.seed).items()}
+            return measures | ends | {"n": its.n, "n_images": its.n_images, "without_mention": its.n_without_mention}
         if not self.is_yes_no:
             of_answers: dict[str, Any] = {"n": len(self.texts), "accuracy": self.accuracy, "f1": self.f1}
         else:
             of_answers = asdict(self.metrics(self.parses[0]))
             of_answers |= {"parse": self.parses[0], "parses": {name: asdict(m) for name, m in self.by_parse.items()}}
         of_answers |= {"unparsed": self.unparsed, "accuracy_ci": self.accuracy_interval}
-        of_answers |= {"answer_words": self.answer_words}
+        of_answers["answer_words"] = self.answer_words
         if self.by_margin is not None:
             of_answers["margin"] = asdict(self.by_margin)
         if self.splits:
@@ -160,9 +159,9 @@ class BenchmarkResult(Result):
         """
         n = f"n = {len(self.texts)}"
         if self.chair is not None:
-            intervals = self.chair.intervals(self.seed)
-            values = {name: getattr(self.chair, name) for name in intervals}
-            rows = [row(name, number(values[name], 4), _to(ends)) for name, ends in intervals.items()]
+            values = {name: getattr(self.chair, name) for name in CHAIR_MEASURES}
+            intervals = self.chair.intervals(self.seed).items()
+            rows = [row(name, number(values[name], 4), "{:.4f} to {:.4f}".format(*ends)) for name, ends in intervals]
             return [table(f"CHAIR of {self.name}", ("CHAIR", n, "95% interval over images"), rows)]
         if not self.is_yes_no:
             cells = (number(self.accuracy, 4), interval(self.accuracy_interval), number(self.f1, 4))
@@ -200,14 +199,18 @@ class BenchmarkResult(Result):
 
     def _only(self, split: str) -> BenchmarkResult:
         rows = [row for row, its in enumerate(self.splits) if its == split]
-        ids, groups, wanted, texts = (
-            tuple(values[row] for row in rows) for values in (self.ids, self.groups, self.wanted, self.texts)
-        )
+        fields = ("ids", "groups", "wanted", "texts")
+        some: dict[str, Any] = {field: tuple(getattr(self, field)[row] for row in rows) for field in fields}
         margins = None if self.margins is None else self.margins[rows]
-        some: dict[str, Any] = {"ids": ids, "groups": groups, "wanted": wanted, "texts": texts, "margins": margins}
-        return replace(self, name=split, splits=(), **some)
+        return replace(self, name=split, splits=(), margins=margins, **some)
 
 
+_CHOSEN = {
+    "accuracy": "more likely",
+    "accuracy_per_token": "more likely per token",
+    "mass": "share of the probability",
+    "margin": "margin of log-probabilities",
+}
 _COLUMNS = ("read by", "accuracy", "95%", "precision", "recall", "F1", "yes", "unparsed")
 
 
@@ -220,20 +223,50 @@ def _lines(result: BenchmarkResult) -> list[list[str]]:
     ]
 
 
-def _chair_summary(score: ChairScore, seed: int) -> dict[str, Any]:
-    measures = {name: getattr(score, name) for name in CHAIR_MEASURES}
-    ends = {f"{name}_ci": ends for name, ends in score.intervals(seed).items()}
-    counts = {"n": score.n, "n_images": score.n_images, "without_mention": score.n_without_mention}
-    return {**measures, **ends, **counts}
-
-
-def _to(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:.4f} to {ends[1]:.4f}"
-
-
 def caption_result(name: str, captions: Sequence[Caption], score: ChairScore, seed: int = 0) -> BenchmarkResult:
     """Captions with their score, as the result of a benchmark."""
-    images = tuple(caption.image for caption in captions)
+    images, texts = tuple(caption.image for caption in captions), tuple(caption.text for caption in captions)
     there = tuple(", ".join(caption.true) for caption in score.captions)
-    texts = tuple(caption.text for caption in captions)
     return BenchmarkResult(name, "caption", images, images, there, texts, chair=score, seed=seed)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The answers to one question, ranked."""
+
+    group: str
+    question: str
+    margin: float
+    """Log-probability of the likeliest supported answer minus that of the likeliest hallucinated one (nats)."""
+    margin_per_token: float
+    """The same with each log-probability divided by the answer's tokens, since longer answers are less likely."""
+    mass: float
+    """Share of the supported answers in the probability of all answers (MC2 of TruthfulQA, Lin et al. 2022)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choices(Result):
+    """All questions that have answers of both labels: `Choices.load("runs/evaluate-choose")`."""
+
+    command: ClassVar[str] = "evaluate choose"
+    part: ClassVar[str] = "choices"
+
+    choices: tuple[Choice, ...]
+    seed: int = 0
+    """Of the bootstrap behind intervals."""
+
+    def summary(self) -> dict[str, Any]:
+        """Each measure's mean over questions, and its 95% interval over groups."""
+        groups = [choice.group for choice in self.choices]
+        margin, per_token, mass = np.array([(c.margin, c.margin_per_token, c.mass) for c in self.choices]).T
+        found: dict[str, Any] = {"n": len(self.choices)}
+        for name, values in zip(_CHOSEN, (1.0 * (margin > 0), 1.0 * (per_token > 0), mass, margin), strict=True):
+            found |= {name: float(values.mean()), f"{name}_ci": group_interval(values, groups, self.seed)}
+        return found
+
+    def tables(self) -> list[Table]:
+        """One row a measure."""
+        found = self.summary()
+        measured = ((said, found[name], found[f"{name}_ci"]) for name, said in _CHOSEN.items())
+        rows = [row(said, number(mean), "{:.3f} to {:.3f}".format(*ends)) for said, mean, ends in measured]
+        return [table("", ("supported against hallucinated answer", f"n = {found['n']}", "95% interval"), rows)]

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lens_truth.ablation.ablate import Controls, run_ablation
+from lens_truth.ablation.ablate import Controls, Search, run_ablation
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.rows import GateRow
-from lens_truth.ablation.search import Search
 from lens_truth.ablation.side_effects import zoo_text
+from lens_truth.ablation.tables import GateRow
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens_truth.ablation.rows import best_of
-from lens_truth.ablation.search import STRENGTHS, search_lambda, search_uniform, strength_of, vanilla_accuracy
+from lens_truth.ablation.ablate import STRENGTHS, search_lambda, search_uniform, strength_of, vanilla_accuracy
+from lens_truth.ablation.tables import best_of
 from lens_truth.evaluate.asker import Asker, run_benchmark
 from lens_truth.gates.gate import HeadGate
 from lens_truth.scoring.scores import HeadScores

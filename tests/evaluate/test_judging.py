@@ -16,9 +16,8 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import PARSES, binary_metrics, margin_metrics
-from lens_truth.evaluate.asker import Asker
-from lens_truth.evaluate.choose import choose
-from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
+from lens_truth.evaluate.asker import Asker, choose
+from lens_truth.evaluate.benchmark import WITH_KNOWLEDGE, few_shot, judgement
 from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_result, read_answers, read_questions
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.prompts import prompt_of
@@ -93,7 +92,7 @@ def test_halueval_prompts_of_both_protocols(tmp_path: Path, tokenizer: Any) -> N
 
 def test_which_answer_is_shown_follows_the_seed() -> None:
     examples = load_examples("zoo:text", limit=400)
-    shown = [judgement(examples, WITH_KNOWLEDGE, seed) for seed in (0, 0, 1)]
+    shown = [judgement(examples, WITH_KNOWLEDGE, seed, ("strict",)) for seed in (0, 0, 1)]
     assert shown[0] == shown[1] != shown[2]
     assert len(shown[0].examples) == len(question_pairs(examples)) and shown[0].n_new == 7
     assert {(e.group, e.question) for e in shown[0].examples} == {(e.group, e.question) for e in examples}
