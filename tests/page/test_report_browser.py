@@ -314,6 +314,11 @@ _CONTRAST = """(selector) => {
 }"""
 
 
+def test_no_text_runs_out_of_its_cell(page: Page) -> None:
+    wide = "[...document.querySelectorAll('td, th')].filter(c => c.scrollWidth > c.clientWidth + 1)"
+    assert page.evaluate(f"{wide}.map(c => c.textContent)") == []
+
+
 def test_both_themes_can_be_read(path: Path, open_page: Opened) -> None:
     papers = []
     for scheme in ("light", "dark"):
