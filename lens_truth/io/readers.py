@@ -8,6 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -84,19 +85,10 @@ def read_json(path: Path) -> Any:
 
 
 def _parsed(path: Path, text: str, line: int | None = None) -> Any:
-    """The value of a line, or of a whole file, in which an object may have a name only once."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in found:
-                raise InputError(f"{path}: '{name}' stands there twice")
-            found[name] = value
-        return found
-
+    """The value of a line, or of a whole file, in which an object may have a name but once."""
     where = str(path) if line is None else f"{path}, line {line}"
     try:
-        value = json.loads(text, object_pairs_hook=once if line is None else None)
+        value = json.loads(text, object_pairs_hook=partial(_once, path) if line is None else None)
         escaped = re.search(r"\\u[dD][89a-fA-F]", text)  # without it there are none, and most texts have none
         halves = escaped and re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False))
     except InputError:
@@ -108,6 +100,15 @@ def _parsed(path: Path, text: str, line: int | None = None) -> Any:
     if halves:
         raise InputError(f"{where}: holds half of a surrogate pair, which is no character")
     return value
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(f"{path}: '{name}' stands there twice")
+        found[name] = value
+    return found
 
 
 def misplaced(file: Path, path: Sequence[str | int], why: str) -> InputError:
