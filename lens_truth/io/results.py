@@ -145,6 +145,8 @@ def _plain(value: Any) -> Any:
     """What JSON can hold: arrays and tuples as lists, NaN as None, dataclasses as objects."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, np.ndarray) and (array := cast("np.ndarray", value)).dtype.kind == "f":
+        return none_for_nan(array)  # at once: number by number takes 25 times as long
     if isinstance(value, np.ndarray | np.generic):
         return _plain(cast("Any", value).tolist())
     if isinstance(value, Mapping):
