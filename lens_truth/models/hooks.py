@@ -59,16 +59,18 @@ def gate_heads(
     if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
     check_gate_shape(model.cfg, gate)
-
-    def scale(output: Tensor, hook: Any, own: Float[Tensor, "*rows H"]) -> Tensor:
-        if own.ndim == 1:
-            return scaled(output, factor(own, output))
-        if len(own) != len(output):
-            raise InputError(f"a gate for {len(own)} rows was attached, but the batch has {len(output)} rows")
-        return scaled(output, factor(own[:, None], output))
-
     layers = enumerate(hook_names(model, kind))
-    return model.hooks(fwd_hooks=[(name, partial(scale, own=gate[..., layer, :])) for layer, name in layers])
+    return model.hooks(fwd_hooks=[(name, partial(_scale, gate[..., layer, :], factor)) for layer, name in layers])
+
+
+def _scale(
+    gate: Float[Tensor, "*rows H"], factor: Callable[[Tensor, Tensor], Tensor], output: Tensor, hook: Any
+) -> Tensor:
+    if gate.ndim == 1:
+        return scaled(output, factor(gate, output))
+    if len(gate) != len(output):
+        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(output)} rows")
+    return scaled(output, factor(gate[:, None], output))
 
 
 def check_gate_shape(model: Any, gate: Float[Tensor, "*batch L H"]) -> None:
