@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,17 @@ def html(*tables: Table) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # takes longer than all the rest of help
-
-    loader = PackageLoader("lens_truth.io", ".")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = html_environment("lens_truth.io", ".")
     environment.filters["written"] = written
     return environment.get_template("table.html.j2")
+
+
+def html_environment(package: str, folder: str) -> Environment:
+    """Templates of HTML in a folder of a package: everything is escaped, and a name that is missing is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # takes longer than all the rest of help
+
+    loader = PackageLoader(package, folder)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def written(text: str) -> str:

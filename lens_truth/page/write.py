@@ -10,13 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import check_out, write_text
 from lens_truth.io.numbers import count
-from lens_truth.io.tables import Table, html, row
+from lens_truth.io.tables import Table, html, html_environment, row
 from lens_truth.page.drawn import model_data, scatter_data
 from lens_truth.page.plain import plain
 from lens_truth.page.reading import RunRecord, listed, read_runs
@@ -83,10 +82,7 @@ def rendered(view: View) -> str:
         "rows": view.rows,
         "scatters": [scatter_data(id, ids[scatter.model], scatter) for id, scatter in view.scatters.items()],
     }
-    loader, assets = PackageLoader("lens_truth.page", "assets"), files("lens_truth.page") / "assets"
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment, assets = html_environment("lens_truth.page", "assets"), files("lens_truth.page") / "assets"
     environment.filters |= {"code": code, "table": html}
     css, *scripts = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "panel.js", "page.js"))
     script = Markup("\n".join(scripts))
