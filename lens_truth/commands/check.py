@@ -13,7 +13,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
-    from lens_truth.models.adapters import Check
+    from lens_truth.models.selftest import Check
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class Config(Device):
 
 def run(config: Config) -> None:
     """Prints every check with how far apart the two sides were."""
-    from lens_truth.models.adapters import batch_checks, hook_checks, hook_native, images_to_check
+    from lens_truth.models.adapters import hook_native
     from lens_truth.models.image_input import with_images
     from lens_truth.models.loading import load_image_processor, load_plain, load_tokenizer
+    from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
     from lens_truth.models.tower import heads_of, is_multimodal_config, plain_twin
 
     trust = config.trust_remote_code

@@ -72,7 +72,7 @@ class HaluEval(Answering):
 
     def evaluate(self, run: Run) -> None:
         """One answer of each pair is judged, in one of the two published protocols."""
-        from lens_truth.evaluate.benchmark import WITH_KNOWLEDGE, few_shot, judgement
+        from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
 
         examples = self.examples(self.data)
         wording = few_shot(self.instruction) if self.instruction else WITH_KNOWLEDGE

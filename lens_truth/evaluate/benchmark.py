@@ -1,26 +1,18 @@
-"""A benchmark is questions with known answers; HaluEval asks whether an answer is hallucinated."""
+"""A benchmark is questions with known answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, rows_by_question
+from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.chair import Caption, ObjectNames, objects_described, score_captions
 from lens_truth.evaluate.result import BenchmarkResult
-from lens_truth.io.readers import read_text
-from lens_truth.io.streams import Stream, stream
-from lens_truth.models.prompts import JUDGE, QUESTION, USER_ASSISTANT, Wording
-
-_DETECTOR = (  # with the benchmark's own spelling, which models were given in all published runs
-    "You are a huallucination detector. You MUST determine if the provided answer contains hallucination or not for "
-    "the question based on the world knowledge. The answer you provided MUST be Yes or No."
-)
+from lens_truth.models.prompts import JUDGE, QUESTION, Wording
 
 
 @dataclass(frozen=True)
@@ -106,31 +98,3 @@ def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
     there = objects_described(benchmark.name, dict(zip(result.ids, result.wanted, strict=True)), benchmark.objects)
     captions = [Caption(id, answer) for id, answer in zip(result.ids, result.answers, strict=True)]
     return replace(result, chair=score_captions(captions, there, benchmark.objects))
-
-
-def _asked(example: Example) -> str:
-    return f"\n\n#Question#: {example.question}\n#Answer#: {example.answer}"
-
-
-def _with_knowledge(example: Example) -> str:
-    knowledge = f"\n\n#Knowledge:{example.context}" if example.context else ""
-    return f"{_DETECTOR}{knowledge}{_asked(example)}"
-
-
-WITH_KNOWLEDGE = Wording(_with_knowledge, USER_ASSISTANT)
-"""TruthProbe's protocol: the knowledge that the answer should rest on is shown, no examples are."""
-
-
-def few_shot(instruction: Path) -> Wording:
-    """HaluEval's own protocol (Li et al. 2023): an instruction with examples before every question, no knowledge."""
-    text = read_text(instruction)
-    if not text.strip():
-        raise InputError(f"{instruction}: the instruction is empty")
-    return Wording(lambda example: f"{text}{_asked(example)}\n#Your Judgement#:")
-
-
-def judgement(examples: Sequence[Example], wording: Wording, seed: int, parses: tuple[str, ...]) -> Benchmark:
-    """One answer of each question is shown; which one of those it has follows the seed."""
-    rng = stream(seed, Stream.JUDGED_ANSWERS)
-    shown = [examples[rows[int(rng.integers(len(rows)))]] for rows in rows_by_question(examples)]
-    return benchmark_of("halueval", "judge", shown, wording, n_new=7, parses=parses)  # tokens as in TruthProbe

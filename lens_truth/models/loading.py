@@ -66,8 +66,9 @@ def load(
     Raises:
         InputError: if the model cannot be read, the device not used, or the hooks fail their check.
     """
-    from lens_truth.models.adapters import hook_native, hook_stock, verify_hooks
+    from lens_truth.models.adapters import hook_native, hook_stock
     from lens_truth.models.image_input import with_images
+    from lens_truth.models.selftest import verify_hooks
     from lens_truth.models.tower import is_multimodal_config, plain_twin
 
     if isinstance(model, nn.Module):

@@ -17,7 +17,7 @@ from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import PARSES, binary_metrics, margin_metrics
 from lens_truth.evaluate.asker import Asker, choose
-from lens_truth.evaluate.benchmark import WITH_KNOWLEDGE, few_shot, judgement
+from lens_truth.evaluate.halueval import WITH_KNOWLEDGE, few_shot, judgement
 from lens_truth.evaluate.pope import count_duplicates, pope_examples, pope_result, read_answers, read_questions
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.prompts import prompt_of

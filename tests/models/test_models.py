@@ -28,9 +28,9 @@ import lens_truth
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
 from lens_truth.models import tower
-from lens_truth.models.adapters import batch_checks, hook_checks, verify_hooks
 from lens_truth.models.hooks import gate_heads, hook_names
 from lens_truth.models.loading import load
+from lens_truth.models.selftest import batch_checks, hook_checks, verify_hooks
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, weights_hash
 from lens_truth.scoring.capturing import capture
 

@@ -21,12 +21,12 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import prompt_families
 from lens_truth.gates.gate import HeadGate
-from lens_truth.models.adapters import batch_checks, hook_checks, images_to_check
 from lens_truth.models.batches import pad_rows
 from lens_truth.models.hooks import gate_heads
 from lens_truth.models.image_input import image_arguments, images_for, images_of
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import IMAGE, PromptTokens, Wording, encode, encode_prompts, prompt_of
+from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
 from lens_truth.models.tower import output_projections
 from lens_truth.scoring.capturing import capture
 from lens_truth.scoring.causal import answer_log_probs, causal_scores
