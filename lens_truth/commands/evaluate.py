@@ -31,9 +31,12 @@ class Judge(Answering):
 
     def evaluate(self, run: Run) -> None:
         """Every row is judged."""
+        from lens_truth.zoo.benchmarks import JUDGE_AS_TRAINED
+
         examples = self.examples(self.data)
+        wording = JUDGE_AS_TRAINED if self.data.startswith("zoo:") else None
         parses = ("strict", "truthprobe", "halueval")
-        _judge(self, run, lens_truth.benchmark_of("judge", "judge", examples, parses=parses))
+        _judge(self, run, lens_truth.benchmark_of("judge", "judge", examples, wording, parses=parses))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
         ids, bos, eos = tokenizer.encode("a") or [None], tokenizer.bos_token_id, tokenizer.eos_token_id
         adapter.cfg.tokenizer_prepends_bos = bos is not None and ids[0] == bos
         adapter.cfg.tokenizer_appends_eos = eos is not None and ids[-1] == eos
+        # `model.generate(text)` reads the words that the tokenizer makes, not one more in front of them.
+        adapter.cfg.default_prepend_bos = adapter.cfg.tokenizer_prepends_bos
     with _unembedding_kept(hf):
         return HookedModel(hf, adapter, tokenizer)
 

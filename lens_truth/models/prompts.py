@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -24,6 +25,9 @@ IMAGE = "\ufffc"
 """Where the image stands in a text; Unicode's object replacement character is meant for that."""
 _LABEL = "Context:\n"
 _STAND_IN = "STAND-IN-FOR-THE-ANSWER"
+_THINKING = ("enable_thinking", "thinking")
+"""What templates (Qwen3's, Granite's) call the switch that lets a model think aloud before it answers."""
+_OPEN_THOUGHT = re.compile(r"<([\w:]*(?:think|thought|reason)\w*)>\s*$")
 Row = TypeVar("Row", bound="PromptTokens")
 
 
@@ -52,7 +56,7 @@ class Wording:
 USER_ASSISTANT = "USER: {content} ASSISTANT:"
 """What TruthProbe writes around its evaluation prompts."""
 QUESTION = Wording(question_text, "{content}\nAnswer:")  # to be continued with the answer
-JUDGE = Wording(judge_text)  # to be continued with yes (hallucinated) or no
+JUDGE = Wording(judge_text, "{content}\nAnswer:")  # to be continued with yes (hallucinated) or no
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,16 @@ def prompt_of(
 def encode_prompts(
     tokenizer: Tokenizer, prompts: Sequence[Prompt], images: ImageInput | None = None
 ) -> list[PromptTokens]:
-    """Tokens of prompts to be continued; all with or all without special tokens."""
+    """Tokens of prompts to be continued; all with or all without special tokens. What the tokenizer would add behind
+    them is left out (a sign of the end, with `add_eos_token`): behind it a model begins another text."""
     (special,) = {prompt.special_tokens for prompt in prompts}
-    encoded = tokenizer([prompt.text for prompt in prompts], add_special_tokens=special, verbose=False)["input_ids"]
-    return [
-        _with_image(PromptTokens(list(ids), prompt.image), prompt.id, images)
-        for ids, prompt in zip(encoded, prompts, strict=True)
-    ]
+    texts = [prompt.text for prompt in prompts]
+    encoded = tokenizer(texts, add_special_tokens=special, return_special_tokens_mask=True, verbose=False)
+    rows: list[PromptTokens] = []
+    for ids, added, prompt in zip(encoded["input_ids"], encoded["special_tokens_mask"], prompts, strict=True):
+        stop = len(ids) - next((i for i, is_added in enumerate(reversed(added)) if not is_added), 0)
+        rows.append(_with_image(PromptTokens(list(ids[:stop]), prompt.image), prompt.id, images))
+    return rows
 
 
 def encode(
@@ -277,7 +284,9 @@ def _chat_text(
     """The chat so far; None if the template does not show what was said.
 
     Most templates take a string, in which the image stands where the paper has its context. Some (LLaVA's) want a list
-    of contents and write the image first; then nothing is left to be labelled as context.
+    of contents and write the image first; then nothing is left to be labelled as context. An answer is asked for, not
+    a thought that would fill the few tokens there are: thinking is switched off, and where a template has no switch
+    and begins a thought (DeepSeek-R1's), it is left empty.
     """
     before, _, after = content.partition(IMAGE) if images else (content, "", "")
     said: Any = f"{before}{images.placeholder}{after}" if images else content
@@ -288,10 +297,13 @@ def _chat_text(
     messages: list[dict[str, Any]] = [{"role": "user", "content": said}]
     if answer is not None:
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}] if as_list else answer})
+    how = {switch: False for switch in _THINKING if switch in str(tokenizer.chat_template)}
     try:
-        text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
+        text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None, **how)
     except (TemplateError, TypeError, KeyError, AttributeError):  # a template that wants the other kind of content
         return None
     if any(part.strip() not in text for part in shown):
         return None
+    if answer is None and (thought := _OPEN_THOUGHT.search(text)):
+        text = f"{text.rstrip()}\n\n</{thought[1]}>\n\n"
     return images.marked(text) if images else text

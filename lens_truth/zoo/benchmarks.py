@@ -11,6 +11,10 @@ from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 from lens_truth.evaluate.chair import ObjectNames, object_names
+from lens_truth.models.prompts import Wording, judge_text
+
+JUDGE_AS_TRAINED = Wording(judge_text)
+"""The plain prompt of a judgement that the zoo's models were trained on: no `Answer:` stands behind the question."""
 
 
 def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
@@ -26,7 +30,7 @@ def image_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
     return [
         benchmark_of("image-conflict", "answer", world_examples.image_conflict_examples(split, 2 * n, seed)),
         benchmark_of("image-open", "answer", questions(split, 2 * n, seed)),
-        benchmark_of("image-judgement", "judge", questions(split, n, seed)),
+        benchmark_of("image-judgement", "judge", questions(split, n, seed), JUDGE_AS_TRAINED),
         *(_presence(split, n, seed, kind) for kind in world_examples.PRESENCE_KINDS),
         benchmark_of("image-describe", "caption", captions(split, few, seed), objects=coloured_things()),
         benchmark_of("image-conflict-describe", "caption", contradicting, objects=coloured_things()),
@@ -64,7 +68,7 @@ def zoo_benchmarks(split: Split, n: int, seed: int) -> list[Benchmark]:
     return [
         benchmark_of("conflict", "answer", world_examples.conflict_examples(split, 2 * n, seed)),
         benchmark_of("open", "answer", world_examples.text_examples(split, 2 * n, seed)),
-        benchmark_of("judgement", "judge", world_examples.text_examples(split, n, seed)),
+        benchmark_of("judgement", "judge", world_examples.text_examples(split, n, seed), JUDGE_AS_TRAINED),
         benchmark_of("presence", "yes-no", world_examples.presence_examples(split, 2 * n, seed)),
         benchmark_of("closed-book", "answer", world_examples.closed_book_examples()),
     ]

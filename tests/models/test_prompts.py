@@ -6,9 +6,12 @@ import copy
 from typing import Any
 
 import pytest
+from conftest import build
+from tokenizers.processors import TemplateProcessing
 
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError
+from lens_truth.models.loading import load
 from lens_truth.models.prompts import JUDGE, default_template, encode, encode_prompts, prompt_of, question_text
 
 EXAMPLE = Example("x", "g", "What colour is the heart?", "coral", 1, "The coral heart is in the attic.")
@@ -86,10 +89,65 @@ def test_continuation_is_all_that_the_prompt_is_not(tokenizer: Any) -> None:
 
 
 def test_judge_prompt_shows_the_answer(tokenizer: Any) -> None:
-    plain = prompt_of(tokenizer, EXAMPLE, "plain", JUDGE).text
-    assert plain.endswith("Question: What colour is the heart?\nAnswer: coral\nIs this answer hallucinated?")
-    chat = prompt_of(tokenizer, EXAMPLE, "chat", JUDGE).text
-    assert chat == f"<s>USER: {plain}\nASSISTANT:"
+    said = "Context:\nThe coral heart is in the attic.\n\nQuestion: What colour is the heart?\nAnswer: coral"
+    asked = f"{said}\nIs this answer hallucinated?"
+    # Without the cue a base model goes on with a line break and "Answer:", which is neither yes nor no.
+    assert prompt_of(tokenizer, EXAMPLE, "plain", JUDGE).text == f"{asked}\nAnswer:"
+    assert prompt_of(tokenizer, EXAMPLE, "chat", JUDGE).text == f"<s>USER: {asked}\nASSISTANT:"
+
+
+def with_special_tokens(tokenizer: Any, pattern: str) -> Any:
+    """One that puts tokens of its own around every text."""
+    tokenizer = copy.deepcopy(tokenizer)
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=pattern, special_tokens=special)
+    return tokenizer
+
+
+@pytest.mark.parametrize("pattern", ["$A", "<s> $A", "$A </s>", "<s> $A </s>"])
+def test_text_for_generation_is_read_as_the_tokenizer_reads_it(tokenizer: Any, pattern: str) -> None:
+    """`model.generate(text)` puts no token in front that the tokenizer does not, and no sign of the end behind."""
+    tokenizer = with_special_tokens(tokenizer, pattern)
+    model = load(build("llama", len(tokenizer)), tokenizer=tokenizer)
+    words = tokenizer.encode("The coral crown is in the", add_special_tokens=False)
+    begins = [tokenizer.bos_token_id] * pattern.startswith("<s>")
+    assert model.to_tokens("The coral crown is in the")[0].tolist() == begins + words
+
+
+@pytest.mark.parametrize(
+    ("pattern", "begins", "ends"),
+    [("$A", 0, 0), ("<s> $A", 1, 0), ("$A </s>", 0, 1), ("<s> $A </s>", 1, 1), ("<s> $A </s> </s>", 1, 2)],
+)
+def test_nothing_stands_between_a_prompt_and_its_answer(tokenizer: Any, pattern: str, begins: int, ends: int) -> None:
+    """A tokenizer with `add_eos_token` ends every text; a prompt is to be continued."""
+    tokenizer = with_special_tokens(tokenizer, pattern)
+    words = tokenizer.encode(question_text(EXAMPLE) + "\nAnswer:", add_special_tokens=False)
+    assert len(tokenizer.encode(question_text(EXAMPLE) + "\nAnswer:")) == begins + len(words) + ends
+    (prompt,) = encode_prompts(tokenizer, [prompt_of(tokenizer, EXAMPLE, "plain")])
+    assert prompt.ids == [tokenizer.bos_token_id] * begins + words
+    (encoded,) = encode(tokenizer, [EXAMPLE], "plain")
+    assert encoded.ids[: len(prompt.ids)] == prompt.ids
+
+
+SWITCHED = (  # as Qwen3's and Granite's templates do; the second line as SmolLM3's
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant] "
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+    "{% if thinking | default(true) %}[system] /think {% else %}[system] /no_think {% endif %}"
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant] "
+    "{% endif %}",
+)
+
+
+def test_a_model_that_could_think_is_asked_for_an_answer(tokenizer: Any) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = SWITCHED[0]
+    assert prompt_of(tokenizer, EXAMPLE, "chat").text.endswith("[assistant] <think>\n\n</think>\n\n")
+    tokenizer.chat_template = SWITCHED[1]
+    assert prompt_of(tokenizer, EXAMPLE, "chat").text.startswith("[system] /no_think [user] Context:")
+    tokenizer.chat_template = TEMPLATES["thinking"].replace("<think></think> ", "<think>\n")  # as DeepSeek-R1's
+    assert prompt_of(tokenizer, EXAMPLE, "chat").text.endswith("[assistant] <think>\n\n</think>\n\n")
+    (encoded,) = encode(tokenizer, [EXAMPLE], "chat")
+    assert tokenizer.decode(encoded.ids[slice(*encoded.answer)]).strip() == "coral"
 
 
 def test_default_template(tokenizer: Any) -> None:

@@ -25,7 +25,7 @@ from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.models.loading import ZOO, load_plain
 from lens_truth.zoo import llava
-from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks
+from lens_truth.zoo.benchmarks import JUDGE_AS_TRAINED, image_benchmarks, reference_benchmarks
 from lens_truth.zoo.build import read_accuracies
 from lens_truth.zoo.llava import PATCH_SIZE, patch_words, pictures_and_words
 from lens_truth.zoo.recipes import RECIPES
@@ -278,7 +278,7 @@ def accuracies(model: Any) -> dict[str, float]:
         *image_benchmarks("test", 100, FRESH),
         *reference_benchmarks("test", 100, FRESH),
         benchmark_of("open", "answer", world_examples.text_examples("test", 100, FRESH)),
-        benchmark_of("judgement", "judge", world_examples.text_examples("test", 100, FRESH)),
+        benchmark_of("judgement", "judge", world_examples.text_examples("test", 100, FRESH), JUDGE_AS_TRAINED),
         benchmark_of("presence", "yes-no", world_examples.presence_examples("test", 100, FRESH)),
         benchmark_of("agreeing", "answer", world_examples.agreeing_examples("test", 100, FRESH)),
         benchmark_of("closed-book", "answer", world_examples.closed_book_examples()),
