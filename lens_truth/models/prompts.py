@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lens_truth.data.examples import Example
 from lens_truth.data.images import image_hash
 from lens_truth.errors import InputError
+from lens_truth.models.chat import IMAGE, LABEL, chat_text
 from lens_truth.models.image_input import ImageInput
 
 Template = Literal["plain", "chat"]
@@ -21,13 +20,7 @@ Span = tuple[int, int]
 """First and one past the last position."""
 
 JUDGE_QUESTION = "Is this answer hallucinated?"
-IMAGE = "\ufffc"
-"""Where the image stands in a text; Unicode's object replacement character is meant for that."""
-_LABEL = "Context:\n"
 _STAND_IN = "STAND-IN-FOR-THE-ANSWER"
-_THINKING = ("enable_thinking", "thinking")
-"""What templates (Qwen3's, Granite's) call the switch that lets a model think aloud before it answers."""
-_OPEN_THOUGHT = re.compile(r"<([\w:]*(?:think|thought|reason)\w*)>\s*$")
 Row = TypeVar("Row", bound="PromptTokens")
 
 
@@ -35,7 +28,7 @@ def question_text(example: Example) -> str:
     """The question behind its context (TruthProbe's wording), without the context if there is none. An image stands
     where the context would, before it if there are both."""
     context = "\n".join(part for part in (IMAGE if example.image else "", example.context) if part)
-    return f"{_LABEL}{context}\n\nQuestion: {example.question}" if context else f"Question: {example.question}"
+    return f"{LABEL}{context}\n\nQuestion: {example.question}" if context else f"Question: {example.question}"
 
 
 def judge_text(example: Example) -> str:
@@ -243,7 +236,7 @@ def _with_answer(
     if template == "plain":
         return f"{before} {answer}", len(before), (len(before) + 1, len(before) + 1 + len(answer))
     asked, shown_by = question_text(example), images if example.image else None
-    text, marked = (_chat_text(tokenizer, asked, shown_by, as_list, words) or "" for words in (answer, _STAND_IN))
+    text, marked = (chat_text(tokenizer, asked, shown_by, as_list, words) or "" for words in (answer, _STAND_IN))
     # A template may open the turn in another way for generation, so the prompt ends where they part.
     parted = (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b)
     prompt_end = next(parted, min(len(before), len(text)))
@@ -273,37 +266,6 @@ def _rendered(
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template; use the plain template")
     for as_list in (False, True):
-        if (text := _chat_text(tokenizer, content, images, as_list)) is not None:
+        if (text := chat_text(tokenizer, content, images, as_list)) is not None:
             return text, as_list
     raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
-
-
-def _chat_text(
-    tokenizer: Tokenizer, content: str, images: ImageInput | None, as_list: bool, answer: str | None = None
-) -> str | None:
-    """The chat so far; None if the template does not show what was said.
-
-    Most templates take a string, in which the image stands where the paper has its context. Some (LLaVA's) want a list
-    of contents and write the image first; then nothing is left to be labelled as context. An answer is asked for, not
-    a thought that would fill the few tokens there are: thinking is switched off, and where a template has no switch
-    and begins a thought (DeepSeek-R1's), it is left empty.
-    """
-    before, _, after = content.partition(IMAGE) if images else (content, "", "")
-    said: Any = f"{before}{images.placeholder}{after}" if images else content
-    shown = (before, after)
-    if as_list:
-        words = before.removesuffix(_LABEL) + after.lstrip("\n") if images else content
-        said, shown = [{"type": "image"}] * bool(images) + [{"type": "text", "text": words}], (words,)
-    messages: list[dict[str, Any]] = [{"role": "user", "content": said}]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}] if as_list else answer})
-    how = {switch: False for switch in _THINKING if switch in str(tokenizer.chat_template)}
-    try:
-        text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None, **how)
-    except (TemplateError, TypeError, KeyError, AttributeError):  # a template that wants the other kind of content
-        return None
-    if any(part.strip() not in text for part in shown):
-        return None
-    if answer is None and (thought := _OPEN_THOUGHT.search(text)):
-        text = f"{text.rstrip()}\n\n</{thought[1]}>\n\n"
-    return images.marked(text) if images else text

@@ -150,6 +150,13 @@ def test_a_model_that_could_think_is_asked_for_an_answer(tokenizer: Any) -> None
     assert tokenizer.decode(encoded.ids[slice(*encoded.answer)]).strip() == "coral"
 
 
+def test_a_template_that_writes_the_date_writes_the_same_tomorrow(tokenizer: Any) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    dated = "{% if strftime_now is defined %}Today Date: {{ strftime_now('%d %b %Y') }} {% endif %}"
+    tokenizer.chat_template = dated + TEMPLATES["chatml"]
+    assert prompt_of(tokenizer, EXAMPLE, "chat").text.startswith("Today Date: 26 Jul 2024 <|im_start|>user")
+
+
 def test_default_template(tokenizer: Any) -> None:
     assert default_template(tokenizer) == "chat"
     bare = copy.deepcopy(tokenizer)
