@@ -1,6 +1,6 @@
 #!/bin/sh
-# transformers 5.22.0: a function given to apply_chat_template arrives in the template as the text "<function>"; up to
-# 5.21.1 it could be called there. So a template that writes today's date (strftime_now, as Llama 3.2's, SmolLM3's and
+# transformers 5.22.2: a function given to apply_chat_template arrives in the template as the text "<function>"; up to
+# 5.22.1 it could be called there. So a template that writes today's date (strftime_now, as Llama 3.2's, SmolLM3's and
 # gpt-oss's do) can no longer be told another date by keyword: it fails with "TypeError: 'str' object is not callable".
 # Whoever measures a model behind such a template gets other prompts, and so other numbers, every day.
 #
@@ -33,7 +33,7 @@ dated = "{{ strftime_now('%Y') }}"
 print(f"keyword: {said(dated, strftime_now=pinned)}")
 print(f"macro: {said('{% macro strftime_now(form) %}1999{% endmacro %}' + dated)}")
 PYTHON
-for case in "5.21.1:keyword: 1999" "5.22.0:keyword: 'str' object is not callable"; do
+for case in "5.22.1:keyword: 1999" "5.22.2:keyword: 'str' object is not callable"; do
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check "transformers==${case%%:*}" jinja2==3.1.6
     lines=$("$folder/venv/bin/python" "$folder/date.py" 2> /dev/null)
     echo "transformers ${case%%:*}"

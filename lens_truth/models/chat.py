@@ -22,7 +22,7 @@ _IN_WORDS = "".join(f"|replace('{sign}','{said}')" for sign, said in _DATE.items
 _DATED = f"{{% macro strftime_now(form) %}}{{{{ form{_IN_WORDS} }}}}{{% endmacro %}}"
 """What templates that write today's date (Llama 3.2's, SmolLM3's, gpt-oss's) are told: what Llama 3.1's writes by
 itself. Prompts, and all numbers behind them, would be others tomorrow. Transformers hands no function of ours to
-a template (since 5.22: findings/chat-template-date.sh), so the template gets a macro of that name."""
+a template (since 5.22.2: findings/chat-template-date.sh), so the template gets a macro of that name."""
 _OPEN_THOUGHT = re.compile(r"<([\w:]*(?:think|thought|reason)\w*)>\s*$")
 
 
