@@ -19,7 +19,7 @@ def check_arguments(config: Any) -> None:
     given: dict[str, Any] = vars(config)
     models = ("inputs",) if "inputs" in given else ("model", "base", "child", "unrelated", "scores_from")
     for flag, value in given.items():
-        values = cast("tuple[Any, ...]", value) if type(value) is tuple else (value,)
+        values = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
         for one in values:
             if isinstance(one, Path) and flag not in _TO_BE_WRITTEN:
                 _check_there(one)
