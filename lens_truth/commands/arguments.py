@@ -16,7 +16,7 @@ _FILE = re.compile(r"(\w[\w-]*=)?([a-z][a-z-]+:)?(?P<path>.+\.(jsonl|json|csv|np
 
 def check_arguments(config: Any) -> None:
     """Raises an InputError that names the first file, folder or model of a command's flags that is not there."""
-    given: dict[str, Any] = vars(config)
+    given = cast("dict[str, object]", vars(config))
     models = ("inputs",) if "inputs" in given else ("model", "base", "child", "unrelated", "scores_from")
     for flag, value in given.items():
         values = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
