@@ -4,7 +4,7 @@ batches equal single rows, cached generation equals uncached; of multimodal mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -40,7 +40,7 @@ def run(config: Config) -> None:
         with_images(model, load_image_processor(config.model, trust_remote_code=trust))
     print(
         f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
-        f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}".replace("torch.", "")
+        f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}, {_tensors(hf)}".replace("torch.", "")
     )
     checks: list[Check] = []
     for images in images_to_check(model):
@@ -51,3 +51,10 @@ def run(config: Config) -> None:
     print_table(text_table(["", "check", "difference", "allowed"], rows))
     if failed := [check.name for check in checks if not check.passed]:
         raise InputError(f"{config.model} fails {len(failed)} of {len(checks)} checks: {'; '.join(failed)}")
+
+
+def _tensors(hf: Any) -> str:
+    from lens_truth.models.whole import tensors_read
+
+    n, tied = tensors_read(hf)
+    return f"{n} tensors read" + (f", {tied} more tied" if tied else "")

@@ -140,7 +140,7 @@ def _by_kind(config: Config, sources: Sequence[Source], read: dict[str, lens_tru
     models = [source for source in sources if not source.is_file]
     if not models:
         return {kinds[0]: read}
-    from lens_truth.models.loading import model_source
+    from lens_truth.models.names import model_source
 
     for source in models:
         if Path(source.where).is_file():

@@ -41,7 +41,7 @@ DEFAULT_ARGUMENTS = ("list",)
 
 def run(config: List | Train) -> None:
     """Lists or trains."""
-    from lens_truth.models.loading import ZOO
+    from lens_truth.models.names import ZOO
     from lens_truth.zoo.build import build, read_accuracies
     from lens_truth.zoo.recipes import RECIPES, recipe_of
 

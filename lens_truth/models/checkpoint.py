@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.loading import model_source
+from lens_truth.models.names import model_source
 from lens_truth.models.tower import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]

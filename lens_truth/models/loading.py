@@ -18,6 +18,8 @@ from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line
 from lens_truth.io.readers import read_json
+from lens_truth.models.names import ADAPTER, adapter_found, model_source
+from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -31,7 +33,6 @@ _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
 _UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, LookupError, TypeError, AttributeError, SafetensorError)
-ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
 
 def load(
@@ -100,6 +101,8 @@ def load_plain(
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
+    if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
+        raise InputError(adapter_found(name, Path(adapter), beside=True))
     try:
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         auto: Any = transformers.AutoModelForCausalLM
@@ -107,9 +110,10 @@ def load_plain(
             auto = transformers.AutoModelForImageTextToText
         elif hasattr(config, "thinker_config"):
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
-        hf = auto.from_pretrained(
-            source, config=config, dtype=dtype, attn_implementation=attn, trust_remote_code=trust_remote_code
-        )
+        how = {"config": config, "dtype": dtype, "attn_implementation": attn, "trust_remote_code": trust_remote_code}
+        hf = load_whole(auto, name, source, **how)
+    except InputError:
+        raise
     except _UNREADABLE as error:
         raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
     hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
@@ -155,17 +159,3 @@ def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     return hub.cached_file(source, file, **quiet)
-
-
-def model_source(name: str) -> str:
-    """What `from_pretrained` is to be given for a model name; an InputError says if there is nothing of that name."""
-    if name.startswith("zoo:"):
-        folder = ZOO / name.removeprefix("zoo:")
-        if not (folder / "config.json").is_file():
-            known = ", ".join(sorted(f"zoo:{path.parent.name}" for path in ZOO.glob("*/config.json")))
-            raise InputError(f"there is no model '{name}' in the zoo; it holds {known}")
-        return str(folder)
-    looks_like_a_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_like_a_path and not Path(name).expanduser().is_dir():
-        raise InputError(f"model '{name}': there is no such folder")
-    return str(Path(name).expanduser()) if looks_like_a_path else name

@@ -115,7 +115,7 @@ def test_scores_of_another_shape_stop_an_ablation(
         (("probe", "--model", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
         (("probe", "--model", "./nowhere"), "there is no such folder"),
         (("probe", "--data", "zoo:poems"), "there is no data set 'zoo:poems'"),
-        (("probe", "--data", "halueval:none.csv"), "none.csv: cannot be read"),
+        (("probe", "--data", "halueval:none.csv"), "none.csv: there is no such file"),
         (("probe", "--limit", "0"), "the limit is 0"),
         (("probe", "--seed", "-1"), "the seed is -1"),
         (("probe", "--limit", "20", "--permutations", "-1"), "-1 permutations"),

@@ -18,7 +18,7 @@ from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.lineage.kept import Preservation, WeightSimilarity
-from lens_truth.models.loading import ZOO
+from lens_truth.models.names import ZOO
 from lens_truth.scoring.scores import HeadScores
 
 FIGURES = {f"{name}.{suffix}" for name in ("matrix", "bars", "heatmaps") for suffix in ("png", "pdf")}

@@ -13,7 +13,7 @@ from lens_truth.cli import COMMANDS
 from lens_truth.evaluate.chair import Caption, read_synonyms, score_captions
 from lens_truth.evaluate.chair_files import read_objects
 from lens_truth.lineage.inheritance import heritability
-from lens_truth.models.loading import ZOO
+from lens_truth.models.names import ZOO
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
 

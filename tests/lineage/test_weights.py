@@ -271,7 +271,7 @@ BROKEN = {
     "shard": (missing_shard, "two.safetensors: there is no such file"),
     "index": (wrong_index, "one.safetensors: lacks tensor ghost"),
     "cut": (cut_off, "model.safetensors: is not a readable safetensors file"),
-    "no config": (lambda folder: (folder / "config.json").unlink(), "its config.json cannot be read"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "the folder holds no config.json"),
     "pickle": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "from safetensors files only"),
     "not an index": (no_index, "is not an index of safetensors"),
 }

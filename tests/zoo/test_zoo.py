@@ -19,7 +19,8 @@ from lens_truth.data import world_examples as zoo_data
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.models.loading import ZOO, load
+from lens_truth.models.loading import load
+from lens_truth.models.names import ZOO
 from lens_truth.models.prompts import default_template
 from lens_truth.zoo.benchmarks import zoo_benchmarks
 from lens_truth.zoo.build import build, measure, read_accuracies

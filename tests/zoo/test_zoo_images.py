@@ -23,7 +23,8 @@ from lens_truth.data.images import open_image
 from lens_truth.data.world import Scene
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.models.loading import ZOO, load_plain
+from lens_truth.models.loading import load_plain
+from lens_truth.models.names import ZOO
 from lens_truth.zoo import llava
 from lens_truth.zoo.benchmarks import JUDGE_AS_TRAINED, image_benchmarks, reference_benchmarks
 from lens_truth.zoo.build import read_accuracies

@@ -1,0 +1,70 @@
+"""What is no checkpoint is told by what it is, with what to give instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import build
+
+from lens_truth.errors import InputError
+from lens_truth.models.loading import load_plain
+from lens_truth.models.names import model_source
+
+
+def adapter(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
+    (folder / "adapter_model.safetensors").touch()
+
+
+def gguf(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "small.Q4_1.gguf").write_bytes(b"GGUF")
+
+
+def runs(folder: Path) -> None:
+    for step in ("checkpoint-10", "checkpoint-20"):
+        (folder / step).mkdir(parents=True)
+        (folder / step / "config.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (adapter, r"holds an adapter \(of org/base\) without the model it is for: merge it with peft"),
+        (gguf, r"holds a GGUF file; llama.cpp's GGUF is read by Transformers: .*gguf_file=FILE"),
+        (runs, "the folder holds no config.json; checkpoints lie in checkpoint-10, checkpoint-20"),
+        (lambda folder: folder.mkdir(), "the folder holds no config.json$"),
+    ],
+)
+def test_a_folder_that_is_no_checkpoint(make: Callable[[Path], None], complaint: str, tmp_path: Path) -> None:
+    make(tmp_path / "it")
+    with pytest.raises(InputError, match=complaint):
+        load_plain(str(tmp_path / "it"))
+
+
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
+    gguf(tmp_path / "it")
+    with pytest.raises(InputError, match="is a file; llama.cpp's GGUF is read by Transformers"):
+        model_source(str(tmp_path / "it" / "small.Q4_1.gguf"))
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InputError, match="is a file; give the folder it is in"):
+        model_source(str(tmp_path / "model.safetensors"))
+
+
+def test_an_adapter_beside_full_weights_is_refused_whether_peft_is_there_or_not(tmp_path: Path) -> None:
+    build("llama").save_pretrained(tmp_path)
+    adapter(tmp_path)
+    with pytest.raises(InputError, match="beside full weights, which may hold it already or not: merge it .* or take"):
+        load_plain(str(tmp_path))
+
+
+def test_a_folder_in_the_working_directory_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="'mine': the folder holds no config.json"):
+        model_source("mine")
+    assert model_source("org/name") == "org/name"
