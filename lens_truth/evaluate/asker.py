@@ -38,7 +38,7 @@ class Asker:
     name: str = "model"
     """Of the model, in results and messages."""
     batch_size: int = 256
-    """The most rows (gates x prompts) of a forward pass."""
+    """The most rows (gates x prompts) of a forward pass; fewer where they have more than 64 tokens."""
     log: AnswerLog | None = None
     """What it holds is not computed again; new answers are added to it."""
     progress: bool = False

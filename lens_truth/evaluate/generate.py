@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.prefixes import Family, prompt_families, rows_of
 from lens_truth.gates.gate import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import check_batch_size, length_batches, logits_only, pad_id, pad_rows, tokenizer_of
+from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import inner_model, sliding_windows
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prompts import PromptTokens
@@ -86,7 +88,8 @@ class _Runner:
                     positions = (whole[1].cumsum(1) - 1).clamp(min=0) + shift[begun_in]
                     copied = rows_of(cache, begun_in, tail.shape[1] + self._n_new)
                     more = {"past_key_values": copied, "position_ids": positions}
-                said = self._continue(*whole, more, [*names] * len(batch))
+                rows = [prompts[asked[i][1]] for i in batch for _ in names]
+                said = self._continue(*whole, more, rows, [*names] * len(batch))
                 for i, answer in enumerate(said):
                     yield names[i % len(names)], asked[batch[i // len(names)]][1], answer
 
@@ -103,12 +106,19 @@ class _Runner:
         return cache, ids.new_zeros(len(ids), 1) if shift is None else shift.to(ids)
 
     def _continue(
-        self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], more: dict[str, Any], names: Sequence[str]
+        self,
+        ids: Int[Tensor, "B T"],
+        mask: Int[Tensor, "B T"],
+        more: dict[str, Any],
+        rows: Sequence[PromptTokens],
+        names: Sequence[str],
     ) -> list[Answer]:
         first = _FirstMargin(*self._yes_no) if self._yes_no else None
+        finite = _Finite(partial(check_finite, model=self._model, ids=ids, mask=mask, rows=rows))
         with attach_rows(self._model, [self._gates[name] for name in names]), _greedy(self._model):
+            watching = LogitsProcessorList([finite, *([first] if first else [])])
             more = {**more, "attention_mask": mask, "max_new_tokens": self._n_new}
-            output = self._hf.generate(ids, logits_processor=LogitsProcessorList([first] if first else []), **more)
+            output = self._hf.generate(ids, logits_processor=watching, **more)
         texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
         margins = first.margins if first else [None] * len(texts)
         return [Answer(text, margin) for text, margin in zip(texts, margins, strict=True)]
@@ -126,6 +136,17 @@ def _greedy(model: Any) -> Generator[None, None, None]:
         yield
     finally:
         hf.generation_config = own
+
+
+class _Finite(LogitsProcessor):
+    """Changes nothing; has the largest logit of every row checked, which is not finite if any is not."""
+
+    def __init__(self, check: Callable[[Float[Tensor, " B"]], None]) -> None:
+        self._check = check
+
+    def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        self._check(scores.amax(1))
+        return scores
 
 
 class _FirstMargin(LogitsProcessor):
