@@ -8,7 +8,8 @@ from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
 from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
-from lens_truth.evaluate.result import BenchmarkResult, Choices
+from lens_truth.evaluate.choices import Choices
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.io.numbers import count
 from lens_truth.io.readers import is_object
 from lens_truth.lineage.agreement import Heritability
