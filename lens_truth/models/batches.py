@@ -51,6 +51,24 @@ def pad_id(model: Hooked) -> int:
     return 0
 
 
+def random_words(model: Any, length: int, seed: int = 0) -> list[int]:
+    """A row of random tokens, none of which stands for images, films or sounds."""
+    hf = getattr(model, "original_model", None)
+    n_words = hf.config.get_text_config().vocab_size if hf is not None else model.cfg.d_vocab
+    words = torch.randint(n_words, (length,), generator=torch.Generator().manual_seed(seed)).numpy().tolist()
+    others = no_words(hf.config) if hf is not None else []
+    return [1 if word in others else word for word in words]
+
+
+def no_words(config: Any) -> list[int]:
+    """Tokens that stand for images, films and sounds."""
+    return [
+        value
+        for name, value in config.to_dict().items()
+        if name.startswith(("image", "video", "audio")) and name.endswith(("_token_id", "_token_index"))
+    ]
+
+
 def tokenizer_of(model: Hooked) -> Any:
     """The model's tokenizer; an InputError says if it was loaded without one."""
     if model.tokenizer is None:

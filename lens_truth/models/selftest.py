@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from lens_truth.data.images import BLACK
 from lens_truth.errors import InputError
 from lens_truth.models import tower
-from lens_truth.models.batches import pad_rows, tokenizer_of
+from lens_truth.models.batches import no_words, pad_rows, random_words, tokenizer_of
 from lens_truth.models.hooks import gate_heads, hook_names
 from lens_truth.models.image_input import image_arguments, images_of, is_multimodal
 from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
@@ -110,7 +110,7 @@ def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -
             yield Check(f"a row{seen} in a batch padded on the {side} equals the row alone", *_close(kept, alone))
         ids, more = _batch(model, [long])
         # Without a cache, an image token that the model itself wrote would be one image too many.
-        more |= {"max_new_tokens": 8, "do_sample": False, "suppress_tokens": _no_words(hf.config) or None}
+        more |= {"max_new_tokens": 8, "do_sample": False, "suppress_tokens": no_words(hf.config) or None}
         steps = [hf.generate(ids, **more, use_cache=cache) for cache in (True, False)]
         same = steps[0].shape == steps[1].shape and bool((steps[0] == steps[1]).all())
         yield Check(f"generation{seen} gives the same tokens with and without the KV cache", 0.0 if same else 1.0, 0.0)
@@ -118,25 +118,12 @@ def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -
 
 def _row(model: TransformerBridge, length: int, image: str, seed: int) -> PromptTokens:
     """Random words, in the midst of which the image stands."""
-    config: Any = model.original_model.config
-    generator = torch.Generator().manual_seed(seed)
-    words = torch.randint(config.get_text_config().vocab_size, (length,), generator=generator).numpy().tolist()
-    no_words = _no_words(config)
-    words = [1 if word in no_words else word for word in words]
+    words = random_words(model, length, seed)
     if not image:
         return PromptTokens(words)
     shown = images_of(model)
     (block,) = encode_prompts(tokenizer_of(model), [Prompt(shown.placeholder, False, image, image)], shown)
     return PromptTokens([*words[:2], *block.ids, *words[2:]], image)
-
-
-def _no_words(config: Any) -> list[int]:
-    """Tokens that stand for images, films and sounds."""
-    return [
-        value
-        for name, value in config.to_dict().items()
-        if name.startswith(("image", "video", "audio")) and name.endswith(("_token_id", "_token_index"))
-    ]
 
 
 def _batch(

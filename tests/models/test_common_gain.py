@@ -1,0 +1,54 @@
+"""A norm behind the output projection takes out what all heads of a layer have in common; that is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from conftest import build
+
+from lens_truth.models.common_gain import common_gain_acts
+from lens_truth.models.loading import load
+from lens_truth.models.tower import output_projections
+
+IDS = torch.randint(3, 60, (3, 11), generator=torch.Generator().manual_seed(0))
+
+
+def random_model(family: str, scale: float) -> Any:
+    torch.manual_seed(7)
+    shape = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "head_dim": 8}
+    more: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0, "eos_token_id": 2}
+    config = getattr(transformers, f"{family}Config")(**shape, **more, initializer_range=scale)
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # TransformerLens on MLPs that it does not hook
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [0.02, 0.3])
+@pytest.mark.parametrize(
+    ("family", "acts"),
+    [("Gemma2", False), ("Gemma3Text", False), ("Glm4", False), ("Gemma", True), ("Glm", True), ("Qwen3", True)],
+)
+def test_a_norm_behind_the_projection_is_measured(family: str, acts: bool, scale: float, dtype: torch.dtype) -> None:
+    assert common_gain_acts(load(random_model(family, scale).to(dtype))) == (acts,) * 3
+
+
+@pytest.mark.parametrize("family", ["Gemma3Text", "Qwen3"])
+def test_what_is_measured_is_what_doubled_weights_do(family: str) -> None:
+    hf = random_model(family, 0.3)
+    model = load(hf)
+    before = hf(IDS).logits
+    with torch.no_grad():
+        for projection in output_projections(hf):
+            projection.weight *= 2
+    same = torch.allclose(hf(IDS).logits, before, atol=1e-4)
+    assert common_gain_acts(model) == (not same,) * 3
+
+
+def test_every_layer_is_measured_by_itself() -> None:
+    hf = build("llama")
+    with torch.no_grad():
+        hf.model.layers[1].self_attn.o_proj.weight.zero_()
+    assert common_gain_acts(load(hf)) == (True, False, True)
