@@ -13,7 +13,7 @@ from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
-from lens_truth.evaluate.generate import generate
+from lens_truth.evaluate.generate import generate, yes_no_tokens
 from lens_truth.evaluate.rank import log_probs, n_answer_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.gates.gate import UNGATED, Gates, HeadGate
@@ -48,6 +48,11 @@ class Asker:
     """What it holds is not computed again; new answers are added to it."""
     progress: bool = False
     """Whether a bar shows how far it is."""
+
+    @property
+    def has_margins(self) -> bool:
+        """Whether the tokenizer tells yes from no by a token."""
+        return all(yes_no_tokens(tokenizer_of(self.model)))
 
     def one(self, benchmark: Benchmark) -> BenchmarkResult:
         """The answers of the model as it is, marked; errors as for `run`.

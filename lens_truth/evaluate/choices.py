@@ -89,7 +89,7 @@ class Choices(Result):
         """Each measure's mean over questions, and its 95% interval over groups; the accuracy where answers are equally
         long (`accuracy_matched`, of `n_matched`), if there are ten such questions."""
         found: dict[str, Any] = {"n": len(self.choices), "n_matched": int(self.matched.sum())}
-        measured = {name: (values, self.groups) for name, values in self.measures.items()}
+        measured = {name: (values, [*self.groups]) for name, values in self.measures.items()}
         if found["n_matched"] >= ENOUGH:
             groups = [group for group, kept in zip(self.groups, self.matched.tolist(), strict=True) if kept]
             measured["accuracy_matched"] = self.measures["accuracy"][self.matched], groups
@@ -115,16 +115,16 @@ class Choices(Result):
         return [said] if said else []
 
 
-def length_warning(shorter: float, chance: float, accuracy: float, per_token: float) -> str | None:
+def length_warning(shorter: float, chance: float, accuracy: float, per_token: float | None) -> str | None:
     """A sentence for whoever might take a preference for the supported answer at face value, or None."""
     if abs(shorter - chance) <= CONFOUNDED:
         return None
     which, reached = ("shorter", shorter) if shorter > chance else ("longer", 1 - shorter)
-    verdict = "which is as good as the model" if reached >= accuracy else f"the model reaches {accuracy:.3f}"
-    return (
-        f"SURFACE CONFOUND: the {which} answer is the supported one in {reached:.3f} of the questions, {verdict}; "
-        f"longer answers are less likely in total, and per token the model prefers the supported one in {per_token:.3f}"
-    )
+    verdict = "which is no worse than the model" if reached >= accuracy else "the model chooses it in"
+    verdict += f" ({accuracy:.3f})" if reached >= accuracy else f" {accuracy:.3f}"
+    said = f"SURFACE CONFOUND: the {which} answer is the supported one in {reached:.3f} of the questions, {verdict}; "
+    said += "longer answers are less likely in total"
+    return said if per_token is None else f"{said}, and per token it prefers the supported one in {per_token:.3f}"
 
 
 def choices_of(

@@ -36,7 +36,9 @@ def generate(
     with the log-odds of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows.
     """
     hf, tokenizer = inner_model(model), tokenizer_of(model)
-    yes_no = _yes_no_tokens(tokenizer) if margins else None
+    yes_no = yes_no_tokens(tokenizer) if margins else None
+    if yes_no and not all(yes_no):
+        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, new_tokens=n_new)):
         first = _FirstMargin(*yes_no) if yes_no else None
         with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]), _greedy(model):
@@ -77,14 +79,13 @@ class _FirstMargin(LogitsProcessor):
         return scores
 
 
-def _yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens that begin with yes and with no, as a sentence or a word would begin with them."""
+def yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that begin with yes and with no, as a sentence or a word would begin with them; none where both begin
+    with the same."""
 
     def begun(word: str) -> set[int]:
         forms = product((" ", ""), (word, word.capitalize(), word.upper()))
         return {tokenizer.encode(space + form, add_special_tokens=False)[0] for space, form in forms}
 
     yes, no = begun("yes"), begun("no")
-    if not (yes - no and no - yes):
-        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     return sorted(yes - no), sorted(no - yes)
