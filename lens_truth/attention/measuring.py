@@ -53,7 +53,7 @@ def evidence_attention(
     Args:
         examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
-        batch_size: rows a forward pass at most; fewer where patterns are large.
+        batch_size: rows a forward pass at most; fewer where they have more than 64 tokens or patterns are large.
         seed: of the draws behind intervals and nulls.
 
     Raises:

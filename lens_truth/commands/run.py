@@ -49,7 +49,7 @@ class Compute(Device):
     seed: int = 0
     """Seed of every random choice."""
     batch_size: int = 32
-    """Rows in one forward pass."""
+    """Rows of up to 64 tokens in one forward pass; of longer rows fewer, since memory goes by tokens."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -15,12 +15,23 @@ from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, device_of
 from lens_truth.models.image_input import image_arguments
 
+_ROW = 64
+"""Tokens of a row that counts as one; of longer rows, fewer are in a batch."""
+
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches, longest rows first (what does not fit in memory fails at once); ties keep their order."""
+    """Row numbers in batches of `batch_size` rows, of fewer if they are longer than 64 tokens: memory goes by tokens.
+
+    Longest rows first (what does not fit in memory fails at once); ties keep their order.
+    """
     check_batch_size(batch_size)
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    order, start = sorted(range(len(lengths)), key=lambda row: -lengths[row]), 0
+    batches: list[list[int]] = []
+    while start < len(order):
+        n = max(1, batch_size * _ROW // max(_ROW, lengths[order[start]]))
+        batches.append(order[start : start + n])
+        start += n
+    return batches
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -87,29 +98,20 @@ def check_lengths(lengths: Sequence[int], ids: Sequence[str], model: Hooked) -> 
         )
 
 
-def logits_at(
-    model: Hooked,
-    ids: Int[Tensor, "B T"],
-    mask: Int[Tensor, "B T"],
-    positions: Int[Tensor, " P"],
-    images: Sequence[str],
-) -> Float[Tensor, "B P V"]:
-    """Logits at some positions; where the model lets us, no others are computed (they can fill a GPU). images[b] is
-    the image whose tokens row b holds (empty: none)."""
-    only = logits_only(model, positions)
-    logits = model(ids, attention_mask=mask, **only, **image_arguments(model, ids, images))
-    return logits if only else logits[:, positions]
-
-
 def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str]) -> None:
     """A forward pass for its hooks alone: without cache, and without logits where the model lets us."""
-    more = {"use_cache": False, **logits_only(model, 1)} if isinstance(model, TransformerBridge) else {}
-    model(ids, attention_mask=mask, return_type=None, **more, **image_arguments(model, ids, images))
+    more = {**without_cache(model), **logits_only(model, 1), **image_arguments(model, ids, images)}
+    model(ids, attention_mask=mask, return_type=None, **more)
 
 
-def logits_only(model: Hooked, wanted: Int[Tensor, " P"] | int) -> dict[str, Any]:
-    """The argument that asks for logits at some positions, or so many last ones, alone; nothing for a model that always
-    computes all of them (Qwen2.5-Omni)."""
+def without_cache(model: Hooked) -> dict[str, Any]:
+    """The argument that says to keep no keys and values, for a model that would."""
+    return {"use_cache": False} if isinstance(model, TransformerBridge) else {}
+
+
+def logits_only(model: Hooked, wanted: int) -> dict[str, Any]:
+    """The argument that asks for the logits of so many last tokens alone; nothing for a model that always computes all
+    of them (Qwen2.5-Omni)."""
     hf = model.original_model if isinstance(model, TransformerBridge) else None
     takes = hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
     return {"logits_to_keep": wanted} if takes else {}

@@ -26,6 +26,7 @@ class Hooked(Protocol):
 
     cfg: Any
     tokenizer: Any
+    unembed: Any
     hook_dict: Any
 
     def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:

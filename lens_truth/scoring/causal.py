@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -14,9 +13,10 @@ from tqdm import tqdm
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
-from lens_truth.models.batches import check_lengths, length_batches, logits_at, pad_rows, tokenizer_of
+from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, provenance_of
 from lens_truth.models.image_input import images_for
+from lens_truth.models.likelihood import token_log_probs
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval
@@ -99,20 +99,23 @@ def learned_gate(
     optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
     rng = stream(seed, Stream.GATE_STEPS)
     questions_at_once = max(1, batch_size // 2)
+    rows_of = [supported + hallucinated for supported, hallucinated in pairs]
     queue: list[int] = []
     for _ in tqdm(range(steps), desc="learned gate", disable=not progress, leave=False):
         if len(queue) < questions_at_once:
             queue += rng.permutation(len(pairs)).tolist()
         chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
-        rows = [row for question in chosen for side in pairs[question] for row in side]
-        owner = [i for i, question in enumerate(chosen) for side in pairs[question] for _ in side]
-        with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
-            log_prob = answer_log_probs(model, [encoded[row] for row in rows])
-        weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
-        owners = torch.tensor(owner, device=log_prob.device)
-        margin = log_prob.new_zeros(len(chosen)).index_add(0, owners, log_prob * weights)
-        loss = torch.nn.functional.softplus(-margin).mean() + penalty * (gate - 1).square().mean().to(margin)
-        (gate.grad,) = torch.autograd.grad(loss, gate)
+        gate.grad = 2 * penalty * (gate.detach() - 1) / gate.numel()
+        for some in length_batches([sum(len(encoded[row].ids) for row in rows_of[q]) for q in chosen], batch_size):
+            rows = [row for i in some for row in rows_of[chosen[i]]]
+            owner = [i for i, question in enumerate(some) for _ in rows_of[chosen[question]]]
+            with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
+                log_prob = answer_log_probs(model, [encoded[row] for row in rows])
+            weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
+            owners = torch.tensor(owner, device=log_prob.device)
+            margin = log_prob.new_zeros(len(some)).index_add(0, owners, log_prob * weights)
+            loss = torch.nn.functional.softplus(-margin).sum() / len(chosen)
+            gate.grad += torch.autograd.grad(loss, gate)[0]
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
     provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed}
@@ -125,11 +128,8 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     spans = [range(e.continuation, e.answer[1]) for e in encoded]
     row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
     position = torch.tensor([p for span in spans for p in span], device=ids.device)
-    kept, column = cast("tuple[Tensor, Tensor]", (position - 1).unique(return_inverse=True))
-    logits = logits_at(model, ids, mask, kept, [e.image for e in encoded])[row, column]
-    log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    token_log_probs = log_probs.gather(1, ids[row, position][:, None])[:, 0]
-    return token_log_probs.new_zeros(len(encoded)).index_add(0, row, token_log_probs)
+    found = token_log_probs(model, ids, mask, row, position, [e.image for e in encoded])
+    return found.new_zeros(len(encoded)).index_add(0, row, found)
 
 
 def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:

@@ -1,0 +1,60 @@
+"""Log-probabilities of tokens, from the logits of these tokens alone: those of all can fill a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_truth.models.batches import without_cache
+from lens_truth.models.hooks import Hooked
+from lens_truth.models.image_input import image_arguments
+
+_LOGITS_AT_ONCE = 1 << 25
+"""Numbers in one piece of the logits, of which a backward pass needs several copies: 128 MB each in float32."""
+
+
+def token_log_probs(
+    model: Hooked,
+    ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T"],
+    row: Int[Tensor, " n"],
+    position: Int[Tensor, " n"],
+    images: Sequence[str],
+) -> Float[Tensor, " n"]:
+    """Log-probability of each token ids[row, position] (position > 0) after those before it; images[b] is the image
+    whose tokens row b holds (empty: none). Gradients flow to whatever acts before the unembedding.
+
+    What the unembedding is given is exchanged for the wanted rows of it, piece by piece. So whatever a class does to
+    its logits (scaling, soft capping) is done by the class; for the second piece on, to a batch of single tokens.
+    """
+    size, differentiable = max(1, _LOGITS_AT_ONCE // model.cfg.d_vocab), torch.is_grad_enabled()
+    hidden: list[Float[Tensor, "n M"]] = []
+    given: list[Float[Tensor, "n M"]] = []
+
+    def instead(unembedding: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        if not hidden:
+            of_wanted: Tensor = inputs[0][row, position - 1]
+            hidden.extend(torch.split(of_wanted, size))
+        given.append(hidden[len(given)].detach().requires_grad_(differentiable))
+        return (given[-1][None],)
+
+    found: list[Float[Tensor, " n"]] = []
+    wanted: Tensor = ids[row, position]
+    more = image_arguments(model, ids, images)
+    with model.unembed.register_forward_pre_hook(instead):
+        for tokens in torch.split(wanted, size):
+            logits = model(ids, attention_mask=mask, **without_cache(model), **more)[0]
+            log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+            log_prob = log_probs.gather(1, tokens[:, None])[:, 0]
+            if differentiable:
+                # The slope is taken at once: for a later backward pass, the logits of all pieces would have to be kept.
+                (slope,) = torch.autograd.grad(log_prob.sum(), given[-1])
+                zeros = (hidden[len(found)] - given[-1].detach()).to(log_prob)  # by which gradients pass
+                log_prob = log_prob.detach() + (slope.to(log_prob) * zeros).sum(-1)
+            found.append(log_prob)
+            ids, mask, more = torch.ones_like(ids[:, :1]), torch.ones_like(mask[:, :1]), {}
+    return torch.cat(found)
