@@ -43,8 +43,8 @@ class Asker:
     name: str = "model"
     """Of the model, in results and messages."""
     batch_size: int = 128
-    """The most rows (gates x prompts) of a forward pass; fewer where they have more than 64 tokens, or the vocabulary is
-    large."""
+    """The most rows (gates x prompts) of a forward pass; fewer where they have more than 64 tokens, or the vocabulary
+    is large."""
     log: AnswerLog | None = None
     """What it holds is not computed again; new answers are added to it."""
     progress: bool = False

@@ -31,13 +31,11 @@ class Limits:
     """The most rows (gates x prompts), fewer if they are long."""
     new_tokens: int = 0
     """What will be written behind a row."""
-    logits: int = 1
-    """Tokens of a row whose logits are wanted at once."""
 
     def rows(self, longest: int, vocabulary: int) -> int:
-        """Of at most so many tokens."""
+        """Of at most so many tokens, of each of which the logits of one are wanted at once."""
         by_length = len(length_batches([longest] * self.batch_size, self.batch_size)[0])
-        return max(1, min(by_length, LOGITS_AT_ONCE // (self.logits * vocabulary)))
+        return max(1, min(by_length, LOGITS_AT_ONCE // vocabulary))
 
 
 @dataclass(frozen=True)
