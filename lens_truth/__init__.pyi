@@ -1,9 +1,9 @@
 from . import data as data
 from . import plots as plots
 from .ablation.ablate import Controls as Controls
-from .ablation.ablate import Search as Search
 from .ablation.ablate import run_ablation as run_ablation
 from .ablation.result import Ablation as Ablation
+from .ablation.search import Search as Search
 from .ablation.side_effects import NeutralText as NeutralText
 from .ablation.side_effects import text_file as text_file
 from .ablation.side_effects import zoo_text as zoo_text

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.tables import Candidate, GateRow, SideEffect, SideEffectRow
+from lens_truth.ablation.rows import Candidate, GateRow, SideEffect, SideEffectRow
 from lens_truth.attention.evidence import EvidenceSummary, Measured
 from lens_truth.io.results import Result
 from lens_truth.io.runs import write_record

@@ -5,16 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from lens_truth.ablation.result import Ablation
+from lens_truth.ablation.rows import CAPTIONS, TUNED, Candidate, GateRow, SideEffect, SideEffectRow
+from lens_truth.ablation.search import (
+    Found,
+    Search,
+    Validation,
+    search_contrast,
+    search_lambda,
+    search_uniform,
+    strength_of,
+)
 from lens_truth.ablation.side_effects import NeutralText, side_effects
-from lens_truth.ablation.tables import CAPTIONS, TUNED, Candidate, GateRow, SideEffect, SideEffectRow, best_of
+from lens_truth.evaluate.choices import ENOUGH
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
-from lens_truth.gates.gate import HeadGate, Norm, Site
+from lens_truth.gates.gate import HeadGate
+from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import compare, group_interval
 
@@ -22,28 +34,6 @@ if TYPE_CHECKING:
     from lens_truth.evaluate.asker import Asker
     from lens_truth.evaluate.benchmark import Benchmark
     from lens_truth.evaluate.result import BenchmarkResult
-
-STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.75)
-"""How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
-lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is tried on validation.
-
-    >>> lens_truth.Search(fixed=("minmax", 0.65))  # nothing: lambda was chosen elsewhere
-    """
-
-    fixed: tuple[Norm, float] | None = None
-    """Normalisation and lambda chosen elsewhere, instead of ten candidates: `center` and `minmax`, each with the
-    lambdas that bring the gate .1, .2, .35, .5 and .75 away from 1 (root mean square over heads)."""
-    site: Site = "z"
-    """Where all gates act; see `HeadGate`."""
-
-
-Found = tuple[HeadGate, tuple[Candidate, ...]]
-"""The gate that was chosen (as `best_of` chooses), and all candidates."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,12 @@ class Controls:
     """
 
     kinds: tuple[str, ...] = ("permuted", "uniform")
-    """Made from each gate by scores; with `uniform`, a gain for all heads is also tuned on validation by itself."""
+    """Made from each gate by scores; with `uniform`, a gain for all heads is also tuned on validation by itself.
+
+    Where a norm behind the projection undoes a gain that all heads of a layer share (`common_gain_acts`), `uniform`
+    would be the model as it is, and beating it beating nothing. Of such a model `norm-matched` stands in its place, and
+    a tuned `contrast` (`contrast_gate`) in that of the tuned gain.
+    """
     trials: int = 5
     """Draws of each kind that draws."""
     random_trials: int = 0
@@ -95,7 +90,9 @@ def run_ablation(
 ) -> Ablation:
     """Gates a model by each kind of scores and by control gates, and compares them on the test benchmarks.
 
-    Lambda and normalisation are chosen on `validation` only. Controls are made from the chosen gate.
+    Lambda and normalisation are chosen on `validation` only, and a gate that does no better there than none is not
+    tested, nor are its controls. Controls are made from the chosen gate. How answers are read is decided by what the
+    model without a gate writes on validation.
 
     >>> test, validation = (lens_truth.zoo_benchmarks(split, 20, seed=0) for split in ("test", "validation"))
     >>> ablation = lens_truth.run_ablation(asker, {"causal": scores}, test=test, validation=validation)
@@ -106,102 +103,70 @@ def run_ablation(
         test: benchmarks that judge all gates; asked once a gate, and never for a choice.
         validation: benchmarks on which lambda and normalisation are chosen.
         controls: by default `permuted` and `uniform`, five draws of what draws.
-        search: by default ten candidates a kind of scores; learned scores are taken as they are.
+        search: by default twelve candidates a kind of scores; learned scores are taken as they are.
         neutral: texts on which side effects are measured.
 
     Raises:
         InputError: if scores do not have the model's shape.
     """
-    arms, searched = _arms(asker, scores, validation, controls or Controls(), search or Search(), seed)
+    search = search or Search()
+    # The paper's site is behind such a norm, or there is none; what it scales, nothing undoes.
+    acts = common_gain_acts(asker.model) if search.site != "block" else (True,) * asker.model.cfg.n_layers
+    chosen_on = Validation.of(asker, validation)
+    arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
+    test = [chosen_on.read(benchmark) for benchmark in test]
     gates = {name: gate for arm in arms for name, gate in zip(arm.trial_names(), arm.gates, strict=True)}
     asked = [asker.run(benchmark, gates) for benchmark in test]
     results = [[[by_gate[name] for name in arm.trial_names()] for arm in arms] for by_gate in asked]
     effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
     return Ablation(
         rows=tuple(_row(asker.name, i, arms, by_arm, seed) for i in range(len(arms)) for by_arm in results),
-        search={asker.name: searched},
-        validation={asker.name: vanilla_accuracy(asker, validation)},
+        search={asker.name: {name: found.candidates for name, found in searched.items()}},
+        validation={asker.name: chosen_on.vanilla},
         side_effects=tuple(_effect(asker.name, arm, effects) for arm in arms if effects),
+        relative={asker.name: tuple(layer for layer, its in enumerate(acts) if not its)},
     )
 
 
+def _acting(kinds: Sequence[str], acts: Sequence[bool]) -> tuple[str, ...]:
+    """Controls with `norm-matched` for `uniform` where that does nothing."""
+    return tuple(dict.fromkeys("norm-matched" if kind == "uniform" and not all(acts) else kind for kind in kinds))
+
+
 def _arms(
-    asker: Asker,
+    validation: Validation,
     scores: Mapping[str, HeadScores],
-    validation: Sequence[Benchmark],
     controls: Controls,
     search: Search,
+    acts: Sequence[bool],
     seed: int,
-) -> tuple[list[_Arm], dict[str, tuple[Candidate, ...]]]:
-    """All that is compared, vanilla first, and the candidates of each search."""
+) -> tuple[list[_Arm], dict[str, Found]]:
+    """All that is compared, vanilla first, and what each search found."""
     arms = [_Arm("vanilla", "", (None,))]
-    searched: dict[str, tuple[Candidate, ...]] = {}
+    searched: dict[str, Found] = {}
 
     def drawn(control: str, gate: HeadGate, trials: int) -> tuple[HeadGate, ...]:
-        return tuple(control_gate(control, gate, 1000 * seed + trial) for trial in range(trials))
+        return tuple(control_gate(control, gate, 1000 * seed + trial, acts) for trial in range(trials))
 
     for kind, its_scores in scores.items():
         name = re.sub(r"(?<!\S)truth$", "probe", kind)
-        gate, searched[name] = search_lambda(asker, its_scores, validation, search)
-        best = best_of(searched[name])
-        arms.append(_Arm(name, "", (gate,), best))
-        for control in controls.kinds:
-            arms.append(_Arm(control, name, drawn(control, gate, controls.trials if control in DRAWN else 1), best))
+        found = searched[name] = search_lambda(validation, its_scores, search)
+        if (gate := found.gate) is None:
+            continue
+        arms.append(_Arm(name, "", (gate,), found.best))
+        for control in _acting(controls.kinds, acts):
+            gates = drawn(control, gate, controls.trials if control in DRAWN else 1)
+            arms.append(_Arm(control, name, gates, found.best))
     if "uniform" in controls.kinds:
-        gain, gains = search_uniform(asker, validation, search.site)
-        searched[f"uniform ({TUNED})"] = gains
-        arms.append(_Arm("uniform", TUNED, (gain,), best_of(gains)))
+        tuned = "uniform" if all(acts) else "contrast"
+        where = search_uniform if all(acts) else partial(search_contrast, acts=acts, seed=seed)
+        found = searched[f"{tuned} ({TUNED})"] = where(validation, site=search.site)
+        if found.gate is not None:
+            arms.append(_Arm(tuned, TUNED, (found.gate,), found.best))
     if controls.random_trials:
-        shape = (asker.model.cfg.n_layers, asker.model.cfg.n_heads)
-        any_gate = HeadGate(torch.ones(shape), search.site)  # its values do not matter
+        any_gate = HeadGate(torch.ones(len(acts), validation.asker.model.cfg.n_heads), search.site)  # of any values
         arms.append(_Arm("random", "", drawn("random", any_gate, controls.random_trials)))
     return arms, searched
-
-
-def search_lambda(
-    asker: Asker, scores: HeadScores, validation: Sequence[Benchmark], search: Search | None = None
-) -> Found:
-    """A fixed normalisation and lambda are the only candidate; so are those of learned scores, a gate already."""
-    search = search or Search()
-    if search.fixed is not None:
-        settings: list[tuple[Norm, float]] = [search.fixed]
-    elif scores.kind == "learned":
-        settings = [("none", 1.0)]
-    else:
-        norms: tuple[Norm, ...] = ("center", "minmax")
-        spreads: dict[Norm, float] = {norm: strength_of(HeadGate.from_scores(scores, 1.0, norm)) for norm in norms}
-        settings = [(norm, far / spread) for norm, spread in spreads.items() if spread for far in STRENGTHS]
-        settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
-    gates = [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
-    return _tried(asker, gates, validation)
-
-
-def search_uniform(asker: Asker, validation: Sequence[Benchmark], site: Site = "z") -> Found:
-    """A single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
-    shape = (asker.model.cfg.n_layers, asker.model.cfg.n_heads)
-    gates = [(HeadGate(torch.full(shape, 1 + strength), site), strength, "uniform") for strength in STRENGTHS]
-    return _tried(asker, gates, validation)
-
-
-def vanilla_accuracy(asker: Asker, validation: Sequence[Benchmark]) -> dict[str, float]:
-    """Accuracy without a gate on each validation benchmark: lambda 0, where every curve begins."""
-    return {benchmark.name: asker.one(benchmark).accuracy for benchmark in validation}
-
-
-def _tried(asker: Asker, gates: Sequence[tuple[HeadGate, float, str]], validation: Sequence[Benchmark]) -> Found:
-    named = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
-    results = {benchmark.name: asker.run(benchmark, named) for benchmark in validation}
-    candidates = [
-        Candidate(lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in results.items()})
-        for name, (gate, lam, norm) in zip(named, gates, strict=True)
-    ]
-    best = candidates.index(best_of(candidates))
-    return gates[best][0], tuple(candidates)
-
-
-def strength_of(gate: HeadGate) -> float:
-    """Root mean square of gate - 1 over heads."""
-    return float((gate.values - 1).square().mean().sqrt())
 
 
 def _effect(model: str, arm: _Arm, effects: Mapping[str, Mapping[str, SideEffect]]) -> SideEffectRow:
@@ -242,6 +207,10 @@ def _row(
         ci_high=high,
         f1=float(np.mean([result.f1 for result in mine])),
         unparsed=float(np.mean([result.unparsed for result in mine])),
+        readings=_readings(mine),
+        read_by=mine[0].parses[0],
+        chance=mine[0].chance,
+        shorter=float(mine[0].ranked.measures["shorter"].mean()) if mine[0].choices else None,
         answer_words=float(np.mean([result.answer_words for result in mine])),
         captions={name: float(np.mean(its)) for name, its in captions.items() if its and None not in its},
         lam=arm.candidate.lam if arm.candidate else None,
@@ -250,3 +219,12 @@ def _row(
         negative_gates=max((gate.n_negative for gate in gates), default=0),
         against={name: compare(marks, theirs, groups, seed) for name, theirs in others.items()},
     )
+
+
+def _readings(results: Sequence[BenchmarkResult]) -> dict[str, float]:
+    """Accuracy in each way to read the answers, mean over trials; of choices also where the answers are equally long,
+    if there are enough of them."""
+    found = {parse: [its.by_reading[parse] for its in results] for parse in results[0].parses}
+    if results[0].choices and (n := int((matched := results[0].ranked.matched).sum())) >= ENOUGH:
+        found[f"{n} equally long"] = [float(its.correct[matched].mean()) for its in results]
+    return {reading: float(np.mean(its)) for reading, its in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lens_truth.ablation.tables import GateRow, best_of, gate_name
-from lens_truth.gates.controls import CONTROLS
+from lens_truth.ablation.limits import limit_of
+from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.tables import gate_name
+from lens_truth.data.audit import CONFOUNDED
 from lens_truth.plots import style
 
 if TYPE_CHECKING:
@@ -32,13 +34,16 @@ _LOOKS = {
     "minmax": (style.ORANGE, "s"),
     "none": (style.GREEN, "^"),
     "uniform": (style.GREY, "D"),
+    "contrast 1": (style.GREY, "D"),
+    "contrast 2": (style.GREY, "v"),
 }
 """Colour and marker of each normalisation."""
 
 
 @style.in_house_style
-def ablation_bars(rows: Sequence[GateRow]) -> Figure:
-    """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed."""
+def ablation_bars(rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]] | None = None) -> Figure:
+    """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed. In
+    red over a panel what its benchmark cannot tell, and under a model's name gates that validation did not want."""
     models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
     columns = max(map(len, models.values()))
     heights = [0.3 + 0.2 * len({r.arm for r in rows if r.model == model}) for model in models]
@@ -50,8 +55,7 @@ def ablation_bars(rows: Sequence[GateRow]) -> Figure:
             axes.set_visible(False)
         for axes, (benchmark, mine) in zip(line, benchmarks.items(), strict=False):
             across = [row.accuracy for row in mine]
-            kinds = {**dict.fromkeys(CONTROLS, style.GREY), "vanilla": style.ORANGE}
-            colours = [kinds.get(row.gate, style.BLUE) for row in mine]
+            colours = [_bar_colour(row) for row in mine]
             axes.barh(range(len(mine)), across, color=colours, height=0.75)
             axes.errorbar(across, range(len(mine)), xerr=_whiskers(mine), fmt="none", ecolor=style.INK, elinewidth=0.8)
             axes.hlines(range(len(mine)), *_spread(mine), color=style.INK, alpha=0.3, lw=3.5)
@@ -59,9 +63,14 @@ def ablation_bars(rows: Sequence[GateRow]) -> Figure:
             axes.set_yticks(range(len(mine)), [gate_name(*row.arm) for row in mine])
             axes.set_xlim(0, 1.02)
             axes.tick_params(labelbottom=True)
-            axes.set_title(f"{style.fitted(benchmark, 1.55, style.LARGE)}\n(n = {mine[0].n})")
+            doubt = _doubt(mine[0])
+            title = f"{style.fitted(benchmark, 1.55, style.LARGE)}\n(n = {mine[0].n})"
+            axes.set_title(f"{title}\n{doubt}" if doubt else title, color=style.RED if doubt else style.INK)
         line[0].invert_yaxis()
         line[0].set_ylabel(style.fitted(model, height, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
+        if its := (unwanted or {}).get(model):
+            said = f"validation wanted no gate: {', '.join(its)}"
+            line[0].set_xlabel(style.fitted(said, 1.6 * len(benchmarks), style.SMALL), fontsize=style.SMALL)
     figure.supxlabel("accuracy")
     said = {"vanilla": style.ORANGE, "gates by scores": style.BLUE, "controls": style.GREY}
     dashed = Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla")
@@ -124,11 +133,15 @@ def lambda_curves(ablation: Ablation) -> Figure:
                 x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
                 colour, marker = _LOOKS[norm]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.2)
-            best = best_of(candidates)
-            axes.plot(best.strength, best.objective, marker="*", ms=11, color=style.RED, ls="")
             axes.axhline(vanilla, color=style.RED, lw=0.8, ls="--")
-            norm = "" if best.norm == "uniform" else f", {best.norm}"
-            axes.set_title(style.fitted(f"{gate}: λ = {best.lam:.3g}{norm}", 2.0, style.LARGE))
+            chosen = "no gate wanted"
+            if (best := ablation.chosen(gate, model)) is not None:
+                axes.plot(best.strength, best.objective, marker="*", ms=11, color=style.RED, ls="")
+                chosen = f"λ = {best.lam:.3g}{'' if best.norm == 'uniform' else f', {best.norm}'}"
+            axes.set_title(style.fitted(f"{gate}: {chosen}", 2.0, style.LARGE))
+            axes.set_xscale("symlog", linthresh=0.01, linscale=0.3)
+            axes.set_xticks([0, 0.01, 0.1, 1], ["0", ".01", ".1", "1"])
+            axes.set_xlim(0, 1)
             axes.tick_params(labelbottom=True)
         line[0].set_ylabel(style.fitted(model, 1.8, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
     norms = dict.fromkeys(c.norm for its in ablation.search.values() for cs in its.values() for c in cs)
@@ -140,6 +153,18 @@ def lambda_curves(ablation: Ablation) -> Figure:
     figure.supxlabel("distance of the gate from 1 (root mean square over heads)")
     figure.supylabel("accuracy on validation, mean over benchmarks")
     return figure
+
+
+def _bar_colour(row: GateRow) -> str:
+    return style.ORANGE if row.gate == "vanilla" else style.BLUE if row.by_scores else style.GREY
+
+
+def _doubt(vanilla: GateRow) -> str:
+    """Why a panel cannot be taken at face value, in few words; empty where it can."""
+    if limit := limit_of(vanilla):
+        return f"vanilla at its {limit}"
+    confounded = vanilla.shorter is not None and abs(vanilla.shorter - vanilla.chance) > CONFOUNDED
+    return "length alone tells" if confounded else ""
 
 
 def _benchmarks(rows: Sequence[GateRow], model: str) -> dict[str, list[GateRow]]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens_truth.ablation.tables import SideEffect
+from lens_truth.ablation.rows import SideEffect
 from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import Gates, HeadGate, attach_rows

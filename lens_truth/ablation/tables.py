@@ -1,25 +1,22 @@
-"""What an ablation found, as rows of plain data and as tables: gates on benchmarks, side effects, the search."""
+"""What an ablation found, as tables: gates on benchmarks, readings, captions, side effects, the search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
-
+from lens_truth.ablation.limits import limit_of
+from lens_truth.ablation.rows import CAPTIONS, TUNED, Candidate, GateRow, SideEffectRow, best_of
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
 from lens_truth.stats.paired import Comparison
 
-TUNED = "tuned"
-"""In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
-
-CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
 LEGEND = (
     "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
-    "group). λ, normalisation and the tuned uniform gain were chosen on validation questions."
+    "group). λ, normalisation and the tuned gain were chosen on validation questions; what did no better there than "
+    "no gate was not tested. Floor, ceiling: what a guess reaches, or 1, lies in the interval of the model without a "
+    "gate, so these questions cannot tell what gates do."
 )
 _BARS = (
     " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "
@@ -33,9 +30,15 @@ SIDE_EFFECT_LEGEND = (
     "KL divergence from the vanilla model and cross-entropy on text that nothing is asked about, in nats a token; "
     "words of an answer, mean over all test questions. Means over trials."
 )
+READING_LEGEND = (
+    "The same answers read in every way; the first way counts in all other tables. Written answers: strict, the first "
+    "line is the answer; contains, the answer is in it as whole words. Yes or no: strict, the first word; logit "
+    "margin, which of both is likelier. Choices: by the log-probability of the whole answer (total, which favours "
+    "short ones), or of its mean token; equally long, questions whose answers have as many tokens."
+)
 _SEARCH_LEGEND = (
     "Accuracy on validation questions, mean over benchmarks, by how far the gate is from 1 (root mean square over "
-    "heads); the line across is the model without a gate. Bold: what was chosen."
+    "heads); the line across is the model without a gate. Bold: what was best; it is chosen if it beats that."
 )
 
 _ABOUT = {
@@ -45,128 +48,51 @@ _ABOUT = {
     "norm-matched": "random, as far from 1 in each layer",
     "random": "1 + U(-1, 1)",
 }
-_SHARED = {"random": "the random gate", f"uniform ({TUNED})": "the tuned gain"}
+UNWANTED = "none: validation wanted no gate"
+_SHARED = {
+    "random": "the random gate",
+    f"uniform ({TUNED})": "the tuned gain",
+    f"contrast ({TUNED})": "the tuned contrast",
+}
 """Controls of all gates by scores, as `against` names them."""
 
 
-@dataclass(frozen=True)
-class GateRow:
-    """One gate on one benchmark of n questions."""
-
-    model: str
-    gate: str
-    """vanilla; a kind of scores (`own` before it: the model's own, where others come from its base); or a control."""
-    of: str
-    """For a control, the gate that it controls; `tuned` for the uniform gain chosen on validation."""
-    benchmark: str
-    trials: int
-    n: int
-    accuracy: float
-    accuracy_std: float
-    """Standard deviation over trials (0 for one), of which accuracy, f1 and the like are means."""
-    ci_low: float
-    ci_high: float
-    """95% bootstrap interval of the accuracy over groups of questions."""
-    f1: float
-    unparsed: float
-    """Share of answers without a yes or no (open answers: empty ones)."""
-    answer_words: float
-    """Mean length of an answer as the model wrote it."""
-    lam: float | None = None
-    norm: str | None = None
-    strength: float | None = None
-    """Root mean square of gate - 1 over heads."""
-    captions: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined."""
-    negative_gates: int = 0
-    """Heads whose output is inverted (most over trials)."""
-    against: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
-    """Paired comparison with vanilla, and of a gate by scores with each of its controls."""
-
-    @property
-    def arm(self) -> tuple[str, str]:
-        """What tells gates of one model apart: the gate, and for a control the gate that it controls."""
-        return self.gate, self.of
-
-    @property
-    def by_scores(self) -> bool:
-        """Whether scores made the gate: neither vanilla nor a control."""
-        return not self.of and self.gate not in ("vanilla", "random")
-
-
-@dataclass(frozen=True)
-class SideEffect:
-    """On one neutral text, in nats a token: KL(vanilla || gated), and the cross-entropy of the gated model."""
-
-    kl: float
-    cross_entropy: float
-
-
-@dataclass(frozen=True)
-class SideEffectRow:
-    """What one gate does to text without questions (means over trials)."""
-
-    model: str
-    gate: str
-    of: str
-    trials: int
-    texts: Mapping[str, SideEffect]
-    """By the name of the neutral text."""
-
-    @property
-    def arm(self) -> tuple[str, str]:
-        """As that of a `GateRow`."""
-        return self.gate, self.of
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One point of the search."""
-
-    lam: float
-    norm: str
-    """`uniform` for a gain of all heads, 1 + lam."""
-    strength: float
-    """Root mean square of gate - 1 over heads."""
-    accuracy: Mapping[str, float]
-    """On each validation benchmark."""
-
-    @property
-    def objective(self) -> float:
-        """Mean over benchmarks, so that a gain on one is weighed against losses on the others."""
-        return mean_accuracy(self.accuracy)
-
-    def said(self) -> str:
-        """Its setting, and what it reached."""
-        return f"λ = {short(self.lam)}, {self.norm}, {number(self.objective)}"
-
-
-def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:
-    """What the search compares; NaN without a benchmark."""
-    return float(np.mean(list(by_benchmark.values()))) if by_benchmark else float("nan")
-
-
-def best_of(candidates: Sequence[Candidate]) -> Candidate:
-    """The one that is chosen: of equals the weakest gate, then the first."""
-    return max(candidates, key=lambda c: (c.objective, -c.strength))
-
-
-def gate_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
-    """By model: gates down, benchmarks across."""
+def gate_tables(rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]] | None = None) -> dict[str, Table]:
+    """By model: gates down, benchmarks across; gates that validation did not want have lines without numbers."""
     tables: dict[str, Table] = {}
     for model in dict.fromkeys(one.model for one in rows):
         mine = [one for one in rows if one.model == model]
         found = {(one.arm, one.benchmark): one for one in mine}
-        counts = {one.benchmark: one.n for one in mine}
+        shown = {one.benchmark: f"{one.benchmark} (n={one.n}{_read(one)})" for one in mine}
         lines: list[Row] = []
         for arm in dict.fromkeys(one.arm for one in mine):
             first = next(one for one in mine if one.arm == arm)
             lam = "" if first.lam is None else f"{first.lam:.3g} {first.norm}"
-            cells = (_accuracy_cell(found, arm, name) for name in counts)
+            cells = (_accuracy_cell(found, arm, name) for name in shown)
             lines.append(row(_gate_cell(first), lam, *cells, below=_below(arm)))
-        header = ("gate", "λ", *(f"{name} (n={n})" for name, n in counts.items()))
+        lines += [row(gate, UNWANTED, *[""] * len(shown)) for gate in (unwanted or {}).get(model, ())]
+        header = ("gate", "λ", *shown.values())
         caption = f"Accuracy of {model} under each gate"
         tables[model] = Table(caption, header, tuple(lines), LEGEND + _BARS, form="bars")
+    return tables
+
+
+def reading_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
+    """By model: gates down, across every way to read the answers of every benchmark that has several."""
+    tables: dict[str, Table] = {}
+    for model in dict.fromkeys(one.model for one in rows):
+        mine = [one for one in rows if one.model == model]
+        ways = dict.fromkeys((one.benchmark, way) for one in mine if len(one.readings) > 1 for way in one.readings)
+        found = {(one.arm, one.benchmark): one for one in mine}
+        lines: list[Row] = []
+        for arm in dict.fromkeys(one.arm for one in mine):
+            asked = [(found.get((arm, benchmark)), way) for benchmark, way in ways]
+            first = next(one for one in mine if one.arm == arm)
+            numbers = (number(one.readings.get(way)) if one else "" for one, way in asked)
+            lines.append(row(gate_name(*arm, first.trials, first.negative_gates), *numbers, below=_below(arm)))
+        if ways:
+            header = ("gate", *(f"{benchmark}, {way}" for benchmark, way in ways))
+            tables[model] = table(f"Answers of {model} read in every way", header, lines, READING_LEGEND)
     return tables
 
 
@@ -204,7 +130,9 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
     return tables
 
 
-def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> list[Table]:
+def search_tables(
+    search: Mapping[str, Sequence[Candidate]], vanilla: float, unwanted: Sequence[str] = ()
+) -> list[Table]:
     """One for each gate of a model: how far it is from 1 down, normalisations across; `vanilla` is without a gate."""
     tables: list[Table] = []
     for gate, candidates in search.items():
@@ -216,7 +144,8 @@ def search_tables(search: Mapping[str, Sequence[Candidate]], vanilla: float) -> 
         lines = [row("no gate", *[Cell(number(vanilla), bar=Bar(0, vanilla, vanilla))] * len(norms))]
         for strength in dict.fromkeys(strength for strength, _ in at):
             lines.append(row(strength, *(_candidate_cell(at.get((strength, norm)), best, vanilla) for norm in norms)))
-        caption = f"{gate}: λ = {short(best.lam)}, {best.norm}"
+        chosen = f"λ = {short(best.lam)}, {best.norm}"
+        caption = f"{gate}: {UNWANTED if gate in unwanted else chosen}"
         tables.append(Table(caption, ("distance from 1", *norms), tuple(lines), _SEARCH_LEGEND, form="bars"))
     return tables
 
@@ -232,13 +161,20 @@ def as_good(comparison: Comparison) -> str:
     return f"; {comparison.as_good} of {comparison.trials} trials as good" if comparison.trials > 1 else ""
 
 
+def _read(one: GateRow) -> str:
+    """The reading that counts, where it is not the usual one."""
+    return "" if one.read_by in ("strict", "total") else f", read by {one.read_by}"
+
+
 def _below(arm: tuple[str, str]) -> bool:
     return arm[1] not in ("", TUNED)
 
 
 def _gate_cell(one: GateRow) -> Cell:
     tuned = one.lam if one.of == TUNED else None
-    about = _ABOUT.get(one.gate) if tuned is None else f"every head {1 + tuned:.3g}"
+    about = _ABOUT.get(one.gate)
+    if tuned is not None:
+        about = f"every head {1 + tuned:.3g}" if one.gate == "uniform" else f"a random direction, {tuned:.3g} from 1"
     name = gate_name(*one.arm, one.trials, one.negative_gates)
     return Cell(name, more=(about,) if about else (), alarm=bool(one.negative_gates))
 
@@ -249,6 +185,8 @@ def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tu
         return Cell("missing")
     spread = f" ± {number(one.accuracy_std)}" if one.trials > 1 else ""
     text = f"{number(one.accuracy)}{spread} {interval((one.ci_low, one.ci_high))}"
+    if arm == ("vanilla", "") and (limit := limit_of(one)):
+        text += f" {limit}"
     more: list[str] = []
     gained = one.against.get("vanilla")
     if gained is not None:

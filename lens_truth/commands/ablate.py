@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.run import (
+    ASKED,
     KINDS,
     LOG,
     Rows,
@@ -28,6 +29,9 @@ from lens_truth.commands.run import (
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 from lens_truth.io.tables import Table, markdown
+
+if TYPE_CHECKING:
+    from lens_truth.evaluate.answers import Mode
 
 _CONTROLS = {False: ("permuted", "uniform"), True: ("permuted", "uniform", "inverse", "norm-matched")}
 """By whether all are wanted."""
@@ -49,7 +53,8 @@ class Config(Rows):
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
     in pictures; a file of examples is split by groups into rows for choosing lambda (--validation-share), and equal
-    parts for the scores and for the test."""
+    parts for the scores and for the test. Its questions are put in three ways: which answer is likelier (choose), what
+    is the answer (open), is this answer hallucinated (judgement)."""
     validation_share: float = 0.2
     """Share of the groups in a file of examples that choose lambda and normalisation."""
     lam: float | None = None
@@ -58,6 +63,13 @@ class Config(Rows):
     """The normalisation that goes with --lam (center by default); without --lam both center and minmax are tried."""
     site: Literal["z", "block"] = "z"
     """Where gates act: on heads, or on the paper's blocks of the projected output."""
+    template: Literal["auto", "plain", "chat"] = "auto"
+    """plain or chat: models are scored and asked in the benchmark's own wording, or by their chat template; auto:
+    scored plainly, as base models must be, whose scores gate their children; asked by the chat template where there is
+    one."""
+    new_tokens: int | None = None
+    """The most tokens of an answer; by default 16 more than the longest right one has (room for a sentence around it),
+    4 more for yes or no."""
     random_gate: bool = False
     """Add the paper's control: three trials of 1 + U(-1, 1)."""
     controls: Literal["default", "all"] | None = None
@@ -69,8 +81,8 @@ class Config(Rows):
     """Test questions of each zoo benchmark; half as many choose lambda."""
     neutral_text: Path | None = None
     """A text file for the side effects, beside the zoo's own scenes."""
-    batch_size: int = 256
-    """Rows in one forward pass: gates x questions."""
+    batch_size: int = 128
+    """The most rows in one forward pass, gates x questions; of long rows, and of large vocabularies, fewer."""
     out: Path = Path("runs/ablate")
     """Folder for the results."""
 
@@ -94,6 +106,11 @@ class Config(Rows):
         """Kinds of scores that do not come from files."""
         return [wanted for wanted in self.wanted if wanted in KINDS]
 
+    @property
+    def scoring(self) -> Literal["plain", "chat"]:
+        """The template in which heads are scored."""
+        return "chat" if self.template == "chat" else "plain"
+
 
 @dataclass(frozen=True)
 class _Parts:
@@ -103,7 +120,7 @@ class _Parts:
     """Empty if all scores come from files."""
     validation: list[lens_truth.Benchmark]
     test: list[lens_truth.Benchmark]
-    """The first one is that of which the verdicts speak."""
+    """The verdicts speak of the first one that can tell."""
 
 
 @dataclass
@@ -143,6 +160,8 @@ def _check(config: Config) -> None:
         raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
     if config.norm is not None and config.lam is None:
         raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
+    if config.new_tokens is not None and config.new_tokens < 1:
+        raise InputError(f"--new-tokens is {config.new_tokens}; it must be at least 1")
 
 
 def _inputs(config: Config) -> _Inputs:
@@ -165,10 +184,11 @@ def _inputs(config: Config) -> _Inputs:
     inputs = _Inputs(parts_for, neutral, base, {}, {})
     to_score = parts_for(base).to_score
     if config.computed:
-        print(f"{', '.join(config.computed)} scores from {config.source} on {config.data}: {describe(to_score)}")
+        how = f"scored {ASKED[config.scoring]}"
+        print(f"{', '.join(config.computed)} scores from {config.source} on {config.data}: {describe(to_score)}; {how}")
     for wanted in config.wanted:
         if wanted in KINDS:
-            made = scores_by_kind(wanted, base, to_score, config)
+            made = scores_by_kind(wanted, base, to_score, config, config.scoring)
             made = replace(made, provenance={**made.provenance, "data": config.data})
         else:
             made = lens_truth.HeadScores.load(wanted)
@@ -186,11 +206,17 @@ def _file_parts(config: Config) -> _Parts:
     n = 2 if config.computed else 1
     shares = (config.validation_share, *[(1 - config.validation_share) / n] * n)
     choose, *to_score, judge = split_groups(examples, shares, config.seed)
-    validation, test = (
-        [lens_truth.benchmark_of("open", "answer", rows), lens_truth.benchmark_of("judgement", "judge", rows)]
-        for rows in (choose, judge)
-    )
+    validation, test = (_file_benchmarks(config, rows) for rows in (choose, judge))
     return _Parts(to_score[0] if to_score else [], validation, test)
+
+
+def _file_benchmarks(config: Config, rows: list[lens_truth.Example]) -> list[lens_truth.Benchmark]:
+    """The same questions in three ways; where none has answers of both labels, nothing is to be chosen."""
+    from lens_truth.data.examples import has_pairs
+
+    ways: tuple[tuple[str, Mode], ...] = (("choose", "choose"), ("open", "answer"), ("judgement", "judge"))
+    kept = ways if has_pairs(rows) else ways[1:]
+    return [lens_truth.benchmark_of(name, mode, rows, n_new=config.new_tokens) for name, mode in kept]
 
 
 def _zoo_parts(config: Config, sees: bool) -> _Parts:
@@ -203,8 +229,10 @@ def _zoo_parts(config: Config, sees: bool) -> _Parts:
     validation = make("validation", config.questions // 2, config.seed)
     # Closed-book questions are few and all in the test; captions are long.
     chosen_on = [b for b in validation if b.name != "closed-book" and b.mode != "caption"]
-    examples = config.examples(data)
-    return _Parts(examples, chosen_on, make("test", config.questions, config.seed))
+    test = make("test", config.questions, config.seed)
+    if config.new_tokens is not None:
+        chosen_on, test = ([replace(b, n_new=config.new_tokens) for b in some] for some in (chosen_on, test))
+    return _Parts(config.examples(data), chosen_on, test)
 
 
 def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
@@ -223,13 +251,14 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
         kinds = config.computed if config.every_control and name != config.source else []
         if kinds and parts.to_score != inputs.parts(inputs.base).to_score:
             run.hashes[f"examples of {name}"] = hash_of_examples(parts.to_score)
-        own = {kind: scores_by_kind(kind, model, parts.to_score, config) for kind in kinds}
+        own = {kind: scores_by_kind(kind, model, parts.to_score, config, config.scoring) for kind in kinds}
         run.heads({f"own {kind} scores of {name}": made for kind, made in own.items()})
         inputs.own |= {f"{plain_name(name)}-{kind}": made for kind, made in own.items()}
+        template = default_template(model.tokenizer) if config.template == "auto" else config.template
+        run.results.setdefault("templates", {"scores": config.scoring})[name] = template
+        print(f"{name} is asked {ASKED[template]}")
         with AnswerLog(run.out / LOG, model, name, weights) as log:
-            asker = lens_truth.Asker(
-                model, default_template(model.tokenizer), name, config.batch_size, log, on_terminal()
-            )
+            asker = lens_truth.Asker(model, template, name, config.batch_size, log, on_terminal())
             ablation = lens_truth.run_ablation(
                 asker,
                 {**inputs.scores, **{f"own {kind}": made for kind, made in own.items()}},
@@ -248,11 +277,14 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
     """table.md, figures, scores, what goes into result.json, and the words."""
     from lens_truth.ablation import tables
 
-    gates = _named(tables.LEGEND, "##", tables.gate_tables(ablation.rows))
+    gates = _named(tables.LEGEND, "##", ablation.gate_tables())
+    readings = tables.reading_tables(ablation.rows)
     captions = tables.caption_tables(ablation.rows)
     words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
     effects = _named(tables.SIDE_EFFECT_LEGEND, "###", tables.side_effect_tables(ablation.side_effects, ablation.rows))
     parts = [f"# Ablation: scores from {config.source}\n\n{gates}", f"## In words\n\n{words}"]
+    if readings:
+        parts.append(f"## Readings\n\n{_named(tables.READING_LEGEND, '###', readings)}")
     if captions:
         parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
@@ -271,6 +303,8 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
     }
     run.warnings += ablation.warnings()
     print("\n" + gates)
+    if readings:
+        print(_named(tables.READING_LEGEND, "###", readings))
     if captions:
         print(_named(tables.CAPTION_LEGEND, "###", captions))
     print("In words:\n" + words.rstrip("\n"))

@@ -16,7 +16,7 @@ from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
-    from lens_truth.evaluate.result import Choices
+    from lens_truth.evaluate.choices import Choices
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lens_truth.models.prompts import Template
 
 KINDS = ("truth", "causal", "learned")
+ASKED = {"plain": "in the benchmark's own wording", "chat": "by its chat template"}
+"""What is said of a template."""
 LOG = "answers.jsonl"
 """Every answer of a run, written as it is given."""
 

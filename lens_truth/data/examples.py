@@ -143,6 +143,12 @@ def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
     return list(questions.values())
 
 
+def has_pairs(examples: Sequence[Example]) -> bool:
+    """Whether any question has answers of both labels."""
+    both = {HALLUCINATED, SUPPORTED}
+    return any({examples[row].label for row in rows} == both for rows in rows_by_question(examples))
+
+
 def question_pairs(examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
     """Row numbers of the supported and of the hallucinated answers, for every question that has both.
 

@@ -13,7 +13,10 @@ UNREADABLE = 0.05  # a larger share of answers that cannot be read is warned of
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
-Mode = Literal["answer", "yes-no", "judge", "caption"]
+_NEXT = re.compile(r"^(Question|Context):", re.MULTILINE)
+"""How a model that continues our prompt begins another question."""
+
+Mode = Literal["answer", "choose", "yes-no", "judge", "caption"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,22 @@ def token_f1(said: str, gold: str) -> float:
     said_words, gold_words = normalized(said).split(), normalized(gold).split()
     shared = sum((Counter(said_words) & Counter(gold_words)).values())
     return 2 * shared / (len(said_words) + len(gold_words)) if shared else 0.0
+
+
+def equals(text: str, wanted: str) -> bool:
+    """Whether the first line of an answer is the right one (the strict reading)."""
+    return normalized(first_line(text)) == normalized(wanted)
+
+
+def contains(text: str, wanted: str) -> bool:
+    """Whether an answer has the right one in it, in whole words (the lenient reading); what a model writes behind an
+    answer, to questions that it asks itself, does not count. An answer that lists all there is would be right."""
+    said, gold = normalized(_NEXT.split(text.strip())[0]), normalized(wanted)
+    return said == gold or (bool(gold) and f" {gold} " in f" {said} ")
+
+
+MATCHES: dict[str, Callable[[str, str], bool]] = {"strict": equals, "contains": contains}
+"""Ways to hold an open answer against the right one."""
 
 
 def yes_or_no(text: str) -> str | None:

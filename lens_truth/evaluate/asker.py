@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.benchmark import Benchmark, marked
-from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.result import BenchmarkResult, Choice, Choices
+from lens_truth.evaluate.answers import Answer, Mode
+from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
+from lens_truth.evaluate.choices import Choice, Choices, choices_of
+from lens_truth.evaluate.generate import generate, yes_no_tokens
+from lens_truth.evaluate.rank import log_probs, n_answer_tokens
+from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.gates.gate import UNGATED, Gates, HeadGate
-from lens_truth.models.batches import check_lengths, length_batches, tokenizer_of
+from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Template, encode_prompts, prompt_of
-from lens_truth.scoring.causal import answer_log_probs, encode_answers
+from lens_truth.scoring.causal import encode_answers
+
+_ROOM: dict[Mode, int] = {"answer": 16, "yes-no": 4, "judge": 4, "caption": 1}
+"""Tokens beyond those of the longest right answer: a sentence around a short one, a line break before yes or no."""
+_Made = Callable[[Sequence[int], Gates], Iterable[tuple[str, int, Answer]]]
+"""(gate, place among the rows, answer) of some rows under some gates."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,18 @@ class Asker:
     """`plain` for the benchmark's own wording, `chat` for the model's chat template."""
     name: str = "model"
     """Of the model, in results and messages."""
-    batch_size: int = 256
-    """The most rows (gates x prompts) of a forward pass; fewer where they have more than 64 tokens."""
+    batch_size: int = 128
+    """The most rows (gates x prompts) of a forward pass; fewer where they have more than 64 tokens, or the vocabulary
+    is large."""
     log: AnswerLog | None = None
     """What it holds is not computed again; new answers are added to it."""
     progress: bool = False
     """Whether a bar shows how far it is."""
+
+    @property
+    def has_margins(self) -> bool:
+        """Whether the tokenizer tells yes from no by a token."""
+        return all(yes_no_tokens(tokenizer_of(self.model)))
 
     def one(self, benchmark: Benchmark) -> BenchmarkResult:
         """The answers of the model as it is, marked; errors as for `run`.
@@ -52,12 +63,16 @@ class Asker:
         return self.run(benchmark)[""]
 
     def run(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, BenchmarkResult]:
-        """Marked answers under each gate (by name; None for none), with the log-odds of yes against no if `margins`.
+        """Marked answers under each gate (by name; None for none), with the log-odds of yes against no if `margins`, or
+        if the benchmark is read by them.
 
         Raises:
             InputError: if a prompt does not fit the context limit, or a gate does not fit the model.
         """
-        answers = self.ask(benchmark, gates, margins)
+        if benchmark.mode == "choose":
+            ranked = self.rank(benchmark.examples, gates, benchmark.name)
+            return {name: chosen(benchmark, ranked[name]) for name in gates}
+        answers = self.ask(benchmark, gates, margins or MARGIN in benchmark.parses)
         return {name: marked(benchmark, answers[name]) for name in gates}
 
     def ask(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, list[Answer]]:
@@ -66,35 +81,73 @@ class Asker:
         >>> [answer.text for answer in asker.ask(benchmark)[""]]
         """
         tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
-        if n_new is None:  # one token more than the longest right answer shows whether the model stops there
+        if n_new is None:
             wanted = [f" {answer}" for answer in benchmark.wanted]
-            n_new = 1 + max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
+            longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
+            n_new = longest + _ROOM[benchmark.mode]
         images = images_for(self.model, examples)
         shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
         prompts = encode_prompts(tokenizer, shown, images)
         check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], self.model)
+
+        def made(rows: Sequence[int], under: Gates) -> Iterable[tuple[str, int, Answer]]:
+            some = [prompts[row] for row in rows]
+            return generate(self.model, some, n_new, self.batch_size, under, margins=margins)
+
+        keys = self._keys(gates, [prompt.content for prompt in prompts], n_new, margins)
+        return self._answers(benchmark.name, [e.id for e in examples], gates, keys, made)
+
+    def rank(
+        self, examples: Sequence[Example], gates: Gates = UNGATED, name: str = "choose"
+    ) -> dict[str, tuple[Choice, ...]]:
+        """How likely the answers of every question that has answers of both labels are, under each gate. In the log
+        their log-probabilities stand as margins.
+
+        >>> [choice.margin for choice in asker.rank(examples)[""]]
+
+        Raises:
+            InputError: if there is no such question, or an answer is empty or would be cut off.
+        """
+        examples = [examples[i] for i in sorted(i for pair in question_pairs(examples) for side in pair for i in side)]
+        encoded = encode_answers(self.model, examples, self.template)
+
+        def made(rows: Sequence[int], under: Gates) -> Iterable[tuple[str, int, Answer]]:
+            for gate, i, found in log_probs(self.model, [encoded[row] for row in rows], self.batch_size, under):
+                yield gate, i, Answer(examples[rows[i]].answer, found)
+
+        keys = self._keys(gates, [f"{e.content} {e.continuation}" for e in encoded], 0, False)
+        answers = self._answers(name, [e.id for e in examples], gates, keys, made)
+        tokens = [n_answer_tokens(e) for e in encoded]
+        margins = {gate: np.array([answer.margin for answer in its], dtype=float) for gate, its in answers.items()}
+        return {gate: choices_of(examples, tokens, its) for gate, its in margins.items()}
+
+    def _keys(self, gates: Gates, contents: Sequence[str], n_new: int, margins: bool) -> dict[str, list[str]]:
+        """Of each gate's answers in the log; none without a log."""
+        log = self.log
+        return {} if log is None else {name: log.keys(gate, contents, n_new, margins) for name, gate in gates.items()}
+
+    def _answers(
+        self, name: str, ids: Sequence[str], gates: Gates, keys: dict[str, list[str]], made: _Made
+    ) -> dict[str, list[Answer]]:
+        """Every answer, from the log or made now."""
         answers: dict[tuple[str, int], Answer] = {}
-        keys: dict[tuple[str, int], str] = {}
         if self.log is not None:
-            contents = [prompt.content for prompt in prompts]
-            by_gate = {name: self.log.keys(gate, contents, n_new, margins) for name, gate in gates.items()}
-            keys = {(name, row): key for name, its in by_gate.items() for row, key in enumerate(its)}
-            answers = {at: known for at, key in keys.items() if (known := self.log.get(key)) is not None}
+            at = {(gate, row): key for gate, its in keys.items() for row, key in enumerate(its)}
+            answers = {place: known for place, key in at.items() if (known := self.log.get(key)) is not None}
         # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
-        names = [name for name in gates if any((name, row) not in answers for row in range(len(prompts)))]
-        rows = [row for row in range(len(prompts)) if any((name, row) not in answers for name in names)]
-        some, under = [prompts[row] for row in rows], {name: gates[name] for name in names}
-        asked = generate(self.model, some, n_new, self.batch_size, under, margins=margins)
-        total = len(names) * len(rows)
-        for name, i, answer in tqdm(asked, desc=benchmark.name, total=total, disable=not self.progress, leave=False):
+        missing = [gate for gate in gates if any((gate, row) not in answers for row in range(len(ids)))]
+        rows = [row for row in range(len(ids)) if any((gate, row) not in answers for gate in missing)]
+        asked = made(rows, {gate: gates[gate] for gate in missing})
+        total = len(missing) * len(rows)
+        for gate, i, answer in tqdm(asked, desc=name, total=total, disable=not self.progress, leave=False):
             # The answer that was written down counts, also where rounding would have made another.
-            answers.setdefault((name, rows[i]), answer)
+            answers.setdefault((gate, rows[i]), answer)
             if self.log is not None:
-                self.log.add(keys[name, rows[i]], benchmark.name, examples[rows[i]].id, name, answer)
-        return {name: [answers[name, row] for row in range(len(prompts))] for name in gates}
+                self.log.add(keys[gate][rows[i]], name, ids[rows[i]], gate, answer)
+        return {gate: [answers[gate, row] for row in range(len(ids))] for gate in gates}
 
 
-def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 256) -> BenchmarkResult:
+def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 128) -> BenchmarkResult:
     """The model's answers, marked. Open the context of `gate.attach(model)` around it to evaluate a gate.
 
     >>> lens_truth.run_benchmark(model, lens_truth.zoo_benchmarks("test", 40, seed=0)[0], "chat").accuracy
@@ -106,33 +159,6 @@ def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, ba
 
 
 def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
-    """Ranks the answers of every question that has answers of both labels; the gate acts while they are read. In the
-    asker's log their log-probabilities stand as margins."""
-    model, log = asker.model, asker.log
-    pairs = question_pairs(examples)
-    encoded = encode_answers(model, examples, asker.template)
-    rows = sorted({i for pair in pairs for side in pair for i in side})
-    log_prob = np.zeros(len(examples))
-    keys = log.keys(gate, [f"{e.content} {e.continuation}" for e in encoded], 0, False) if log is not None else []
-    if log is not None:
-        for i in rows:
-            if (known := log.get(keys[i])) is not None and known.margin is not None:
-                log_prob[i] = known.margin
-        rows = [i for i in rows if log.get(keys[i]) is None]
-    batches = length_batches([len(encoded[i].ids) for i in rows], asker.batch_size)
-    for batch in tqdm(batches, desc="choose", disable=not asker.progress, leave=False):
-        some = [rows[i] for i in batch]
-        with torch.no_grad(), gate.attach(model) if gate else nullcontext():
-            log_prob[some] = answer_log_probs(model, [encoded[i] for i in some]).double().cpu().numpy()
-        if log is not None:
-            for i in some:
-                answer = Answer(examples[i].answer, float(log_prob[i]))
-                log.add(keys[i], "choose", examples[i].id, "gate" if gate else "vanilla", answer)
-    per_token = log_prob / np.array([e.answer[1] - e.continuation for e in encoded])
-    choices: list[Choice] = []
-    for right, wrong in pairs:
-        first = examples[right[0]]
-        margin, margin_per_token = (float(its[right].max() - its[wrong].max()) for its in (log_prob, per_token))
-        mass = np.exp(log_prob[right] - np.logaddexp.reduce(log_prob[right + wrong])).sum()
-        choices.append(Choice(first.group, first.question, margin, margin_per_token, float(mass)))
-    return Choices(tuple(choices), seed)
+    """Ranks the answers of every question that has answers of both labels, under a gate or as the model is."""
+    name = "gate" if gate else "vanilla"
+    return Choices(asker.rank(examples, {name: gate})[name], seed)

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.chair import Caption, ObjectNames, objects_described, score_captions
+from lens_truth.evaluate.choices import Choice
 from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.models.prompts import JUDGE, QUESTION, Wording
+
+_PARSES: dict[Mode, tuple[str, ...]] = {"answer": ("strict", "contains"), "choose": ("total", "per token")}
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,28 @@ class Benchmark:
 
     name: str
     mode: Mode
-    """`answer`: the answer must equal the supported one; `yes-no`: the same, and the answer is yes or no; `judge`:
-    the model is shown an answer and says whether it is hallucinated (yes) or not (no); `caption`: what the supported
-    answer mentions is there, and a caption is right if it mentions nothing else (CHAIR)."""
+    """`answer`: the answer must be the supported one; `choose`: of a question's answers the supported one must be the
+    likelier, nothing is written; `yes-no`: the answer is yes or no; `judge`: the model is shown an answer and says
+    whether it is hallucinated (yes) or not (no); `caption`: what the supported answer mentions is there, and a caption
+    is right if it mentions nothing else (CHAIR)."""
     examples: tuple[Example, ...]
-    """Supported examples only, except for `judge`, which shows answers of both labels."""
+    """Supported examples only, except for `judge` and `choose`, which show answers of both labels."""
     wording: Wording = QUESTION
     n_new: int | None = None
-    """The most tokens of an answer; by default one more than the longest right answer has."""
+    """The most tokens of an answer; by default 16 more than the longest right answer has, which leaves room for a
+    sentence, 4 more for yes or no, and 1 more for captions."""
     objects: ObjectNames | None = None
     """What captions can mention."""
     parses: tuple[str, ...] = ("strict",)
-    """How answers yes or no are read (names in `PARSES`); the first counts."""
+    """How answers are read, as in `BenchmarkResult`; the first counts."""
     splits: tuple[str, ...] = ()
     """The part that each question belongs to, if results are wanted for each part too."""
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """The right answers."""
+        if self.mode == "choose":
+            return tuple(self.examples[right[0]].answer for right, _ in question_pairs(self.examples))
         if self.mode == "judge":
             return tuple("yes" if e.label == HALLUCINATED else "no" for e in self.examples)
         return tuple(e.answer for e in self.examples)
@@ -56,19 +63,22 @@ def benchmark_of(
     n_new: int | None = None,
     *,
     objects: ObjectNames | None = None,
-    parses: tuple[str, ...] = ("strict",),
+    parses: tuple[str, ...] = (),
 ) -> Benchmark:
-    """A benchmark from labelled examples; unless it is to be judged, a question is asked once for its supported answer.
+    """A benchmark from labelled examples; unless it is to be judged or chosen from, a question is asked once for its
+    supported answer.
 
     >>> benchmark = lens_truth.benchmark_of("mine", "judge", lens_truth.load_examples("my-rows.jsonl"))
 
     Args:
         objects: what captions can mention; an example's answer mentions all that is there.
+        parses: by default open answers are read by `strict` and `contains`, choices by `total` and `per token`.
 
     Raises:
-        InputError: if no example is left, or a yes-or-no question has another answer.
+        InputError: if no example is left, a yes-or-no question has another answer, or no question has answers of both
+            labels to choose from.
     """
-    kept = tuple(e for e in examples if mode == "judge" or e.label == SUPPORTED)
+    kept = tuple(e for e in examples if mode in ("judge", "choose") or e.label == SUPPORTED)
     if not kept:
         raise InputError(f"benchmark '{name}' has no supported example")
     if mode == "yes-no" and (other := [e for e in kept if e.answer.strip().lower() not in ("yes", "no")]):
@@ -76,6 +86,9 @@ def benchmark_of(
             f"benchmark '{name}': {len(other)} of {len(kept)} questions have an answer that is not yes or no "
             f"(first: example '{other[0].id}' with '{other[0].answer}')"
         )
+    if mode == "choose":
+        kept = tuple(kept[row] for row in sorted(row for pair in question_pairs(kept) for side in pair for row in side))
+    parses = parses or _PARSES.get(mode, ("strict",))
     return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new, objects, parses)
 
 
@@ -98,3 +111,19 @@ def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
     there = objects_described(benchmark.name, dict(zip(result.ids, result.wanted, strict=True)), benchmark.objects)
     captions = [Caption(id, answer) for id, answer in zip(result.ids, result.answers, strict=True)]
     return replace(result, chair=score_captions(captions, there, benchmark.objects))
+
+
+def chosen(benchmark: Benchmark, choices: Sequence[Choice]) -> BenchmarkResult:
+    """The ranked answers to a benchmark's questions, as its result."""
+    sides = question_pairs(benchmark.examples)
+    both = [tuple(benchmark.examples[side[0]] for side in pair) for pair in sides]
+    return BenchmarkResult(
+        name=benchmark.name,
+        mode="choose",
+        ids=tuple(right.id for right, _ in both),
+        groups=tuple(right.group for right, _ in both),
+        wanted=tuple(right.answer for right, _ in both),
+        texts=tuple(pair[choice.margin <= 0].answer for pair, choice in zip(both, choices, strict=True)),
+        parses=benchmark.parses,
+        choices=tuple(choices),
+    )

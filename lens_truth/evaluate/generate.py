@@ -11,16 +11,15 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.prefixes import Family, prompt_families, rows_of
+from lens_truth.evaluate.shared import Limits, begun_batches
 from lens_truth.gates.gate import UNGATED, Gates, attach_rows
-from lens_truth.models.batches import check_batch_size, length_batches, logits_only, pad_id, pad_rows, tokenizer_of
+from lens_truth.models.batches import pad_id, tokenizer_of
 from lens_truth.models.finite import check_finite
-from lens_truth.models.hooks import inner_model, sliding_windows
-from lens_truth.models.image_input import image_arguments
+from lens_truth.models.hooks import inner_model
 from lens_truth.models.prompts import PromptTokens
 
 
@@ -34,94 +33,25 @@ def generate(
 ) -> Iterator[tuple[str, int, Answer]]:
     """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
 
-    All gates run together, each in rows of its own. The tokens that prompts share (a few-shot instruction, a scene or
-    an image with several questions) go through the model once a gate, and every prompt continues from a copy of their
-    keys and values. Answers are those of one gate and one prompt at a time: at most `n_new` tokens, with the log-odds
-    of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows (gates x prompts).
+    All gates run together, each in rows of its own, and every prompt continues from a copy of the keys and values of
+    its beginning (`begun_batches`). Answers are those of one gate and one prompt at a time: at most `n_new` tokens,
+    with the log-odds of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows.
     """
-    check_batch_size(batch_size)
-    runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
-    longest = max((len(prompt.ids) for prompt in prompts), default=0) + n_new
-    if any(window is not None and longest > window for window in sliding_windows(model)):
-        # A sliding window counts the padding between a shared beginning and what follows it as tokens.
-        families = [Family((row,), 0) for row in range(len(prompts))]
-    else:
-        families = prompt_families(prompts)
-    names = list(gates)
-    for start in range(0, len(names), batch_size):
-        chunk = names[start : start + batch_size]
-        at_once = max(1, batch_size // len(chunk))
-        for begun, shown in product((True, False), (True, False)):
-            some = [f for f in families if (f.length > 0) == begun and bool(prompts[f.rows[0]].image) == shown]
-            for batch in length_batches([len(prompts[family.rows[0]].ids) for family in some], at_once):
-                yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
-
-
-class _Runner:
-    """What all batches of one call share."""
-
-    def __init__(self, model: Any, n_new: int, gates: Gates, yes_no: tuple[list[int], list[int]] | None) -> None:
-        self._model, self._hf, self._tokenizer = model, inner_model(model), tokenizer_of(model)
-        self._n_new, self._gates, self._yes_no = n_new, gates, yes_no
-
-    def answers(
-        self, prompts: Sequence[PromptTokens], families: Sequence[Family], names: Sequence[str], at_once: int
-    ) -> Iterator[tuple[str, int, Answer]]:
-        """Answers to some families under some gates; all have a beginning or none has, and so it is with images."""
-        with torch.no_grad():
-            firsts = [prompts[family.rows[0]] for family in families for _ in names]
-            lengths = [family.length for family in families for _ in names]
-            begun = [first.ids[:length] for first, length in zip(firsts, lengths, strict=True)]
-            images = [first.image for first in firsts]
-            ids, mask = pad_rows(begun, self._model, side="right")
-            shared = self._prefill(ids, mask, images, [*names] * len(families)) if ids.shape[1] else None
-            asked = [(number, row) for number, family in enumerate(families) for row in family.rows]
-            rest = [prompts[row].ids[families[number].length :] for number, row in asked]
-            for batch in length_batches([len(tokens) for tokens in rest], at_once):
-                begun_in = [asked[i][0] * len(names) + g for i in batch for g in range(len(names))]
-                tail, tail_mask = pad_rows([rest[i] for i in batch for _ in names], self._model, side="left")
-                whole = torch.cat([ids[begun_in], tail], 1), torch.cat([mask[begun_in], tail_mask], 1)
-                if shared is None:
-                    more = image_arguments(self._model, whole[0], [images[row] for row in begun_in])
-                else:
-                    cache, shift = shared
-                    positions = (whole[1].cumsum(1) - 1).clamp(min=0) + shift[begun_in]
-                    copied = rows_of(cache, begun_in, tail.shape[1] + self._n_new)
-                    more = {"past_key_values": copied, "position_ids": positions}
-                rows = [prompts[asked[i][1]] for i in batch for _ in names]
-                said = self._continue(*whole, more, rows, [*names] * len(batch))
-                for i, answer in enumerate(said):
-                    yield names[i % len(names)], asked[batch[i // len(names)]][1], answer
-
-    def _prefill(
-        self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], names: Sequence[str]
-    ) -> tuple[DynamicCache, Int[Tensor, "B 1"]]:
-        """Keys and values of beginnings, and what is added to the positions of all tokens behind them."""
-        cache, shown = DynamicCache(), image_arguments(self._model, ids, images)
-        with attach_rows(self._model, [self._gates[name] for name in names]):
-            more = {**logits_only(self._model, 1), **shown}
-            self._hf(ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more)
-        # Qwen's positions count an image by its sides, not by its tokens; how much less that is, the model has noted.
-        shift = getattr(self._hf.model, "rope_deltas", None) if shown else None
-        return cache, ids.new_zeros(len(ids), 1) if shift is None else shift.to(ids)
-
-    def _continue(
-        self,
-        ids: Int[Tensor, "B T"],
-        mask: Int[Tensor, "B T"],
-        more: dict[str, Any],
-        rows: Sequence[PromptTokens],
-        names: Sequence[str],
-    ) -> list[Answer]:
-        first = _FirstMargin(*self._yes_no) if self._yes_no else None
-        finite = _Finite(partial(check_finite, model=self._model, ids=ids, mask=mask, rows=rows))
-        with attach_rows(self._model, [self._gates[name] for name in names]), _greedy(self._model):
-            watching = LogitsProcessorList([finite, *([first] if first else [])])
-            more = {**more, "attention_mask": mask, "max_new_tokens": self._n_new}
-            output = self._hf.generate(ids, logits_processor=watching, **more)
-        texts = self._tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
-        margins = first.margins if first else [None] * len(texts)
-        return [Answer(text, margin) for text, margin in zip(texts, margins, strict=True)]
+    hf, tokenizer = inner_model(model), tokenizer_of(model)
+    yes_no = yes_no_tokens(tokenizer) if margins else None
+    if yes_no and not all(yes_no):
+        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
+    for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, new_tokens=n_new)):
+        first = _FirstMargin(*yes_no) if yes_no else None
+        rows = [prompts[row] for _, row in batch.at]
+        finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=rows))
+        watching = LogitsProcessorList([finite, *([first] if first else [])])
+        with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]), _greedy(model):
+            more = {**batch.more, "attention_mask": batch.mask, "max_new_tokens": n_new}
+            output = hf.generate(batch.ids, logits_processor=watching, **more)
+        texts = tokenizer.batch_decode(output[:, batch.ids.shape[1] :], skip_special_tokens=True)
+        said = zip(batch.at, texts, first.margins if first else [None] * len(texts), strict=True)
+        yield from ((name, row, Answer(text, margin)) for (name, row), text, margin in said)
 
 
 @contextmanager
@@ -165,14 +95,13 @@ class _FirstMargin(LogitsProcessor):
         return scores
 
 
-def _yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens that begin with yes and with no, as a sentence or a word would begin with them."""
+def yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that begin with yes and with no, as a sentence or a word would begin with them; none where both begin
+    with the same."""
 
     def begun(word: str) -> set[int]:
         forms = product((" ", ""), (word, word.capitalize(), word.upper()))
         return {tokenizer.encode(space + form, add_special_tokens=False)[0] for space, form in forms}
 
     yes, no = begun("yes"), begun("no")
-    if not (yes - no and no - yes):
-        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     return sorted(yes - no), sorted(no - yes)

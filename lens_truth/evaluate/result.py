@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.evaluate import answers as reading
-from lens_truth.evaluate.answers import BinaryMetrics, MarginMetrics, Mode, first_line, normalized
+from lens_truth.evaluate.answers import MATCHES, BinaryMetrics, MarginMetrics, Mode, first_line
 from lens_truth.evaluate.chair import CHAIR_MEASURES, Caption, ChairScore
+from lens_truth.evaluate.choices import Choice, Choices
 from lens_truth.io.numbers import interval, number
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table, row, table
@@ -20,6 +21,9 @@ from lens_truth.stats.paired import group_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MARGIN = "logit margin"
+"""Among the ways to read yes or no: the sign of the margin, which is there whatever a model writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +45,19 @@ class BenchmarkResult(Result):
     wanted: tuple[str, ...]
     """The right answers; of captions what is there."""
     texts: tuple[str, ...]
-    """As the model wrote them."""
+    """As the model wrote them; the likelier answers, where it had to choose."""
     parses: tuple[str, ...] = ("strict",)
-    """How answers yes or no are read (names in `PARSES`); the first counts."""
+    """How answers are read; the first counts. Yes or no: names in `PARSES`, or `logit margin`, the sign of `margins`.
+    Open answers: `strict` (the first line is the answer), `contains` (the answer is in it). Choices: `total` and `per
+    token` log-probabilities."""
     splits: tuple[str, ...] = ()
     """The part of the benchmark that each question belongs to, if it has any."""
     margins: Float[np.ndarray, " N"] | None = None
     """log p(yes) - log p(no) at the first token (nats), where it was asked for."""
     chair: ChairScore | None = None
     """Of captions."""
+    choices: tuple[Choice, ...] = ()
+    """Of questions whose answers were ranked."""
     seed: int = 0
     """Of the bootstrap behind intervals."""
 
@@ -76,6 +84,24 @@ class BenchmarkResult(Result):
         return group_interval(self._correct(parse), self.groups, self.seed)
 
     @property
+    def by_reading(self) -> dict[str, float]:
+        """Share of right answers, read in each of the ways."""
+        return {parse: float(self._correct(parse).mean()) for parse in self.parses}
+
+    @property
+    def chance(self) -> float:
+        """What a guess reaches: the more frequent of yes and no; any of a question's answers; 0 of open answers and
+        captions."""
+        if self.choices:
+            return self.ranked.chance
+        return max(map(self.wanted.count, ("yes", "no"))) / len(self.wanted) if self.is_yes_no else 0.0
+
+    @property
+    def ranked(self) -> Choices:
+        """The choices, with what length alone reaches."""
+        return Choices(self.choices, self.seed)
+
+    @property
     def f1(self) -> float:
         """Of the answer yes; for open answers SQuAD's mean F1 of words, for captions that of the objects."""
         if self.chair is not None:
@@ -83,7 +109,7 @@ class BenchmarkResult(Result):
             return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
         if self.mode == "answer":
             return float(np.mean([reading.token_f1(s, w) for s, w in zip(self.answers, self.wanted, strict=True)]))
-        return self.metrics(self.parses[0]).f1 or 0.0
+        return (self.metrics(self.parses[0]).f1 or 0.0) if self.is_yes_no else self.accuracy
 
     @property
     def unparsed(self) -> float:
@@ -135,8 +161,11 @@ class BenchmarkResult(Result):
             measures = {name: getattr(its, name) for name in CHAIR_MEASURES}
             ends = {f"{name}_ci": ends for name, ends in its.intervals(self.seed).items()}
             return measures | ends | {"n": its.n, "n_images": its.n_images, "without_mention": its.n_without_mention}
+        if self.choices:
+            return self.ranked.summary()
         if not self.is_yes_no:
             of_answers: dict[str, Any] = {"n": len(self.texts), "accuracy": self.accuracy, "f1": self.f1}
+            of_answers["readings"] = self.by_reading
         else:
             of_answers = asdict(self.metrics(self.parses[0]))
             of_answers |= {"parse": self.parses[0], "parses": {name: asdict(m) for name, m in self.by_parse.items()}}
@@ -163,15 +192,20 @@ class BenchmarkResult(Result):
             intervals = self.chair.intervals(self.seed).items()
             rows = [row(name, number(values[name], 4), "{:.4f} to {:.4f}".format(*ends)) for name, ends in intervals]
             return [table(f"CHAIR of {self.name}", ("CHAIR", n, "95% interval over images"), rows)]
+        if self.choices:
+            return self.ranked.tables()
         if not self.is_yes_no:
-            cells = (number(self.accuracy, 4), interval(self.accuracy_interval), number(self.f1, 4))
-            only = row(n, *cells, number(self.unparsed, 4), number(self.answer_words, 1))
-            return [table(self.name, ("", "accuracy", "95%", "F1", "empty", "words"), [only])]
+            rest = (number(self.f1, 3), number(self.unparsed, 3), number(self.answer_words, 1))
+            rows = [
+                row(parse, number(accuracy), interval(self.interval_of(parse)), *rest)
+                for parse, accuracy in self.by_reading.items()
+            ]
+            return [table(f"{self.name}, {n}", ("read by", "accuracy", "95%", "F1", "empty", "words"), rows)]
         rows = _lines(self)
         if (m := self.by_margin) is not None:
             of_margin = [number(value, 4) for value in (m.precision, m.recall, m.f1, m.yes_ratio)]
             auroc = f"AUROC {number(m.auroc)}" if m.auroc is not None else ""
-            rows.append(["logit margin", number(m.accuracy, 4), "", *of_margin, auroc])
+            rows.append([MARGIN, number(m.accuracy, 4), "", *of_margin, auroc])
         tables = [table(f"{self.name}, {n}", _COLUMNS, (row(*line) for line in rows))]
         if len(by_split := {**self.by_split, "pooled": self}) > 2:
             split = (row(name, *line) for name, its in by_split.items() for line in _lines(its))
@@ -188,14 +222,20 @@ class BenchmarkResult(Result):
         return benchmark_dots(self)
 
     def _said(self, parse: str) -> list[str | None]:
+        if parse == MARGIN and self.margins is not None:
+            return ["yes" if margin > 0 else "no" for margin in self.margins.tolist()]
         return [reading.PARSES[parse](text) for text in self.texts]
 
     def _correct(self, parse: str) -> Float[np.ndarray, " N"]:
         if self.chair is not None:
             return np.array([not caption.hallucinated for caption in self.chair.captions], dtype=float)
-        said, wanted = self._said(parse) if self.is_yes_no else [*map(normalized, self.answers)], self.wanted
-        wanted = wanted if self.is_yes_no else tuple(map(normalized, wanted))
-        return np.array([s == w for s, w in zip(said, wanted, strict=True)], dtype=float)
+        if self.choices:
+            return self.ranked.measures["accuracy" if parse == "total" else "accuracy_per_token"]
+        if self.is_yes_no:
+            right = [said == wanted for said, wanted in zip(self._said(parse), self.wanted, strict=True)]
+        else:
+            right = [MATCHES[parse](text, wanted) for text, wanted in zip(self.texts, self.wanted, strict=True)]
+        return np.array(right, dtype=float)
 
     def _only(self, split: str) -> BenchmarkResult:
         rows = [row for row, its in enumerate(self.splits) if its == split]
@@ -205,12 +245,6 @@ class BenchmarkResult(Result):
         return replace(self, name=split, splits=(), margins=margins, **some)
 
 
-_CHOSEN = {
-    "accuracy": "more likely",
-    "accuracy_per_token": "more likely per token",
-    "mass": "share of the probability",
-    "margin": "margin of log-probabilities",
-}
 _COLUMNS = ("read by", "accuracy", "95%", "precision", "recall", "F1", "yes", "unparsed")
 
 
@@ -228,45 +262,3 @@ def caption_result(name: str, captions: Sequence[Caption], score: ChairScore, se
     images, texts = tuple(caption.image for caption in captions), tuple(caption.text for caption in captions)
     there = tuple(", ".join(caption.true) for caption in score.captions)
     return BenchmarkResult(name, "caption", images, images, there, texts, chair=score, seed=seed)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The answers to one question, ranked."""
-
-    group: str
-    question: str
-    margin: float
-    """Log-probability of the likeliest supported answer minus that of the likeliest hallucinated one (nats)."""
-    margin_per_token: float
-    """The same with each log-probability divided by the answer's tokens, since longer answers are less likely."""
-    mass: float
-    """Share of the supported answers in the probability of all answers (MC2 of TruthfulQA, Lin et al. 2022)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Choices(Result):
-    """All questions that have answers of both labels: `Choices.load("runs/evaluate-choose")`."""
-
-    command: ClassVar[str] = "evaluate choose"
-    part: ClassVar[str] = "choices"
-
-    choices: tuple[Choice, ...]
-    seed: int = 0
-    """Of the bootstrap behind intervals."""
-
-    def summary(self) -> dict[str, Any]:
-        """Each measure's mean over questions, and its 95% interval over groups."""
-        groups = [choice.group for choice in self.choices]
-        margin, per_token, mass = np.array([(c.margin, c.margin_per_token, c.mass) for c in self.choices]).T
-        found: dict[str, Any] = {"n": len(self.choices)}
-        for name, values in zip(_CHOSEN, (1.0 * (margin > 0), 1.0 * (per_token > 0), mass, margin), strict=True):
-            found |= {name: float(values.mean()), f"{name}_ci": group_interval(values, groups, self.seed)}
-        return found
-
-    def tables(self) -> list[Table]:
-        """One row a measure."""
-        found = self.summary()
-        measured = ((said, found[name], found[f"{name}_ci"]) for name, said in _CHOSEN.items())
-        rows = [row(said, number(mean), "{:.3f} to {:.3f}".format(*ends)) for said, mean, ends in measured]
-        return [table("", ("supported against hallucinated answer", f"n = {found['n']}", "95% interval"), rows)]

@@ -56,3 +56,14 @@ def share(value: float) -> str:
 def count(n: int, thing: str) -> str:
     """`1 model`, `2 models`."""
     return f"{n} {thing}{'' if n == 1 else 's'}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`0-4, 7` for 0, 1, 2, 3, 4 and 7, in rising order."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and runs[-1][-1] == n - 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,13 +20,16 @@ _LOGITS_AT_ONCE = 1 << 24
 def token_log_probs(
     model: Hooked,
     ids: Int[Tensor, "B T"],
-    mask: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T_whole"],
     row: Int[Tensor, " n"],
     position: Int[Tensor, " n"],
     images: Sequence[str],
+    begun: Mapping[str, Any] | None = None,
 ) -> Float[Tensor, " n"]:
     """Log-probability of each token ids[row, position] (position > 0) after those before it; images[b] is the image
-    whose tokens row b holds (empty: none). Gradients flow to whatever acts before the unembedding.
+    whose tokens row b holds (empty: none). Gradients flow to whatever acts before the unembedding. Where rows have
+    begun already, `begun` is what the model is given for that (keys and values, positions), and `mask` is of whole
+    rows.
 
     What the unembedding is given is exchanged for the wanted rows of it, piece by piece. So whatever a class does to
     its logits (scaling, soft capping) is done by the class; for the second piece on, to a batch of single tokens.
@@ -45,10 +48,10 @@ def token_log_probs(
 
     found: list[Float[Tensor, " n"]] = []
     wanted: Tensor = ids[row, position]
-    more = image_arguments(model, ids, images)
+    more = {**without_cache(model), **image_arguments(model, ids, images)} if begun is None else dict(begun)
     with hooked.unembed.register_forward_pre_hook(instead):
         for tokens in torch.split(wanted, size):
-            logits = model(ids, attention_mask=mask, **without_cache(model), **more)[0]
+            logits = model(ids, attention_mask=mask, **more)[0]
             log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
             log_prob = log_probs.gather(1, tokens[:, None])[:, 0]
             if differentiable:
@@ -57,5 +60,5 @@ def token_log_probs(
                 zeros = (hidden[len(found)] - given[-1].detach()).to(log_prob)  # by which gradients pass
                 log_prob = log_prob.detach() + (slope.to(log_prob) * zeros).sum(-1)
             found.append(log_prob)
-            ids, mask, more = torch.ones_like(ids[:, :1]), torch.ones_like(mask[:, :1]), {}
+            ids, mask, more = torch.ones_like(ids[:, :1]), torch.ones_like(mask[:, :1]), without_cache(model)
     return torch.cat(found)

@@ -8,7 +8,8 @@ from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
 from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
-from lens_truth.evaluate.result import BenchmarkResult, Choices
+from lens_truth.evaluate.choices import Choices
+from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.io.numbers import count
 from lens_truth.io.readers import is_object
 from lens_truth.lineage.agreement import Heritability
@@ -144,7 +145,8 @@ def ablation_blocks(run: RunRecord, _: View) -> list[Block]:
     return [
         Heading(f"Gates by scores of {source}" if isinstance(source, str) else "Gates by scores", f"run {run.name}"),
         Sentences(tuple(found.verdicts())),
-        *ablation_tables.gate_tables(found.rows).values(),
+        *found.gate_tables().values(),
+        *ablation_tables.reading_tables(found.rows).values(),
         *ablation_tables.caption_tables(found.rows).values(),
     ]
 
@@ -162,7 +164,8 @@ def search_blocks(run: RunRecord, _: View) -> list[Block]:
     found = Ablation.of_record(run.record)
     blocks: list[Block] = []
     for model in found.search:
-        chosen = [f"{gate}: {found.chosen(gate, model).said()}" for gate, its in found.search[model].items() if its]
+        best = {gate: found.chosen(gate, model) for gate, its in found.search[model].items() if its}
+        chosen = [f"{gate}: {its.said() if its else ablation_tables.UNWANTED}" for gate, its in best.items()]
         level = f"{found.vanilla_objective(model):.3f} without a gate"
         blocks += [
             Heading(f"Choosing λ for {model}", f"run {run.name}"),

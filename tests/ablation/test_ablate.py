@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lens_truth.ablation.ablate import Controls, Search, run_ablation
+from lens_truth.ablation.ablate import Controls, run_ablation
 from lens_truth.ablation.result import Ablation
+from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.search import Search
 from lens_truth.ablation.side_effects import zoo_text
-from lens_truth.ablation.tables import GateRow
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
@@ -75,7 +76,7 @@ def test_numbers_are_consistent(ablation: Ablation) -> None:
         if row.gate == "permuted":
             assert row.strength == pytest.approx(row_of(ablation, row.of).strength, rel=1e-4)
     searched = {name: len(found) for name, found in ablation.search["zoo:llama-memory"].items()}
-    assert searched == {"causal": 10, "probe": 10, "uniform (tuned)": 5}
+    assert searched == {"causal": 12, "probe": 12, "uniform (tuned)": 6}
 
 
 def test_side_effects_of_every_gate(ablation: Ablation) -> None:
@@ -85,7 +86,7 @@ def test_side_effects_of_every_gate(ablation: Ablation) -> None:
     assert vanilla.kl == 0 and 0 < vanilla.cross_entropy < 6
     assert all(e.kl > 0.001 for arm, e in effects.items() if arm != ("vanilla", ""))
     assert effects["random", ""].kl > effects["causal", ""].kl
-    table = ablation.tables()[1]
+    table = ablation.tables()[2]
     assert table.header == ("gate", "KL, zoo", "cross-entropy, zoo", "words")
     random = effects["random", ""]
     assert ["random ×3", f"{random.kl:.4f}", f"{random.cross_entropy:.3f}"] in [line[:3] for line in table.texts()]
@@ -158,6 +159,12 @@ def test_table_shows_every_row(ablation: Ablation) -> None:
     assert causal[2] == f"{row.accuracy:.3f} [{row.ci_low:.2f}, {row.ci_high:.2f}] {gain:+.3f}*"
     (random,) = (line for line in table.texts() if line[0] == "random ×3")
     assert " ± " in random[2]
+    read = ablation.tables()[1]
+    assert read.header == (
+        "gate",
+        *(f"{b}, {way}" for b in ("conflict", "closed-book") for way in ("strict", "contains")),
+    )
+    assert read.texts()[0][1] == f"{row_of(ablation, 'vanilla').readings['strict']:.3f}"
 
 
 def test_a_setting_from_elsewhere_is_the_only_candidate(zoo: Any) -> None:

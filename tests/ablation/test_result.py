@@ -14,7 +14,7 @@ import reports
 from report_pages import damaged, drop, put
 
 import lens_truth
-from lens_truth.ablation.tables import Candidate
+from lens_truth.ablation.rows import Candidate
 from lens_truth.errors import InputError
 from lens_truth.io.tables import html, terminal
 

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import binary_metrics
 from lens_truth.evaluate.chair import Caption, TrueObjects, object_names, score_captions
+from lens_truth.evaluate.choices import Choices
 from lens_truth.evaluate.figures import benchmark_dots
-from lens_truth.evaluate.result import BenchmarkResult, Choices, caption_result
+from lens_truth.evaluate.result import BenchmarkResult, caption_result
 from lens_truth.io.results import Result
 
 TEXTS = ("Yes.", "no", "I see", "No", "Yes", "no way")

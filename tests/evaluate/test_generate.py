@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import combinations, pairwise, takewhile
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,20 @@ from hypothesis import strategies as st
 
 from lens_truth.data import world_examples as zoo_data
 from lens_truth.data.examples import Example
+from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate import asker as askers
 from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.asker import Asker, run_benchmark
+from lens_truth.evaluate.asker import Asker, choose, run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import Family, prompt_families, token_families
+from lens_truth.evaluate.rank import log_probs
+from lens_truth.evaluate.shared import Limits
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
+from lens_truth.scoring.causal import answer_log_probs, encode_answers
 
 token_rows = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=6)
 
@@ -236,3 +242,50 @@ def test_a_gate_attached_around_a_run_counts(zoo: Any) -> None:
     with gate.attach(model):
         around = run_benchmark(model, benchmark, "plain")
     assert around.texts == Asker(model, "plain").run(benchmark, {"g": gate})["g"].texts
+
+
+@pytest.mark.parametrize("model_of", ["llama", "mistral"])
+def test_answers_are_ranked_under_many_gates_as_under_each(tokenizer: Any, model_of: str) -> None:
+    """Also where a window forbids to share beginnings, and an answer begins as another does."""
+    window: dict[str, Any] = {} if model_of == "llama" else {"sliding_window": 8}
+    model = load(build(model_of, len(tokenizer), **window, max_position_embeddings=256), tokenizer=tokenizer)
+    scenes = zoo_data.text_examples("test", 12, 0)
+    more = [replace(e, id=f"{e.id} longer", answer=f"{e.answer} crown and coral") for e in scenes[::3]]
+    examples = [*scenes, *more]
+    encoded, gates = encode_answers(model, examples, "plain"), gates_for(model, 3)
+    for batch_size in (1, 9, 64):
+        found = {(name, row): value for name, row, value in log_probs(model, encoded, batch_size, gates)}
+        assert len(found) == len(gates) * len(examples)
+        for name, gate in gates.items():
+            with torch.no_grad(), gate.attach(model) if gate else nullcontext():
+                one_by_one = [float(answer_log_probs(model, [row])) for row in encoded]
+            assert [found[name, row] for row in range(len(examples))] == pytest.approx(one_by_one, abs=2e-4)
+
+
+def test_a_benchmark_of_choices(zoo: Any, tmp_path: Path) -> None:
+    """Under gates, marked, and from the log."""
+    model = zoo("llama-memory")
+    examples = [e for e in load_examples("zoo:conflict/test", limit=40) if e.id]
+    benchmark = benchmark_of("mine", "choose", [*examples, Example("alone", "g", "Colour?", "coral", 1)])
+    assert len(benchmark.examples) == 40 and benchmark.parses == ("total", "per token")
+    gates = gates_for(model, 2)
+    with AnswerLog(tmp_path / "log", model, "m", "w") as log:
+        asker = Asker(model, "plain", log=log)
+        found = asker.run(benchmark, gates)
+        assert asker.run(benchmark, gates) == found
+    assert len((tmp_path / "log").read_text().splitlines()) == 3 * 40
+    for name, gate in gates.items():
+        alone = choose(Asker(model, "plain"), examples, gate)
+        result = found[name]
+        assert result.correct.tolist() == [float(c.margin > 0) for c in result.choices]
+        assert result.correct.tolist() == [float(c.margin > 0) for c in alone.choices]
+        assert result.chance == 0.5 and result.by_reading.keys() == {"total", "per token"}
+        right = [text == wanted for text, wanted in zip(result.texts, result.wanted, strict=True)]
+        assert right == result.correct.tolist()
+    assert found["vanilla"].accuracy != found["gate 0"].accuracy
+
+
+def test_long_rows_and_large_vocabularies_make_small_batches() -> None:
+    limits = Limits(128)
+    assert (limits.rows(40, 1000), limits.rows(640, 1000)) == (128, 12)
+    assert limits.rows(40, 1 << 20) == 32 and limits.rows(10**6, 1 << 30) == 1

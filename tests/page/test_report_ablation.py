@@ -67,7 +67,8 @@ def test_ablation_table(tmp_path: Path) -> None:
 def test_controls_of_a_gate_that_is_not_there_are_kept() -> None:
     rows = tuple(row for row in reports.ablation_rows() if row.gate != "causal")
     table = replace(reports.ablation(), rows=rows).tables()[0]
-    assert len(table.rows) == len({row.arm for row in rows})
+    assert len(table.rows) == len({row.arm for row in rows}) + 1
+    assert table.texts()[-1] == ["causal", "none: validation wanted no gate", "", ""]
     assert all(isinstance(row, Row) and len(row.cells) == 3 for row in table.rows)
 
 

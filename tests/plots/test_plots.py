@@ -22,7 +22,7 @@ from matplotlib.style import context
 from lens_truth import plots
 from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gate_bars
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.tables import Candidate, GateRow
+from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
 from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability

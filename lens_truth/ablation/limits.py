@@ -1,0 +1,33 @@
+"""Where a benchmark cannot tell what a gate does: the model without one is at its floor there, or at its ceiling."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lens_truth.ablation.rows import GateRow
+from lens_truth.evaluate.answers import UNREADABLE
+from lens_truth.io.numbers import interval, number, share
+
+_ROUNDING = 1e-9
+
+
+def limit_of(vanilla: GateRow) -> Literal["floor", "ceiling"] | None:
+    """`floor` where what a guess reaches lies in the interval of the accuracy, or would with answers that could not be
+    read; `ceiling` where 1 does; None where there is room for a gain and for a loss."""
+    if vanilla.ci_high > 1 - _ROUNDING:
+        return "ceiling"
+    readable = vanilla.ci_high + (vanilla.unparsed if vanilla.chance else 0.0)
+    return "floor" if vanilla.ci_low - _ROUNDING < vanilla.chance < readable + _ROUNDING else None
+
+
+def limit_said(vanilla: GateRow) -> str:
+    """Why the benchmark cannot tell, as part of a sentence; empty where it can."""
+    limit = limit_of(vanilla)
+    if limit is None:
+        return ""
+    reached = f"{number(vanilla.accuracy)} {interval((vanilla.ci_low, vanilla.ci_high))}"
+    if limit == "ceiling":
+        return f"the model without a gate is at its ceiling ({reached}), so no gate can gain"
+    unread = f"; {share(vanilla.unparsed)} of its answers could not be read" if vanilla.unparsed > UNREADABLE else ""
+    guess = f"a guess is right in {number(vanilla.chance)}"
+    return f"the model without a gate is at its floor ({reached}, where {guess}{unread}), so no gate can lose"

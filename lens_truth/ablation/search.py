@@ -1,0 +1,153 @@
+"""The search on validation: which lambda and normalisation, which gain without scores, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from lens_truth.ablation.rows import Candidate, best_of, mean_accuracy
+from lens_truth.evaluate.answers import UNREADABLE
+from lens_truth.evaluate.result import MARGIN
+from lens_truth.gates.controls import contrast_gate
+from lens_truth.gates.gate import HeadGate, Norm, Site
+from lens_truth.scoring.scores import HeadScores
+
+if TYPE_CHECKING:
+    from lens_truth.evaluate.asker import Asker
+    from lens_truth.evaluate.benchmark import Benchmark
+    from lens_truth.evaluate.result import BenchmarkResult
+
+STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
+lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58. Deep models break early: .1 in all thirty
+layers of SmolLM2 halves its accuracy."""
+CONTRASTS = 2
+"""Directions that are tried for a contrast without scores: as many candidates as a gate by scores has."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is tried on validation.
+
+    >>> lens_truth.Search(fixed=("minmax", 0.65))  # nothing: lambda was chosen elsewhere
+    """
+
+    fixed: tuple[Norm, float] | None = None
+    """Normalisation and lambda chosen elsewhere, instead of twelve candidates: `center` and `minmax`, each with the
+    lambdas that bring the gate .01, .02, .05, .1, .2 and .5 away from 1 (root mean square over heads)."""
+    site: Site = "z"
+    """Where all gates act; see `HeadGate`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    candidates: tuple[Candidate, ...]
+    gate: HeadGate | None
+    """That of the best candidate (as `best_of` chooses); None where none does better than no gate."""
+
+    @property
+    def best(self) -> Candidate:
+        """Of the candidates."""
+        return best_of(self.candidates)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The questions on which lambda is chosen, and what the model without a gate makes of them."""
+
+    asker: Asker
+    benchmarks: tuple[Benchmark, ...]
+    """With the reading that counts first."""
+    vanilla: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Accuracy without a gate on each benchmark: lambda 0, where every curve begins."""
+
+    @classmethod
+    def of(cls, asker: Asker, benchmarks: Sequence[Benchmark]) -> Validation:
+        """Asks the model as it is, once; how it answers decides how answers are read."""
+        asked = [with_margin(asker, benchmark) for benchmark in benchmarks]
+        results = [asker.one(benchmark) for benchmark in asked]
+        counted = [read_by(benchmark, counting(its)) for benchmark, its in zip(asked, results, strict=True)]
+        vanilla = {b.name: its.by_reading[b.parses[0]] for b, its in zip(counted, results, strict=True)}
+        return cls(asker, tuple(counted), vanilla)
+
+    def read(self, benchmark: Benchmark) -> Benchmark:
+        """A test benchmark, read as the validation benchmark of its name is."""
+        benchmark = with_margin(self.asker, benchmark)
+        mine = [its.parses[0] for its in self.benchmarks if (its.name, its.mode) == (benchmark.name, benchmark.mode)]
+        return read_by(benchmark, mine[0]) if mine else benchmark
+
+    def tried(self, gates: Sequence[tuple[HeadGate, float, str]], fixed: bool = False) -> Found:
+        """All gates with their lambda and normalisation; a fixed one is taken whatever it does."""
+        named = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
+        results = {benchmark.name: self.asker.run(benchmark, named) for benchmark in self.benchmarks}
+        candidates = tuple(
+            Candidate(lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in results.items()})
+            for name, (gate, lam, norm) in zip(named, gates, strict=True)
+        )
+        best = best_of(candidates)
+        wanted = fixed or best.objective > mean_accuracy(self.vanilla)
+        return Found(candidates, gates[candidates.index(best)][0] if wanted else None)
+
+
+def counting(result: BenchmarkResult) -> str:
+    """The reading that counts, by what the model without a gate wrote: the strict one, unless it finds less than half
+    of what the lenient one finds right (the model answers in sentences), or cannot read one in twenty (then the
+    log-odds of yes and no count)."""
+    found, strict = result.by_reading, result.parses[0]
+    if "contains" in found and found[strict] < found["contains"] / 2:
+        return "contains"
+    return MARGIN if MARGIN in found and result.unparsed > UNREADABLE else strict
+
+
+def read_by(benchmark: Benchmark, reading: str) -> Benchmark:
+    """With the reading that counts first."""
+    return replace(benchmark, parses=tuple(dict.fromkeys((reading, *benchmark.parses))))
+
+
+def with_margin(asker: Asker, benchmark: Benchmark) -> Benchmark:
+    """Yes or no is read by its log-odds too, where the tokenizer tells one from the other."""
+    if benchmark.mode not in ("yes-no", "judge") or not asker.has_margins:
+        return benchmark
+    return replace(benchmark, parses=tuple(dict.fromkeys((*benchmark.parses, MARGIN))))
+
+
+def search_lambda(validation: Validation, scores: HeadScores, search: Search | None = None) -> Found:
+    """A fixed normalisation and lambda are the only candidate; so are those of learned scores, a gate already."""
+    search = search or Search()
+    if search.fixed is not None:
+        settings: list[tuple[Norm, float]] = [search.fixed]
+    elif scores.kind == "learned":
+        settings = [("none", 1.0)]
+    else:
+        norms: tuple[Norm, ...] = ("center", "minmax")
+        spreads: dict[Norm, float] = {norm: strength_of(HeadGate.from_scores(scores, 1.0, norm)) for norm in norms}
+        settings = [(norm, far / spread) for norm, spread in spreads.items() if spread for far in STRENGTHS]
+        settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
+    gates = [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
+    return validation.tried(gates, fixed=search.fixed is not None)
+
+
+def search_uniform(validation: Validation, site: Site = "z") -> Found:
+    """A single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
+    cfg = validation.asker.model.cfg
+    ones = torch.ones(cfg.n_layers, cfg.n_heads)
+    return validation.tried([(HeadGate(ones + far, site), far, "uniform") for far in STRENGTHS])
+
+
+def search_contrast(validation: Validation, acts: Sequence[bool], seed: int, site: Site = "z") -> Found:
+    """The same where a norm undoes a gain that all heads of a layer share: there heads are told apart at random."""
+    n_heads, gates = validation.asker.model.cfg.n_heads, list[tuple[HeadGate, float, str]]()
+    for draw in range(CONTRASTS):
+        made = ((contrast_gate(acts, n_heads, far, 1000 * seed + draw, site), far) for far in STRENGTHS)
+        gates += [(gate, far, f"contrast {draw + 1}") for gate, far in made]
+    return validation.tried(gates)
+
+
+def strength_of(gate: HeadGate) -> float:
+    """Root mean square of gate - 1 over heads."""
+    return float((gate.values - 1).square().mean().sqrt())
