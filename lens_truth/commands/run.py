@@ -61,7 +61,19 @@ class Rows(Compute):
 
     def examples(self, data: str) -> list[lens_truth.Example]:
         """The rows of a data set that the flags leave."""
-        return lens_truth.load_examples(data, limit=self.limit, seed=self.seed, images=self.images)
+        return read_data(data, self.limit, self.seed, self.images)
+
+
+def read_data(
+    name: str, limit: int | None, seed: int, images: Path | None, *, images_needed: bool = True
+) -> list[lens_truth.Example]:
+    """`load_examples`, which says as what a file was read and how many rows it has."""
+    from lens_truth.data.loading import read_data_set
+
+    found = read_data_set(name, limit, seed, images, images_needed=images_needed)
+    if found.format:
+        print(f"{name}: read as {found.format}, {found.n_rows} rows")
+    return found.examples
 
 
 def load_model(name: str, flags: Device) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, scores_by_kind
+from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, read_data, scores_by_kind
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
 
@@ -71,7 +71,7 @@ class ProbingData:
 
         if self.setting is not None:
             return setting_examples(self.setting, multimodal, self.files, images=self.images, limit=limit, seed=seed)
-        examples = lens_truth.load_examples(self.data, limit=limit, seed=seed, images=self.images)
+        examples = read_data(self.data, limit, seed, self.images)
         for sentence in label_warnings({self.data: examples}):
             notice(sentence)
         return examples

@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.files import DAMAGED_NPY
-from lens_truth.io.readers import is_list, is_object, read_csv, read_json
+from lens_truth.io.readers import is_list, is_object, read_json
+from lens_truth.io.rows import read_csv
 from lens_truth.stats.correlation import Map
 
 METADATA = "lens_truth"
