@@ -3,6 +3,7 @@ the output folder to the words of farewell."""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import gathered_notices
+from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import check_out, hash_of, write_text
 from lens_truth.io.runs import COMMAND_LINE, for_json, write_record
 from lens_truth.io.tables import print_warnings
@@ -120,7 +121,7 @@ def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:
 
 def plain_name(model: str) -> str:
     """A model's name as part of a file's name."""
-    return model.replace(":", "-").strip("/").replace("/", "-")
+    return re.sub(r"[^\w.-]+", "-", model).strip("-.")
 
 
 def on_terminal() -> bool:
@@ -175,6 +176,8 @@ class Run:
 
     def wrote(self, name: str) -> Path:
         """The path of a file in the output folder, which is listed as written."""
+        if Path(name).name != name:
+            raise InputError(f"'{name}' is no name of a file in {self.out}")
         self._files.append(name)
         return self.out / name
 

@@ -116,14 +116,6 @@ def read_data_set(
     return DataSet(format.read(file), format.name, file.n_rows)
 
 
-def check_data(name: str) -> None:
-    """Raises an InputError if a name is that of a file which is not there, before anything that takes time."""
-    if not name.startswith("zoo:"):
-        path = _source_and_file(name)[1]
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file")
-
-
 def check_limit(limit: int | None) -> None:
     """Raises an InputError if nothing can be limited to so many."""
     if limit is not None and limit < 1:

@@ -164,7 +164,7 @@ def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, i
     return L, H
 
 
-_READERS = {
+READERS = {
     ".safetensors": _load_safetensors,
     ".npy": _load_npy,
     ".csv": _load_csv,
@@ -175,14 +175,14 @@ _READERS = {
 
 def is_score_file(name: str) -> bool:
     """Whether a name ends as score files do."""
-    return Path(name).name.endswith(tuple(_READERS))
+    return Path(name).name.endswith(tuple(READERS))
 
 
 def read_parts(path: Path) -> Parts:
     """The parts of the scores in a file; an InputError says what is wrong with it."""
-    reader = next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)
+    reader = next((reader for suffix, reader in READERS.items() if path.name.endswith(suffix)), None)
     if reader is None:
-        raise InputError(f"{path}: scores are read from {', '.join(_READERS)} files")
+        raise InputError(f"{path}: scores are read from {', '.join(READERS)} files")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     return reader(path)
