@@ -60,7 +60,7 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
         config = parse(command, f"lens-truth {name}", arguments)
         if (getattr(config, "seed", None) or 0) < 0:
             raise InputError(f"the seed is {config.seed}; it must not be negative")
-        import_module("lens_truth.commands.arguments").check_arguments(config)
+        import_module("lens_truth.commands.given").check_given(config)
         with gathered_notices() as notices:  # those that the command does not tell itself
             command.run(config)
         print_warnings(notices)

@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 import lens_truth
-from lens_truth.commands.run import Run, hash_of_examples
+from lens_truth.commands.run import Run, hash_of_examples, read_data
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
@@ -71,9 +71,6 @@ def run(config: Config) -> None:
 
 def _named_sets(config: Config) -> dict[str, list[lens_truth.Example]]:
     """The data sets by their names, without folders where that tells them apart."""
-    sets = [
-        lens_truth.load_examples(name, limit=config.limit, seed=config.seed, images=config.images, images_needed=False)
-        for name in config.data
-    ]
+    sets = [read_data(name, config.limit, config.seed, config.images, images_needed=False) for name in config.data]
     short = [short_name(name) for name in config.data]
     return dict(zip(short if len(set(short)) == len(short) else config.data, sets, strict=True))

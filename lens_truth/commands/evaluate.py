@@ -17,7 +17,6 @@ from lens_truth.commands.evaluate_chair import Chair
 from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import Run, hash_of_examples
-from lens_truth.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,9 @@ DEFAULT_ARGUMENTS = ("judge",)
 
 def run(config: Answering) -> None:
     """Runs one benchmark."""
+    from lens_truth.data.loading import check_limit
+
     name = next(name for name, flags in subcommands(Config).items() if isinstance(config, flags))
     with Run(f"evaluate {name}", config) as run:
-        if config.limit is not None and config.limit < 1:
-            raise InputError(f"the limit is {config.limit}; it must be at least 1")
+        check_limit(config.limit)
         config.evaluate(run)

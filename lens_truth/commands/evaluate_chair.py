@@ -31,9 +31,10 @@ class Chair(Answering):
     model: str = "zoo:llama-base"
     """A Hugging Face id, a folder, or zoo:NAME."""
     captions: Path | None = None
-    """JSON lines with image_id, caption."""
-    objects: Path | None = None
-    """What is in each image: .json or .json.gz, image id -> names."""
+    """JSON lines (or a list) with image_id and caption, or as OPERA, LLaVA, LURE and CHAIR have the two."""
+    objects: tuple[Path, ...] = ()
+    """What is in each image: .json or .json.gz, image id -> names; or COCO's annotations, of which CHAIR takes
+    instances and captions together (instances_val2014.json captions_val2014.json)."""
     images: Path | None = None
     """Instead of --captions: the folder of the images that --model is to describe."""
     image_list: Path | None = None
@@ -46,15 +47,15 @@ class Chair(Answering):
     def evaluate(self, run: Run) -> None:
         """Scores captions and writes what each of them mentions."""
         from lens_truth.evaluate.chair import read_synonyms, score_captions
-        from lens_truth.evaluate.chair_files import read_captions, read_objects, write_captions
+        from lens_truth.evaluate.chair_files import read_all_objects, read_captions, write_captions
         from lens_truth.evaluate.result import caption_result
 
         _check_flags(self)
-        used = [path for path in (self.captions, self.objects, self.synonyms, self.image_list) if path]
+        used = [path for path in (self.captions, *self.objects, self.synonyms, self.image_list) if path]
         run.hashes |= {path.name: hash_of(path.read_bytes()) for path in used if path.is_file()}
-        if self.captions is not None and self.objects is not None:
+        if self.captions is not None:
             names = read_synonyms(self.synonyms)
-            objects = read_objects(self.objects, names)
+            objects = read_all_objects(self.objects, names)
             captions = read_captions(self.captions)[: self.limit]
         else:
             captions, objects, names = _described(self, run)
@@ -83,7 +84,7 @@ class _Task:
 
 
 def _check_flags(config: Chair) -> None:
-    if config.objects is None:
+    if not config.objects:
         if config.captions is not None or config.images is not None:
             raise InputError("--captions and --images need --objects: what is in each image")
         if config.synonyms is not None or config.image_list is not None:
@@ -103,8 +104,8 @@ def _described(config: Chair, run: Run) -> tuple[list[Caption], TrueObjects, Obj
     from lens_truth.models.image_input import images_of, is_multimodal
 
     task = None
-    if config.images is not None and config.objects is not None:  # what is wrong is said before a model is loaded
-        task = _photographs(config, config.images, config.objects)
+    if config.images is not None:  # what is wrong is said before a model is loaded
+        task = _photographs(config, config.images)
     with answerer(config, run) as asked:
         if task is None:
             scenes = _pictures if is_multimodal(asked.asker.model) else _stories
@@ -149,15 +150,15 @@ def _pictures(n: int, seed: int) -> _Task:
     return _Task("pictures", benchmark, names, objects)
 
 
-def _photographs(config: Chair, folder: Path, known: Path) -> _Task:
+def _photographs(config: Chair, folder: Path) -> _Task:
     """Images from a folder, in TruthProbe's protocol."""
     from lens_truth.data.examples import SUPPORTED
     from lens_truth.evaluate.chair import read_synonyms
-    from lens_truth.evaluate.chair_files import find_images, read_objects
+    from lens_truth.evaluate.chair_files import find_images, read_all_objects
     from lens_truth.models.prompts import USER_ASSISTANT, Wording
 
     names = read_synonyms(config.synonyms)
-    objects = read_objects(known, names)
+    objects = read_all_objects(config.objects, names)
     paths = find_images(folder, config.image_list, objects)[: config.limit]
     examples = tuple(lens_truth.Example(p.name, p.name, _DESCRIBE, "", SUPPORTED, image=str(p)) for p in paths)
     wording = Wording(lambda example: example.question, USER_ASSISTANT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 import tyro
 
@@ -25,6 +25,9 @@ from lens_truth.commands.score_sources import (
 )
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
+
+if TYPE_CHECKING:
+    from lens_truth.lineage.inheritance import Size
 
 Scores: TypeAlias = "dict[str, dict[str, lens_truth.HeadScores]]"
 """By kind and name, or by name and file."""
@@ -98,21 +101,52 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
 def scored(config: Config, sources: Sequence[Source]) -> tuple[Scores, Scores]:
     """Scores by kind and name, and further estimates of some by name and file; files, whatever their kind, stand with
     the first kind."""
-    from lens_truth.lineage.inheritance import check_same_shape, shared_grid
+    from lens_truth.lineage.inheritance import check_same_shape, shared_grid, size_of
 
     kv = _kv_heads(config.kv_heads, [source.name for source in sources])
     read = {source.name: read_scores(source.where, kv.get(source.name)) for source in sources if source.is_file}
-    if not config.shared_grid:
-        check_same_shape(read)
+    sizes = {s.name: size_of(read[s.name]) if s.is_file else _size_of_model(s, config) for s in sources}
+    known = {name: size for name, size in sizes.items() if size}
+    if config.shared_grid:
+        shared_grid(list(known.values()))
+    else:
+        check_same_shape(known)
     repeats = _repeats(config, sources, read)
     by_kind = _by_kind(config, sources, read)
     if config.shared_grid:
         some = [*by_kind.values(), *repeats.values()]
-        L, H = shared_grid([its for scores in some for its in scores.values()])
+        L, H = shared_grid([size_of(its) for scores in some for its in scores.values()])
         print(f"shared grid: {L} layers x {H} heads; a head's number means nothing across architectures")
         for scores in some:
             scores |= {name: its.crop(L, H) for name, its in scores.items()}
     return by_kind, repeats
+
+
+def _size_of_model(source: Source, config: Config) -> Size | None:
+    """By its config alone, before it is loaded and scored; None where that does not say."""
+    from transformers import AutoConfig
+
+    from lens_truth.models.loading import model_source
+    from lens_truth.models.tower import heads_in
+
+    _check_model(source)
+    try:
+        where, trust = model_source(source.where), config.trust_remote_code
+        read = cast("Any", AutoConfig.from_pretrained(where, trust_remote_code=trust))
+        text = read.get_text_config(decoder=True)
+        heads = heads_in(text, text.num_hidden_layers)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, ImportError, ZeroDivisionError):
+        return None  # what is wrong with it is said when it is loaded
+    return heads.n_layers, heads.n_heads, heads.n_kv_heads
+
+
+def _check_model(source: Source) -> None:
+    """Raises an InputError for an input that is neither a file of scores nor a model."""
+    from lens_truth.models.loading import model_source
+
+    if Path(source.where).is_file():
+        raise InputError(f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model")
+    model_source(source.where)
 
 
 def _repeats(config: Config, sources: Sequence[Source], read: Mapping[str, lens_truth.HeadScores]) -> Scores:
@@ -140,14 +174,6 @@ def _by_kind(config: Config, sources: Sequence[Source], read: dict[str, lens_tru
     models = [source for source in sources if not source.is_file]
     if not models:
         return {kinds[0]: read}
-    from lens_truth.models.names import model_source
-
-    for source in models:
-        if Path(source.where).is_file():
-            raise InputError(
-                f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model"
-            )
-        model_source(source.where)
     by_kind: Scores = {kind: {} for kind in kinds}
     runs = ProbingRuns(data, config)
     for number, source in enumerate(models, start=1):

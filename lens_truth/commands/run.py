@@ -3,6 +3,7 @@ the output folder to the words of farewell."""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import gathered_notices
+from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import check_out, hash_of, write_text
 from lens_truth.io.runs import COMMAND_LINE, for_json, write_record
 from lens_truth.io.tables import print_warnings
@@ -63,7 +64,19 @@ class Rows(Compute):
 
     def examples(self, data: str) -> list[lens_truth.Example]:
         """The rows of a data set that the flags leave."""
-        return lens_truth.load_examples(data, limit=self.limit, seed=self.seed, images=self.images)
+        return read_data(data, self.limit, self.seed, self.images)
+
+
+def read_data(
+    name: str, limit: int | None, seed: int, images: Path | None, *, images_needed: bool = True
+) -> list[lens_truth.Example]:
+    """`load_examples`, which says as what a file was read and how many rows it has."""
+    from lens_truth.data.loading import read_data_set
+
+    found = read_data_set(name, limit, seed, images, images_needed=images_needed)
+    if found.format:
+        print(f"{name}: read as {found.format}, {found.n_rows} rows")
+    return found.examples
 
 
 def load_model(name: str, flags: Device) -> Any:
@@ -110,7 +123,7 @@ def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:
 
 def plain_name(model: str) -> str:
     """A model's name as part of a file's name."""
-    return model.replace(":", "-").strip("/").replace("/", "-")
+    return re.sub(r"[^\w.-]+", "-", model).strip("-.")
 
 
 def on_terminal() -> bool:
@@ -165,6 +178,8 @@ class Run:
 
     def wrote(self, name: str) -> Path:
         """The path of a file in the output folder, which is listed as written."""
+        if Path(name).name != name:
+            raise InputError(f"'{name}' is no name of a file in {self.out}")
         self._files.append(name)
         return self.out / name
 

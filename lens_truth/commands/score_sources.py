@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, scores_by_kind
+from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, read_data, scores_by_kind
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
 
@@ -71,7 +71,7 @@ class ProbingData:
 
         if self.setting is not None:
             return setting_examples(self.setting, multimodal, self.files, images=self.images, limit=limit, seed=seed)
-        examples = lens_truth.load_examples(self.data, limit=limit, seed=seed, images=self.images)
+        examples = read_data(self.data, limit, seed, self.images)
         for sentence in label_warnings({self.data: examples}):
             notice(sentence)
         return examples
@@ -133,22 +133,51 @@ class Source:
 
 
 def parse_sources(arguments: Sequence[str]) -> list[Source]:
-    """Names the arguments; by default a model has its own name and a file that of the file."""
-    seen: dict[str, str] = {}
+    """Names the arguments, each by `NAME=` in front of it, or else by its file or folder; where two would be called the
+    same, by the part of their paths in which they differ: `a/scores.npy b/scores.npy` are a and b."""
+    given: list[tuple[str, str]] = []
     for argument in arguments:
         name, equals, where = argument.partition("=")
-        if not equals or not name or "/" in name or Path(argument).exists():
-            where, name = argument, Path(argument).name.split(".safetensors")[0]
-            for suffix in (".gz", ".json", ".npy", ".csv"):
-                name = name.removesuffix(suffix)
-        name = name.removeprefix("zoo:")
-        if name in seen:
+        named = equals and name and "/" not in name and not Path(argument).exists()
+        given.append((name, where) if named else ("", argument))
+    unnamed = short_names([where for name, where in given if not name])
+    sources = [Source(name or unnamed[where], where) for name, where in given]
+    for number, source in enumerate(sources):
+        if other := next((its for its in sources[:number] if its.name == source.name), None):
             raise InputError(
-                f"two inputs are called '{name}' ({seen[name]} and {where}); "
-                f"give them names: one={seen[name]} other={where}"
+                f"two inputs are called '{source.name}' ({other.where} and {source.where}); "
+                f"give them names: one={other.where} other={source.where}"
             )
-        seen[name] = where
-    return [Source(name, where) for name, where in seen.items()]
+    return sources
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """What files, folders and models may be called: by the last part of the path; where several have that, by the parts
+    in which their paths differ; where these are the same too, by the file's ending."""
+    names = {path: _stem(Path(path).name) for path in paths}
+    for same in {name: [path for path, its in names.items() if its == name] for name in names.values()}.values():
+        if len(same) > 1:
+            parts = [path.rstrip("/").split("/")[:-1] for path in same]
+            start = _shared(parts)
+            end = _shared([part[start:][::-1] for part in parts])
+            for path, part in zip(same, parts, strict=True):
+                folder = "-".join(part[start : len(part) - end])
+                names[path] = folder or (Path(path).name if len(set(map(tuple, parts))) == 1 else names[path])
+    return names
+
+
+def _shared(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all begin with."""
+    columns = enumerate(zip(*parts, strict=False))
+    return next((n for n, column in columns if len(set(column)) > 1), min(map(len, parts)))
+
+
+def _stem(name: str) -> str:
+    """A file's name without the endings of score files."""
+    name = name.split(".safetensors")[0]
+    for suffix in (".gz", ".json", ".npy", ".csv"):
+        name = name.removesuffix(suffix)
+    return name.removeprefix("zoo:")
 
 
 def read_scores(where: str, n_kv_heads: int | None = None) -> lens_truth.HeadScores:

@@ -15,7 +15,7 @@ from lens_truth.data.images import check_images, image_hash, image_in, image_siz
 from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields, is_blank
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of, write_text
-from lens_truth.io.readers import read_csv, read_jsonl
+from lens_truth.io.rows import read_rows
 from lens_truth.io.streams import Stream, stream
 
 
@@ -190,7 +190,7 @@ def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int
 
 
 def read_examples(path: str | Path, images: Path | None = None, limit: int | None = None) -> list[Example]:
-    """Examples from JSON lines (`.jsonl`) or a table with a header row (`.csv`).
+    """Examples from JSON lines, a JSON list of objects, or a table with a header row, packed with gzip or not.
 
     Fields are those of `Example.from_row`, with the row's number for an id that is absent. Tables hold neither evidence
     nor boxes. Image files lie in the folder `images`, or else beside the file of examples. With a limit only the first
@@ -202,32 +202,36 @@ def read_examples(path: str | Path, images: Path | None = None, limit: int | Non
         InputError: names file, line and field of the first bad row; counts empty answers and missing images; also for
             a missing or empty file.
     """
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".csv"):
-        raise InputError(f"{path}: examples are read from .jsonl or .csv files, not '{path.suffix}'")
-    rows = list(read_jsonl(path) if path.suffix == ".jsonl" else read_csv(path))
+    return examples_of(Path(path), read_rows(Path(path)), images, limit)
+
+
+def examples_of(
+    path: Path, rows: Iterable[tuple[str, dict[str, Any]]], images: Path | None = None, limit: int | None = None
+) -> list[Example]:
+    """`read_examples` of rows that were read already."""
+    rows = list(rows)
     if not rows:
         raise InputError(f"{path}: holds no examples")
-    refuse_empty(path, [line for line, row in rows if is_blank(row.get("answer"))], len(rows))
+    refuse_empty(path, [place for place, row in rows if is_blank(row.get("answer"))], len(rows))
     examples: list[Example] = []
-    lines: dict[str, int] = {}
-    for number, (line, row) in enumerate(rows):
+    places: dict[str, str] = {}
+    for number, (place, row) in enumerate(rows):
         numbered = {**row, "id": str(number)} if row.get("id") in (None, "") else row
-        where = f"{path}, line {line}"
+        where = f"{path}, {place}"
         example = Example.from_row(numbered, where=where, images=path.parent if images is None else images)
         examples.append(example)
-        if (first := lines.setdefault(example.id, line)) != line:
-            raise InputError(f"{where}: id '{example.id}' stands already on line {first}")
+        if (first := places.setdefault(example.id, place)) != place:
+            raise InputError(f"{where}: id '{example.id}' stands already on {first}")
     check_images(example.image for example in examples[:limit])
     for example in examples[:limit]:
-        _refuse_outside(example, f"{path}, line {lines[example.id]}")
+        _refuse_outside(example, f"{path}, {places[example.id]}")
     return examples[:limit]
 
 
-def refuse_empty(path: Path, lines: Sequence[int], n: int) -> None:
-    """Raises an InputError that counts empty answers, if there are any at `lines`."""
-    if lines:
-        raise InputError(f"{path}: {len(lines)} of {n} answers are empty (first: line {lines[0]})")
+def refuse_empty(path: Path, places: Sequence[str], n: int) -> None:
+    """Raises an InputError that counts empty answers, if there are any at these places."""
+    if places:
+        raise InputError(f"{path}: {len(places)} of {n} answers are empty (first: {places[0]})")
 
 
 def _refuse_outside(example: Example, where: str) -> None:

@@ -1,5 +1,5 @@
-"""Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), `halueval:FILE`, `phd:FILE`, `phd-text:FILE`,
-`rlhfv:FILE`, `squad:FILE`, `hotpot:FILE`, or a user's `.jsonl` or `.csv`; and by the probing settings of TruthProbe:
+"""Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), a file in one of the `formats`, alone (`FILE`) or
+with the name of its data set in front (`halueval:FILE`); and by the probing settings of TruthProbe:
 
 | setting | text models | multimodal models |
 |---|---|---|
@@ -16,17 +16,16 @@ its pictures for RLHF-V.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 from lens_truth.data import world_examples as zoo
 from lens_truth.data.audit import label_warnings, repeats
-from lens_truth.data.examples import Example, read_examples
+from lens_truth.data.examples import Example
+from lens_truth.data.formats import SOURCES, open_data
 from lens_truth.data.images import BLACK
-from lens_truth.data.paper_files import read_halueval, read_image_rows, read_text_rows
-from lens_truth.data.squad_hotpot import read_hotpot, read_squad
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError, notice
 
@@ -40,12 +39,6 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image": zoo.image_examples,
     "zoo:image-conflict": zoo.image_conflict_examples,
     "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
-}
-_FILES: dict[str, Callable[[str, int | None], list[Example]]] = {
-    "halueval": lambda file, limit: read_halueval(file)[:limit],
-    "phd-text": lambda file, limit: read_text_rows(file)[:limit],
-    "squad": read_squad,
-    "hotpot": read_hotpot,
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -79,39 +72,68 @@ def load_examples(
 
     Args:
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
-            `zoo:image-presence` (their train split; `zoo:text/test` for another); `halueval:FILE`; `phd:FILE` or
-            `rlhfv:FILE` (with images); `phd-text:FILE` (as text); `squad:FILE` (SQuAD's format, so also XQuAD) or
-            `hotpot:FILE` (HotpotQA's), in which all answers are supported and the evidence is known; or a path to a
-            `.jsonl` or `.csv` file of examples.
+            `zoo:image-presence` (their train split; `zoo:text/test` for another); or a file: of examples, or as
+            HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD and HotpotQA are released, which its fields tell. With
+            `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:` or `hotpot:` it has to be
+            such a file. In SQuAD and HotpotQA all answers are supported and the evidence is known.
         limit: only the first so many examples.
         seed: of generated data; files are read as they are.
-        images: the folder of the image files that `phd:`, `rlhfv:` and files of examples name.
-        images_needed: False reads rows of `phd:` and `rlhfv:` without their images, for looking at rows alone.
+        images: the folder of the image files that rows name.
+        images_needed: False reads published rows about images without these, for looking at rows alone.
 
     Raises:
         InputError: for an unknown name, or whatever the reader finds wrong.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}; it must be at least 1")
-    source, _, rest = name.partition(":")
-    if source == "zoo":
+    return read_data_set(name, limit, seed, images, images_needed=images_needed).examples
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What `load_examples` gives, and what it was read from."""
+
+    examples: list[Example]
+    format: str = ""
+    """Of a file, as people call it; empty for generated data."""
+    n_rows: int = 0
+    """Rows read from it."""
+
+
+def read_data_set(
+    name: str, limit: int | None = None, seed: int = 0, images: Path | None = None, *, images_needed: bool = True
+) -> DataSet:
+    """`load_examples`, with the format that was recognised."""
+    check_limit(limit)
+    if name.startswith("zoo:"):
         kind, _, split = name.partition("/")
         if kind not in _ZOO or split not in ("", *_SPLITS):
             names = ", ".join(f"{kind}[/{'|'.join(_SPLITS)}]" for kind in _ZOO)
             raise InputError(f"there is no data set '{name}'; the zoo offers {names}")
         chosen: Split = split or "train"  # pyright: ignore[reportAssignmentType] (checked above)
-        return _ZOO[kind](chosen, limit or DEFAULT_ROWS, seed)
-    if source in ("phd", "rlhfv"):
-        return read_image_rows(rest, images, source, images_needed=images_needed, limit=limit)
-    if source in _FILES and rest:
-        return _FILES[source](rest, limit)
-    if not name.endswith((".jsonl", ".csv")):
-        formats = ", ".join(f"{source}:FILE" for source in ("phd", "rlhfv", *_FILES))
+        return DataSet(_ZOO[kind](chosen, limit or DEFAULT_ROWS, seed))
+    source, path = _source_and_file(name)
+    format, file = open_data(path, source, images, limit, images_needed=images_needed)
+    assert format.read is not None
+    return DataSet(format.read(file), format.name, file.n_rows)
+
+
+def check_limit(limit: int | None) -> None:
+    """Raises an InputError if nothing can be limited to so many."""
+    if limit is not None and limit < 1:
+        raise InputError(f"the limit is {limit}; it must be at least 1")
+
+
+def _source_and_file(name: str) -> tuple[str, Path]:
+    source, _, rest = name.partition(":")
+    if source in SOURCES and rest:
+        return source, Path(rest)
+    looks_like_a_file = "/" in name or (Path(name).suffix and ":" not in name)
+    if not looks_like_a_file and not Path(name).is_file():
+        formats = ", ".join(f"{source}:FILE" for source in SOURCES)
         raise InputError(
-            f"there is no data set '{name}'; a file of examples ends in .jsonl or .csv, and others are named by their "
-            f"format ({formats})"
+            f"there is no data set '{name}', nor such a file; generated ones are {', '.join(_ZOO)}, and files may have "
+            f"their format in front ({formats})"
         )
-    return read_examples(name, images, limit)
+    return "", Path(name)
 
 
 def setting_sources(setting: Setting, multimodal: bool, files: Mapping[Part, Path]) -> list[str]:

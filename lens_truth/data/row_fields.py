@@ -32,6 +32,10 @@ class Fields:
     def __init__(self, row: Mapping[str, Any], where: str, names: Mapping[str, str] | None = None) -> None:
         self._row, self._where, self._names = row, where, names or {}
 
+    def of(self, row: Mapping[str, Any]) -> Fields:
+        """The fields of what stands inside this row."""
+        return Fields(row, self._where)
+
     def wrong(self, why: str) -> InputError:
         """An error that names the row, to be raised."""
         return InputError(f"{self._where}: {why}")

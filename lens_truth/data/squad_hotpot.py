@@ -13,27 +13,29 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lens_truth.data.data_file import DataFile
 from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.errors import InputError, notice, shortened
-from lens_truth.io.readers import is_object, read_json, read_rows
+from lens_truth.io.readers import is_object
 
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list"}
 
 
-def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
-    """The questions of a `.json` file in SQuAD's format, each with its first answer, whose span is the evidence; with a
-    limit what comes after the first so many is not looked at.
+def read_squad(file: DataFile) -> list[Example]:
+    """The questions of a `.json` file in SQuAD's format, or of rows with a question each as the Hugging Face hub gives
+    them, each with its first answer, whose span is the evidence; with a limit what comes after the first so many is not
+    looked at.
 
     SQuAD's development set has the answers of several annotators; the others are left aside. Questions about the same
     paragraph share a group. Unanswerable questions (SQuAD 2.0) are left out with a `DataWarning` that counts them.
     """
-    path = Path(path)
+    path = file.path
     examples: list[Example] = []
     unanswerable: list[str] = []
     groups: dict[str, str] = {}
-    for context, row, id in _squad_rows(path):
+    for context, row, id in _squad_rows(file):
         where = f"{path}, question {id}"
-        answers: list[Any] = _field(row, "answers", list, where)
+        answers = _answers(row, where)
         if row.get("is_impossible") or not answers:
             unanswerable.append(id)
             continue
@@ -41,9 +43,9 @@ def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
         span = start, stop = _answer_span(answers[0], context, where)
         question, answer = _written(row, "question", where), context[start:stop]
         examples.append(Example(f"squad-{id}", group, question, answer, SUPPORTED, context, (span,)))
-        if len(examples) == limit:
+        if len(examples) == file.limit:
             break
-    n = len(examples) + len(unanswerable)
+    n = file.n_rows = len(examples) + len(unanswerable)
     if unanswerable and examples:
         notice(
             f"{len(unanswerable)} of {n} questions read from {path} are unanswerable and left out (first: "
@@ -52,17 +54,28 @@ def read_squad(path: str | Path, limit: int | None = None) -> list[Example]:
     return _distinct(examples, path, f"all {n} questions are unanswerable" if n else "holds no questions")
 
 
-def _squad_rows(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+def _squad_rows(file: DataFile) -> Iterator[tuple[str, dict[str, Any], str]]:
     """(paragraph, question, id) of all questions, in order."""
-    whole = read_json(path)
-    if not isinstance(whole, dict) or "data" not in whole:
-        raise InputError(f"{path}: is not in SQuAD's format, a JSON object with 'data', 'paragraphs' and 'qas'")
-    for number, article in enumerate(_field(whole, "data", list, str(path)), start=1):
-        where = f"{path}, article {number}"
-        for p, paragraph in enumerate(_field(article, "paragraphs", list, where), start=1):
-            context = _written(paragraph, "context", f"{where}, paragraph {p}")
-            for q, row in enumerate(_field(paragraph, "qas", list, f"{where}, paragraph {p}"), start=1):
-                yield context, row, _id(row, ("id",), f"{where}, paragraph {p}, question {q}")
+    for place, whole in file:
+        if "data" not in whole:
+            where = f"{file.path}, {place}"
+            yield _written(whole, "context", where), whole, _id(whole, ("id",), where)
+            continue
+        for number, article in enumerate(_field(whole, "data", list, str(file.path)), start=1):
+            where = f"{file.path}, article {number}"
+            for p, paragraph in enumerate(_field(article, "paragraphs", list, where), start=1):
+                context = _written(paragraph, "context", f"{where}, paragraph {p}")
+                for q, row in enumerate(_field(paragraph, "qas", list, f"{where}, paragraph {p}"), start=1):
+                    yield context, row, _id(row, ("id",), f"{where}, paragraph {p}, question {q}")
+
+
+def _answers(row: dict[str, Any], where: str) -> list[Any]:
+    """`[{"text", "answer_start"}, ...]`, also where the hub has two lists for it."""
+    answers: Any = row.get("answers")
+    if not is_object(answers):
+        return _field(row, "answers", list, where)
+    texts, starts = (_field(answers, name, list, f"{where}, answers") for name in ("text", "answer_start"))
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=False)]
 
 
 def _answer_span(answer: Any, context: str, where: str) -> tuple[int, int]:
@@ -76,7 +89,7 @@ def _answer_span(answer: Any, context: str, where: str) -> tuple[int, int]:
     return start, start + len(text)
 
 
-def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
+def read_hotpot(file: DataFile) -> list[Example]:
     """The questions of a file in HotpotQA's format, as its authors (one JSON list) or the Hugging Face hub (JSON lines)
     give it; 2WikiMultihopQA has the same. The evidence are the supporting sentences, each of which is a span.
 
@@ -85,11 +98,11 @@ def read_hotpot(path: str | Path, limit: int | None = None) -> list[Example]:
     title, the first that has such a sentence is meant. Every question is a group. With a limit what comes after the
     first so many is not looked at.
     """
-    path = Path(path)
+    path = file.path
     examples: list[Example] = []
     n_facts = 0
     missing: list[str] = []
-    for place, row in islice(read_rows(path), limit):
+    for place, row in islice(file, file.limit):
         id = _id(row, ("id", "_id"), f"{path}, {place}")
         where = f"{path}, {place}, question {id}"
         question, answer = _written(row, "question", where), _written(row, "answer", where)

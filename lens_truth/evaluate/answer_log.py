@@ -34,9 +34,9 @@ class AnswerLog:
         self._keep = content.rfind(b"\n") + 1
         for number, line in enumerate(content[: self._keep].splitlines(), start=1):
             try:
-                row = json.loads(line, parse_constant=_refused)
-                self._known[row["key"]] = Answer(row["answer"], row["margin"])
-            except (ValueError, KeyError, TypeError) as error:
+                row = json.loads(line)
+                self._known[row["key"]] = _answer(row["answer"], row["margin"])
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise InputError(f"{path}, line {number}: is not an answer; delete the file to begin anew") from error
 
     def __enter__(self) -> AnswerLog:
@@ -50,7 +50,11 @@ class AnswerLog:
         """Names the answers to some prompts (given by what is in them) by all that they depend on."""
         acts = "" if gate is None else hash_of(gate.site, gate.values.numpy().tobytes())
         shared = hash_of(self._settings, acts, str(n_new), str(margins))
-        return [hash_of(shared, prompt) for prompt in prompts]
+        keys = [hash_of(shared, prompt) for prompt in prompts]
+        for key in keys if margins else ():
+            if (known := self._known.get(key)) is not None and known.margin is None:
+                del self._known[key]  # half an answer
+        return keys
 
     def get(self, key: str) -> Answer | None:
         """What was answered before, if anything."""
@@ -73,8 +77,11 @@ class AnswerLog:
         self._file.flush()
 
 
-def _refused(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
+def _answer(text: Any, margin: Any) -> Answer:
+    """What stands in a line, if it can be one: a text, and a finite number or none."""
+    if not isinstance(text, str) or not (margin is None or (type(margin) in (int, float) and math.isfinite(margin))):
+        raise ValueError
+    return Answer(text, None if margin is None else float(margin))
 
 
 def _settings(model: Any) -> str:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from lens_truth.data.images import check_images
-from lens_truth.errors import InputError
-from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
+from lens_truth.errors import InputError, shortened
+from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects
+from lens_truth.evaluate.coco import class_named, coco_objects, image_key, refuse_unknown
 from lens_truth.io.files import write_text
-from lens_truth.io.readers import is_list, is_object, read_json, read_rows
+from lens_truth.io.readers import is_list, is_object, read_json
+from lens_truth.io.rows import read_rows
 
-_IMAGE_FILE = re.compile(r"(?:COCO_[a-z]+[0-9]{4}_)?0*([0-9]+)(?:\.(?:jpe?g|png))?", re.IGNORECASE)
-
-
-def image_key(image: int | str) -> str:
-    """One name for an image, whether given as 226988, '226988' or 'COCO_val2014_000000226988.jpg'."""
-    text = str(image).strip()
-    match = _IMAGE_FILE.fullmatch(text)
-    return match[1] if match else text
+_IMAGE = ("image_id", "image", "file_name", "id")
+_TEXT = ("caption", "text", "answer")
+"""What the image of a caption and its text are called, by OPERA, LLaVA, LURE and others; the first that is there."""
 
 
 def read_captions(path: Path) -> list[Caption]:
-    """Captions, in their order, from JSON lines (or a JSON list) of objects with `image_id` and `caption`."""
-    captions = [_caption(row, f"{path}, {where}", where) for where, row in read_rows(path)]
+    """Captions, in their order: rows (JSON lines, or a JSON list) with `image_id` and `caption`, or by other names of
+    the two; the output of CHAIR's scorer, whose numbers are left aside; COCO's captions; or one object
+    `{image: caption}`."""
+    captions = [_caption(row, f"{path}, {where}", where) for where, row in _caption_rows(path)]
     if not captions:
         raise InputError(f"{path}: holds no captions")
     if empty := [caption.where for caption in captions if not caption.text.strip()]:
@@ -34,15 +33,34 @@ def read_captions(path: Path) -> list[Caption]:
     return captions
 
 
+def _caption_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    rows = read_rows(path)
+    first = list(islice(rows, 2))
+    whole = first[0][1] if len(first) == 1 else {}
+    for name in ("sentences", "annotations"):
+        listed = whole.get(name)
+        if is_list(listed) and all(is_object(row) for row in listed):
+            yield from ((f"{name} {number}", row) for number, row in enumerate(listed, start=1))
+            return
+    if whole and not whole.keys() & {*_IMAGE, *_TEXT} and all(isinstance(text, str) for text in whole.values()):
+        yield from ((f"image {image}", {"image_id": image, "caption": text}) for image, text in whole.items())
+        return
+    yield from chain(first, rows)
+
+
 def _caption(row: dict[str, Any], at: str, where: str) -> Caption:
-    for field in ("image_id", "caption"):
-        if row.get(field) is None:
-            raise InputError(f"{at}: has no field '{field}'")
-    image, text = row["image_id"], row["caption"]
+    names = [next((name for name in names if row.get(name) is not None), None) for names in (_IMAGE, _TEXT)]
+    for name, its_names in zip(names, (_IMAGE, _TEXT), strict=True):
+        if name is None:
+            others = ", ".join(f"'{name}'" for name in its_names[1:])
+            raise InputError(f"{at}: has no field '{its_names[0]}' (nor {others})")
+    image, text = (row[name] for name in names if name)
     if isinstance(image, bool) or not isinstance(image, int | str) or not str(image).strip():
-        raise InputError(f"{at}: field 'image_id' is {image!r}, not a number or a name")
+        raise InputError(f"{at}: field '{names[0]}' is {shortened(repr(image))}, not a number or a name")
+    if names[0] == "id" and not (isinstance(image, str) and Path(image).suffix):
+        raise InputError(f"{at}: has no field 'image_id' (nor 'image', 'file_name'), and its 'id' names no image file")
     if not isinstance(text, str):
-        raise InputError(f"{at}: field 'caption' is not text")
+        raise InputError(f"{at}: field '{names[1]}' is not text")
     return Caption(image_key(image), text, where)
 
 
@@ -76,30 +94,32 @@ def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
     return folder / name if (folder / name).is_file() else folder / Path(name).name
 
 
+def read_all_objects(paths: Sequence[Path], names: ObjectNames) -> TrueObjects:
+    """`read_objects` of several files: what they say of an image adds up, as CHAIR has it of COCO's two annotations."""
+    of_image: dict[str, frozenset[str]] = {}
+    for path in paths:
+        for image, found in read_objects(path, names).of_image.items():
+            of_image[image] = of_image.get(image, frozenset()) | found
+    return TrueObjects(" and ".join(map(str, paths)), of_image)
+
+
 def read_objects(path: Path, names: ObjectNames) -> TrueObjects:
     """The objects in each image, from a `.json` or `.json.gz` file {image id: [class, ...]}, where an object may go by
-    any name of its class in the table ('sofa' for 'couch')."""
+    any name of its class in the table ('sofa' for 'couch'); or from COCO's annotations, of instances or of captions."""
     table = read_json(path)
     if not is_object(table) or not table:
         raise InputError(f"{path}: is not a dictionary from image ids to lists of objects")
+    if "annotations" in table:
+        return TrueObjects(str(path), coco_objects(path, table, names))
     of_image: dict[str, frozenset[str]] = {}
     known: dict[str, str | None] = {}
     for image, listed in table.items():
         if not is_list(listed) or not all(isinstance(name, str) for name in listed):
-            raise InputError(f"{path}: what stands under image {image} is not a list of names")
+            raise InputError(f"{path}: what stands under image {shortened(image)} is not a list of names")
         key = image_key(image)
         if key in of_image:
             raise InputError(f"{path}: image {key} stands there twice, the second time as '{image}'")
-        known |= {name: _class_named(name, names) for name in listed if name not in known}
+        known |= {name: class_named(name, names) for name in listed if name not in known}
         of_image[key] = frozenset(known[name] or name for name in listed)
-    if unknown := [f"'{name}'" for name, found in known.items() if found is None]:
-        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-        raise InputError(f"{path}: {len(unknown)} names of objects are not in the table of synonyms: {shown}")
+    refuse_unknown(path, known)
     return TrueObjects(str(path), of_image)
-
-
-def _class_named(name: str, names: ObjectNames) -> str | None:
-    plain = " ".join(name.lower().split())
-    if plain in names.classes:
-        return plain
-    return names.class_of.get(names.forms.get(tuple(tokenize(plain)), "")) or None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.data.images import check_images
-from lens_truth.errors import InputError
+from lens_truth.data.pope_phd import PopeQuestion, pope_questions, text_of
+from lens_truth.errors import InputError, shortened
 from lens_truth.evaluate.result import BenchmarkResult
-from lens_truth.io.readers import read_rows
+from lens_truth.io.rows import read_rows
 from lens_truth.models.prompts import USER_ASSISTANT, Wording
 
 POPE_PARSES = ("pope", "strict")
@@ -20,41 +20,22 @@ N_NEW = 5
 WORDING = Wording(lambda e: f"{e.question}\nAnswer the question using a single word or phrase.", USER_ASSISTANT)
 
 
-@dataclass(frozen=True)
-class PopeQuestion:
-    """One question about one image, whose answer (the label) is `yes` or `no`."""
-
-    id: str
-    image: str
-    text: str
-    label: str
-
-
 def read_questions(path: Path) -> list[PopeQuestion]:
     """A split: JSON lines (a list in POPE's A-OKVQA and GQA files) with `question_id`, `image`, `text` and `label`."""
-    questions: dict[str, PopeQuestion] = {}
-    wrong: list[str] = []
-    for place, row in read_rows(path):
-        where = f"{path}, {place}"
-        id, image, text, label = (_text(row, field, where) for field in ("question_id", "image", "text", "label"))
-        if id in questions:
-            raise InputError(f"{where}: question_id {id} stands there already")
-        questions[id] = PopeQuestion(id, image, text, label.strip().lower())
-        if questions[id].label not in ("yes", "no"):
-            wrong.append(f"question {id} with '{label}'")
-    if not questions:
-        raise InputError(f"{path}: holds no questions")
-    if wrong:
-        raise InputError(f"{path}: {len(wrong)} of {len(questions)} labels are not yes or no (first: {wrong[0]})")
-    return list(questions.values())
+    return pope_questions(path, read_rows(path))
 
 
 def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
-    """The answers to all questions, in their order, from JSON lines (or a list) with `question_id` and `answer`."""
+    """The answers to all questions, in their order, from JSON lines (or a list): with `question_id` and `answer`, or
+    `text` as LLaVA and VCD have it; or, as POPE has them, without ids in the order of the questions, which rows may
+    repeat as `question`."""
+    rows = list(read_rows(path))
+    if rows and "question_id" not in rows[0][1]:
+        return _in_order(path, rows, questions)
     answers: dict[str, str] = {}
-    for place, row in read_rows(path):
+    for place, row in rows:
         where = f"{path}, {place}"
-        id, answer = _text(row, "question_id", where), _text(row, "answer", where)
+        id, answer = text_of(row, "question_id", where), _answer(row, where)
         if id in answers:
             raise InputError(f"{where}: question {id} is answered already")
         answers[id] = answer
@@ -69,6 +50,29 @@ def read_answers(path: Path, questions: Sequence[PopeQuestion]) -> list[str]:
     if faults:
         raise InputError(f"{path}: {'; '.join(faults)}")
     return [answers[question.id] for question in questions]
+
+
+def _in_order(path: Path, rows: Sequence[tuple[str, dict[str, Any]]], questions: Sequence[PopeQuestion]) -> list[str]:
+    answers = [_answer(row, f"{path}, {place}") for place, row in rows]
+    if len(rows) != len(questions):
+        raise InputError(
+            f"{path}: its {len(rows)} answers have no question_id, and there are {len(questions)} questions"
+        )
+    for (place, row), question in zip(rows, questions, strict=True):
+        asked = row.get("question", question.text)
+        if " ".join(str(asked).split()) != " ".join(question.text.split()):
+            raise InputError(
+                f"{path}, {place}: answers '{shortened(str(asked))}', and the question of that place is "
+                f"'{shortened(question.text)}'"
+            )
+    return answers
+
+
+def _answer(row: dict[str, Any], where: str) -> str:
+    field = next((field for field in ("answer", "text") if row.get(field) is not None), None)
+    if field is None:
+        raise InputError(f"{where}: has no field 'answer' or 'text'")
+    return text_of(row, field, where)
 
 
 def pope_result(splits: Mapping[str, tuple[Sequence[PopeQuestion], Sequence[str]]], seed: int = 0) -> BenchmarkResult:
@@ -92,14 +96,3 @@ def pope_examples(split: str, questions: Sequence[PopeQuestion], images: Path) -
     return [
         Example(f"{split}/{q.id}", q.image, q.text, q.label, SUPPORTED, image=str(images / q.image)) for q in questions
     ]
-
-
-def _text(row: dict[str, Any], field: str, where: str) -> str:
-    value = row.get(field)
-    if value is None:
-        raise InputError(f"{where}: has no field '{field}'")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as some libraries write whole numbers
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InputError(f"{where}: field '{field}' is not text")
-    return str(value)

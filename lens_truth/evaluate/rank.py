@@ -35,7 +35,8 @@ def log_probs(
             found = token_log_probs(model, ids, batch.mask, row, position, [], more)
             sums = found.double().new_zeros(len(lengths)).index_add(0, row, found.double())
             check_finite(sums, model, batch.ids, batch.mask, [rows[at] for _, at in batch.at])
-        yield from ((name, at, value) for (name, at), value in zip(batch.at, sums.tolist(), strict=True))
+        values: list[float] = sums.tolist()
+        yield from ((name, at, value) for (name, at), value in zip(batch.at, values, strict=True))
 
 
 def n_answer_tokens(encoded: Encoded) -> int:

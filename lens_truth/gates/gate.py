@@ -22,7 +22,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import write_with
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
-from lens_truth.scoring.score_files import METADATA
+from lens_truth.scoring.score_files import METADATA, read_metadata
 from lens_truth.scoring.scores import HeadScores
 
 Norm = Literal["center", "minmax", "none"]
@@ -145,8 +145,12 @@ class HeadGate:
         try:
             with cast("Any", safe_open(path, framework="pt")) as file:
                 entries: dict[str, str] = file.metadata() or {}
-                metadata = json.loads(entries[METADATA])
+                metadata = read_metadata(Path(path), entries[METADATA])
                 return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
+        except InputError as error:
+            raise (
+                error if str(path) in str(error) else InputError(f"{path}: is not a readable gate ({error})")
+            ) from error
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path}: is not a readable gate ({error})") from error
 

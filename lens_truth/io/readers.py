@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import re
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, shortened
 
 
 def is_list(value: Any) -> TypeGuard[list[Any]]:
@@ -26,10 +25,13 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def open_input(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, packed with gzip if the name ends in `.gz`."""
-    opened = gzip.open if path.suffix == ".gz" else open
+    """The lines of a UTF-8 text file, packed with gzip if it begins as such files do or its name ends in `.gz`."""
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:  # with or without a byte order mark
+        with path.open("rb") as file:
+            packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
+        with (gzip.open if packed else open)(
+            path, "rt", encoding="utf-8-sig", newline=""
+        ) as file:  # with or without a byte order mark
             yield from file
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
@@ -37,19 +39,6 @@ def open_input(path: Path) -> Iterator[str]:
         raise InputError(f"{path}: the gzip file is damaged ({error})") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a comma-separated file with a header row, which every row has as many fields as."""
-    csv.field_size_limit(1 << 28)
-    reader = csv.DictReader(open_input(path))
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(f"{path}, line {reader.line_num}: the row does not have the header's number of fields")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -67,28 +56,16 @@ def read_text(path: Path) -> str:
     return "".join(open_input(path)).replace("\r\n", "\n")
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(`line n`, object) of a file of JSON lines, or (`row n`, object) of one JSON list of objects."""
-    begins = next((line.strip() for line in open_input(path) if line.strip()), "")
-    if not begins.startswith("["):
-        yield from ((f"line {line}", row) for line, row in read_jsonl(path))
-        return
-    for number, row in enumerate(read_json(path), start=1):
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, row {number}: is not a JSON object")
-        yield f"row {number}", row
-
-
 def read_json(path: Path) -> Any:
-    """The value in a file of JSON, packed with gzip if the name ends in `.gz`."""
+    """The value in a file of JSON."""
     return _parsed(path, "".join(open_input(path)))
 
 
 def _parsed(path: Path, text: str, line: int | None = None) -> Any:
-    """The value of a line, or of a whole file, in which an object may have a name but once."""
+    """The value of a line, or of a whole file; an object may have a name but once."""
     where = str(path) if line is None else f"{path}, line {line}"
     try:
-        value = json.loads(text, object_pairs_hook=partial(_once, path) if line is None else None)
+        value = json.loads(text, object_pairs_hook=partial(_once, where))
         escaped = re.search(r"\\u[dD][89a-fA-F]", text)  # without it there are none, and most texts have none
         halves = escaped and re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False))
     except InputError:
@@ -102,12 +79,12 @@ def _parsed(path: Path, text: str, line: int | None = None) -> Any:
     return value
 
 
-def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise InputError(f"{path}: '{name}' stands there twice")
-        found[name] = value
+def _once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{where}: '{shortened(twice)}' stands there twice")
     return found
 
 

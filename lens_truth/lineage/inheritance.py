@@ -55,7 +55,7 @@ def heritability(
             raise InputError(f"'{name}' is not one of the models compared: {', '.join(scores)}")
     if len(set(unrelated)) == 1:
         raise InputError(f"only '{unrelated[0]}' is named as unrelated; a floor needs two models or more")
-    check_same_shape(scores)
+    check_same_shape({name: size_of(its) for name, its in scores.items()})
     every = list(scores.values())
     kv = [its.n_kv_heads for its in every]
     maps = {name: its.values for name, its in scores.items()}
@@ -77,7 +77,16 @@ def heritability(
     )
 
 
-def shared_grid(scores: Sequence[HeadScores]) -> tuple[int, int]:
+Size = tuple[int, int, int | None]
+"""Layers, query heads and KV heads a layer; None where it is not known how many."""
+
+
+def size_of(scores: HeadScores) -> Size:
+    """How many heads the scores are of."""
+    return scores.n_layers, scores.n_heads, scores.n_kv_heads
+
+
+def shared_grid(sizes: Sequence[Size]) -> tuple[int, int]:
     """The layers and heads that all models have: the first so many of each, whole KV groups only (`HeadScores.crop`).
 
     Heads of different architectures that carry the same number have nothing else in common; use it to see that.
@@ -85,11 +94,11 @@ def shared_grid(scores: Sequence[HeadScores]) -> tuple[int, int]:
     Raises:
         InputError: if there is no such grid.
     """
-    fewest = min(its.n_heads for its in scores)
-    H = fewest - fewest % math.lcm(*(its.n_heads // (its.n_kv_heads or its.n_heads) for its in scores))
+    fewest = min(n_heads for _, n_heads, _ in sizes)
+    H = fewest - fewest % math.lcm(*(n_heads // (n_kv_heads or n_heads) for _, n_heads, n_kv_heads in sizes))
     if H == 0:
         raise InputError("the models share no whole group of heads, so there is no grid to compare them on")
-    return min(its.n_layers for its in scores), H
+    return min(n_layers for n_layers, _, _ in sizes), H
 
 
 def reliability(estimates: Float[np.ndarray, "K L H"]) -> float:
@@ -113,7 +122,8 @@ def _reliability(name: str, scores: HeadScores, repeats: Sequence[HeadScores], *
     """From further estimates or folds; NaN for scores that were estimated once."""
     prepare = remove_layer_means if within else np.asarray
     if repeats:  # other estimates of the same thing: how well one of them predicts another
-        check_same_shape({name: scores, **{f"repeat {i} of {name}": s for i, s in enumerate(repeats, start=1)}})
+        again = {f"repeat {i} of {name}": size_of(its) for i, its in enumerate(repeats, start=1)}
+        check_same_shape({name: size_of(scores), **again})
         flat = np.stack([prepare(its.values).ravel() for its in (scores, *repeats)])
         r = float(np.corrcoef(flat)[np.triu_indices(len(flat), 1)].mean())
         return r if r > 0 else math.nan
@@ -143,14 +153,18 @@ def _disattenuated(scores: Sequence[HeadScores], *, within: bool) -> Float[np.nd
     return result
 
 
-def check_same_shape(scores: Mapping[str, HeadScores]) -> None:
-    """Raises an InputError, which says how to ask for the shared grid, unless all have the same layers and heads."""
-    sizes = {name: its.values.shape for name, its in scores.items()}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {L} x {H}" for name, (L, H) in sizes.items())
+def check_same_shape(sizes: Mapping[str, Size]) -> None:
+    """Raises an InputError unless all have the same layers and heads; it says how to ask for the shared grid, if there
+    is one."""
+    if len({size[:2] for size in sizes.values()}) > 1:
+        listed = ", ".join(f"{name} {L} x {H}" for name, (L, H, _) in sizes.items())
+        said = f"the models have different layers x heads ({listed}), and their heads do not correspond"
+        try:
+            shared_grid(list(sizes.values()))
+        except InputError:
+            raise InputError(f"{said}; nor have they whole groups of heads in common") from None
         raise InputError(
-            f"the models have different layers x heads ({listed}), and their heads do not correspond; "
-            "--shared-grid (`shared_grid` in Python) compares the layers and heads that all of them have"
+            f"{said}; --shared-grid (`shared_grid` in Python) compares the layers and heads that all of them have"
         )
 
 

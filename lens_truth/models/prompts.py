@@ -125,7 +125,7 @@ def encode_prompts(
     rows: list[PromptTokens] = []
     for ids, added, prompt in zip(encoded["input_ids"], encoded["special_tokens_mask"], prompts, strict=True):
         stop = len(ids) - next((i for i, is_added in enumerate(reversed(added)) if not is_added), 0)
-        rows.append(_with_image(PromptTokens(list(ids[:stop]), prompt.image, id=prompt.id), prompt.id, images))
+        rows.append(_with_image(PromptTokens(list(ids[:stop]), prompt.image, id=prompt.id), images))
     return rows
 
 

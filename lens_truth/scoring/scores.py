@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +13,19 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Float
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, shortened
 from lens_truth.io.files import write_text, write_with
 from lens_truth.io.numbers import number
 from lens_truth.io.results import none_for_nan, structured
 from lens_truth.io.tables import Table, html, row, table
-from lens_truth.scoring.score_files import METADATA, heads_csv, read_parts
+from lens_truth.scoring.score_files import LARGEST, METADATA, heads_csv, read_parts
 from lens_truth.stats.correlation import Map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PUBLISHED = ("accuracy", "precision", "recall", "f1")  # the columns of TruthProbe's csv files
+_KIND = re.compile(r"\w[\w .-]{0,99}")  # part of the names of files
 _TOLD = ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise")
 """Metrics that stand beside the best scores in a table."""
 
@@ -55,12 +57,23 @@ class HeadScores:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or 0 in self.values.shape:
             raise InputError(f"scores have shape {self.values.shape}; they must be (layers, heads)")
+        if not _KIND.fullmatch(self.kind):
+            raise InputError(
+                f"the kind of the scores is {shortened(repr(self.kind))}, not a name of letters, digits, spaces, dots, "
+                "dashes and underscores"
+            )
+        if self.values.dtype.kind not in "fiu":
+            raise InputError(f"scores are {self.values.dtype}, not real numbers")
         if not np.isfinite(self.values).all():
             layer, head = np.argwhere(~np.isfinite(self.values))[0]
             raise InputError(f"the score of layer {layer}, head {head} is {self.values[layer, head]}, not a number")
         for name, values in self.metrics.items():
             if values.shape != self.values.shape:
                 raise InputError(f"metric '{name}' has shape {values.shape}, the scores {self.values.shape}")
+        named = {"a score": self.values, **{f"metric '{name}'": values for name, values in self.metrics.items()}}
+        for what, values in {**named, **({} if self.folds is None else {"a fold": self.folds})}.items():
+            if (largest := np.nanmax(np.abs(values), initial=0)) > LARGEST:
+                raise InputError(f"{what} is {largest:g} in size; beyond {LARGEST:g} nothing can be computed with it")
         if self.folds is not None and (self.folds.ndim != 3 or self.folds.shape[1:] != self.values.shape):
             raise InputError(f"the folds have shape {self.folds.shape}, the scores {self.values.shape}")
 

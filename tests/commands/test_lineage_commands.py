@@ -231,6 +231,21 @@ def test_identical_weights_have_no_correlation(capsys: pytest.CaptureFixture[str
     assert Preservation.load(tmp_path / "out").score["change"] is None
 
 
+@pytest.mark.zoo
+def test_two_shapes_are_refused_before_anything_is_scored(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("lens_truth.commands.score_sources.load_model", never)
+    np.save(tmp_path / "s.npy", np.eye(7))
+    out = ("--out", tmp_path / "out")
+    for pair in (("zoo:llama-base", tiny_folder), ("zoo:llama-base", tmp_path / "s.npy")):
+        refused(capsys, "llama-base 6 x 8, ", "inherit", *pair, *out)
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_of_inputs(tmp_path: Path) -> None:
     said = ["zoo:llama-base", "a/x.y.npy", "b/heads.json.gz", "mine=c/x.csv", "org/model-7B", "lab=org/model-7B"]
     names = ["llama-base", "x.y", "heads", "mine", "model-7B", "lab"]
@@ -240,10 +255,25 @@ def test_names_of_inputs(tmp_path: Path) -> None:
     odd = tmp_path / "lr=0.1.npy"
     odd.touch()
     assert parse_sources([str(odd)])[0].name == "lr=0.1"
-    with pytest.raises(
-        InputError, match="two inputs are called 'scores'.*one=runs/a/scores.npy other=runs/b/scores.csv"
-    ):
-        parse_sources(["runs/a/scores.npy", "runs/b/scores.csv"])
+    with pytest.raises(InputError, match="two inputs are called 'a'.*one=a/scores.npy other=a.csv"):
+        parse_sources(["a/scores.npy", "b/scores.npy", "a.csv"])
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/scores.npy", "b/scores.npy"], ["a", "b"]),
+        (["runs/a/truth/scores.npy", "runs/b/truth/scores.csv"], ["a", "b"]),
+        (["/x/a/1/scores.npy", "/x/b/1/scores.npy", "/x/a/2/scores.npy"], ["a-1", "b-1", "a-2"]),
+        (["a/x.npy", "b/x.npy", "b/y.npy"], ["a", "b", "y"]),
+        (["scores.npy", "child/scores.npy"], ["scores", "child"]),
+        (["a/s.npy", "a/s.csv"], ["s.npy", "s.csv"]),
+        (["org/model", "lab/model", "models/base/"], ["org", "lab", "base"]),
+    ],
+)
+def test_names_come_from_where_paths_differ(paths: list[str], names: list[str]) -> None:
+    assert [source.name for source in parse_sources(paths)] == names
+    assert [source.where for source in parse_sources(paths)] == paths
 
 
 def broken(folder: Path, name: str) -> Path:

@@ -116,7 +116,7 @@ def test_boxes_beyond_a_limit_are_not_measured(tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         (b'{"question": "q"\n', "line 1: is not JSON"),
-        (b"[1]\n", "line 1: is not a JSON object"),
+        (b"[1]\n", "row 1: is not a JSON object"),
         (b"", "holds no examples"),
         (b"\xff\xfe", "is not UTF-8"),
         (
@@ -133,11 +133,9 @@ def test_bad_file_is_named(tmp_path: Path, content: bytes, complaint: str) -> No
         read_examples(path)
 
 
-def test_missing_file_and_wrong_suffix(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_examples(tmp_path / "none.jsonl")
-    with pytest.raises(InputError, match="not '.txt'"):
-        read_examples(tmp_path / "rows.txt")
 
 
 def test_what_other_programs_write(tmp_path: Path) -> None:
@@ -215,7 +213,7 @@ def test_halueval_reader(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 2: field 'raw_question' is empty"):
         load_examples(f"halueval:{path}")
     path.write_text("knowledge,raw_question\na,b\n")
-    with pytest.raises(InputError, match="no column 'correct_answer'"):
+    with pytest.raises(InputError, match="line 2: has the fields 'knowledge', 'raw_question'; what can be read"):
         load_examples(f"halueval:{path}")
 
 

@@ -14,7 +14,7 @@ from chair import classes, official_names, own
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, read_synonyms, score_captions
-from lens_truth.evaluate.chair_files import image_key, read_captions, read_objects
+from lens_truth.evaluate.chair_files import image_key, read_all_objects, read_captions, read_objects
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,52 @@ def test_captions_from_both_formats(write: Callable[[str, Any], Path]) -> None:
     assert [caption.where for caption in read_captions(write("c.json", rows))] == ["row 1", "row 2"]
 
 
+WRITTEN = {
+    "OPERA": [{"image_id": 7, "caption": "A dog."}],
+    "LURE": [{"id": "COCO_val2014_000000000007.jpg", "question": "A cat.", "caption": "A dog.", "model": "LURE"}],
+    "LURE's input": [{"id": "COCO_val2014_000000000007.jpg", "answer": "A dog."}],
+    "LLaVA": [{"question_id": 1, "image": "COCO_val2014_000000000007.jpg", "prompt": "Describe.", "text": "A dog."}],
+    "file names": [{"file_name": "val2014/COCO_val2014_000000000007.jpg", "caption": "A dog."}],
+    "by image": {"000000000007.jpg": "A dog."},
+    "CHAIR's output": {
+        "overall_metrics": {"CHAIRs": 0.0},
+        "sentences": [{"image_id": 7, "caption": "A dog.", "metrics": {"CHAIRs": 0}}],
+    },
+    "COCO": {"images": [{"id": 7}], "annotations": [{"image_id": 7, "id": 3, "caption": "A dog."}]},
+}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("way", WRITTEN)
+def test_captions_as_others_write_them(way: str, indent: int | None, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps(WRITTEN[way], indent=indent))
+    (caption,) = read_captions(tmp_path / "c.json")
+    assert (caption.image, caption.text) == ("7", "A dog.")
+
+
+def test_objects_from_annotations_of_coco(names: ObjectNames, write: Callable[[str, Any], Path]) -> None:
+    instances = {
+        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+        "annotations": [{"image_id": 7, "category_id": 18, "id": 1}, {"image_id": 7, "category_id": 63, "id": 2}],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 63, "name": "couch"}],
+    }
+    captions = {"images": [], "annotations": [{"image_id": 8, "id": 1, "caption": "Two kites and a puppy."}]}
+    first, second = write("instances.json", instances), write("captions.json", captions)
+    assert read_objects(first, names).of_image == {"7": {"dog", "couch"}, "8": set()}
+    both = read_all_objects([first, second], names)
+    assert both.of_image == {"7": {"dog", "couch"}, "8": {"kite", "dog"}} and both.source == f"{first} and {second}"
+    for change, complaint in [
+        ({"annotations": 7}, "'annotations' is not a list of objects"),
+        ({"annotations": [{"image_id": None}]}, "annotations 1: field 'image_id' is None, not a number or a name"),
+        ({"annotations": [{"image_id": 7}]}, "annotations 1: field 'category_id' is None"),
+        ({"annotations": [{"image_id": 7, "category_id": 5}]}, "annotations 1: category_id 5 is not one of the cat"),
+        ({"categories": [{"id": 18, "name": "gnu"}]}, "1 names of objects are not in the table of synonyms: 'gnu'"),
+        ({"categories": [{"id": 18}]}, "categories 1: field 'name' is None, not a number or a name"),
+    ]:
+        with pytest.raises(InputError, match=f"instances.json.*{complaint}"):
+            read_objects(write("instances.json", instances | change), names)
+
+
 def test_several_captions_of_one_image(names: ObjectNames, write: Callable[[str, Any], Path]) -> None:
     rows = [{"image_id": image, "caption": text} for image, text in ((1, "A dog."), (2, "Fog."), ("0001", "A kite."))]
     captions = read_captions(write("c.json", rows))
@@ -121,7 +167,8 @@ GOOD = '{"image_id": 1, "caption": "a"}\n'
         ("c.jsonl", GOOD + "{", "line 2: is not JSON"),
         ("c.jsonl", GOOD + "[]", "line 2: is not a JSON object"),
         ("c.jsonl", GOOD + '{"image_id": 2}', "line 2: has no field 'caption'"),
-        ("c.jsonl", '{"caption": "a", "image": 2}', "line 1: has no field 'image_id'"),
+        ("c.jsonl", '{"caption": "a", "picture": 2}', r"line 1: has no field 'image_id' \(nor 'image', "),
+        ("c.jsonl", '{"caption": "a", "id": 2}', "line 1: has no field 'image_id' .* its 'id' names no image file"),
         ("c.jsonl", '{"caption": null, "image_id": 2}', "line 1: has no field 'caption'"),
         ("c.jsonl", '{"caption": ["a"], "image_id": 2}', "line 1: field 'caption' is not text"),
         ("c.jsonl", '{"caption": "a", "image_id": 2.5}', r"line 1: field 'image_id' is 2\.5, not a number or a name"),

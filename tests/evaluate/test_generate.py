@@ -235,6 +235,37 @@ def test_a_damaged_log_is_named(tiny: Any, tmp_path: Path) -> None:
         AnswerLog(path, tiny, "m", "w")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"key": "b", "answer": 3, "margin": null}',
+        '{"key": "b", "answer": null, "margin": null}',
+        '{"key": "b", "answer": "x", "margin": "1"}',
+        '{"key": "b", "answer": "x", "margin": true}',
+        '{"key": "b", "answer": "x", "margin": NaN}',
+        f'{{"key": "b", "answer": "x", "margin": {10**400}}}',
+        '{"key": ["b"], "answer": "x", "margin": 1}',
+        "[" * 99_999,
+    ],
+)
+def test_what_is_no_answer_is_named(tiny: Any, tmp_path: Path, line: str) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"key": "a", "answer": "x", "margin": 1}\n' + line + "\n")
+    with pytest.raises(InputError, match=r"answers\.jsonl, line 2: is not an answer"):
+        AnswerLog(path, tiny, "m", "w")
+
+
+def test_an_answer_without_its_margin_is_asked_again(tiny: Any, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    log = AnswerLog(path, tiny, "m", "w")
+    (key,) = log.keys(None, ["prompt"], 4, margins=True)
+    path.write_text(json.dumps({"key": key, "answer": "yes", "margin": None}) + "\n")
+    log = AnswerLog(path, tiny, "m", "w")
+    assert log.get(key) is not None
+    log.keys(None, ["prompt"], 4, margins=True)
+    assert log.get(key) is None
+
+
 def test_a_gate_attached_around_a_run_counts(zoo: Any) -> None:
     model = zoo("llama-memory")
     benchmark = benchmark_of("conflict", "answer", scene_questions(12))

@@ -19,7 +19,8 @@ from hypothesis.extra.numpy import arrays
 from lens_truth.data.examples import Example, examples_hash, read_examples, write_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
-from lens_truth.io.readers import read_csv, read_json, read_jsonl
+from lens_truth.io.readers import read_json, read_jsonl
+from lens_truth.io.rows import read_csv
 from lens_truth.scoring.scores import HeadScores
 
 T = TypeVar("T")
@@ -105,11 +106,13 @@ def test_a_bad_value_is_named(folder: Path, text: str) -> None:
         read_json(path)
 
 
-@given(
-    st.lists(texts.filter(lambda name: not name.startswith("\ufeff")), min_size=1, max_size=4, unique=True), st.data()
-)
+column_names = texts.filter(lambda name: not name.startswith("\ufeff") and not set("\t;") & set(name))
+cells = texts.filter(lambda cell: not cell.endswith(","))  # after a line break it looks like a row that was swallowed
+
+
+@given(st.lists(column_names, min_size=1, max_size=4, unique=True), st.data())
 def test_tables_are_read_as_written(folder: Path, names: list[str], data: st.DataObject) -> None:
-    rows = data.draw(st.lists(st.lists(texts, min_size=len(names), max_size=len(names)), max_size=4))
+    rows = data.draw(st.lists(st.lists(cells, min_size=len(names), max_size=len(names)), max_size=4))
     packed = data.draw(st.booleans())
     with (folder / "plain.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([names, *rows])
@@ -117,7 +120,7 @@ def test_tables_are_read_as_written(folder: Path, names: list[str], data: st.Dat
     assert [row for _, row in read_csv(path)] == [dict(zip(names, row, strict=True)) for row in rows]
 
 
-@given(st.lists(st.lists(texts, min_size=3, max_size=3), max_size=3), st.integers(1, 5), st.data())
+@given(st.lists(st.lists(cells, min_size=3, max_size=3), max_size=3), st.integers(1, 5), st.data())
 def test_a_row_of_another_length_is_named(
     folder: Path, rows: list[list[str]], length: int, data: st.DataObject
 ) -> None:
@@ -127,9 +130,9 @@ def test_a_row_of_another_length_is_named(
         csv.writer(file).writerows([["a", "b", "c"], *rows[:at], ["x"] * length, *rows[at:]])
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
-        for _ in range(at + 2):
+        for _ in range(at + 1):
             next(lines)
-        line = lines.line_num
+        line = lines.line_num + 1
     with pytest.raises(InputError, match=rf"table\.csv, line {line}: the row does not have"):
         list(read_csv(folder / "table.csv"))
 
@@ -199,10 +202,10 @@ def test_examples_are_read_as_written(folder: Path, made: dict[str, dict[str, An
 
 # -- scores and gates -----------------------------------------------------------------------------------------------
 
-numbers = st.floats(-1e9, 1e9)
+numbers = st.floats(-1e9, 1e9).filter(lambda x: not 20 <= x <= 100)  # which accuracies in percent would be
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 5))
 TAKEN = ("layer", "head", "accuracy")  # columns with a meaning of their own in a .csv file
-kinds = st.text(st.characters(exclude_categories=["C"]), max_size=9).filter(lambda name: name not in TAKEN)
+kinds = st.from_regex(r"\w[\w.-]{0,8}", fullmatch=True).filter(lambda name: name not in TAKEN)
 
 
 @st.composite

@@ -11,7 +11,14 @@ from lens_truth.commands.lineage_inputs import doubts
 from lens_truth.errors import InputError
 from lens_truth.io.tables import markdown
 from lens_truth.lineage.agreement import Heritability
-from lens_truth.lineage.inheritance import TruthCausal, heritability, reliability, shared_grid, truth_against_causal
+from lens_truth.lineage.inheritance import (
+    TruthCausal,
+    heritability,
+    reliability,
+    shared_grid,
+    size_of,
+    truth_against_causal,
+)
 from lens_truth.scoring.scores import HeadScores
 
 PUBLISHED = {
@@ -222,11 +229,22 @@ def test_shared_grid() -> None:
     with pytest.raises(InputError, match=r"wide 8 x 10, deep 9 x 9.*--shared-grid"):
         heritability(scores)
     assert doubts(scores) == []  # what the command asks first
-    assert shared_grid(list(scores.values())) == (8, 6)  # whole groups of two and of three
+    assert shared_grid([size_of(its) for its in scores.values()]) == (8, 6)  # whole groups of two and of three
     cropped = {name: its.crop(8, 6) for name, its in scores.items()}
     assert np.array_equal(cropped["wide"].values, scores["wide"].values[:8, :6])
     assert [its.n_kv_heads for its in cropped.values()] == [3, 2]
     assert heritability(cropped).shape == (8, 6)
+
+
+def test_no_grid_is_offered_where_there_is_none() -> None:
+    scores = {
+        "fours": HeadScores(np.eye(8), provenance={"n_kv_heads": 2}),
+        "threes": HeadScores(np.eye(9), provenance={"n_kv_heads": 3}),
+    }
+    with pytest.raises(InputError, match="do not correspond; nor have they whole groups of heads in common$"):
+        heritability(scores)
+    with pytest.raises(InputError, match="no whole group of heads"):
+        shared_grid([size_of(its) for its in scores.values()])
 
 
 @pytest.mark.parametrize(

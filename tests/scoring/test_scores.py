@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from lens_truth.errors import InputError
+from lens_truth.errors import DataWarning, InputError
 from lens_truth.scoring.scores import HeadScores
+
+DEEP = '"provenance": {"a": ' + "[" * 30 + "]" * 30 + "}"
+"""Deeper than anybody nests."""
 
 
 def test_same_scores_same_bytes(tmp_path: Path) -> None:
@@ -64,16 +67,28 @@ def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
         ("layer,head,accuracy\n0,0,0.5\n1,1,0.5\n", "lacks layer 0, head 1"),
         ("layer,head,accuracy\n0,0,0.5\n0,0,0.5\n", "line 3: layer 0, head 0 stands there twice"),
         ("layer,head,accuracy\n0,0,x\n", "line 2, column 'accuracy': the cell is 'x', not a number"),
-        ("layer,head,accuracy,f1\n0,0,0.5,\n", "line 2, column 'f1': the cell is empty, not a number"),
+        ("layer,head,accuracy,f1\n0,0,0.5,0\n0,1,0.5,\n", "line 3, column 'f1': the cell is empty, not a number"),
         ("layer,head,accuracy,f1\n0,0,0.5,inf\n", "line 2, column 'f1': the cell is 'inf', not a finite number"),
         ("layer,head,causal\n0,0,1\n0,1,-inf\n", "line 3, column 'causal': the cell is '-inf', not a finite"),
         ("layer,head,accuracy\n0,one,0.5\n", "line 2, column 'head': the cell is 'one', not a whole number"),
         ("layer,head,accuracy\n,0,0.5\n", "line 2, column 'layer': the cell is empty, not a whole number"),
-        ("0,0,0.5\n0,1,0.5\n", "line 1: the header has no column 'layer', only 0, 0.5"),
+        ("0,1,0.5\n0,2,0.5\n", "line 1: the header has no column 'layer', only 0, 1, 0.5"),
         ("layer,head,accuracy\n0,0,nan\n", "line 2, column 'accuracy': the cell is 'nan', not a finite number"),
         ("layer,accuracy\n0,0.5\n", "has no column 'head'"),
-        ("layer,head,precision,recall\n0,0,1,1\n", "has no column 'accuracy'"),
+        ("layer,head,precision,recall\n0,0,1,1\n", "has no column accuracy, auroc, balanced_accuracy, nor"),
         ("layer,head,accuracy\n", "holds no heads"),
+        ("layer,head,accuracy\n0,0,1+2j\n", "line 2, column 'accuracy': the cell is '1\\+2j', not a number"),
+        (
+            "layer,head,accuracy\n0,0,87.5\n0,1,55\n",
+            "its numbers in column 'accuracy' go from 55 to 87.5, as .* percent",
+        ),
+        ("layer,head,auroc,f1\n0,0,87.5,1\n0,1,55,1\n", "column 'auroc' go from 55 to 87.5, as accuracies in percent"),
+        ("layer,head,accuracy,accuracy\n0,0,0.5,0.6\n", "line 1: column 'accuracy' stands there twice"),
+        ('layer,head,accuracy\n0,0,0.5\n0,1,"0.5\n0,2,0.5\n', "line 3: a quote in this row is not closed"),
+        ("layer,head,causal\n0,0,1e300\n", r"a score is 1e\+300 in size; beyond 1e\+30 nothing can be computed"),
+        (f"layer,head,causal\n0,0,1\n{10**9},{10**9},1\n", "lacks layer 0, head 1 of 1000000001 x 1000000001 heads"),
+        (f"layer,head,causal\n0,0,1\n{10**40},0,1\n", "lacks layer 1, head 0 of 10"),
+        (f"layer,head,causal\n{'9' * 5000},0,1\n", "not a whole number"),
     ],
 )
 def test_bad_csv_is_named(tmp_path: Path, text: str, complaint: str) -> None:
@@ -90,6 +105,10 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
         (np.ones(4), "shape \\(4,\\)"),
         (np.array([[1.0, np.inf]]), "layer 0, head 1 is inf"),
         (np.array([["a"]]), "not hold an array of numbers"),
+        (np.array([[1 + 2j]]), "not hold an array of numbers, but of complex128"),
+        (np.array([[True]]), "not hold an array of numbers, but of bool"),
+        (np.array([[55.0, 87.5]]), "its values go from 55 to 87.5, as accuracies in percent do"),
+        (np.array([[1.7e308, 0]]), r"a score is 1.7e\+308 in size"),
     ]:
         np.save(path, array)
         with pytest.raises(InputError, match=f"bad.npy.*{complaint}"):
@@ -109,7 +128,7 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
         HeadScores(np.eye(2)).save(tmp_path / "none.pt")
     with pytest.raises(InputError, match="3 KV heads were named for 2 heads"):
         HeadScores(np.eye(2), provenance={"n_kv_heads": 3})
-    for metadata in ("[]", '{"provenance": null}'):
+    for metadata in ("[]", '{"provenance": null}', '{"kind": ["truth"]}', '{"kind": 3}', f"{{{DEEP}}}"):
         save_file({"values": np.eye(2)}, tmp_path / "odd.safetensors", {"lens_truth": metadata})
         with pytest.raises(InputError, match="odd.safetensors: its metadata is not lens_truth's"):
             HeadScores.load(tmp_path / "odd.safetensors")
@@ -117,6 +136,59 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
         HeadScores(np.eye(2), folds=np.ones((2, 3, 2)))
     with pytest.raises(InputError, match="metric 'f1' has shape"):
         HeadScores(np.eye(2), metrics={"f1": np.ones((3, 2))})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("shape", ["(1000000000, 1000)", "(99999999999, 99999999999)", f"({10**30}, 2)", "(-1, 2)"])
+def test_a_header_that_promises_too_much_is_not_believed(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
+    header = header.ljust(118 - 1) + "\n"
+    (tmp_path / "bad.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"\0" * 64
+    )
+    with pytest.raises(InputError, match=r"bad.npy: is not a readable .npy array"):
+        HeadScores.load(tmp_path / "bad.npy")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "metadata", ["[" * 99_999, '{"provenance": {"seed": NaN}}', '{"provenance": {"a": "\\ud800"}}']
+)
+def test_metadata_that_json_cannot_hold(tmp_path: Path, metadata: str) -> None:
+    save_file({"values": np.eye(2)}, tmp_path / "odd.safetensors", {"lens_truth": metadata})
+    with pytest.raises(
+        InputError, match="odd.safetensors: its metadata is not JSON that can be read and written again"
+    ):
+        HeadScores.load(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["../truth", "a/b", "", " ", ".hidden", "x" * 200, "a\nb"])
+def test_a_kind_is_part_of_the_names_of_files(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(InputError, match="the kind of the scores is '.*, not a name of letters, digits, spaces"):
+        HeadScores(np.eye(2), kind)
+    save_file({"values": np.eye(2)}, tmp_path / "odd.safetensors", {"lens_truth": json.dumps({"kind": kind})})
+    with pytest.raises(InputError, match="odd.safetensors: the kind of the scores is"):
+        HeadScores.load(tmp_path / "odd.safetensors")
+
+
+def test_a_table_of_several_measures(tmp_path: Path) -> None:
+    """As published: scores as auroc, a column in which nothing stands, and one of words."""
+    path = tmp_path / "heads.csv"
+    path.write_text("layer,head,auroc,sigma,effect,position\n0,0,0.9,2,,last\n0,1,0.5,3,,mean\n")
+    with pytest.warns(DataWarning, match="no numbers stand in its columns effect, position, which are left out"):
+        scores = HeadScores.load(path)
+    assert scores.kind == "auroc" and scores.values.tolist() == [[0.9, 0.5]]
+    assert set(scores.metrics) == {"auroc", "sigma"}
+    path.write_text("layer\thead\tscore (z)\n0\t0\t0.9\n")
+    assert HeadScores.load(path).kind == "score z"
+
+
+@pytest.mark.published
+def test_published_tables_of_another_study(data: Path) -> None:
+    for path in sorted((data / "head_scores" / "gemma3_4b").glob("*.csv")):
+        with pytest.warns(DataWarning, match="causal_effect, position_summary, which are left out"):
+            scores = HeadScores.load(path)
+        assert scores.kind == "auroc" and scores.values.shape == (34, 8) and "sigma" in scores.metrics
 
 
 def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
@@ -148,6 +220,9 @@ def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
         ('{"0-0": [1], "1-1": [1]}', "lacks layer 0, head 1 of 2 x 2 heads"),
         ("{}", "holds no heads"),
         (f'{{"0-0": [1], "0-1": [1{"0" * 400}]}}', "a number is too large"),
+        ('{"0-0": [1], "0-1": [1e308, 1e308]}', "a number is too large"),
+        (f'{{"0-0": [1], "{"9" * 5000}-1": [1]}}', "is not an object of trials by head"),
+        ('{"0-0": [1], "0-0": [2]}', ": '0-0' stands there twice"),
         ("{", "line 1: is not JSON"),
     ],
 )

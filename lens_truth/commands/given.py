@@ -1,0 +1,76 @@
+"""What a command line names: files that are not there, and numbers that are no use, are told before anything that takes
+time is imported."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+from lens_truth.errors import InputError
+from lens_truth.models.names import model_source
+
+SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
+"""How files of scores end; `scoring/score_files.py` reads them."""
+_MADE = ("out", "save")
+"""Flags whose paths a command makes."""
+_MODELS = ("model", "base", "child", "unrelated", "scores_from", "inputs")
+"""Flags that may name models; inputs have a name in front or not."""
+_SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
+"""Flags that may name files of scores, with a name in front or not."""
+
+
+def check_given(config: Any) -> None:
+    """Raises an InputError for the first flag of a command that names a file or a model which is not there, or a number
+    that no computer counts to. Runs of `report` are left to it, since it shows those that are there."""
+    flags = {flag.name: getattr(config, flag.name) for flag in fields(config)}
+    every = [(name, one) for name, value in flags.items() for one in _each(value)]
+    for name, one in every:
+        if type(one) is int and abs(one) > sys.maxsize:
+            raise InputError(f"--{name.replace('_', '-')} {one:.3g} is beyond what can be counted")
+        if isinstance(one, Path) and name not in (*_MADE, "runs"):
+            _check_path(name, one)
+        elif isinstance(one, str) and name in _SCORES:
+            _check_scores(one)
+        if isinstance(one, str) and name in _MODELS:
+            _check_model(one)
+    for name, one in every:  # after the folders of images
+        if name == "data" and isinstance(one, str):
+            _check_data(one)
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+
+
+def _check_path(name: str, path: Path) -> None:
+    if name == "images" and not path.is_dir():
+        raise InputError(f"{path}: there is no such folder of images")
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file")
+
+
+def _check_scores(given: str) -> None:
+    where = given if Path(given).exists() else given.partition("=")[2] or given
+    if where.endswith(SCORE_FILES) and not Path(where).exists():
+        raise InputError(f"{where}: there is no such file")
+
+
+def _check_model(given: str) -> None:
+    where = given if Path(given).exists() else given.partition("=")[2] or given
+    if not where.endswith(SCORE_FILES):
+        model_source(where)
+
+
+def _check_data(given: str) -> None:
+    """Of a file, perhaps with its format in front; whether there is such a format is seen when it is read."""
+    source, colon, rest = given.partition(":")
+    where = rest if colon and source.replace("-", "").isalpha() else given
+    if (
+        source != "zoo"
+        and not Path(given).exists()
+        and not Path(where).exists()
+        and ("/" in where or Path(where).suffix)
+    ):
+        raise InputError(f"{where}: there is no such file")
