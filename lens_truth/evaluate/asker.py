@@ -80,17 +80,18 @@ class Asker:
             by_gate = {name: self.log.keys(gate, contents, n_new, margins) for name, gate in gates.items()}
             keys = {(name, row): key for name, its in by_gate.items() for row, key in enumerate(its)}
             answers = {at: known for at, key in keys.items() if (known := self.log.get(key)) is not None}
-        # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
-        names = [name for name in gates if any((name, row) not in answers for row in range(len(prompts)))]
-        rows = [row for row in range(len(prompts)) if any((name, row) not in answers for name in names)]
-        some, under = [prompts[row] for row in rows], {name: gates[name] for name in names}
-        asked = generate(self.model, some, n_new, self.batch_size, under, margins=margins)
-        total = len(names) * len(rows)
-        for name, i, answer in tqdm(asked, desc=benchmark.name, total=total, disable=not self.progress, leave=False):
-            # The answer that was written down counts, also where rounding would have made another.
-            answers.setdefault((name, rows[i]), answer)
+        under = {
+            name: gate for name, gate in gates.items() if any((name, row) not in answers for row in range(len(prompts)))
+        }
+        total = sum((name, row) not in answers for name in under for row in range(len(prompts)))
+        asked = generate(self.model, prompts, n_new, self.batch_size, under, margins=margins, known=frozenset(answers))
+        missing = ((name, row, answer) for name, row, answer in asked if (name, row) not in answers)
+        for name, row, answer in tqdm(
+            missing, desc=benchmark.name, total=total, disable=not self.progress, leave=False
+        ):
             if self.log is not None:
-                self.log.add(keys[name, rows[i]], benchmark.name, examples[rows[i]].id, name, answer)
+                answer = self.log.add(keys[name, row], benchmark.name, examples[row].id, name, answer)
+            answers[name, row] = answer
         return {name: [answers[name, row] for row in range(len(prompts))] for name in gates}
 
 
@@ -114,12 +115,12 @@ def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = No
     rows = sorted({i for pair in pairs for side in pair for i in side})
     log_prob = np.zeros(len(examples))
     keys = log.keys(gate, [f"{e.content} {e.continuation}" for e in encoded], 0, False) if log is not None else []
-    if log is not None:
-        for i in rows:
-            if (known := log.get(keys[i])) is not None and known.margin is not None:
-                log_prob[i] = known.margin
-        rows = [i for i in rows if log.get(keys[i]) is None]
+    found = {} if log is None else {i: answer.margin for i in rows if (answer := log.get(keys[i])) is not None}
+    known = {i: margin for i, margin in found.items() if margin is not None}
+    log_prob[list(known)] = list(known.values())
     batches = length_batches([len(encoded[i].ids) for i in rows], asker.batch_size)
+    # a batch is left out whole, so that the others are as they would be if nothing were known
+    batches = [batch for batch in batches if any(rows[i] not in known for i in batch)]
     for batch in tqdm(batches, desc="choose", disable=not asker.progress, leave=False):
         some = [rows[i] for i in batch]
         with torch.no_grad(), gate.attach(model) if gate else nullcontext():
@@ -127,7 +128,8 @@ def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = No
         if log is not None:
             for i in some:
                 answer = Answer(examples[i].answer, float(log_prob[i]))
-                log.add(keys[i], "choose", examples[i].id, "gate" if gate else "vanilla", answer)
+                counts = log.add(keys[i], "choose", examples[i].id, "gate" if gate else "vanilla", answer).margin
+                log_prob[i] = log_prob[i] if counts is None else counts
     per_token = log_prob / np.array([e.answer[1] - e.continuation for e in encoded])
     choices: list[Choice] = []
     for right, wrong in pairs:

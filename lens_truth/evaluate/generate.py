@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any, cast
@@ -29,6 +29,7 @@ def generate(
     batch_size: int,
     gates: Gates = UNGATED,
     margins: bool = False,
+    known: Collection[tuple[str, int]] = (),
 ) -> Iterator[tuple[str, int, Answer]]:
     """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
 
@@ -36,9 +37,12 @@ def generate(
     an image with several questions) go through the model once a gate, and every prompt continues from a copy of their
     keys and values. Answers are those of one gate and one prompt at a time: at most `n_new` tokens, with the log-odds
     of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows (gates x prompts).
+
+    Batches of which every (gate, prompt number) is `known` are passed over. The others are as they would be if nothing
+    were known, so that a run which goes on gives the same numbers to the last bit.
     """
     check_batch_size(batch_size)
-    runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None)
+    runner = _Runner(model, n_new, gates, _yes_no_tokens(tokenizer_of(model)) if margins else None, known)
     longest = max((len(prompt.ids) for prompt in prompts), default=0) + n_new
     if any(window is not None and longest > window for window in sliding_windows(model)):
         # A sliding window counts the padding between a shared beginning and what follows it as tokens.
@@ -52,15 +56,28 @@ def generate(
         for begun, shown in product((True, False), (True, False)):
             some = [f for f in families if (f.length > 0) == begun and bool(prompts[f.rows[0]].image) == shown]
             for batch in length_batches([len(prompts[family.rows[0]].ids) for family in some], at_once):
-                yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
+                if runner.wanted(chunk, [row for i in batch for row in some[i].rows]):
+                    yield from runner.answers(prompts, [some[i] for i in batch], chunk, at_once)
 
 
 class _Runner:
     """What all batches of one call share."""
 
-    def __init__(self, model: Any, n_new: int, gates: Gates, yes_no: tuple[list[int], list[int]] | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        n_new: int,
+        gates: Gates,
+        yes_no: tuple[list[int], list[int]] | None,
+        known: Collection[tuple[str, int]],
+    ) -> None:
+        self._known = known
         self._model, self._hf, self._tokenizer = model, inner_model(model), tokenizer_of(model)
         self._n_new, self._gates, self._yes_no = n_new, gates, yes_no
+
+    def wanted(self, names: Sequence[str], rows: Sequence[int]) -> bool:
+        """Whether an answer to one of these prompts under one of these gates is not known yet."""
+        return any(at not in self._known for at in product(names, rows))
 
     def answers(
         self, prompts: Sequence[PromptTokens], families: Sequence[Family], names: Sequence[str], at_once: int
@@ -76,6 +93,8 @@ class _Runner:
             asked = [(number, row) for number, family in enumerate(families) for row in family.rows]
             rest = [prompts[row].ids[families[number].length :] for number, row in asked]
             for batch in length_batches([len(tokens) for tokens in rest], at_once):
+                if not self.wanted(names, [asked[i][1] for i in batch]):
+                    continue
                 begun_in = [asked[i][0] * len(names) + g for i in batch for g in range(len(names))]
                 tail, tail_mask = pad_rows([rest[i] for i in batch for _ in names], self._model, side="left")
                 whole = torch.cat([ids[begun_in], tail], 1), torch.cat([mask[begun_in], tail_mask], 1)
