@@ -71,11 +71,13 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
         from lens_truth.io.files import system_error
 
         cause = system_error(error)
-        if cause is None or (cause.filename is None and cause.errno not in _DISK):
+        if cause is not None and cause.filename is not None:
+            _fail(f"{cause.filename}: {cause.strerror}")
+        if cause is None or cause.errno not in _DISK:
             raise
         with suppress(OSError):
             sys.stdout.flush()
-            _fail(f"{cause.filename or 'a file cannot be written'}: {cause.strerror}")
+            _fail(f"a file cannot be written: {cause.strerror}")
         _print_no_more()
         _fail(f"what is printed cannot be written: {cause.strerror}")
     sys.exit(0)
