@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -60,7 +59,7 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
     except InputError as error:
         _fail(str(error))
     except BrokenPipeError:  # whoever reads what is printed, `head` say, has enough of it
-        _print_no_more()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         after_the_key = "\n" if sys.stderr.isatty() else ""  # which a terminal shows as ^C
@@ -75,11 +74,7 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
             _fail(f"{cause.filename}: {cause.strerror}")
         if cause is None or cause.errno not in _DISK:
             raise
-        with suppress(OSError):
-            sys.stdout.flush()
-            _fail(f"a file cannot be written: {cause.strerror}")
-        _print_no_more()
-        _fail(f"what is printed cannot be written: {cause.strerror}")
+        _fail(f"a file, or what is printed, cannot be written: {cause.strerror}")
     sys.exit(0)
 
 
@@ -98,11 +93,6 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     with gathered_notices() as notices:  # those that the command does not tell itself
         command.run(config)
     print_warnings(notices)
-
-
-def _print_no_more() -> None:
-    """What is still to be printed has nowhere to go; Python would complain of it at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(sentence: str) -> NoReturn:
