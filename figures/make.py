@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
-from lens_truth.io.files import write_text, write_with
+from lens_truth.io.files import write_bytes, write_text
 
 HERE = Path(__file__).resolve().parent
 OUT = "runs/figures"
@@ -132,18 +132,16 @@ def _run(command: str) -> bool:
 
 def _keep(figure: Shown) -> None:
     made, here = HERE.parent / OUT / figure.output, HERE / figure.stem
-    write_with(here.with_suffix(".png"), lambda to: _shrink(made.with_suffix(".png"), to))
-    write_with(here.with_suffix(".pdf"), lambda to: _copy(made.with_suffix(".pdf"), to))
+    write_bytes(here.with_suffix(".png"), _shrunk(made.with_suffix(".png")))
+    write_bytes(here.with_suffix(".pdf"), made.with_suffix(".pdf").read_bytes())
 
 
-def _copy(made: Path, to: Path) -> None:
-    shutil.copyfile(made, to)
-
-
-def _shrink(made: Path, to: Path) -> None:
+def _shrunk(made: Path) -> bytes:
     """A PNG with a palette of 256 colours has a third of the size and looks the same."""
+    shrunk = BytesIO()
     with Image.open(made) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(to, optimize=True)
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(shrunk, "PNG", optimize=True)
+    return shrunk.getvalue()
 
 
 def readme() -> str:

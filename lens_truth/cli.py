@@ -3,6 +3,7 @@ names, and nothing heavy is imported before one really runs, so help answers at 
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -26,6 +27,9 @@ COMMANDS = {
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them",
 }
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+"""Errors of the system that no library's mistake makes: the disk is full, read only, broken, or the file too large."""
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `lens-truth` and `python -m lens_truth`."""
@@ -47,7 +51,34 @@ def launch(module: str, name: str) -> None:
 
 
 def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
-    """Parses flags, runs the command and exits: 0, or 2 with one line for a user's mistake."""
+    """Parses flags, runs the command and exits: 0, or 2 with one line for a user's mistake or what the system cannot
+    do (a full disk), 130 where the user stops it."""
+    try:
+        _run(name, arguments)
+        sys.stdout.flush()
+    except InputError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # whoever reads what is printed, `head` say, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        after_the_key = "\n" if sys.stderr.isatty() else ""  # which a terminal shows as ^C
+        said = "interrupted; what was finished lies in the output folder and is used by the next run"
+        print(f"{after_the_key}{said}", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        from lens_truth.io.files import system_error
+
+        cause = system_error(error)
+        if cause is not None and cause.filename is not None:
+            _fail(f"{cause.filename}: {cause.strerror}")
+        if cause is None or cause.errno not in _DISK:
+            raise
+        _fail(f"a file, or what is printed, cannot be written: {cause.strerror}")
+    sys.exit(0)
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
     from lens_truth.io.runs import COMMAND_LINE
     from lens_truth.io.tables import print_warnings
 
@@ -56,27 +87,13 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
     command = import_module(f"lens_truth.commands.{name}")
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
     os.environ.update(quiet | os.environ)
-    try:
-        config = parse(command, f"lens-truth {name}", arguments)
-        if (getattr(config, "seed", None) or 0) < 0:
-            raise InputError(f"the seed is {config.seed}; it must not be negative")
-        import_module("lens_truth.commands.given").check_given(config)
-        with gathered_notices() as notices:  # those that the command does not tell itself
-            command.run(config)
-        print_warnings(notices)
-    except InputError as error:
-        _fail(str(error))
-    except BrokenPipeError:  # whoever reads what is printed, `head` say, has enough of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:  # a folder that cannot be written, a full disk
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was finished lies in the output folder and is used by the next run", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+    config = parse(command, f"lens-truth {name}", arguments)
+    if (getattr(config, "seed", None) or 0) < 0:
+        raise InputError(f"the seed is {config.seed}; it must not be negative")
+    import_module("lens_truth.commands.given").check_given(config)
+    with gathered_notices() as notices:  # those that the command does not tell itself
+        command.run(config)
+    print_warnings(notices)
 
 
 def _fail(sentence: str) -> NoReturn:

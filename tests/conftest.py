@@ -76,8 +76,8 @@ def no_pdfs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     save = Figure.savefig
 
-    def savefig(self: Figure, path: Path, **how: Any) -> None:
-        path.write_bytes(b"%PDF") if path.suffix == ".pdf" else save(self, path, **how)
+    def savefig(self: Figure, file: Any, **how: Any) -> None:
+        file.write(b"%PDF") if how.get("format") == "pdf" else save(self, file, **how)
 
     monkeypatch.setattr(Figure, "savefig", savefig)
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from safetensors import SafetensorError
 
 from lens_truth.errors import InputError
-from lens_truth.io.files import write_with
+from lens_truth.io.files import write_bytes
 from lens_truth.io.numbers import interval, number, short, significant
 from lens_truth.io.results import MisfitError, Result
 from lens_truth.io.runs import Record
@@ -237,7 +237,7 @@ class Evidence(Result):
     def save_arrays(self, folder: Path) -> list[str]:
         """Writes the measures, float32."""
         arrays = {name: np.ascontiguousarray(its, dtype=np.float32) for name, its in self.measures.items()}
-        write_with(folder / ARRAYS, lambda temporary: safetensors.numpy.save_file(arrays, temporary))
+        write_bytes(folder / ARRAYS, safetensors.numpy.save(arrays))
         return [ARRAYS]
 
     @classmethod

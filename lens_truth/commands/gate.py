@@ -10,7 +10,9 @@ from typing import Any, Literal
 import lens_truth
 from lens_truth.commands.run import KINDS, Rows, Run, load_model, scores_by_kind
 from lens_truth.errors import InputError, gathered_notices
-from lens_truth.io.files import write_folder_with
+from lens_truth.io.files import alone_at, check_out, foreign_files, write_folder_with
+from lens_truth.io.readers import is_list
+from lens_truth.io.runs import RESULT, read_record
 from lens_truth.io.tables import print_warnings
 
 GATE = "lens_truth/gate.safetensors"
@@ -44,14 +46,40 @@ class Config(Rows):
 
 def run(config: Config) -> None:
     """Loads, gates, folds and saves."""
+    save = config.save.resolve()  # what a symbolic link stands for is replaced, not the link
+    check_out(save.parent, "--save")
+    with alone_at(save):
+        _check_target(config, save)
+        _save_gated(config, save)
+
+
+def _check_target(config: Config, save: Path) -> None:
+    """Raises an InputError unless the folder holds nothing but what this command once wrote there."""
+    if save == Path(config.model).expanduser().resolve():
+        raise InputError(f"--save {config.save}: is the folder of the model itself; choose another folder")
+    if Path.cwd().is_relative_to(save):
+        raise InputError(f"--save {config.save}: is the folder that you are in or one above; name a folder inside it")
+    if save.is_mount():
+        raise InputError(f"--save {config.save}: is a mount point, which cannot be replaced; name a folder inside it")
+    if not save.exists() or (save.is_dir() and not any(save.iterdir())):
+        return
+    try:
+        record = read_record(save)
+        ours = record.results["files"] if record.command == "gate" else None
+    except (InputError, KeyError):
+        ours = None
+    if not is_list(ours):
+        raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
+    if foreign := foreign_files(save, [name for name in ours if isinstance(name, str)]):
+        raise InputError(f"{config.save}: holds {foreign[0]}, which this command did not write; choose another folder")
+
+
+def _save_gated(config: Config, save: Path) -> None:
     from lens_truth.models.image_input import is_multimodal
     from lens_truth.models.loading import copy_processor
     from lens_truth.models.tower import weights_hash
 
-    ours = (config.save / GATE).is_file()
-    if config.save.exists() and not ours and (not config.save.is_dir() or any(config.save.iterdir())):
-        raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
-    run = Run("gate", config, config.save)
+    run = Run("gate", config, save)
     with gathered_notices() as run.warnings:
         model, gate = _gate(config)
     folded, values = gate.fold_into(model), gate.values
@@ -74,13 +102,17 @@ def run(config: Config) -> None:
             model.tokenizer.save_pretrained(folder)
         copy_processor(config.model, folder)
         gate.save(folder / GATE)
+        run.results["files"] = [*foreign_files(folder, ()), RESULT]
         run.write_record(folder)
 
-    write_folder_with(config.save, fill)
+    write_folder_with(save, fill)
     print(f"gates from {values.min():.3f} to {values.max():.3f} over {L} layers x {H} heads")
     print_warnings(run.warnings)
     auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
-    print(f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}') loads it")
+    trust = ", trust_remote_code=True" if config.trust_remote_code else ""
+    print(
+        f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}'{trust}) loads it"
+    )
 
 
 def _gate(config: Config) -> tuple[Any, lens_truth.HeadGate]:

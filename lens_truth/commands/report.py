@@ -23,7 +23,7 @@ class Config:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of finished runs, or their result.json; by default every folder with one in runs/."""
     out: Path = Path("runs/report.html")
-    """The page, a file whose name ends in .html."""
+    """The page, a file whose name ends in .html; or a folder for it, in which it is called report.html."""
     max_examples: int | None = None
     """Example rows of attention at most; all by default."""
 

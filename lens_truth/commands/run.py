@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.errors import InputError, gathered_notices
-from lens_truth.io.files import check_out, hash_of, write_text
-from lens_truth.io.runs import COMMAND_LINE, for_json, write_record
+from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
+from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
 from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ ASKED = {"plain": "in the benchmark's own wording", "chat": "by its chat templat
 """What is said of a template."""
 LOG = "answers.jsonl"
 """Every answer of a run, written as it is given."""
+_LOCK = ".lens-truth.lock"
 
 
 @dataclass(frozen=True)
@@ -134,31 +135,35 @@ def on_terminal() -> bool:
 class Run:
     """One run of a command, which lasts as long as its context is open: `with Run("evidence", config) as run:`.
 
-    Inside, data warnings (`DataWarning`) are gathered. What is written is listed; when the context closes without an
-    error, `result.json` is written, last of all files, so that it stands for a finished run, and the warnings and the
-    list are printed.
+    Inside, data warnings (`DataWarning`) are gathered, no other run has the output folder, and what killed ones had
+    begun to write there is gone. What is written is listed; when the context closes without an error, `result.json` is
+    written, last of all files, so that it stands for a finished run, and the warnings and the list are printed.
     """
 
     def __init__(self, command: str, config: Any, out: Path | None = None) -> None:
         self._start = time.perf_counter()
         self._command, self._config = command, config
-        self._gathering = ExitStack()
+        self._open = ExitStack()
         self.out: Path = config.out if out is None else out
-        check_out(self.out)
         self.results: dict[str, Any] = {}
         self.hashes: dict[str, Any] = {}
         self.warnings: list[str] = []
-        self._files = ["result.json"]
+        self._files = [RESULT]
 
     def __enter__(self) -> Run:
-        self.warnings = self._gathering.enter_context(gathered_notices())
+        check_out(self.out)
+        self._open.enter_context(alone_in(self.out, self.out / _LOCK))
+        for inner in (*self.out.glob("scores"), *self.out.glob("activations/*")):
+            remove_leftovers(inner)
+        self.warnings = self._open.enter_context(gathered_notices())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._gathering.close()
+        with self._open:
+            if kind is None:
+                self.write_record(self.out)
         if kind is not None:
             return
-        self.write_record(self.out)
         print_warnings(self.warnings)
         figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in self._files) else ""
         print(f"\nwritten to {self.out}/: {', '.join(self._files)}{figures}")
@@ -177,9 +182,12 @@ class Run:
         write_record(folder, record)
 
     def wrote(self, name: str) -> Path:
-        """The path of a file in the output folder, which is listed as written."""
+        """The path of a file in the output folder, which is listed as written; from the first one on, an earlier run's
+        result.json is gone, since it does not tell of these files."""
         if Path(name).name != name:
             raise InputError(f"'{name}' is no name of a file in {self.out}")
+        if len(self._files) == 1:
+            (self.out / RESULT).unlink(missing_ok=True)
         self._files.append(name)
         return self.out / name
 

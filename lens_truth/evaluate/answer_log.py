@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.gate import HeadGate
-from lens_truth.io.files import hash_of
+from lens_truth.io.files import hash_of, writing
+from lens_truth.io.runs import version_of
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import device_of, inner_model
 
@@ -26,7 +26,7 @@ class AnswerLog:
         readers see the model's `name`; `weights` is the hash of its weights, which takes a while to compute."""
         self._path = path
         self._model = name
-        versions = (f"{package} {version(package)}" for package in ("lens-truth", "torch", "transformers"))
+        versions = (f"{package} {version_of(package)}" for package in ("lens-truth", "torch", "transformers"))
         self._settings = hash_of(weights, _settings(model), *versions)
         self._known: dict[str, Answer] = {}
         self._file: IO[str] | None = None
@@ -34,17 +34,18 @@ class AnswerLog:
         self._keep = content.rfind(b"\n") + 1
         for number, line in enumerate(content[: self._keep].splitlines(), start=1):
             try:
-                row = json.loads(line)
-                self._known[row["key"]] = _answer(row["answer"], row["margin"])
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-                raise InputError(f"{path}, line {number}: is not an answer; delete the file to begin anew") from error
+                self._known.update([_entry(json.loads(line))])
+            except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+                problem = "is not an answer; delete the file to begin anew"
+                raise InputError(f"{path}, line {number}: {problem}") from None
 
     def __enter__(self) -> AnswerLog:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with writing(self._path):
+                self._file.close()
 
     def keys(self, gate: HeadGate | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
         """Names the answers to some prompts (given by what is in them) by all that they depend on."""
@@ -60,28 +61,34 @@ class AnswerLog:
         """What was answered before, if anything."""
         return self._known.get(key)
 
-    def add(self, key: str, benchmark: str, id: str, gate: str, answer: Answer) -> None:
-        """Writes an answer down, at once."""
+    def add(self, key: str, benchmark: str, id: str, gate: str, answer: Answer) -> Answer:
+        """Writes an answer down, at once. The one that was written first is given back, and counts: rounding may have
+        made another in another batch, and a run that goes on knows only the first."""
         if key in self._known:
-            return
+            return self._known[key]
         if answer.margin is not None and not math.isfinite(answer.margin):
             raise InputError(f"{self._path}: the margin of '{id}' under gate '{gate}' is {answer.margin}, not a number")
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8", newline="")
-            self._file.truncate(self._keep)  # half a line is no answer
-        self._known[key] = answer
         row = {"key": key, "model": self._model, "benchmark": benchmark, "id": id, "gate": gate}
         row |= {"answer": answer.text, "margin": answer.margin}
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        with writing(self._path):
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("a", encoding="utf-8", newline="")
+                self._file.truncate(self._keep)  # half a line is no answer
+            self._file.write(line)
+            self._file.flush()
+        self._known[key] = answer
+        return answer
 
 
-def _answer(text: Any, margin: Any) -> Answer:
-    """What stands in a line, if it can be one: a text, and a finite number or none."""
-    if not isinstance(text, str) or not (margin is None or (type(margin) in (int, float) and math.isfinite(margin))):
+def _entry(row: dict[str, Any]) -> tuple[str, Answer]:
+    """The key and the answer of a line; whatever is wrong with it raises something."""
+    key, text, margin = row["key"], row["answer"], row["margin"]
+    finite = margin is None or (type(margin) in (int, float) and math.isfinite(margin))
+    if not (type(key) is type(text) is str and finite):
         raise ValueError
-    return Answer(text, None if margin is None else float(margin))
+    return key, Answer(text, margin)
 
 
 def _settings(model: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from lens_truth.evaluate.choices import Choice, Choices, choices_of
 from lens_truth.evaluate.generate import generate, yes_no_tokens
 from lens_truth.evaluate.rank import log_probs, n_answer_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
+from lens_truth.evaluate.shared import Place
 from lens_truth.gates.gate import UNGATED, Gates, HeadGate
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked
@@ -25,8 +26,8 @@ from lens_truth.scoring.causal import encode_answers
 
 _ROOM: dict[Mode, int] = {"answer": 16, "yes-no": 4, "judge": 4, "caption": 1}
 """Tokens beyond those of the longest right answer: a sentence around a short one, a line break before yes or no."""
-_Made = Callable[[Sequence[int], Gates], Iterable[tuple[str, int, Answer]]]
-"""(gate, place among the rows, answer) of some rows under some gates."""
+_Made = Callable[[Gates, Collection[Place]], Iterable[tuple[str, int, Answer]]]
+"""(gate, row, answer) of all rows under some gates, but for batches of which every answer is known."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,8 @@ class Asker:
         prompts = encode_prompts(tokenizer, shown, images)
         check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], self.model)
 
-        def made(rows: Sequence[int], under: Gates) -> Iterable[tuple[str, int, Answer]]:
-            some = [prompts[row] for row in rows]
-            return generate(self.model, some, n_new, self.batch_size, under, margins=margins)
+        def made(under: Gates, known: Collection[Place]) -> Iterable[tuple[str, int, Answer]]:
+            return generate(self.model, prompts, n_new, self.batch_size, under, margins=margins, known=known)
 
         keys = self._keys(gates, [prompt.content for prompt in prompts], n_new, margins)
         return self._answers(benchmark.name, [e.id for e in examples], gates, keys, made)
@@ -111,9 +111,9 @@ class Asker:
         examples = [examples[i] for i in sorted(i for pair in question_pairs(examples) for side in pair for i in side)]
         encoded = encode_answers(self.model, examples, self.template)
 
-        def made(rows: Sequence[int], under: Gates) -> Iterable[tuple[str, int, Answer]]:
-            for gate, i, found in log_probs(self.model, [encoded[row] for row in rows], self.batch_size, under):
-                yield gate, i, Answer(examples[rows[i]].answer, found)
+        def made(under: Gates, known: Collection[Place]) -> Iterable[tuple[str, int, Answer]]:
+            for gate, row, found in log_probs(self.model, encoded, self.batch_size, under, known):
+                yield gate, row, Answer(examples[row].answer, found)
 
         keys = self._keys(gates, [f"{e.content} {e.continuation}" for e in encoded], 0, False)
         answers = self._answers(name, [e.id for e in examples], gates, keys, made)
@@ -134,16 +134,15 @@ class Asker:
         if self.log is not None:
             at = {(gate, row): key for gate, its in keys.items() for row, key in enumerate(its)}
             answers = {place: known for place, key in at.items() if (known := self.log.get(key)) is not None}
-        # What is missing is a rectangle, unless a run was killed inside a batch; then a few answers are made twice.
-        missing = [gate for gate in gates if any((gate, row) not in answers for row in range(len(ids)))]
-        rows = [row for row in range(len(ids)) if any((gate, row) not in answers for gate in missing)]
-        asked = made(rows, {gate: gates[gate] for gate in missing})
-        total = len(missing) * len(rows)
-        for gate, i, answer in tqdm(asked, desc=name, total=total, disable=not self.progress, leave=False):
-            # The answer that was written down counts, also where rounding would have made another.
-            answers.setdefault((gate, rows[i]), answer)
+        missing = {
+            gate: its for gate, its in gates.items() if any((gate, row) not in answers for row in range(len(ids)))
+        }
+        total = sum((gate, row) not in answers for gate in missing for row in range(len(ids)))
+        found = (one for one in made(missing, frozenset(answers)) if one[:2] not in answers)
+        for gate, row, answer in tqdm(found, desc=name, total=lacking.total(), disable=not self.progress, leave=False):
             if self.log is not None:
-                self.log.add(keys[gate][rows[i]], name, ids[rows[i]], gate, answer)
+                answer = self.log.add(keys[gate][row], name, ids[row], gate, answer)
+            answers[gate, row] = answer
         return {gate: [answers[gate, row] for row in range(len(ids))] for gate in gates}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.shared import Limits, begun_batches
+from lens_truth.evaluate.shared import Limits, Place, begun_batches
 from lens_truth.gates.gate import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import pad_id, tokenizer_of
 from lens_truth.models.finite import check_finite
@@ -30,18 +30,20 @@ def generate(
     batch_size: int,
     gates: Gates = UNGATED,
     margins: bool = False,
+    known: Collection[Place] = (),
 ) -> Iterator[tuple[str, int, Answer]]:
     """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
 
     All gates run together, each in rows of its own, and every prompt continues from a copy of the keys and values of
     its beginning (`begun_batches`). Answers are those of one gate and one prompt at a time: at most `n_new` tokens,
     with the log-odds of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows.
+    Batches of which every (gate, prompt number) is `known` are passed over, and the others are as if nothing were.
     """
     hf, tokenizer = inner_model(model), tokenizer_of(model)
     yes_no = yes_no_tokens(tokenizer) if margins else None
     if yes_no and not all(yes_no):
         raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
-    for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, new_tokens=n_new)):
+    for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, n_new, known)):
         first = _FirstMargin(*yes_no) if yes_no else None
         rows = [prompts[row] for _, row in batch.at]
         finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,6 +19,8 @@ from lens_truth.models.hooks import inner_model, sliding_windows
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prompts import PromptTokens
 
+Place = tuple[str, int]
+"""A gate's name and the number of a row under it."""
 LOGITS_AT_ONCE = 1 << 25
 """Numbers in the logits of one forward pass, of which a few copies are made: 128 MB each in float32."""
 
@@ -31,6 +33,13 @@ class Limits:
     """The most rows (gates x prompts), fewer if they are long."""
     new_tokens: int = 0
     """What will be written behind a row."""
+    known: Collection[Place] = ()
+    """Batches that hold nothing else are passed over. The others are as they would be if nothing were known, so that a
+    run which goes on gives the same numbers to the last bit."""
+
+    def wanted(self, gates: Sequence[str], rows: Sequence[int]) -> bool:
+        """Whether something is not known yet."""
+        return any(place not in self.known for place in product(gates, rows))
 
     def rows(self, longest: int, vocabulary: int) -> int:
         """Of at most so many tokens, of each of which the logits of one are wanted at once."""
@@ -42,7 +51,7 @@ class Limits:
 class Begun:
     """Some rows, padded on the left, each under a gate; the beginning has gone through the model."""
 
-    at: tuple[tuple[str, int], ...]
+    at: tuple[Place, ...]
     """Gate and number of each row."""
     ids: Int[Tensor, "B T"]
     """Beginnings too."""
@@ -78,7 +87,8 @@ def begun_batches(
         for begun, shown in product((True, False), (True, False)):
             some = [f for f in families if (f.length > 0) == begun and bool(prompts[f.rows[0]].image) == shown]
             for batch in length_batches([len(prompts[family.rows[0]].ids) for family in some], sharer.at_once):
-                yield from sharer.batches(rows, [some[i] for i in batch])
+                if limits.wanted(chunk, [row for i in batch for row in some[i].rows]):
+                    yield from sharer.batches(rows, [some[i] for i in batch])
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,8 @@ class _Sharer:
         asked = [(number, row) for number, family in enumerate(families) for row in family.rows]
         rest = [rows[row].ids[families[number].length :] for number, row in asked]
         for batch in length_batches([len(tokens) for tokens in rest], self.at_once):
+            if not self.limits.wanted(names, [asked[i][1] for i in batch]):
+                continue
             begun_in = [asked[i][0] * len(names) + g for i in batch for g in range(len(names))]
             tail, tail_mask = pad_rows([rest[i] for i in batch for _ in names], self.model, side="left")
             whole = torch.cat([ids[begun_in], tail], 1), torch.cat([mask[begun_in], tail_mask], 1)

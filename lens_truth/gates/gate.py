@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lens_truth.errors import InputError
-from lens_truth.io.files import write_with
+from lens_truth.io.files import write_bytes
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads
 from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
 from lens_truth.scoring.score_files import METADATA, read_metadata
@@ -137,7 +137,7 @@ class HeadGate:
         """Writes a `.safetensors` file with the provenance."""
         metadata = {METADATA: json.dumps({"site": self.site, "provenance": dict(self.provenance)}, sort_keys=True)}
         values = {"gate": self.values.contiguous()}
-        write_with(Path(path), lambda temporary: safetensors.torch.save_file(values, temporary, metadata))
+        write_bytes(Path(path), safetensors.torch.save(values, metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> HeadGate:

@@ -40,7 +40,7 @@ class Record:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     """Writes `folder/result.json`, last of all files of a run, so that it stands for a finished one."""
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+    versions = {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}}
     write_json(folder / RESULT, {"format": FORMAT, "versions": versions, **record})
     return folder / RESULT
 
@@ -62,7 +62,7 @@ def read_record(path: Path) -> Record:
     if found == 1:
         raise InputError(f"{file}: was written by a lens_truth before format {FORMAT}; run `{value['command']}` again")
     if found != FORMAT:
-        reads = f"lens_truth {_version('lens-truth')} reads format {FORMAT}"
+        reads = f"lens_truth {version_of('lens-truth')} reads format {FORMAT}"
         raise misplaced(file, ["format"], f"is {found!r}, and {reads}")
     for name, kind, what in (("command", str, "text"), ("results", dict, "an object")):
         if not isinstance(value[name], kind):
@@ -77,7 +77,11 @@ def for_json(value: Any) -> Any:
     return [for_json(item) for item in cast("Sequence[Any]", value)] if isinstance(value, list | tuple) else value
 
 
-def _version(package: str) -> str:
-    from importlib.metadata import version  # takes as long as all the rest of help
+def version_of(package: str) -> str:
+    """Of an installed package; `not installed` for one that is run from its source tree."""
+    from importlib.metadata import PackageNotFoundError, version  # takes as long as all the rest of help
 
-    return version(package)
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

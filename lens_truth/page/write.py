@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from lens_truth.errors import InputError, notice
-from lens_truth.io.files import check_out, write_text
+from lens_truth.io.files import check_out, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.tables import Table, html, html_environment, row
 from lens_truth.page.drawn import model_data, scatter_data
@@ -45,18 +45,21 @@ def write_report(
 
     Args:
         runs: folders with a `result.json`, or such files themselves.
-        out: a file name that ends in .html.
+        out: a file whose name ends in .html, or a folder, in which the page is called report.html.
         max_examples: how many example rows are shown at most; all by default.
 
     Raises:
         InputError: if none of the runs can be read; nothing is written then.
     """
     paths, out = [Path(run) for run in runs], Path(out)
+    if not out.suffix or (out.is_dir() and out.suffix != ".html"):
+        out /= "report.html"
     if out.suffix != ".html":
-        raise InputError(f"{out}: a report is a file whose name ends in .html")
+        raise InputError(f"{out}: a report is a file whose name ends in .html, or a folder")
     if out.is_dir():
         raise InputError(f"{out}: is a folder")
     check_out(out.parent)
+    remove_leftovers(out.parent)
     if not paths:
         raise InputError("no runs were named")
     if max_examples is not None and max_examples < 0:

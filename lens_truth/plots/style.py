@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from lens_truth.errors import InputError
-from lens_truth.io.files import write_with
+from lens_truth.io.files import write_bytes
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008), a dark red and two greys.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
@@ -109,7 +109,9 @@ def save(figure: Figure, path: str | Path) -> None:
     undated = {".png": {"Software": None}, ".pdf": dict.fromkeys(("CreationDate", "Creator", "Producer"))}
     with house_style():
         for suffix, metadata in undated.items():
-            write_with(path.with_suffix(suffix), lambda temporary, m=metadata: figure.savefig(temporary, metadata=m))
+            picture = BytesIO()
+            figure.savefig(picture, format=suffix[1:], metadata=metadata)
+            write_bytes(path.with_suffix(suffix), picture.getvalue())
 
 
 def panel_grid(figure: Figure, n: int, columns: int | None = None) -> list[Axes]:

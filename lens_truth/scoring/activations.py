@@ -6,9 +6,13 @@ array is called `z.partial.npy` and `progress.json` counts the batches that are 
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.io.files import DAMAGED_NPY, write_json
+from lens_truth.io.files import DAMAGED_NPY, remove_leftovers, write_json, writing
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class ActivationWriter:
         self._final, self._partial = folder / "z.npy", folder / "z.partial.npy"
         self._progress = folder / "progress.json"
         record = folder / "rows.json"
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         if record.exists():
             try:
                 same = json.loads(record.read_text(encoding="utf-8")) == rows
@@ -95,29 +100,61 @@ class ActivationWriter:
                 raise InputError(f"{folder}: holds the activations of another run; choose another folder")
         else:
             write_json(record, rows)
-        for name in ("rows", "progress"):  # temporary files of a run that was killed while it wrote them
-            for stale in folder.glob(f".{name}.*.json"):
-                stale.unlink()
+        remove_leftovers(folder)
         self.complete = self._final.exists()
         self.batches_done = 0
+        self._header, self._row = _npy_header(shape), 4 * math.prod(shape[1:])
+        size = len(self._header) + shape[0] * self._row
         if self.complete:
             self._progress.unlink(missing_ok=True)
             return
-        if self._partial.exists() and self._progress.exists():
-            self._array = np.lib.format.open_memmap(self._partial, mode="r+")
-            self.batches_done = json.loads(self._progress.read_text(encoding="utf-8"))
+        done = self._counted()
+        if done is not None and self._partial.is_file() and self._partial.stat().st_size == size:
+            self.batches_done = done
         else:
-            self._array = np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.float32, shape=shape)
+            self._begin(size)
 
     def write(self, batch: int, rows: Sequence[int], z: Float[Tensor, "B L H D"]) -> None:
         """Stores one batch; only when its numbers are on disk does it count as done."""
-        self._array[list(rows)] = z.numpy()
-        self._array.flush()
+        with writing(self._partial), self._partial.open("r+b") as file:
+            for row, numbers in zip(rows, z.numpy().astype("<f4"), strict=True):
+                file.seek(len(self._header) + row * self._row)
+                file.write(numbers.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         self.batches_done = batch + 1
         write_json(self._progress, self.batches_done)
 
     def finish(self) -> None:
         """Gives the array its name: from now on the folder can be loaded."""
-        del self._array
         self._partial.replace(self._final)
         self._progress.unlink(missing_ok=True)
+
+    def _counted(self) -> int | None:
+        """How many batches an interrupted run has finished; None if none, or if its count is damaged."""
+        try:
+            done = json.loads(self._progress.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return done if type(done) is int and done >= 0 else None
+
+    def _begin(self, size: int) -> None:
+        """A file of zeros. It takes all its room where the system can do that, so that a disk that is too full says so
+        before the first batch rather than in the middle."""
+        with writing(self._partial), self._partial.open("wb") as file:
+            try:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # file systems that cannot
+                    self._partial.unlink()
+                    raise
+            file.truncate(size)
+            file.write(self._header)
+
+
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    """What a `.npy` file of little-endian float32 begins with."""
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()

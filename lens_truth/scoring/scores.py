@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import safetensors.numpy
 from jaxtyping import Float
 
 from lens_truth.errors import InputError, shortened
-from lens_truth.io.files import write_text, write_with
+from lens_truth.io.files import write_bytes, write_text
 from lens_truth.io.numbers import number
 from lens_truth.io.results import none_for_nan, structured
 from lens_truth.io.tables import Table, html, row, table
@@ -157,9 +158,11 @@ class HeadScores:
             maps = {"values": self.values, **{f"metrics/{name}": values for name, values in self.metrics.items()}}
             maps |= {} if self.folds is None else {"folds": self.folds}
             tensors = {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in maps.items()}
-            write_with(path, lambda temporary: safetensors.numpy.save_file(tensors, temporary, about))
+            write_bytes(path, safetensors.numpy.save(tensors, about))
         elif path.suffix == ".npy":
-            write_with(path, lambda temporary: np.save(temporary, self.values, allow_pickle=False))
+            array = BytesIO()
+            np.save(array, self.values, allow_pickle=False)
+            write_bytes(path, array.getvalue())
         elif path.suffix == ".csv":
             columns = {name: self.metrics[name] for name in _PUBLISHED if name in self.metrics}
             if "accuracy" not in columns:

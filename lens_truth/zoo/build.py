@@ -16,8 +16,9 @@ from lens_truth.data import world, world_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.io.files import write_folder_with, write_json, write_text, write_with
+from lens_truth.io.files import alone_at, foreign_files, write_bytes, write_folder_with, write_json, write_text
 from lens_truth.models.loading import load, load_plain
+from lens_truth.models.names import ZOO
 from lens_truth.models.prompts import default_template
 from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks, zoo_benchmarks
 from lens_truth.zoo.llava import image_processor, learn_to_see, processor
@@ -36,8 +37,14 @@ def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
     Raises:
         InputError: if `out` holds something else, or the parent is not in the zoo.
     """
-    if out.exists() and not (out / ACCURACIES).is_file():
-        raise InputError(f"{out}: exists and is not a model of the zoo; choose another folder")
+    with alone_at(out):
+        shipped = [path.name for path in (ZOO / recipe.name).iterdir()]
+        if out.exists() and (not (out / ACCURACIES).is_file() or foreign_files(out, shipped)):
+            raise InputError(f"{out}: exists and is not a model of the zoo alone; choose another folder")
+        return _built(recipe, seed, out, log)
+
+
+def _built(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -56,7 +63,7 @@ def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
         model.save_pretrained(folder)
         weights = folder / "model.safetensors"
         half = {name: tensor.half() for name, tensor in safetensors.torch.load_file(weights).items()}
-        write_with(weights, lambda path: safetensors.torch.save_file(half, path, {"format": "pt"}))
+        write_bytes(weights, safetensors.torch.save(half, {"format": "pt"}))
         if recipe.sees:
             image_processor().save_pretrained(folder)
             processor(tokenizer).save_pretrained(folder)

@@ -131,7 +131,10 @@ def test_the_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "--out",
         out,
     )
-    refused(capsys, "a report is a file whose name ends in .html", "report", good, "--out", tmp_path / "report")
+    refused(capsys, "a report is a file whose name ends in .html", "report", good, "--out", tmp_path / "report.pdf")
+    for folder in ("report", "report/"):  # as for all commands
+        assert run(capsys, "report", good, "--out", f"{tmp_path}/{folder}")[0] == 0
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.html"]
     (tmp_path / "d.html").mkdir()
     refused(capsys, "d.html: is a folder", "report", good, "--out", tmp_path / "d.html")
     refused(capsys, "is not a folder that can be written to", "report", good, "--out", good / "result.json" / "r.html")
