@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -134,11 +135,9 @@ class Asker:
         if self.log is not None:
             at = {(gate, row): key for gate, its in keys.items() for row, key in enumerate(its)}
             answers = {place: known for place, key in at.items() if (known := self.log.get(key)) is not None}
-        missing = {
-            gate: its for gate, its in gates.items() if any((gate, row) not in answers for row in range(len(ids)))
-        }
-        total = sum((gate, row) not in answers for gate in missing for row in range(len(ids)))
-        found = (one for one in made(missing, frozenset(answers)) if one[:2] not in answers)
+        lacking = Counter(gate for gate in gates for row in range(len(ids)) if (gate, row) not in answers)
+        asked = made({gate: gates[gate] for gate in lacking}, frozenset(answers))
+        found = (one for one in asked if one[:2] not in answers)
         for gate, row, answer in tqdm(found, desc=name, total=lacking.total(), disable=not self.progress, leave=False):
             if self.log is not None:
                 answer = self.log.add(keys[gate][row], name, ids[row], gate, answer)
