@@ -101,7 +101,9 @@ class WeightSimilarity(Result):
         from lens_truth.plots.heads import heatmaps  # takes as long as all the rest
 
         maps = {DISTANCES[measure]: values for measure, values in self.distances().items()}
-        return heatmaps(maps, f"{self.child} against {self.base}, each map in its own range of colours, logarithmic", log=True)
+        return heatmaps(
+            maps, f"{self.child} against {self.base}, each map in its own range of colours, logarithmic", log=True
+        )
 
 
 def means_table(several: Sequence[WeightSimilarity]) -> Table:

@@ -32,7 +32,7 @@ BAD_DATA = {
     "few groups": (rows({}, {"label": 0}), "1 groups, fewer than the 5 folds"),
     "too long": (rows(*({"group": str(i), "label": i % 2, "context": "word " * 400} for i in range(12))), "12 of 12"),
     "not JSON": ("{]\n", "line 1: is not JSON"),
-    "nothing": ("", "holds no examples"),
+    "nothing": ("", "holds no rows"),
 }
 
 
@@ -115,7 +115,7 @@ def test_scores_of_another_shape_stop_an_ablation(
         (("probe", "--model", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
         (("probe", "--model", "./nowhere"), "there is no such folder"),
         (("probe", "--data", "zoo:poems"), "there is no data set 'zoo:poems'"),
-        (("probe", "--data", "halueval:none.csv"), "none.csv: cannot be read"),
+        (("probe", "--data", "halueval:none.csv"), "none.csv: there is no such file"),
         (("probe", "--limit", "0"), "the limit is 0"),
         (("probe", "--seed", "-1"), "the seed is -1"),
         (("probe", "--limit", "20", "--permutations", "-1"), "-1 permutations"),

@@ -83,7 +83,11 @@ def test_what_models_of_a_lineage_keep(tmp_path: Path) -> None:
     assert texts(find(means, "1 - cosine of the OV circuit"))[0] == short(1 - (kept.means()["ov"] or 0))
     related = Preservation.load(folder, "model-1").score["ov"]
     assert related is not None
-    assert texts(find(circuits, "model-1"))[:3] == ["OV", short(1 - (kept.means()["ov"] or 0)), number(related.pearson, 2)]
+    assert texts(find(circuits, "model-1"))[:3] == [
+        "OV",
+        short(1 - (kept.means()["ov"] or 0)),
+        number(related.pearson, 2),
+    ]
     assert [table.caption for table in measures] == [f"Score in model-0 against what model-{i} kept" for i in (1, 2)]
 
 
