@@ -96,7 +96,8 @@ def test_weights_and_their_relation_to_scores(tmp_path: Path) -> None:
     view = viewed(folder)
     means, child, stranger = tables(section(view, "weights").blocks)
     kept = [WeightSimilarity.load(folder, name) for name in ("org/child", "org/other")]
-    assert texts(find(means, "1 - cosine of the OV circuit")) == [short(1 - (its.means()["ov"] or 0)) for its in kept]
+    far = [short(1 - (its.means()["ov"] or 0)) for its in kept]
+    assert texts(find(means, "1 - cosine of the OV circuit")) == far
     for table, name in ((child, "org/child"), (stranger, "org/other")):
         its = Preservation.load(folder, name)
         for title, measure in (("cosine of W_Q", "q"), ("relative change", "change")):
