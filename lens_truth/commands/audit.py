@@ -25,10 +25,10 @@ class Config:
     """Flags of `audit`."""
 
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = ("zoo:text", "zoo:conflict")
-    """Data sets: zoo:text, zoo:conflict, ..., halueval:FILE, phd:FILE, phd-text:FILE, rlhfv:FILE, or .jsonl or .csv
-    files of examples."""
+    """Data sets: zoo:text, zoo:conflict, ..., or files, of examples or as their authors publish them (halueval:FILE,
+    truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:; without these a file is recognised by its fields)."""
     images: Path | None = None
-    """The folder of the images that .jsonl and .csv files of examples name."""
+    """The folder of the images that files of examples name."""
     folds: int = 5
     """Held-out folds of the surface baseline; groups are never split."""
     limit: int | None = None

@@ -24,7 +24,7 @@ class Judge(Answering):
     """Is this answer hallucinated? Asked of a model for every row of a data set."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, zoo:image, halueval:FILE, rlhfv:FILE, phd:FILE, or a .jsonl or .csv file of examples."""
+    """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, RLHF-V, PhD, ... publish theirs."""
     out: Path = Path("runs/evaluate-judge")
     """Folder for the results."""
 
@@ -43,7 +43,7 @@ class Choose(Answering):
     """Is the supported answer more likely than the hallucinated one? By log-likelihood, without generation."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, zoo:image, halueval:FILE, or a .jsonl or .csv file of examples."""
+    """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs."""
     batch_size: int = 32
     """Rows in one forward pass."""
     out: Path = Path("runs/evaluate-choose")

@@ -27,7 +27,8 @@ class Pope(Answering):
     questions: tuple[Path, ...] = ()
     """Questions of one or more splits: JSON lines with question_id, image, text, label."""
     answers: tuple[Path, ...] = ()
-    """Answers to each of them, in the same order: JSON lines with question_id, answer."""
+    """Answers to each of them, in the same order: JSON lines with question_id and answer (or text, as LLaVA and VCD
+    have it), or without ids in the order of the questions, as POPE's authors have them."""
     images: Path | None = None
     """Instead of --answers: the folder of the images that --model is to be asked about."""
     out: Path = Path("runs/evaluate-pope")

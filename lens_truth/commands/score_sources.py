@@ -31,7 +31,7 @@ class SettingFlags:
     multimodal models on A HaluEval, B the same with a black image, C PhD, D RLHF-V, E RLHF-V and PhD. Without files on
     the zoo's data."""
     halueval: Path | None = None
-    """HaluEval's csv file, for settings."""
+    """HaluEval's questions (qa_data.json), for settings."""
     phd: Path | None = None
     """TruthProbe's PhD rows (.jsonl, .jsonl.gz), for settings."""
     phd_text: Path | None = None

@@ -93,7 +93,7 @@ class DataSet:
 
     examples: list[Example]
     format: str = ""
-    """Of a file, as people call it; empty for generated data."""
+    """Of a published file, as people call it; empty for generated data and for files of examples."""
     n_rows: int = 0
     """Rows read from it."""
 
@@ -113,7 +113,7 @@ def read_data_set(
     source, path = _source_and_file(name)
     format, file = open_data(path, source, images, limit, images_needed=images_needed)
     assert format.read is not None
-    return DataSet(format.read(file), format.name, file.n_rows)
+    return DataSet(format.read(file), format.name if format.sources else "", file.n_rows)
 
 
 def check_limit(limit: int | None) -> None:

@@ -97,12 +97,14 @@ def reference_bars(result: Heritability, at: int) -> Figure:
 def preservation_scatter(
     base: str, scores: HeadScores, children: Mapping[str, tuple[WeightSimilarity, Preservation]]
 ) -> Figure:
-    """The base's scores against the cosines of the OV and QK circuits; a panel a child."""
+    """The base's scores against how far the OV and QK circuits have moved (1 - cosine, on a logarithmic axis); a panel
+    a child."""
     panels: list[Panel] = []
     for name, (kept, related) in children.items():
-        said = (f"{circuit.upper()}: {relation_text(related.score[circuit])}" for circuit in CIRCUITS)
-        panels.append(Panel(name, scores.values, {"OV": kept.ov, "QK": kept.qk}, "\n".join(said)))
-    return scatter(panels, f"{scores.kind} score in {base}", f"cosine of the circuit with that in {base}")
+        said = (f"{circuit.upper()} cosine: {relation_text(related.score[circuit])}" for circuit in CIRCUITS)
+        moved = kept.distances()
+        panels.append(Panel(name, scores.values, {"OV": moved["ov"], "QK": moved["qk"]}, "\n".join(said)))
+    return scatter(panels, f"{scores.kind} score in {base}", f"1 - cosine of the circuit with that in {base}", log=True)
 
 
 def truth_causal_scatter(

@@ -158,13 +158,16 @@ def check_same_shape(sizes: Mapping[str, Size]) -> None:
     is one."""
     if len({size[:2] for size in sizes.values()}) > 1:
         listed = ", ".join(f"{name} {L} x {H}" for name, (L, H, _) in sizes.items())
-        said = f"the models have different layers x heads ({listed}), and their heads do not correspond"
         try:
             shared_grid(list(sizes.values()))
         except InputError:
-            raise InputError(f"{said}; nor have they whole groups of heads in common") from None
+            raise InputError(
+                f"the models have different layers x heads ({listed}), and their heads do not correspond; nor have "
+                "they whole groups of heads in common"
+            ) from None
         raise InputError(
-            f"{said}; --shared-grid (`shared_grid` in Python) compares the layers and heads that all of them have"
+            f"the models have different layers x heads ({listed}), and their heads do not correspond; "
+            "--shared-grid (`shared_grid` in Python) compares the layers and heads that all of them have"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.errors import InputError
-from lens_truth.io.numbers import interval, number, p_value
+from lens_truth.io.numbers import interval, number, p_value, short
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
 from lens_truth.scoring.scores import HeadScores
@@ -30,8 +30,11 @@ MEASURES = {
     "ov": "cosine of the OV circuit",
     "change": "relative change",
 }
-"""The maps of `WeightSimilarity`, and what tables call them."""
-
+"""The maps of `WeightSimilarity`, and what tables of correlations with them call them."""
+DISTANCES = {measure: name if measure == "change" else f"1 - {name}" for measure, name in MEASURES.items()}
+"""The same as distances. A child's cosines begin with .999: what differs is how far they are from 1."""
+_SMALLEST = 1e-12
+"""A smaller distance is rounding; on logarithmic axes there is no zero."""
 
 CIRCUITS = ("ov", "qk")
 
@@ -79,26 +82,41 @@ class WeightSimilarity(Result):
         """Every measure, by the name of its field: `kept.maps()["ov"]`."""
         return {measure: getattr(self, measure) for measure in MEASURES}
 
+    def distances(self) -> dict[str, Float[np.ndarray, "L H"]]:
+        """1 - cosine, and the relative change: `kept.distances()["ov"]`. Rounding, below 1e-12, counts as that."""
+        maps = self.maps()
+        far = {measure: values if measure == "change" else 1 - values for measure, values in maps.items()}
+        return {measure: np.maximum(values, _SMALLEST) for measure, values in far.items()}
+
     def means(self) -> dict[str, float | None]:
         """Of each measure, over all heads for which it is defined; None if there are none: `kept.means()["ov"]`."""
         return {part: None if np.isnan(m).all() else float(np.nanmean(m)) for part, m in self.maps().items()}
 
     def tables(self) -> tuple[Table, ...]:
-        """The mean of every measure over heads: `kept.tables()[0]`."""
+        """The mean of every measure over heads, as distances: `kept.tables()[0]`."""
         return (means_table([self]),)
 
     def plot(self) -> Figure:
-        """A map of heads for every measure."""
+        """A map of heads for every measure, as distances, each on a logarithmic scale of its own."""
         from lens_truth.plots.heads import heatmaps  # takes as long as all the rest
 
-        return heatmaps(self.maps(), f"{self.child} against {self.base}, each map in its own range of colours")
+        maps = {DISTANCES[measure]: values for measure, values in self.distances().items()}
+        return heatmaps(
+            maps, f"{self.child} against {self.base}, each map in its own range of colours, logarithmic", log=True
+        )
 
 
 def means_table(several: Sequence[WeightSimilarity]) -> Table:
-    """What several models keep of one base: the mean of every measure over heads, a column a model."""
+    """What several models keep of one base: the mean of every measure over heads as a distance, a column a model."""
     means = [its.means() for its in several]
-    rows = (row(title, *(number(its[measure], 4) for its in means)) for measure, title in MEASURES.items())
+    rows = (row(title, *(_distance(its, measure) for its in means)) for measure, title in DISTANCES.items())
     return table("Mean over heads", ("mean over heads", *(its.child for its in several)), rows)
+
+
+def _distance(means: Mapping[str, float | None], measure: str) -> str:
+    """Its mean, in three digits that count."""
+    mean = means[measure]
+    return short(mean if mean is None or measure == "change" else max(0.0, 1 - mean))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +135,7 @@ class Preservation(Relations):
 
     def kept_table(self, caption: str) -> Table:
         """The same under another caption."""
-        return self.table(caption, MEASURES, places=4)
+        return self.table(caption, MEASURES, places=None)
 
 
 def preservation(
@@ -154,7 +172,7 @@ def circuits_table(base: str, children: Mapping[str, tuple[WeightSimilarity, Pre
             if its is not None:
                 r = number(its.pearson, 2), number(its.pearson_within_layer, 2)
                 cells = [*r, interval(its.null_within_layer), p_value(its.p_value)]
-            rows.append(row(name, circuit.upper(), number(kept.means()[circuit]), *cells))
-    header = ("model", "circuit", "mean cosine", "r", "inside layers", "null inside", "p")
+            rows.append(row(name, circuit.upper(), _distance(kept.means(), circuit), *cells))
+    header = ("model", "circuit", "mean 1 - cosine", "r", "inside layers", "null inside", "p")
     note = f"r: correlation over heads of the score in {base} with the cosine."
     return table(f"Circuits kept, and whether heads with high scores in {base} keep more", header, rows, note)

@@ -125,7 +125,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 def _powers(low: float, high: float) -> list[float]:
     """Of 2, or of 10, that enclose a range."""
-    base = 10.0 if high > 300 * low else 2.0
+    base = 10.0 if high > 300 * low or low < 1e-3 else 2.0
     first = math.floor(math.log(low, base) + 1e-9)
     last = max(first + 1, math.ceil(math.log(high, base) - 1e-9))
     step = math.ceil((last - first) / 6)

@@ -126,10 +126,10 @@ def weights_blocks(run: RunRecord, view: View) -> list[Block]:
             Scatter(
                 model=score.key,
                 x_label=f"{score.kind} score in {base}",
-                y_label=f"{circuit.upper()} cosine with {its.child}",
+                y_label=f"1 - {circuit.upper()} cosine with {its.child}",
                 x=score.scores.values,
-                y=its.maps()[circuit],
-                log=False,
+                y=its.distances()[circuit],
+                log=True,
                 caption=f"{score.kind.capitalize()} score against the {circuit.upper()} circuit kept by {its.child}",
                 said=relation_text(related[name].score.get(circuit)),
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -47,18 +47,19 @@ def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> 
 
 
 @style.in_house_style
-def heatmaps(maps: Mapping[str, Map], title: str) -> Figure:
+def heatmaps(maps: Mapping[str, Map], title: str, *, log: bool = False) -> Figure:
     """Several maps side by side, each in its own range of colours: what is compared is the pattern.
 
     >>> heatmaps({"truth": truth.values, "causal": causal.values}, "zoo:llama-base")
 
     Args:
         maps: [layers, heads] each, by the title of its panel.
+        log: whether colours follow the logarithm of the numbers, which then are positive.
     """
     lines, columns = style.grid_of(len(maps))
     figure = style.new_figure(0.4 + 3.0 * columns, 0.6 + 2.5 * lines)
     for axes, (name, values) in zip(style.panel_grid(figure, len(maps)), maps.items(), strict=True):
-        style.colour_bar(figure, style.cells(axes, values, **_colours(values)), axes)
+        style.colour_bar(figure, style.cells(axes, values, **_colours(values, log=log)), axes)
         style.head_ticks(axes, *values.shape, at_most=8)
         axes.set_title(style.fitted(name, 2.3, style.LARGE))
     figure.supxlabel("head")
@@ -67,10 +68,12 @@ def heatmaps(maps: Mapping[str, Map], title: str) -> Figure:
     return figure
 
 
-def _colours(values: Map) -> dict[str, Any]:
+def _colours(values: Map, *, log: bool = False) -> dict[str, Any]:
     """Diverging around zero where a map has both signs."""
     found = values[np.isfinite(values)]
-    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
+    low, high = (float(found.min()), float(found.max())) if found.size else (0.1 if log else 0.0, 1.0)
+    if log:
+        return {"cmap": "viridis", "norm": LogNorm(*(low, high) if high > 1.01 * low else (low / 3, high * 3))}
     if low < 0:
         size = max(-low, high)
         return {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
@@ -92,8 +95,11 @@ class Panel:
 
 
 @style.in_house_style
-def scatter(panels: Sequence[Panel], x_label: str, y_label: str, columns: int | None = None) -> Figure:
+def scatter(
+    panels: Sequence[Panel], x_label: str, y_label: str, columns: int | None = None, *, log: bool = False
+) -> Figure:
     """Panels side by side, so many in a line (at most four, if none is said); a point a head, whose colour is depth.
+    With `log` the vertical axis is logarithmic.
 
     >>> scatter([panel], "truth score", "causal score")
     """
@@ -111,6 +117,8 @@ def scatter(panels: Sequence[Panel], x_label: str, y_label: str, columns: int | 
         looks: dict[str, Any] = {"c": depth, "cmap": style.DEPTH, "norm": layers, "alpha": 0.8, "linewidths": 0}
         for name, values in panel.y.items():
             axes.scatter(panel.x.ravel(), values.ravel(), s=size, marker=markers.get(name, _MARKERS[0]), **looks)
+        if log:
+            axes.set_yscale("log")
         axes.set_title(style.fitted(panel.title, 2.5, style.LARGE))
         axes.set_xlabel(style.fitted(panel.said, 2.5, style.SMALL), fontsize=style.SMALL)
     if several:

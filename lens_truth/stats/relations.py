@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lens_truth.errors import InputError
-from lens_truth.io.numbers import interval, number, p_value, signed, significant
+from lens_truth.io.numbers import interval, number, p_value, short, signed, significant
 from lens_truth.io.results import Result
 from lens_truth.io.streams import Stream, stream
 from lens_truth.io.tables import Cell, Row, Table, row, table
@@ -55,23 +55,26 @@ class Relations(Result):
         """A row a measure."""
         return (self.table("Score of a head against other measures of it"),)
 
-    def table(self, caption: str, names: Mapping[str, str] | None = None, *, places: int = 3, note: str = "") -> Table:
+    def table(
+        self, caption: str, names: Mapping[str, str] | None = None, *, places: int | None = 3, note: str = ""
+    ) -> Table:
         """A row a measure, called as in `names`: its correlation with the score, and the heads with the highest scores
-        against the rest, with so many `places`."""
+        against the rest, with so many `places` (None: three digits that count)."""
         n = next((top.n_top for top in self.top.values() if top), None)
         best = "top - rest" if n is None else f"top {n} - rest"
         header = ("", "r", "inside layers [95%]", "null inside", "p (Holm)", best, "inside layers", "p (Holm)")
         rows = (self._row(measure, (names or {}).get(measure, measure), places) for measure in self.score)
         return table(caption, header, rows, note)
 
-    def _row(self, measure: str, name: str, places: int) -> Row:
+    def _row(self, measure: str, name: str, places: int | None) -> Row:
         relation, top = self.score[measure], self.top[measure]
         cells, differences = ["", "", ""], ["", ""]
         if relation is not None:
             within = f"{number(relation.pearson_within_layer, 2)} {interval(relation.interval_within_layer)}"
             cells = [number(relation.pearson, 2), within, interval(relation.null_within_layer)]
         if top is not None:
-            differences = [signed(top.difference, places), signed(top.difference_within_layer, places)]
+            both = top.difference, top.difference_within_layer
+            differences = [short(its, plus=True) if places is None else signed(its, places) for its in both]
         score_p, top_p = (Cell(p_value(p), strong=significant(p)) for p in self.p_holm[measure])
         return row(name, *cells, score_p, *differences, top_p)
 

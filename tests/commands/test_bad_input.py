@@ -32,7 +32,7 @@ BAD_DATA = {
     "few groups": (rows({}, {"label": 0}), "1 groups, fewer than the 5 folds"),
     "too long": (rows(*({"group": str(i), "label": i % 2, "context": "word " * 400} for i in range(12))), "12 of 12"),
     "not JSON": ("{]\n", "line 1: is not JSON"),
-    "nothing": ("", "holds no examples"),
+    "nothing": ("", "holds no rows"),
 }
 
 

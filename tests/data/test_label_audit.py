@@ -123,7 +123,7 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out")
     refused(capsys, "a data set is named twice", "audit", "zoo:text", "zoo:text", *out)
     refused(capsys, "no data set 'zoo:poems'", "audit", "zoo:poems", *out)
-    refused(capsys, "none.jsonl: cannot be read", "audit", f"phd:{tmp_path / 'none.jsonl'}", *out)
+    refused(capsys, "none.jsonl: there is no such file", "audit", f"phd:{tmp_path / 'none.jsonl'}", *out)
     refused(capsys, "the limit is 0", "audit", "--limit", "0", *out)
     refused(capsys, "1 folds were asked for", "audit", "--folds", "1", *out)
     assert not (tmp_path / "out").exists()

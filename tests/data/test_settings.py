@@ -144,12 +144,13 @@ def test_what_is_missing_is_named(files: dict[Part, Path]) -> None:
 
 @pytest.mark.zoo
 def test_flags_that_contradict_one_another(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    out = ("--out", tmp_path / "out")
+    out, rows = ("--out", tmp_path / "out"), tmp_path / "x.jsonl"
+    rows.touch()
     for command in ("probe", "inherit"):
         refused(capsys, "--data zoo:text and --setting D", command, "--data", "zoo:text", "--setting", "D", *out)
         refused(capsys, "no file of rows whose images lie", command, "--setting", "D", "--images", tmp_path, *out)
-        refused(capsys, "--phd-text belongs to a setting", command, "--phd-text", "x.jsonl", *out)
-    refused(capsys, "the file of HaluEval is missing", "probe", "--setting", "A", "--phd", "x.jsonl", *out)
+        refused(capsys, "--phd-text belongs to a setting", command, "--phd-text", rows, *out)
+    refused(capsys, "the file of HaluEval is missing", "probe", "--setting", "A", "--phd", rows, *out)
     assert run(capsys, "probe", "--setting", "F", *out)[0] == 2
     refused(capsys, "no such folder of images", "probe", "--data", "phd:x.jsonl", "--images", tmp_path / "none", *out)
     assert not (tmp_path / "out").exists()

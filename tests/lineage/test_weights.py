@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import short
 from lens_truth.lineage.kept import MEASURES, Preservation, WeightSimilarity, circuits_table, preservation
 from lens_truth.lineage.weights import weight_similarity
 from lens_truth.models.checkpoint import open_checkpoint
@@ -136,7 +137,7 @@ def test_pruned_heads_have_no_cosine(tmp_path: Path) -> None:
             layer.self_attn.v_proj.weight.zero_()
     blank = weight_similarity(tmp_path / "base", saved(pruned, tmp_path / "blank"))
     assert blank.means()["v"] is None and blank.undefined == 12
-    assert blank.tables()[0].texts()[2] == ["cosine of W_V", ""]
+    assert blank.tables()[0].texts()[2] == ["1 - cosine of W_V", ""]
     kept.save(tmp_path / "kept")
     related.save(tmp_path / "related")
     again = WeightSimilarity.load(tmp_path / "kept")
@@ -208,9 +209,12 @@ def test_scores_that_follow_the_weights() -> None:
     assert circuits_table("base", {"child": (kept, related)}).texts()[0][:4] == [
         "child",
         "OV",
-        f"{kept.ov.mean():.3f}",
+        short(1 - float(kept.ov.mean())),
         rows[5][1],
     ]
+    far = kept.distances()
+    np.testing.assert_allclose(far["ov"], 1 - kept.ov)
+    assert min(float(its.min()) for its in far.values()) >= 1e-12
     with pytest.raises(InputError, match="the child's scores are 2 x 2, the weights 8 x 8 heads"):
         preservation(base, HeadScores(np.eye(2)), kept)
 

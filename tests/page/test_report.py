@@ -18,7 +18,7 @@ from reports import BASE
 from lens_truth.attention.record import ShownImage
 from lens_truth.data.audit import Agreement, Audit
 from lens_truth.data.images import tokens_showing
-from lens_truth.io.numbers import number, short, signed
+from lens_truth.io.numbers import number, short
 from lens_truth.io.results import structured
 from lens_truth.io.tables import Row, Table
 from lens_truth.lineage.agreement import Heritability
@@ -80,10 +80,14 @@ def test_what_models_of_a_lineage_keep(tmp_path: Path) -> None:
     means, circuits, *measures = tables(section(viewed(folder), "weights").blocks)
     kept = WeightSimilarity.load(folder, "model-1")
     assert kept.base == "model-0" and means.header == ("mean over heads", "model-1", "model-2")
-    assert texts(find(means, "cosine of the OV circuit"))[0] == number(kept.means()["ov"], 4)
+    assert texts(find(means, "1 - cosine of the OV circuit"))[0] == short(1 - (kept.means()["ov"] or 0))
     related = Preservation.load(folder, "model-1").score["ov"]
     assert related is not None
-    assert texts(find(circuits, "model-1"))[:3] == ["OV", number(kept.means()["ov"]), number(related.pearson, 2)]
+    assert texts(find(circuits, "model-1"))[:3] == [
+        "OV",
+        short(1 - (kept.means()["ov"] or 0)),
+        number(related.pearson, 2),
+    ]
     assert [table.caption for table in measures] == [f"Score in model-0 against what model-{i} kept" for i in (1, 2)]
 
 
@@ -92,7 +96,8 @@ def test_weights_and_their_relation_to_scores(tmp_path: Path) -> None:
     view = viewed(folder)
     means, child, stranger = tables(section(view, "weights").blocks)
     kept = [WeightSimilarity.load(folder, name) for name in ("org/child", "org/other")]
-    assert texts(find(means, "cosine of the OV circuit")) == [number(its.means()["ov"], 4) for its in kept]
+    far = [short(1 - (its.means()["ov"] or 0)) for its in kept]
+    assert texts(find(means, "1 - cosine of the OV circuit")) == far
     for table, name in ((child, "org/child"), (stranger, "org/other")):
         its = Preservation.load(folder, name)
         for title, measure in (("cosine of W_Q", "q"), ("relative change", "change")):
@@ -100,10 +105,12 @@ def test_weights_and_their_relation_to_scores(tmp_path: Path) -> None:
             assert relation is not None and top is not None
             assert cells[0] == number(relation.pearson, 2)
             assert cells[3] == f"{its.p_holm[measure][0]:.2g}"
-            assert cells[4] == signed(top.difference, 4)
+            assert cells[4] == short(top.difference, plus=True)
     circuits = [(scatter.x_label, scatter.y_label) for scatter in view.scatters.values()]
-    assert circuits[0] == ("truth score in org/base", "OV cosine with org/child") and len(circuits) == 4
-    np.testing.assert_array_equal(next(iter(view.scatters.values())).y, kept[0].ov)
+    assert circuits[0] == ("truth score in org/base", "1 - OV cosine with org/child") and len(circuits) == 4
+    first = next(iter(view.scatters.values()))
+    np.testing.assert_array_equal(first.y, np.maximum(1 - kept[0].ov, 1e-12))
+    assert first.log
 
 
 def test_evidence_tables_and_scatter(tmp_path: Path) -> None:
