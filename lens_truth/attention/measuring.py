@@ -21,9 +21,10 @@ from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.finite import check_finite
-from lens_truth.models.hooks import Hooked, hook_names, provenance_of, sliding_windows
+from lens_truth.models.hooks import Hooked, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import PromptTokens, Template, encode, token_texts
+from lens_truth.models.provenance import provenance_of
 
 Head = tuple[int, int]
 """Layer and head."""

@@ -101,6 +101,7 @@ def scores_by_kind(
         keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
+    from lens_truth.models.provenance import setup_hash
     from lens_truth.models.tower import weights_hash
 
     how: dict[str, Any] = {"seed": flags.seed, "progress": on_terminal()}
@@ -109,7 +110,8 @@ def scores_by_kind(
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
     if keep is not None:
-        keep /= hash_of(weights_hash(model), hash_of_examples(examples), template, str(flags.batch_size))
+        shown = hash_of_examples(examples), template, str(flags.batch_size)
+        keep /= hash_of(weights_hash(model), setup_hash(model), *shown)
     activations = lens_truth.capture(model, examples, out=keep, progress=on_terminal(), **passes)
     settings: dict[str, Any] = {"n_permutations": 0, **how, **probe}
     return lens_truth.truth_scores(activations, **settings)

@@ -223,6 +223,7 @@ def score_model(
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
     from lens_truth.data.examples import question_pairs
+    from lens_truth.models.provenance import setup_hash
     from lens_truth.models.tower import weights_hash
 
     model = load_model(where, config)
@@ -236,6 +237,7 @@ def score_model(
             kinds = ["truth"]
     settings = {
         "weights": weights_hash(model),
+        "setup": setup_hash(model),
         "runs": [hash_of_examples(examples) for examples in examples_of.values()],
         "seeds": list(examples_of),
         "template": config.template,

@@ -12,9 +12,8 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.files import hash_of, writing
-from lens_truth.io.runs import version_of
-from lens_truth.models.batches import tokenizer_of
-from lens_truth.models.hooks import device_of, inner_model
+from lens_truth.models.hooks import inner_model
+from lens_truth.models.provenance import setup_hash
 
 
 class AnswerLog:
@@ -26,8 +25,8 @@ class AnswerLog:
         readers see the model's `name`; `weights` is the hash of its weights, which takes a while to compute."""
         self._path = path
         self._model = name
-        versions = (f"{package} {version_of(package)}" for package in ("lens-truth", "torch", "transformers"))
-        self._settings = hash_of(weights, _settings(model), *versions)
+        inner_model(model)  # which writes the answers
+        self._settings = hash_of(weights, setup_hash(model))
         self._known: dict[str, Answer] = {}
         self._file: IO[str] | None = None
         content = path.read_bytes() if path.is_file() else b""
@@ -89,16 +88,3 @@ def _entry(row: dict[str, Any]) -> tuple[str, Answer]:
     if not (type(key) is type(text) is str and finite):
         raise ValueError
     return key, Answer(text, margin)
-
-
-def _settings(model: Any) -> str:
-    """What answers depend on beside the weights: configuration, how they are computed, tokenizer, image processor."""
-    hf, tokenizer = inner_model(model), tokenizer_of(model)
-    processor = getattr(model, "image_processor", None)
-    config = {name: value for name, value in hf.config.to_dict().items() if name != "_name_or_path"}
-    return hash_of(
-        json.dumps(config, sort_keys=True, default=str),
-        f"{hf.dtype} {device_of(model).type} {hf.config._attn_implementation} {hf.generation_config.eos_token_id}",
-        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer),
-        *([] if processor is None else [getattr(processor, "to_json_string", processor.__repr__)()]),
-    )

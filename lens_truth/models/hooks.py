@@ -6,7 +6,7 @@ Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_truth.data.examples import Example, examples_hash
 from lens_truth.errors import InputError
-from lens_truth.models.tower import scaled, weights_hash
+from lens_truth.models.tower import scaled
 
 
 @runtime_checkable
@@ -128,14 +127,3 @@ def device_of(model: Any) -> torch.device:
 def name_of(model: Hooked) -> str:
     """What the model was loaded as."""
     return getattr(model.cfg, "model_name", "")
-
-
-def provenance_of(model: Hooked, examples: Sequence[Example], template: str) -> dict[str, Any]:
-    """What a number comes from: name, weights and KV heads of the model, the examples, the prompt they were put in."""
-    return {
-        "model": name_of(model),
-        "weights": weights_hash(model),
-        "n_kv_heads": getattr(model.cfg, "n_key_value_heads", None) or model.cfg.n_heads,
-        "examples": examples_hash(examples),
-        "template": template,
-    }

@@ -15,9 +15,10 @@ from lens_truth.data.examples import Example, labels_of
 from lens_truth.errors import InputError
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.finite import check_finite
-from lens_truth.models.hooks import Hooked, hook_names, provenance_of
+from lens_truth.models.hooks import Hooked, hook_names
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
+from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.activations import ActivationWriter, HeadActivations, rows_record
 
 _CHUNK = 1024  # examples encoded at once while lengths are counted

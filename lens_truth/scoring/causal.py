@@ -15,10 +15,11 @@ from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
 from lens_truth.models.finite import check_finite, check_slopes
-from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, provenance_of
+from lens_truth.models.hooks import Hooked, constant_weights, gate_heads
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
 from lens_truth.models.prompts import Encoded, Template, encode
+from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval
 
