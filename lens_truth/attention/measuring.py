@@ -20,6 +20,7 @@ from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_ev
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
+from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, hook_names, provenance_of, sliding_windows
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import PromptTokens, Template, encode, token_texts
@@ -111,16 +112,20 @@ def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float
     ids, mask = pad_rows([tokens.row.ids for tokens in batch], model)
     layers: list[dict[str, Float[Tensor, "B H"]]] = []
     windows = sliding_windows(model)
+    sums: list[Float[Tensor, ""]] = []
 
     def read(layer: int, pattern: Float[Tensor, "B H T T"]) -> None:
         of_rows: list[dict[str, Float[Tensor, " H"]]] = []
         for its, tokens in zip(pattern, batch, strict=True):
             asked = its[:, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1)
             of_rows.append(measure(asked, tokens, windows[layer]))
+            sums.append(asked.sum(dtype=torch.float32))
         layers.append({name: torch.stack([row[name] for row in of_rows]) for name in MEASURES})
 
+    rows = [tokens.row for tokens in batch]
     with torch.no_grad(), reading_patterns(model, read):
-        run_body(model, ids, mask, [tokens.row.image for tokens in batch])
+        run_body(model, ids, mask, [row.image for row in rows])
+        check_finite(torch.stack(sums).reshape(-1, len(batch)).T, model, ids, mask, rows)
     return {name: torch.stack([layer[name] for layer in layers], dim=1) for name in MEASURES}
 
 

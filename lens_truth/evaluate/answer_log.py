@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,7 @@ class AnswerLog:
         self._keep = content.rfind(b"\n") + 1
         for number, line in enumerate(content[: self._keep].splitlines(), start=1):
             try:
-                row = json.loads(line)
+                row = json.loads(line, parse_constant=_refused)
                 self._known[row["key"]] = Answer(row["answer"], row["margin"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path}, line {number}: is not an answer; delete the file to begin anew") from error
@@ -59,6 +60,8 @@ class AnswerLog:
         """Writes an answer down, at once."""
         if key in self._known:
             return
+        if answer.margin is not None and not math.isfinite(answer.margin):
+            raise InputError(f"{self._path}: the margin of '{id}' under gate '{gate}' is {answer.margin}, not a number")
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8", newline="")
@@ -68,6 +71,10 @@ class AnswerLog:
         row |= {"answer": answer.text, "margin": answer.margin}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _settings(model: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.shared import Limits, begun_batches
 from lens_truth.gates.gate import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import pad_id, tokenizer_of
+from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import inner_model
 from lens_truth.models.prompts import PromptTokens
 
@@ -41,9 +43,11 @@ def generate(
         raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, new_tokens=n_new)):
         first = _FirstMargin(*yes_no) if yes_no else None
+        finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
+        watching = LogitsProcessorList([finite, *([first] if first else [])])
         with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]), _greedy(model):
             more = {**batch.more, "attention_mask": batch.mask, "max_new_tokens": n_new}
-            output = hf.generate(batch.ids, logits_processor=LogitsProcessorList([first] if first else []), **more)
+            output = hf.generate(batch.ids, logits_processor=watching, **more)
         texts = tokenizer.batch_decode(output[:, batch.ids.shape[1] :], skip_special_tokens=True)
         said = zip(batch.at, texts, first.margins if first else [None] * len(texts), strict=True)
         yield from ((name, row, Answer(text, margin)) for (name, row), text, margin in said)
@@ -61,6 +65,17 @@ def _greedy(model: Any) -> Generator[None, None, None]:
         yield
     finally:
         hf.generation_config = own
+
+
+class _Finite(LogitsProcessor):
+    """Changes nothing; has the largest logit of every row checked, which is not finite if any is not."""
+
+    def __init__(self, check: Callable[[Float[Tensor, " B"]], None]) -> None:
+        self._check = check
+
+    def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        self._check(scores.amax(1))
+        return scores
 
 
 class _FirstMargin(LogitsProcessor):

@@ -10,6 +10,7 @@ import torch
 from lens_truth.evaluate.shared import Limits, begun_batches
 from lens_truth.gates.gate import Gates, attach_rows
 from lens_truth.models.batches import without_cache
+from lens_truth.models.finite import check_finite
 from lens_truth.models.likelihood import token_log_probs
 from lens_truth.models.prompts import Encoded, PromptTokens
 
@@ -19,8 +20,8 @@ def log_probs(
 ) -> Iterator[tuple[str, int, float]]:
     """(gate, row, log-probability of the row's answer after its prompt, summed over its tokens), as soon as each batch
     is done. A forward pass has at most `batch_size` rows (gates x answers)."""
-    prompts = [PromptTokens(e.ids[: e.continuation], e.image, e.image_span) for e in encoded]
-    rows = [PromptTokens(e.ids[: e.answer[1]], e.image, e.image_span) for e in encoded]
+    prompts = [PromptTokens(e.ids[: e.continuation], e.image, e.image_span, e.id) for e in encoded]
+    rows = [PromptTokens(e.ids[: e.answer[1]], e.image, e.image_span, e.id) for e in encoded]
     for batch in begun_batches(model, rows, prompts, gates, Limits(batch_size)):
         ids, lengths = batch.ids[:, -batch.new :], [n_answer_tokens(encoded[row]) for _, row in batch.at]
         row = torch.tensor([i for i, n in enumerate(lengths) for _ in range(n)], device=ids.device)
@@ -32,7 +33,8 @@ def log_probs(
             more = {**more, **without_cache(model)}
         with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]):
             found = token_log_probs(model, ids, batch.mask, row, position, [], more)
-        sums = found.double().new_zeros(len(lengths)).index_add(0, row, found.double())
+            sums = found.double().new_zeros(len(lengths)).index_add(0, row, found.double())
+            check_finite(sums, model, batch.ids, batch.mask, batch.rows)
         yield from ((name, at, value) for (name, at), value in zip(batch.at, sums.tolist(), strict=True))
 
 

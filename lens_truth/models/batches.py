@@ -15,12 +15,9 @@ from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, device_of
 from lens_truth.models.image_input import image_arguments
 
-_ROW = 64
-"""Tokens of a row that counts as one; of longer rows, fewer are in a batch."""
 
-
-def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches of `batch_size` rows, of fewer if they are longer than 64 tokens: memory goes by tokens.
+def length_batches(lengths: Sequence[int], batch_size: int, tokens: int = 64) -> list[list[int]]:
+    """Row numbers in batches of `batch_size` rows, of fewer if they are longer than `tokens`: memory goes by tokens.
 
     Longest rows first (what does not fit in memory fails at once); ties keep their order.
     """
@@ -28,7 +25,7 @@ def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     order, start = sorted(range(len(lengths)), key=lambda row: -lengths[row]), 0
     batches: list[list[int]] = []
     while start < len(order):
-        n = max(1, batch_size * _ROW // max(_ROW, lengths[order[start]]))
+        n = max(1, batch_size * tokens // max(tokens, lengths[order[start]]))
         batches.append(order[start : start + n])
         start += n
     return batches

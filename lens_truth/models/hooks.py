@@ -26,7 +26,6 @@ class Hooked(Protocol):
 
     cfg: Any
     tokenizer: Any
-    unembed: Any
     hook_dict: Any
 
     def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:

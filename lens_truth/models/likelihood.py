@@ -13,8 +13,8 @@ from lens_truth.models.batches import without_cache
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import image_arguments
 
-_LOGITS_AT_ONCE = 1 << 25
-"""Numbers in one piece of the logits, of which a backward pass needs several copies: 128 MB each in float32."""
+_LOGITS_AT_ONCE = 1 << 24
+"""Numbers in one piece of the logits, of which a backward pass needs several copies: 64 MB each in float32."""
 
 
 def token_log_probs(
@@ -34,6 +34,7 @@ def token_log_probs(
     What the unembedding is given is exchanged for the wanted rows of it, piece by piece. So whatever a class does to
     its logits (scaling, soft capping) is done by the class; for the second piece on, to a batch of single tokens.
     """
+    hooked: Any = model
     size, differentiable = max(1, _LOGITS_AT_ONCE // model.cfg.d_vocab), torch.is_grad_enabled()
     hidden: list[Float[Tensor, "n M"]] = []
     given: list[Float[Tensor, "n M"]] = []
@@ -48,7 +49,7 @@ def token_log_probs(
     found: list[Float[Tensor, " n"]] = []
     wanted: Tensor = ids[row, position]
     more = {**without_cache(model), **image_arguments(model, ids, images)} if begun is None else dict(begun)
-    with model.unembed.register_forward_pre_hook(instead):
+    with hooked.unembed.register_forward_pre_hook(instead):
         for tokens in torch.split(wanted, size):
             logits = model(ids, attention_mask=mask, **more)[0]
             log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))

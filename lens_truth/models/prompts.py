@@ -73,6 +73,8 @@ class PromptTokens:
     ids: list[int]
     image: str = ""
     image_span: Span | None = None
+    id: str = ""
+    """Of its example."""
 
     @property
     def content(self) -> str:
@@ -122,7 +124,7 @@ def encode_prompts(
     (special,) = {prompt.special_tokens for prompt in prompts}
     encoded = tokenizer([prompt.text for prompt in prompts], add_special_tokens=special, verbose=False)["input_ids"]
     return [
-        _with_image(PromptTokens(list(ids), prompt.image), prompt.id, images)
+        _with_image(PromptTokens(list(ids), prompt.image, id=prompt.id), images)
         for ids, prompt in zip(encoded, prompts, strict=True)
     ]
 
@@ -169,8 +171,8 @@ def encode(
             raise InputError(f"evidence {evidence.index(None)} of example '{example.id}' yields no token")
         held = tuple(tokens for tokens in evidence if tokens)
         n_cut = sum(_is_cut(text, offsets, span) for span in spans)
-        row = Encoded(list(ids), example.image, None, question, answer, continuation, context, held, n_cut)
-        result.append(_with_image(row, example.id, images))
+        row = Encoded(list(ids), example.image, None, example.id, question, answer, continuation, context, held, n_cut)
+        result.append(_with_image(row, images))
     return result
 
 
@@ -200,7 +202,7 @@ def _is_cut(text: str, offsets: Sequence[Span], span: Span) -> bool:
     return any((text[start : min(stop, first)] + text[max(start, last) : stop]).strip() for start, stop in touching)
 
 
-def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
+def _with_image(row: Row, images: ImageInput | None) -> Row:
     """The row with as many image tokens as the model makes features of its image; what lies behind moves."""
     if images is None:
         return row
@@ -208,7 +210,7 @@ def _with_image(row: Row, id: str, images: ImageInput | None) -> Row:
     wanted = 1 if row.image else 0
     if len(places) != wanted:
         raise InputError(
-            f"example '{id}': its text holds {len(places)} tokens {images.token}, which stand for images, where "
+            f"example '{row.id}': its text holds {len(places)} tokens {images.token}, which stand for images, where "
             f"{wanted} belong"
         )
     if not places:

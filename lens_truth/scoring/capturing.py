@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.errors import InputError
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
+from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, hook_names, provenance_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
@@ -91,4 +92,6 @@ def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]
 
     with torch.no_grad(), model.hooks(fwd_hooks=[(name, keep) for name in hook_names(model)]):
         run_body(model, ids, mask, [row.image for row in encoded])
-    return torch.stack(kept, dim=1)
+    z = torch.stack(kept, dim=1)
+    check_finite(z, model, ids, mask, encoded)
+    return z

@@ -14,6 +14,7 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
+from lens_truth.models.finite import check_finite, check_slopes
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, provenance_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
@@ -22,6 +23,8 @@ from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.bootstrap import bootstrap_interval
 
 _PARTS = 5
+_TOKENS = 32
+"""Of a row, half as many as elsewhere: a backward pass needs what every layer computed."""
 _LEARNING_RATE = 0.05
 
 
@@ -51,13 +54,14 @@ def causal_scores(
     pairs, encoded, weight = _margin_rows(model, examples, template)
     gradient = np.zeros((len(examples), model.cfg.n_layers, model.cfg.n_heads))
     rows_used = sorted(weight)
-    batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size)
+    batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size, _TOKENS)
     for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
         rows = [rows_used[i] for i in batch]
         gate = torch.ones(len(rows), model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
         with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         (slope,) = torch.autograd.grad(log_prob.sum(), gate)
+        check_slopes(slope, model, [encoded[row] for row in rows])
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
 
     by_group: dict[str, tuple[np.ndarray, float]] = {}
@@ -106,7 +110,8 @@ def learned_gate(
             queue += rng.permutation(len(pairs)).tolist()
         chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
         gate.grad = 2 * penalty * (gate.detach() - 1) / gate.numel()
-        for some in length_batches([sum(len(encoded[row].ids) for row in rows_of[q]) for q in chosen], batch_size):
+        lengths = [sum(len(encoded[row].ids) for row in rows_of[question]) for question in chosen]
+        for some in length_batches(lengths, batch_size, _TOKENS):
             rows = [row for i in some for row in rows_of[chosen[i]]]
             owner = [i for i, question in enumerate(some) for _ in rows_of[chosen[question]]]
             with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
@@ -115,7 +120,9 @@ def learned_gate(
             owners = torch.tensor(owner, device=log_prob.device)
             margin = log_prob.new_zeros(len(some)).index_add(0, owners, log_prob * weights)
             loss = torch.nn.functional.softplus(-margin).sum() / len(chosen)
-            gate.grad += torch.autograd.grad(loss, gate)[0]
+            (slope,) = torch.autograd.grad(loss, gate)
+            check_slopes(slope.expand(len(rows), -1, -1), model, [encoded[row] for row in rows])
+            gate.grad += slope
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
     provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed}
@@ -128,8 +135,10 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     spans = [range(e.continuation, e.answer[1]) for e in encoded]
     row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
     position = torch.tensor([p for span in spans for p in span], device=ids.device)
-    found = token_log_probs(model, ids, mask, row, position, [e.image for e in encoded])
-    return found.new_zeros(len(encoded)).index_add(0, row, found)
+    of_tokens = token_log_probs(model, ids, mask, row, position, [e.image for e in encoded])
+    log_probs = of_tokens.new_zeros(len(encoded)).index_add(0, row, of_tokens)
+    check_finite(log_probs, model, ids, mask, encoded)
+    return log_probs
 
 
 def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:

@@ -1,0 +1,69 @@
+"""Numbers that are not finite end a run, with a sentence that says where in the model they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_truth.errors import InputError
+from lens_truth.models.batches import run_body
+from lens_truth.models.hooks import Hooked, hook_names
+from lens_truth.models.prompts import PromptTokens
+
+_KINDS = ("attn.hook_z", "hook_resid_post")
+
+
+def check_finite(
+    values: Float[Tensor, "B ..."],
+    model: Hooked,
+    ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T"],
+    rows: Sequence[PromptTokens],
+) -> None:
+    """Raises an InputError unless what was computed for each row of a batch is finite: it names the row's example, and
+    the first layer that gives something else, which it finds by another pass (under the gates that are attached)."""
+    if (row := _first_bad(values)) is not None:
+        layer = first_not_finite(model, ids, mask, [its.image for its in rows], row)
+        where = "behind the last layer" if layer is None else f"from layer {layer} on"
+        raise not_finite(model, f"of example '{rows[row].id}' are not finite {where}")
+
+
+def check_slopes(slopes: Float[Tensor, "B L H"], model: Hooked, rows: Sequence[PromptTokens]) -> None:
+    """The same of slopes, which are found from the last layer to the first."""
+    if (row := _first_bad(slopes)) is not None:
+        layer = int((~torch.isfinite(slopes[row])).any(1).nonzero()[-1])
+        raise not_finite(model, f"of example '{rows[row].id}' are not finite on the way back, from layer {layer} on")
+
+
+def not_finite(model: Any, fault: str) -> InputError:
+    """The error about a model whose numbers are not finite, and what helps."""
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    cure = "; it ends at 65,504, so use bfloat16 or float32 (--dtype)" if dtype == "float16" else ""
+    return InputError(f"the model's numbers {fault}, in {dtype}{cure}")
+
+
+def _first_bad(values: Float[Tensor, "B ..."]) -> int | None:
+    bad = ~torch.isfinite(values.detach()).reshape(len(values), -1).all(1)
+    return int(bad.nonzero()[0]) if bad.any() else None
+
+
+def first_not_finite(
+    model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], row: int
+) -> int | None:
+    """The first layer whose heads' output or residual stream is not finite at some token of a row; None if all are."""
+    found: list[int] = []
+    tokens = mask[row].bool()
+
+    def look(layer: int, output: Float[Tensor, "B T ..."], hook: Any) -> None:
+        if not torch.isfinite(output[row, tokens]).all():
+            found.append(layer)
+
+    hooks = [(name, partial(look, layer)) for kind in _KINDS for layer, name in enumerate(hook_names(model, kind))]
+    with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+        run_body(model, ids, mask, images)
+    return min(found, default=None)
