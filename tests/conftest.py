@@ -129,6 +129,22 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real() -> Callable[[str], Any]:
+    """Loads a real model (`smollm2`, `gemma3-270m`) once, where it is there."""
+    from lens_truth.models.loading import load
+
+    loaded: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        folder = os.environ.get("LENS_TRUTH_REAL")
+        if not folder or not (Path(folder) / name).is_dir():
+            pytest.skip(f"LENS_TRUTH_REAL names no folder that holds {name}: the real model is not here")
+        return loaded.setdefault(name, loaded.get(name) or load(str(Path(folder) / name)))
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random Qwen2 with a tokenizer, as a user's own checkpoint."""
     folder = tmp_path_factory.mktemp("tiny")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 TIERS = ("unit", "zoo", "published", "browser")
-FIXTURES = {"browser": "browser", "data": "published", "zoo": "zoo"}
+FIXTURES = {"browser": "browser", "data": "published", "real": "published", "zoo": "zoo"}
 """What a fixture makes of the tests that use it; the first that is used counts."""
 
 

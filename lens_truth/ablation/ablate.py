@@ -110,8 +110,7 @@ def run_ablation(
         InputError: if scores do not have the model's shape.
     """
     search = search or Search()
-    # The paper's site is behind such a norm, or there is none; what it scales, nothing undoes.
-    acts = common_gain_acts(asker.model) if search.site != "block" else (True,) * asker.model.cfg.n_layers
+    acts = common_gain_acts(asker.model)
     chosen_on = Validation.of(asker, validation)
     arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
     test = [chosen_on.read(benchmark) for benchmark in test]

@@ -45,8 +45,7 @@ def generate(
         raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, n_new, known)):
         first = _FirstMargin(*yes_no) if yes_no else None
-        rows = [prompts[row] for _, row in batch.at]
-        finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=rows))
+        finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
         watching = LogitsProcessorList([finite, *([first] if first else [])])
         with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]), _greedy(model):
             more = {**batch.more, "attention_mask": batch.mask, "max_new_tokens": n_new}

@@ -35,7 +35,7 @@ def log_probs(
         with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]):
             found = token_log_probs(model, ids, batch.mask, row, position, [], more)
             sums = found.double().new_zeros(len(lengths)).index_add(0, row, found.double())
-            check_finite(sums, model, batch.ids, batch.mask, [rows[at] for _, at in batch.at])
+            check_finite(sums, model, batch.ids, batch.mask, batch.rows)
         values = cast("list[float]", sums.tolist())
         yield from ((name, at, value) for (name, at), value in zip(batch.at, values, strict=True))
 

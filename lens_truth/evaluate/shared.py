@@ -53,6 +53,8 @@ class Begun:
 
     at: tuple[Place, ...]
     """Gate and number of each row."""
+    rows: tuple[PromptTokens, ...]
+    """As they were given."""
     ids: Int[Tensor, "B T"]
     """Beginnings too."""
     mask: Int[Tensor, "B T"]
@@ -125,7 +127,8 @@ class _Sharer:
                 positions = (whole[1].cumsum(1) - 1).clamp(min=0) + shift[begun_in]
                 copied = rows_of(cache, begun_in, tail.shape[1] + self.limits.new_tokens)
                 more = {"past_key_values": copied, "position_ids": positions}
-            yield Begun(tuple((name, asked[i][1]) for i in batch for name in names), *whole, tail.shape[1], more)
+            at = tuple((name, asked[i][1]) for i in batch for name in names)
+            yield Begun(at, tuple(rows[row] for _, row in at), *whole, tail.shape[1], more)
 
     def _prefill(
         self, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], names: Sequence[str]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 from lens_truth.data.examples import Example, examples_hash
 from lens_truth.io.files import hash_of
 from lens_truth.io.readers import is_object
+from lens_truth.io.runs import version_of
 from lens_truth.models.hooks import Hooked, device_of, name_of
 from lens_truth.models.tower import weights_hash
 
@@ -38,7 +38,7 @@ def setup_hash(model: Any) -> str:
     hf, tokenizer = getattr(model, "original_model", None), model.tokenizer
     processor = getattr(model, "image_processor", None)
     parts: list[Any] = [type(model).__name__, str(next(model.parameters()).dtype), device_of(model).type]
-    parts += [f"{package} {version(package)}" for package in _PACKAGES]
+    parts += [f"{package} {version_of(package)}" for package in _PACKAGES]
     if hf is None:  # a HookedTransformer
         parts += [_lasting(vars(model.cfg))]
     else:

@@ -206,7 +206,9 @@ def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert code == 0
     results = results_of(tmp_path)["results"]
     rows = results["ablation"]["rows"]
-    assert {row["gate"] for row in rows} == {"vanilla", "probe", "causal", "random", "permuted", "uniform"}
+    gates = {row["gate"] for row in rows}
+    assert {"vanilla", "causal", "random", "permuted", "uniform"} <= gates
+    assert ("probe" in gates) != ("zoo:llama-memory, probe: validation wanted no gate" in said)
     assert {row["benchmark"] for row in rows} == {"conflict", "open", "judgement", "presence", "closed-book"}
     assert {row["trials"] for row in rows if row["gate"] == "random"} == {3}
     assert {row["trials"] for row in rows if row["gate"] == "permuted"} == {2}
@@ -219,7 +221,7 @@ def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         assert sentence in table and sentence in said
     found = Ablation.load(tmp_path)
     assert found.as_dict() == results["ablation"] and found.verdicts() == results["verdicts"]
-    assert markdown(found.tables()[0]) in table and markdown(found.tables()[-1]) in table
+    assert all(markdown(one) in table for one in found.tables())
     for figure in ("ablation", "search", "random_gate"):
         assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG") and f"{figure}.png" in said
         assert (tmp_path / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
@@ -238,8 +240,11 @@ def test_ablate_on_a_users_model_data_and_scores(
     assert code == 0
     rows = results_of(out)["results"]["ablation"]["rows"]
     gates = {"vanilla", "retrieval", "permuted", "uniform", "inverse", "norm-matched"}
-    assert {row["gate"] for row in rows} == gates
-    assert {row["benchmark"] for row in rows} == {"open", "judgement"}
+    tested = {row["gate"] for row in rows}
+    assert tested == gates or Ablation.load(out).unwanted(str(tiny_folder))
+    assert list(dict.fromkeys(row["benchmark"] for row in rows)) == ["choose", "open", "judgement"]
+    assert all(len(row["readings"]) >= 2 for row in rows)
+    assert results_of(out)["results"]["templates"] == {"scores": "plain", str(tiny_folder): "chat"}
 
 
 @pytest.mark.parametrize("flags", [("{}",), ("--model", "{}"), ("--device", "cpu", "--model={}")])

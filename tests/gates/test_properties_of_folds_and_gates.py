@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lens_truth.errors import InputError
-from lens_truth.gates.controls import control_gate
+from lens_truth.gates.controls import contrast_gate, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
@@ -160,3 +160,18 @@ def test_controls_share_with_a_gate_what_they_should(values: np.ndarray, seed: i
     assert random.values.min() >= 0 and random.values.max() <= 2
     for control in (permuted, uniform, inverse, matched, random):
         assert (control.values.shape, control.site, control.provenance["control_seed"]) == (g.shape, "block", seed)
+
+
+def test_controls_behind_a_norm_are_as_far_as_the_gate_from_its_mean() -> None:
+    gate = HeadGate(1.2 + 0.3 * torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
+    acts = (True, False, False)
+    matched, usual = control_gate("norm-matched", gate, 5, acts).values, control_gate("norm-matched", gate, 5).values
+    assert torch.equal(matched[0], usual[0]) and not torch.allclose(matched[1:], usual[1:])
+    relative = gate.values / gate.values.mean(1, keepdim=True)
+    assert torch.allclose(matched[1:].mean(1), torch.ones(2))
+    assert torch.allclose((matched - 1).norm(dim=1)[1:], (relative - 1).norm(dim=1)[1:])
+    contrast = contrast_gate(acts, 4, 0.2, 5).values
+    assert torch.equal(contrast[0], torch.full((4,), 1.2)) and torch.allclose(contrast[1:].mean(1), torch.ones(2))
+    assert torch.allclose((contrast - 1).square().mean(1).sqrt(), torch.full((3,), 0.2))
+    alone = contrast_gate((False,), 1, 0.2, 5).values  # one head cannot be told from others
+    assert torch.equal(alone, torch.ones(1, 1))
