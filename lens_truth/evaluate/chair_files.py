@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_truth.data.images import check_images
-from lens_truth.errors import InputError, shortened
+from lens_truth.errors import InputError
 from lens_truth.evaluate.chair import Caption, ObjectNames, TrueObjects, tokenize
 from lens_truth.io.files import write_text
 from lens_truth.io.readers import is_list, is_object, read_json, read_rows
@@ -73,10 +73,7 @@ def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
     name = row.get("file_name") or row.get("image")
     if not isinstance(name, str):
         raise InputError(f"{where}: has no field 'file_name' or 'image'")
-    try:
-        return folder / name if (folder / name).is_file() else folder / Path(name).name
-    except OSError as error:  # the name is too long
-        raise InputError(f"{where}: '{shortened(name)}' names no file ({error.strerror})") from error
+    return folder / name if (folder / name).is_file() else folder / Path(name).name
 
 
 def read_objects(path: Path, names: ObjectNames) -> TrueObjects:

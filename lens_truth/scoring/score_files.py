@@ -66,7 +66,7 @@ def _load_npy(path: Path) -> Parts:
     try:
         with warnings.catch_warnings():  # of headers that Python 2 wrote
             warnings.simplefilter("ignore", UserWarning)
-            values = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may promise more than there is
+            values = np.load(path, allow_pickle=False)
     except DAMAGED_NPY as error:
         raise InputError(f"{path}: is not a readable .npy array ({error})") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
@@ -158,7 +158,7 @@ def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, i
             raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
     L, H = (max(axis) + 1 for axis in zip(*found, strict=True))
     if len(found) != L * H:
-        layer, head = next((i, j) for i in range(L) for j in range(H) if (i, j) not in found)
+        layer, head = next(at for at in np.ndindex(L, H) if at not in found)
         raise InputError(f"{path}: lacks layer {layer}, head {head} of {L} x {H} heads")
     return L, H
 

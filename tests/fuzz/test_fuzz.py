@@ -1,5 +1,5 @@
 """Whatever is wrong with a file, a folder or a checkpoint: it is read, or refused in one sentence, soon and in little
-memory. `make test` tries some thousand changes, always the same; `make fuzz N=... SEED=...` as many others as wanted.
+memory. `make test` tries some thousand changes, always the same; `make fuzz N=20 SEED=1` as many others as wanted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mutations import Mutation, mutated, of_bytes, of_csv, of_json, of_npy, of_s
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import EvidenceSummary
-from lens_truth.data.examples import write_examples
+from lens_truth.data.examples import Example, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
@@ -42,6 +42,7 @@ from lens_truth.lineage.inheritance import Heritability
 from lens_truth.lineage.kept import Preservation
 from lens_truth.lineage.weights import WeightSimilarity
 from lens_truth.models.loading import load
+from lens_truth.models.prompts import encode
 from lens_truth.page.reading import read_runs
 from lens_truth.page.sections import view_of
 from lens_truth.page.write import rendered
@@ -306,6 +307,7 @@ def checkpoint(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
+SHOWN = [Example("i", "g", "Where is the heart?", "attic", 1, "The heart is in the attic.")]
 CHECKPOINT: dict[str, tuple[int, tuple[Mutation, ...]]] = {
     "config.json": (60, JSON),
     "generation_config.json": (20, JSON),
@@ -322,7 +324,8 @@ def test_whatever_is_wrong_with_a_checkpoint_is_one_sentence(tmp_path: Path, che
     n, kinds = CHECKPOINT[name]
 
     def read(folder: Path) -> None:
-        load(folder / "model")
+        model = load(folder / "model")
+        encode(model.tokenizer, SHOWN, "chat" if name.startswith("chat") else "plain")
 
     fuzz(name, Target(n, f"model/{name}", kinds, lambda to: shutil.copytree(checkpoint, to / "model"), read), tmp_path)
 
