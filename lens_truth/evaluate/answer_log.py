@@ -34,10 +34,10 @@ class AnswerLog:
         self._keep = content.rfind(b"\n") + 1
         for number, line in enumerate(content[: self._keep].splitlines(), start=1):
             try:
-                self._known.update([_entry(json.loads(line))])
-            except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-                problem = "is not an answer; delete the file to begin anew"
-                raise InputError(f"{path}, line {number}: {problem}") from None
+                row = json.loads(line)
+                self._known[row["key"]] = _answer(row["answer"], row["margin"])
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+                raise InputError(f"{path}, line {number}: is not an answer; delete the file to begin anew") from error
 
     def __enter__(self) -> AnswerLog:
         return self
@@ -76,12 +76,11 @@ class AnswerLog:
         return answer
 
 
-def _entry(row: dict[str, Any]) -> tuple[str, Answer]:
-    """The key and the answer of a line; whatever is wrong with it raises something."""
-    key, text, margin = row["key"], row["answer"], row["margin"]
-    if not (type(key) is type(text) is str) or not (margin is None or math.isfinite(margin)):
+def _answer(text: Any, margin: Any) -> Answer:
+    """What stands in a line, if it can be one: a text, and a finite number or none."""
+    if not isinstance(text, str) or not (margin is None or (type(margin) in (int, float) and math.isfinite(margin))):
         raise ValueError
-    return key, Answer(text, margin)
+    return Answer(text, None if margin is None else float(margin))
 
 
 def _settings(model: Any) -> str:

@@ -147,7 +147,7 @@ class HeadGate:
                 entries: dict[str, str] = file.metadata() or {}
                 metadata = json.loads(entries[METADATA])
                 return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path}: is not a readable gate ({error})") from error
 
 
