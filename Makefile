@@ -10,7 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
+N ?= 20
+SEED ?= 1
+
+.PHONY: demo test fuzz coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -28,6 +31,10 @@ demo: $(VENV)/runtime
 
 test: $(VENV)/dev $(VENV)/docs
 	$(BIN)/python -m pytest
+
+# N times as many changes of files, folders and checkpoints as `make test` tries, and others with each SEED.
+fuzz: $(VENV)/dev
+	FUZZ_TIMES=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/fuzz
 
 # The suite once, and the lines and branches of lens_truth/ that it runs: under 90% fails, and so does a failing test.
 coverage: $(VENV)/dev $(VENV)/docs

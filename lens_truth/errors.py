@@ -3,6 +3,7 @@ for what the reader of a data set should know about it, which commands gather an
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,10 +19,25 @@ class InputError(ValueError):
     ...     print(error)
     """
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(one_line(sentence))
+
+
+_LONGEST = 1000
+"""Characters of a sentence: what it quotes from a file may be longer."""
+
+
+def one_line(text: str) -> str:
+    """A sentence that stays one whatever it quotes: on one line, without control characters, not too long."""
+    text = re.sub(r"[^\S ]+", " ", text).strip()
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u200e-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} ... {text[-290:]}"
+
 
 def first_line(error: BaseException) -> str:
-    """The first line of what another library's error says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """The first line of what another library's error says, with the next one if it only announces that."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def shortened(text: str) -> str:
@@ -39,7 +55,7 @@ class DataWarning(UserWarning):
 
 def notice(sentence: str) -> None:
     """Warns whoever reads the data."""
-    warnings.warn(sentence, DataWarning, stacklevel=3)
+    warnings.warn(one_line(sentence), DataWarning, stacklevel=3)
 
 
 @contextmanager

@@ -91,7 +91,10 @@ def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
     name = row.get("file_name") or row.get("image")
     if not isinstance(name, str):
         raise InputError(f"{where}: has no field 'file_name' or 'image'")
-    return folder / name if (folder / name).is_file() else folder / Path(name).name
+    try:
+        return folder / name if (folder / name).is_file() else folder / Path(name).name
+    except OSError as error:
+        raise InputError(f"{where}: '{name}' is no name of a file ({error.strerror})") from error
 
 
 def read_all_objects(paths: Sequence[Path], names: ObjectNames) -> TrueObjects:

@@ -16,7 +16,9 @@ from typing import Any
 from lens_truth.errors import InputError, first_line
 
 DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError)
-"""What `np.load` raises for a file that is missing, damaged or something else: its header is a line of Python."""
+DAMAGED_NPY += (OverflowError, MemoryError, RecursionError)
+"""What `np.load` raises for a file that is missing, damaged or something else: its header is a line of Python, which
+may promise more than there is. Mapped into memory (`mmap_mode`), no more is taken than the file holds."""
 
 _OURS = re.compile(r"\..+\.(\d+)\.lens-truth")
 """Names of what is being written, with the process that writes it."""

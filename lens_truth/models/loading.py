@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import hub
 
@@ -32,7 +31,7 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
-_UNREADABLE = (OSError, ValueError, RuntimeError, ImportError, LookupError, TypeError, AttributeError, SafetensorError)
+_UNREADABLE = (Exception,)  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
 
 
 def load(
@@ -130,6 +129,8 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
         tokenizer: PreTrainedTokenizerBase = tokenizers.from_pretrained(source, trust_remote_code=trust_remote_code)
         if tokenizer.chat_template is None and (old := _file_of(source, _OLD_CHAT_TEMPLATE)):
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
+        if not isinstance(tokenizer.model_max_length, int | float):
+            raise ValueError(f"its model_max_length is {tokenizer.model_max_length!r}, not a number")
         return tokenizer
     except _UNREADABLE as error:
         raise InputError(f"the tokenizer of '{name}' cannot be loaded: {first_line(error)}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_truth.attention.record import AttentionRecord
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, one_line, shortened
 from lens_truth.io.readers import is_list, is_object, read_json
 from lens_truth.io.results import structured
 from lens_truth.io.runs import RESULT, Record, read_record
@@ -82,7 +82,9 @@ class RunRecord:
                 its = value if is_list(value) else [value]
                 named += [(name, self.hashes.get(str(name), self.hashes.get("weights"))) for name in its]
         models = dict.fromkeys(
-            (name, weights if isinstance(weights, str) else None) for name, weights in named if isinstance(name, str)
+            (name, weights if isinstance(weights, str) and weights else None)
+            for name, weights in named
+            if isinstance(name, str)
         )
         by_hash = {weights: name for name, weights in reversed(models) if weights}  # inherit has short names
         known = {name for name, weights in models if weights}
@@ -121,7 +123,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
             wrong.append(error)
         # Without the folder, which is named already.
         said = (str(one).removeprefix(f"{folder}: ").removeprefix(f"{folder}{os.sep}") for one in wrong)
-        problems += [Problem(name, text) for text in said]
+        problems += [Problem(name, one_line(text)) for text in said]
     return runs, problems
 
 
@@ -143,7 +145,8 @@ def _read_run(name: str, record: Record, wrong: list[object]) -> RunRecord:
     kind = next(iter(record.command.split()), "")
     if kind not in KNOWN:
         wrong.append(
-            f"is of the command '{record.command}', which is not known here; its results are listed as they are"
+            f"is of the command '{shortened(record.command)}', which is not known here; its results are listed as they "
+            "are"
         )
     maps: dict[str, HeadScores] = {}
     held = record.results.get("head_scores", {})

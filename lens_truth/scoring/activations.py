@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lens_truth.errors import InputError
 from lens_truth.io.files import DAMAGED_NPY, remove_leftovers, write_json, writing
+from lens_truth.io.readers import is_list, is_object
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,15 @@ class HeadActivations:
         if (folder / "z.partial.npy").exists() and not (folder / "z.npy").exists():
             raise InputError(f"{folder}: the capture was interrupted; run it again to finish it")
         try:
-            rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+            labels, groups, ids, provenance = _rows(json.loads((folder / "rows.json").read_text(encoding="utf-8")))
             array = np.load(folder / "z.npy", mmap_mode="c", allow_pickle=False)
-            labels = torch.tensor(rows["labels"], dtype=torch.long)
-            loaded = cls(torch.from_numpy(array), labels, tuple(rows["groups"]), tuple(rows["ids"]), rows["provenance"])
         except (KeyError, *DAMAGED_NPY) as error:
             raise InputError(f"{folder}: holds no readable activations ({error})") from error
-        if array.ndim != 4 or not len(array) == len(labels) == len(loaded.groups) == len(loaded.ids):
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            raise InputError(f"{folder}: holds no readable activations (z.npy is not an array of float32)")
+        if array.ndim != 4 or not len(array) == len(labels) == len(groups) == len(ids):
             raise InputError(f"{folder}: z.npy has shape {array.shape}, but rows.json names {len(labels)} rows")
-        return loaded
+        return cls(torch.from_numpy(array), torch.tensor(labels), groups, ids, provenance)
 
 
 def rows_record(
@@ -80,6 +81,18 @@ def rows_record(
 ) -> dict[str, Any]:
     """What `rows.json` holds."""
     return {"labels": list(labels), "groups": list(groups), "ids": list(ids), "provenance": provenance}
+
+
+def _rows(record: Any) -> tuple[list[int], tuple[str, ...], tuple[str, ...], dict[str, Any]]:
+    """Labels, groups, ids and provenance of what `rows_record` gave; whatever is wrong with it raises something."""
+    labels, groups, ids, provenance = (record[name] for name in ("labels", "groups", "ids", "provenance"))
+    if not all(label in (0, 1) and type(label) is int for label in labels):
+        raise ValueError("rows.json: a label is neither 0 nor 1")
+    if not (is_list(groups) and is_list(ids) and all(isinstance(name, str) for name in (*groups, *ids))):
+        raise ValueError("rows.json: groups and ids are not lists of texts")
+    if not is_object(provenance):
+        raise ValueError("rows.json: its provenance is not an object")
+    return list(labels), tuple(groups), tuple(ids), provenance
 
 
 class ActivationWriter:
