@@ -66,7 +66,7 @@ class HeadActivations:
             raise InputError(f"{folder}: the capture was interrupted; run it again to finish it")
         try:
             labels, groups, ids, provenance = _rows(json.loads((folder / "rows.json").read_text(encoding="utf-8")))
-            array = np.load(folder / "z.npy", mmap_mode="c", allow_pickle=False)
+            array: Any = np.load(folder / "z.npy", mmap_mode="c", allow_pickle=False)
         except (KeyError, *DAMAGED_NPY) as error:
             raise InputError(f"{folder}: holds no readable activations ({error})") from error
         if not isinstance(array, np.ndarray) or array.dtype != np.float32:

@@ -76,7 +76,14 @@ def test_only_what_a_killed_run_had_begun_is_removed(tmp_path: Path) -> None:
 def test_a_folder_has_one_run_at_a_time(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"question": "a", "answer": "b", "label": 1}\n')
     with alone_in(tmp_path / "out", tmp_path / "out" / ".lens-truth.lock"):
-        refused(capsys, "another run of lens_truth writes there now", "audit", "rows.jsonl", "--out", tmp_path / "out")
+        refused(
+            capsys,
+            "another run of lens_truth writes there now",
+            "audit",
+            tmp_path / "rows.jsonl",
+            "--out",
+            tmp_path / "out",
+        )
     assert names(tmp_path) == {"rows.jsonl"}
 
 
