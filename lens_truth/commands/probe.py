@@ -17,6 +17,9 @@ from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.io.tables import print_table
 
+_MOVED = 100
+"""Questions of the control for causal scores."""
+
 
 @dataclass(frozen=True)
 class Config(SettingFlags, Compute):
@@ -49,6 +52,7 @@ def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
     from lens_truth.data.audit import majority_share, surface_warning
     from lens_truth.data.loading import describe
+    from lens_truth.scoring.surface import length_table, length_warning
 
     if (config.permutations or 0) < 0:
         raise InputError(f"{config.permutations} permutations were asked for; the number must not be negative")
@@ -68,8 +72,12 @@ def run(config: Config) -> None:
         scores = scores_by_kind(config.scores, model, examples, config, config.template, keep=keep, **probe)
         scores = replace(scores, provenance={**scores.provenance, "data": title, "surface_accuracy": surface})
         warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
+        if not truth:
+            scores = _with_control(scores, model, examples, config)
+            warning = length_warning(scores.kind, scores.provenance["surface"])
         run.warnings += [warning] if warning else []
         run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
+        run.results |= {} if truth else {"surface": scores.provenance["surface"]}
         headline = f"{scores.kind} scores of {config.model} on {title}"
         for suffix in ("safetensors", "npy", "csv"):
             scores.save(run.wrote(f"scores.{suffix}"))
@@ -81,6 +89,23 @@ def run(config: Config) -> None:
         print(f"mean over all heads: {scores.values.mean():.3f}")
         if surface is not None:
             print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
+        if not truth:
+            print_table(length_table(scores.provenance["surface"]))
+
+
+def _with_control(
+    scores: lens_truth.HeadScores, model: Any, examples: list[lens_truth.Example], config: Config
+) -> lens_truth.HeadScores:
+    """Causal scores with their correlation with those of the same answers moved to other questions (of so many)."""
+    from lens_truth.data.moved import moved_answers
+    from lens_truth.scoring.surface import agreement_of
+
+    moved = moved_answers(examples, _MOVED) if scores.kind == "causal" else []
+    if not moved:
+        return scores
+    control = scores_by_kind("causal", model, moved, config, config.template)
+    surface = {**scores.provenance["surface"], "r_moved": agreement_of(scores.values, control.values)}
+    return replace(scores, provenance={**scores.provenance, "surface": surface})
 
 
 def _found(scores: lens_truth.HeadScores, n: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from .examples import question_pairs as question_pairs
 from .examples import split_groups as split_groups
 from .images import BLACK as BLACK
 from .images import open_image as open_image
+from .moved import moved_answers as moved_answers
 from .row_fields import HALLUCINATED as HALLUCINATED
 from .row_fields import SUPPORTED as SUPPORTED
 from .world import COLOURS as COLOURS

@@ -21,6 +21,7 @@ from lens_truth.models.likelihood import token_log_probs
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.scores import HeadScores
+from lens_truth.scoring.surface import length_controls, length_record
 from lens_truth.stats.bootstrap import bootstrap_interval
 
 _PARTS = 5
@@ -47,6 +48,12 @@ def causal_scores(
     every row. Metrics: ci_low and ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the
     groups.
 
+    A sum over tokens weighs the longer answer more, so length alone can make a map. Beside the score stand the metrics
+    `per_token` (the same of log-probabilities per token) and, if there are ten questions whose answers are about as
+    long (below 1.25 times as many tokens), `matched` (the score over these); `provenance["surface"]` says how often the
+    supported answer is the shorter one, how many times as many tokens the other has, and how both maps correlate with
+    the score. `lens_truth.data.moved_answers` gives the control in which no answer is supported.
+
     >>> causal = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=200))
 
     Raises:
@@ -65,6 +72,7 @@ def causal_scores(
         check_slopes(slope, model, [encoded[row] for row in rows])
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
 
+    tokens = np.array([row.answer[1] - row.continuation for row in encoded], dtype=float)
     by_group: dict[str, tuple[np.ndarray, float]] = {}
     for supported, hallucinated in pairs:
         total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0.0))
@@ -75,8 +83,10 @@ def causal_scores(
     folds = np.stack([totals[part].sum(0) / counts[part].sum() for part in parts])
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples)}
     provenance |= {"n_questions": int(counts.sum()), "seed": seed}
-    metrics = {"ci_low": low, "ci_high": high}
-    return HeadScores(totals.sum(0) / counts.sum(), "causal", metrics, folds, provenance)
+    values = totals.sum(0) / counts.sum()
+    maps, agreement = length_controls(pairs, tokens, values, gradient)
+    provenance["surface"] = {**length_record(pairs, tokens), **agreement}
+    return HeadScores(values, "causal", {"ci_low": low, "ci_high": high, **maps}, folds, provenance)
 
 
 def learned_gate(
@@ -127,6 +137,8 @@ def learned_gate(
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
     provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed}
+    tokens = np.array([row.answer[1] - row.continuation for row in encoded], dtype=float)
+    provenance["surface"] = length_record(pairs, tokens)
     return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
 
 
