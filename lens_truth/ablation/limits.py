@@ -28,6 +28,6 @@ def limit_said(vanilla: GateRow) -> str:
     reached = f"{number(vanilla.accuracy)} {interval((vanilla.ci_low, vanilla.ci_high))}"
     if limit == "ceiling":
         return f"the model without a gate is at its ceiling ({reached}), so no gate can gain"
-    unread = f"; {share(vanilla.unparsed)} of its answers could not be read" if vanilla.unparsed > UNREADABLE else ""
-    guess = f"a guess is right in {number(vanilla.chance)}"
-    return f"the model without a gate is at its floor ({reached}, where {guess}{unread}), so no gate can lose"
+    reached += f", where a guess is right in {number(vanilla.chance)}"
+    reached += f"; {share(vanilla.unparsed)} could not be read" if vanilla.unparsed > UNREADABLE else ""
+    return f"the model without a gate is at its floor ({reached}), so no gate can lose"

@@ -171,7 +171,7 @@ class Ablation(Result):
             f"{of}, {gate}: {n} gates are negative, so those heads are inverted" for (of, gate), n in inverted.items()
         ]
         found += [
-            f"{row.model} on {row.benchmark}: {said}; it cannot tell what gates do there"
+            f"{row.model} on {row.benchmark}: {said}"
             for row in self.rows
             if row.arm == ("vanilla", "") and (said := limit_said(row))
         ]

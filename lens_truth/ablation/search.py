@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
-lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58. Deep models break early: .1 in all thirty
-layers of SmolLM2 halves its accuracy."""
+lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58. What a model stands differs with its depth, so
+they begin low."""
 CONTRASTS = 2
 """Directions that are tried for a contrast without scores: as many candidates as a gate by scores has."""
 

@@ -16,7 +16,7 @@ LEGEND = (
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
     "group). λ, normalisation and the tuned gain were chosen on validation questions; what did no better there than "
     "no gate was not tested. Floor, ceiling: what a guess reaches, or 1, lies in the interval of the model without a "
-    "gate, so these questions cannot tell what gates do."
+    "gate: these questions can show no loss, or no gain."
 )
 _BARS = (
     " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "

@@ -36,7 +36,7 @@ class Answering(Rows):
     template: Literal["auto", "plain", "chat"] = "auto"
     """The protocol's own wording, or the model's chat template; auto takes the chat template where there is one."""
     batch_size: int = 128
-    """Rows in one forward pass."""
+    """The most rows in one forward pass; fewer where they have more than 64 tokens, or the vocabulary is large."""
     out: Path = Path("runs/evaluate")
     """Folder for the results."""
 
@@ -102,7 +102,9 @@ def tell(run: Run, result: lens_truth.BenchmarkResult | Choices) -> None:
     for place, table in enumerate(result.tables()):
         print(end="\n" if place else "")
         print_table(table)
-    if isinstance(result, lens_truth.BenchmarkResult) and result.is_yes_no and result.unparsed > UNREADABLE:
+    if not isinstance(result, lens_truth.BenchmarkResult):
+        run.warnings += result.warnings()
+    elif result.is_yes_no and result.unparsed > UNREADABLE:
         run.warnings.append(
             f"{result.unparsed:.0%} of the answers begin with neither yes nor no; what a parse makes of them is its "
             "own choice"

@@ -16,7 +16,7 @@ from lens_truth.commands.answering import Answering, answerer, tell
 from lens_truth.commands.evaluate_chair import Chair
 from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
-from lens_truth.commands.run import Run, hash_of_examples
+from lens_truth.commands.run import ASKED, Run, hash_of_examples
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,6 @@ class Choose(Answering):
 
     data: str = "zoo:text/test"
     """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs."""
-    batch_size: int = 32
-    """Rows in one forward pass."""
     out: Path = Path("runs/evaluate-choose")
     """Folder for the results."""
 
@@ -56,7 +54,7 @@ class Choose(Answering):
 
         examples = self.examples(self.data)
         with answerer(self, run) as asked:
-            print(f"{self.model} chooses ({self.data}: {describe(examples)})")
+            print(f"{self.model} chooses ({self.data}: {describe(examples)}; asked {ASKED[asked.asker.template]})")
             run.hashes["examples"] = hash_of_examples(examples)
             tell(run, choose(asked.asker, examples, asked.gate, self.seed))
 
@@ -86,7 +84,8 @@ def _judge(config: Judge | HaluEval, run: Run, benchmark: lens_truth.Benchmark) 
     from lens_truth.data.loading import describe
 
     with answerer(config, run) as asked:
-        print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}")
+        how = f"asked {ASKED[asked.asker.template]}"
+        print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}; {how}")
         asked.ask_yes_no(run, benchmark, config.seed)
 
 

@@ -122,8 +122,10 @@ def length_warning(shorter: float, chance: float, accuracy: float, per_token: fl
     which, reached = ("shorter", shorter) if shorter > chance else ("longer", 1 - shorter)
     verdict = "which is no worse than the model" if reached >= accuracy else "the model chooses it in"
     verdict += f" ({accuracy:.3f})" if reached >= accuracy else f" {accuracy:.3f}"
-    said = f"SURFACE CONFOUND: the {which} answer is the supported one in {reached:.3f} of the questions, {verdict}; "
-    said += "longer answers are less likely in total"
+    said = (
+        f"SURFACE CONFOUND: the {which} answer is the supported one in {reached:.3f} of the questions, {verdict}; "
+        "longer answers are less likely in total"
+    )
     return said if per_token is None else f"{said}, and per token it prefers the supported one in {per_token:.3f}"
 
 

@@ -69,7 +69,7 @@ class HeadActivations:
             array: Any = np.load(folder / "z.npy", mmap_mode="c", allow_pickle=False)
         except (KeyError, *DAMAGED_NPY) as error:
             raise InputError(f"{folder}: holds no readable activations ({error})") from error
-        if not isinstance(array, np.memmap) or array.dtype != np.float32:
+        if getattr(array, "dtype", None) != np.float32:
             raise InputError(f"{folder}: holds no readable activations (z.npy is not an array of float32)")
         if array.ndim != 4 or not len(array) == len(labels) == len(groups) == len(ids):
             raise InputError(f"{folder}: z.npy has shape {array.shape}, but rows.json names {len(labels)} rows")
