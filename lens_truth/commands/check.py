@@ -29,7 +29,7 @@ def run(config: Config) -> None:
     from lens_truth.models.adapters import hook_native
     from lens_truth.models.image_input import with_images
     from lens_truth.models.loading import load_image_processor, load_plain, load_tokenizer
-    from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
+    from lens_truth.models.selftest import batch_checks, finite_check, hook_checks, images_to_check
     from lens_truth.models.tower import heads_of, is_multimodal_config, plain_twin
 
     trust = config.trust_remote_code
@@ -42,13 +42,14 @@ def run(config: Config) -> None:
         f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
         f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}, {_tensors(hf)}".replace("torch.", "")
     )
-    checks: list[Check] = []
-    for images in images_to_check(model):
+    checks: list[Check] = [finite_check(model)]
+    for images in images_to_check(model) if checks[0].passed else ():
         checks += hook_checks(hf, model, images)
         if all(check.passed for check in checks):
             checks += batch_checks(model, images)
     rows = [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks]
     print_table(text_table(["", "check", "difference", "allowed"], rows))
+    print(f"\n{_common_gain(model)}")
     if failed := [check.name for check in checks if not check.passed]:
         raise InputError(f"{config.model} fails {len(failed)} of {len(checks)} checks: {'; '.join(failed)}")
 
@@ -58,3 +59,17 @@ def _tensors(hf: Any) -> str:
 
     n, tied = tensors_read(hf)
     return f"{n} tensors read" + (f", {tied} more tied" if tied else "")
+
+
+def _common_gain(model: Any) -> str:
+    from lens_truth.models.common_gain import common_gain_acts
+
+    acts = common_gain_acts(model)
+    blind = [str(layer) for layer, its in enumerate(acts) if not its]
+    if not blind:
+        return "One gain for all heads of a layer acts in every layer."
+    where = "any layer" if len(blind) == len(acts) else f"{len(blind)} of {len(acts)} layers ({', '.join(blind)})"
+    return (
+        f"One gain for all heads of a layer does nothing in {where}, since a norm stands behind the projection; a gate "
+        "acts there by the ratios of its values."
+    )

@@ -40,8 +40,17 @@ def check_batch_size(batch_size: int) -> None:
 def pad_rows(
     rows: Sequence[Sequence[int]], model: Hooked, side: Literal["left", "right"] = "right"
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Token ids and attention mask on the model's device. What stands under the mask's zeros has no effect."""
-    width = max(map(len, rows))
+    """Token ids and attention mask on the model's device. What stands under the mask's zeros has no effect.
+
+    An InputError names a token that the model has no embedding for.
+    """
+    width, n_words = max(map(len, rows)), vocabulary_of(model)
+    if (last := max((max(row, default=0) for row in rows), default=0)) >= n_words:
+        token = getattr(model.tokenizer, "convert_ids_to_tokens", str)(last)
+        raise InputError(
+            f"the tokenizer's token {last} ('{token}') lies beyond the model's embedding of {n_words} tokens: take the "
+            "tokenizer that belongs to the model, or resize the embedding (`resize_token_embeddings`) and train it"
+        )
     ids = torch.full((len(rows), width), pad_id(model))
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
@@ -52,18 +61,25 @@ def pad_rows(
 
 
 def pad_id(model: Hooked) -> int:
-    """The tokenizer's padding token, or any other token if it has none."""
+    """The tokenizer's padding token, or any other token if it has none, or one that was added and has no embedding."""
     for token in ("pad_token_id", "eos_token_id"):
-        if (value := getattr(model.tokenizer, token, None)) is not None:
+        if (value := getattr(model.tokenizer, token, None)) is not None and value < vocabulary_of(model):
             return value
     return 0
+
+
+def vocabulary_of(model: Any) -> int:
+    """How many tokens a model has an embedding for."""
+    hf = getattr(model, "original_model", None)
+    return model.cfg.d_vocab if hf is None else hf.config.get_text_config().vocab_size
 
 
 def random_words(model: Any, length: int, seed: int = 0) -> list[int]:
     """A row of random tokens, none of which stands for images, films or sounds."""
     hf = getattr(model, "original_model", None)
-    n_words = hf.config.get_text_config().vocab_size if hf is not None else model.cfg.d_vocab
-    words = torch.randint(n_words, (length,), generator=torch.Generator().manual_seed(seed)).numpy().tolist()
+    words = (
+        torch.randint(vocabulary_of(model), (length,), generator=torch.Generator().manual_seed(seed)).numpy().tolist()
+    )
     others = no_words(hf.config) if hf is not None else []
     return [1 if word in others else word for word in words]
 

@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.models.batches import run_body
+from lens_truth.models.batches import logits_only
 from lens_truth.models.hooks import Hooked, hook_names
+from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prompts import PromptTokens
 
 _KINDS = ("attn.hook_z", "hook_resid_post")
@@ -25,11 +26,11 @@ def check_finite(
     mask: Int[Tensor, "B T"],
     rows: Sequence[PromptTokens],
 ) -> None:
-    """Raises an InputError unless what was computed for each row of a batch is finite: it names the row's example, and
-    the first layer that gives something else, which it finds by another pass (under the gates that are attached)."""
+    """Raises an InputError unless what was computed for each row of a batch is finite: it names the first layer that
+    gives something else, found by another pass (under the gates that are attached), and the row's example."""
     if (row := _first_bad(values)) is not None:
-        layer = first_not_finite(model, ids, mask, [its.image for its in rows], row)
-        where = "behind the last layer" if layer is None else f"from layer {layer} on"
+        layer, row = first_not_finite(model, ids, mask, [its.image for its in rows]) or (model.cfg.n_layers, row)
+        where = "behind the last layer" if layer == model.cfg.n_layers else f"from layer {layer} on"
         raise not_finite(model, f"of example '{rows[row].id}' are not finite {where}")
 
 
@@ -53,17 +54,21 @@ def _first_bad(values: Float[Tensor, "B ..."]) -> int | None:
 
 
 def first_not_finite(
-    model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str], row: int
-) -> int | None:
-    """The first layer whose heads' output or residual stream is not finite at some token of a row; None if all are."""
-    found: list[int] = []
-    tokens = mask[row].bool()
+    model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str]
+) -> tuple[int, int] | None:
+    """The first layer whose heads or residual stream hold NaN or infinity at a token, and the first row of the batch
+    where they do; None if all is finite. The number of layers stands for the logits, of which the last column is looked
+    at if no row is padded there. images[b] is the image of row b (empty: none)."""
+    found: list[tuple[int, int]] = []
 
-    def look(layer: int, output: Float[Tensor, "B T ..."], hook: Any) -> None:
-        if not torch.isfinite(output[row, tokens]).all():
-            found.append(layer)
+    def look(layer: int, tokens: Int[Tensor, "B t"], values: Float[Tensor, "B t ..."], hook: Any = None) -> None:
+        bad = (~torch.isfinite(values).flatten(2).all(-1) & tokens.bool()).any(-1)
+        if bad.any():
+            found.append((layer, int(bad.nonzero()[0])))
 
-    hooks = [(name, partial(look, layer)) for kind in _KINDS for layer, name in enumerate(hook_names(model, kind))]
+    hooks = [(name, partial(look, at, mask)) for kind in _KINDS for at, name in enumerate(hook_names(model, kind))]
     with torch.no_grad(), model.hooks(fwd_hooks=hooks):
-        run_body(model, ids, mask, images)
+        logits = model(ids, attention_mask=mask, **logits_only(model, 1), **image_arguments(model, ids, images))
+    if mask[:, -1].all():
+        look(model.cfg.n_layers, mask[:, -1:], logits[:, -1:])
     return min(found, default=None)

@@ -15,7 +15,7 @@ import transformers
 from torch import nn
 from transformers.utils import hub
 
-from lens_truth.errors import InputError, first_line
+from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import read_json
 from lens_truth.models.names import ADAPTER, adapter_found, model_source
 from lens_truth.models.whole import load_whole
@@ -56,7 +56,8 @@ def load(
 
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
-        attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others `sdpa`.
+        attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
+            `sdpa` (`eager` if their class has nothing else).
         dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
@@ -72,13 +73,14 @@ def load(
     from lens_truth.models.tower import is_multimodal_config, plain_twin
 
     if isinstance(model, nn.Module):
-        hf: Any = plain_twin(cast("nn.Module", getattr(model, "thinker", model)))
+        inner, tokenizer = _inner(model), tokenizer or getattr(model, "tokenizer", None)
+        hf: Any = plain_twin(inner)
         if attn is not None:
             hf.set_attn_implementation(attn)
-        name = getattr(model, "name_or_path", "") or type(model).__name__
+        name = inner.name_or_path or type(inner).__name__
     else:
         name = str(model)
-        hf = load_plain(name, attn=attn or "sdpa", dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        hf = load_plain(name, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
         if is_multimodal_config(hf.config):
             image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
@@ -89,8 +91,28 @@ def load(
     return verify_hooks(hf, hooked)
 
 
+def _inner(model: Any) -> Any:
+    """The Hugging Face model inside what `torch.compile`, `DataParallel` or hooks put around it; of Qwen2.5-Omni its
+    thinker. An InputError refuses what is none, or has weights elsewhere."""
+    for wrapper in ("original_model", "_orig_mod", "module", "_orig_mod", "thinker"):
+        model = getattr(model, wrapper, model)
+    kind = type(model).__name__
+    if not isinstance(model, transformers.PreTrainedModel):
+        raise InputError(f"{kind} is not a model of Transformers")
+    if any(hasattr(module, "base_layer") for module in model.modules()):
+        raise InputError(f"{kind} holds an adapter: give what `merge_and_unload()` of its PeftModel returns")
+    if model.get_output_embeddings() is None:
+        raise InputError(f"{kind} has no head that gives logits: load its checkpoint with AutoModelForCausalLM")
+    return model
+
+
 def load_plain(
-    name: str, *, attn: Attention = "sdpa", dtype: Dtype = "auto", device: str = "cpu", trust_remote_code: bool = False
+    name: str,
+    *,
+    attn: Attention | None = None,
+    dtype: Dtype = "auto",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -109,8 +131,14 @@ def load_plain(
             auto = transformers.AutoModelForImageTextToText
         elif hasattr(config, "thinker_config"):
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
-        how = {"config": config, "dtype": dtype, "attn_implementation": attn, "trust_remote_code": trust_remote_code}
-        hf = load_whole(auto, name, source, **how)
+        how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
+        try:
+            hf = load_whole(auto, name, source, attn_implementation=attn or "sdpa", **how)
+        except ValueError as error:
+            if attn is not None or "scaled_dot_product_attention" not in str(error):
+                raise
+            notice(f"{name}: its class has no SDPA in Transformers, so attention is eager: slower, and more memory")
+            hf = load_whole(auto, name, source, attn_implementation="eager", **how)
     except InputError:
         raise
     except _UNREADABLE as error:

@@ -74,9 +74,14 @@ def heads_of(hf: nn.Module) -> Heads:
 
 def heads_in(text_config: Any, n_layers: int) -> Heads:
     """The head geometry that the config of a language tower states."""
-    n_heads = text_config.num_attention_heads
-    d_head = getattr(text_config, "head_dim", None) or text_config.hidden_size // n_heads
-    return Heads(n_layers, n_heads, getattr(text_config, "num_key_value_heads", None) or n_heads, d_head)
+    try:
+        n_heads = text_config.num_attention_heads
+        d_head = getattr(text_config, "head_dim", None) or text_config.hidden_size // n_heads
+        return Heads(n_layers, n_heads, getattr(text_config, "num_key_value_heads", None) or n_heads, d_head)
+    except RuntimeError as error:  # Transformers refuses to name one value (Gemma 4)
+        raise InputError(
+            f"{text_config.model_type}: its layers have heads of different width or number, so no gate fits all of them"
+        ) from error
 
 
 def output_projections(hf: nn.Module) -> list[nn.Linear]:
@@ -117,17 +122,39 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     quantisation).
     """
     config: Any = hf.config
+    config = copy.deepcopy(config)
+    if getattr(config, "quantization_config", None) is not None and _is_gguf(config.quantization_config):
+        del config.quantization_config  # the weights are floats since they were read
     with torch.device("meta"):
-        twin = type(hf)(copy.deepcopy(config))
+        twin = type(hf)(config)
     for name, module in cast("Iterable[tuple[str, Any]]", twin.named_modules()):
         source = _find(hf, name) if name else _unwrapped(hf)
         if source is None or type(source) is not type(module) or _held(source) != _held(module):
             raise InputError(f"{type(hf).__name__}: module '{name}' is not what the model's config describes")
+        for parameter in source._parameters.values():
+            _check_plain(hf, name, parameter)
         module._parameters.update({name: source._parameters[name] for name in _held(module)})
         module._buffers.update({name: source._buffers[name] for name in module._buffers})
     if hasattr(hf, "generation_config"):
         twin.generation_config = copy.deepcopy(hf.generation_config)
     return twin.train(hf.training)
+
+
+def _check_plain(hf: nn.Module, name: str, parameter: Any) -> None:
+    """Raises an InputError if a weight is not here, or not as plain numbers."""
+    if parameter is None:
+        return
+    if parameter.is_meta:
+        raise InputError(f"{type(hf).__name__}: the weights of '{name}' are not in memory: load it without offloading")
+    if type(parameter.data) is not Tensor:
+        kind = type(parameter.data).__name__
+        raise InputError(f"{type(hf).__name__}: the weights of '{name}' are a {kind}, not plain numbers")
+
+
+def _is_gguf(quantisation: Any) -> bool:
+    """Of an entry of a config, which is an object until it has been saved once."""
+    method = quantisation.get("quant_method") if hasattr(quantisation, "get") else quantisation.quant_method
+    return getattr(method, "value", method) == "gguf"
 
 
 def _held(module: Any) -> set[str]:

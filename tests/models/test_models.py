@@ -85,7 +85,7 @@ def test_self_test_passes_for_every_family(family: str) -> None:
     model = load(hf)
     checks = [*hook_checks(hf, model), *batch_checks(model)]
     assert [check.name for check in checks if not check.passed] == []
-    assert len(checks) == 8
+    assert len(checks) == 9
 
 
 def test_hook_z_is_the_input_of_the_output_projection(family: str) -> None:

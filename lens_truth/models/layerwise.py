@@ -1,0 +1,55 @@
+"""Layers one by one: each is given what it was given in another pass, or in another row, so that what layers before it
+did differently, be it rounding alone, is not made larger by those behind. A mixture of experts needs that, where
+rounding now and then sends a token to another expert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_truth.models.hooks import Hooked, hook_names
+
+Given = Callable[[int, Tensor], Tensor]
+"""What a layer is given, from its number and the residual stream that would enter it."""
+
+
+def its_own(layer: int, stream: Tensor) -> Tensor:
+    """Gives every layer what those before it made, as ever."""
+    return stream
+
+
+class Seen(NamedTuple):
+    """What every layer was given, and what passed the hook that is looked at."""
+
+    entered: list[Tensor]
+    passed: list[Tensor]
+
+
+@contextmanager
+def layer_by_layer(
+    model: Hooked, kind: str, given: Given = lambda layer, stream: stream
+) -> Generator[Seen, None, None]:
+    """While open, every layer works on what it is given, and one kind of hook is recorded."""
+    seen = Seen([], [])
+
+    def enter(layer: int, stream: Tensor, hook: Any) -> Tensor:
+        stream = given(layer, stream)
+        seen.entered.append(stream.clone())
+        return stream
+
+    def leave(value: Tensor, hook: Any) -> None:
+        seen.passed.append(value)
+
+    hooks: list[Any] = [(name, partial(enter, layer)) for layer, name in enumerate(hook_names(model, "hook_resid_pre"))]
+    with model.hooks(fwd_hooks=[*hooks, *((name, leave) for name in hook_names(model, kind))]):
+        yield seen
+
+
+def as_first_row(layer: int, stream: Float[Tensor, "... B T M"]) -> Float[Tensor, "... B T M"]:
+    """Gives every row of a batch what the first is given."""
+    return stream[..., :1, :, :].expand_as(stream)
