@@ -15,8 +15,8 @@ from typing import Any
 
 from lens_truth.errors import InputError, first_line
 
-DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError)
-DAMAGED_NPY += (OverflowError, MemoryError, RecursionError)
+_BEYOND = (OverflowError, MemoryError, RecursionError)
+DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError, *_BEYOND)
 """What `np.load` raises for a file that is missing, damaged or something else: its header is a line of Python, which
 may promise more than there is. Mapped into memory (`mmap_mode`), no more is taken than the file holds."""
 
