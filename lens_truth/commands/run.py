@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import InputError, gathered_notices
+from lens_truth.errors import InputError, first_line, gathered_notices
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
 from lens_truth.io.tables import print_warnings
@@ -117,6 +117,12 @@ def scores_by_kind(
     return lens_truth.truth_scores(activations, **settings)
 
 
+def _lacks_memory(error: BaseException) -> bool:
+    """Of Python, NumPy, and PyTorch on a processor and on a GPU, which says so in words only."""
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(s in str(error) for s in said))
+
+
 def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:
     """Of everything in them that a model is shown."""
     from lens_truth.data.examples import examples_hash
@@ -160,10 +166,19 @@ class Run:
         self.warnings = self._open.enter_context(gathered_notices())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         with self._open:
             if kind is None:
                 self.write_record(self.out)
+        if error is not None and _lacks_memory(error):
+            size = getattr(self._config, "batch_size", None)
+            if size and size > 1:
+                raise InputError(
+                    f"the memory is too small for --batch-size {size}: a smaller one takes less ({first_line(error)})"
+                ) from error
+            raise InputError(
+                f"the memory is too small for this model: --dtype bfloat16 takes less ({first_line(error)})"
+            ) from error
         if kind is not None:
             return
         print_warnings(self.warnings)

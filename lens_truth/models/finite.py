@@ -31,21 +31,21 @@ def check_finite(
     if (row := _first_bad(values)) is not None:
         layer, row = first_not_finite(model, ids, mask, [its.image for its in rows]) or (model.cfg.n_layers, row)
         where = "behind the last layer" if layer == model.cfg.n_layers else f"from layer {layer} on"
-        raise not_finite(model, f"of example '{rows[row].id}' are not finite {where}")
+        raise not_finite(model, rows[row].id, where)
 
 
 def check_slopes(slopes: Float[Tensor, "B L H"], model: Hooked, rows: Sequence[PromptTokens]) -> None:
     """The same of slopes, which are found from the last layer to the first."""
     if (row := _first_bad(slopes)) is not None:
         layer = int((~torch.isfinite(slopes[row])).any(1).nonzero()[-1])
-        raise not_finite(model, f"of example '{rows[row].id}' are not finite on the way back, from layer {layer} on")
+        raise not_finite(model, rows[row].id, f"on the way back, from layer {layer} on")
 
 
-def not_finite(model: Any, fault: str) -> InputError:
+def not_finite(model: Any, id: str, where: str) -> InputError:
     """The error about a model whose numbers are not finite, and what helps."""
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     cure = "; it ends at 65,504, so use bfloat16 or float32 (--dtype)" if dtype == "float16" else ""
-    return InputError(f"the model's numbers {fault}, in {dtype}{cure}")
+    return InputError(f"the model's numbers of example '{id}' are not finite {where}, in {dtype}{cure}")
 
 
 def _first_bad(values: Float[Tensor, "B ..."]) -> int | None:

@@ -31,7 +31,7 @@ _TOLD = ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise")
 """Metrics that stand beside the best scores in a table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadScores:
     """One score for every query head of a model.
 
@@ -81,6 +81,15 @@ class HeadScores:
         kv = self.provenance.get("n_kv_heads")
         if kv is not None and (type(kv) is not int or kv < 1 or self.values.shape[1] % kv):
             raise InputError(f"{kv} KV heads were named for {self.values.shape[1]} heads, which must share them evenly")
+
+    def __repr__(self) -> str:
+        """Kind, shape, the best head and what more is held: all numbers would fill screens."""
+        layer, head = self.best()
+        more = [*self.metrics, *([] if self.folds is None else [f"{len(self.folds)} folds"])]
+        said = (
+            f"{self.kind}, {self.n_layers} layers x {self.n_heads} heads, best {layer}.{head}: {self.values.max():.3g}"
+        )
+        return f"HeadScores({said}{'; with ' if more else ''}{', '.join(more)})"
 
     @property
     def n_layers(self) -> int:

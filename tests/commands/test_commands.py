@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import build, flat_scores, run
+from conftest import build, flat_scores, refused, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.ablation.result import Ablation
@@ -277,3 +277,14 @@ def test_script_and_function_are_the_same_command(capsys: pytest.CaptureFixture[
     assert run(capsys, *flags, tmp_path / "here")[0] == 0
     first, second = (HeadScores.load(tmp_path / name / "scores.npy").values for name in ("script", "here"))
     assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 GiB"), RuntimeError("CUDA out of memory. Tried")])
+def test_too_little_memory_names_the_flag(
+    error: Exception, tiny_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("lens_truth.commands.probe.scores_by_kind", fails)
+    refused(capsys, "too small for --batch-size 32: a smaller", "probe", "--model", tiny_folder, "--out", tmp_path)

@@ -275,3 +275,11 @@ def test_cropped_scores_keep_their_metrics_and_folds() -> None:
     assert np.array_equal(cropped.values, values[:2, :4]) and np.array_equal(cropped.metrics["auroc"], -values[:2, :4])
     assert cropped.folds is not None and np.array_equal(cropped.folds[1], values[:2, :4] + 1)
     assert (cropped.kind, cropped.n_kv_heads) == ("causal", 2)
+
+
+def test_repr_is_short() -> None:
+    values = np.zeros((30, 9))
+    values[3, 2] = 0.75
+    scores = HeadScores(values, "causal", {"per_token": values}, np.stack([values] * 5))
+    assert repr(scores) == "HeadScores(causal, 30 layers x 9 heads, best 3.2: 0.75; with per_token, 5 folds)"
+    assert repr(HeadScores(values)).endswith("0.75)")
