@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -35,7 +35,8 @@ def log_probs(
             found = token_log_probs(model, ids, batch.mask, row, position, [], more)
             sums = found.double().new_zeros(len(lengths)).index_add(0, row, found.double())
             check_finite(sums, model, batch.ids, batch.mask, batch.rows)
-        yield from ((name, at, value) for (name, at), value in zip(batch.at, sums.tolist(), strict=True))
+        values = cast("list[float]", sums.tolist())
+        yield from ((name, at, value) for (name, at), value in zip(batch.at, values, strict=True))
 
 
 def n_answer_tokens(encoded: Encoded) -> int:
