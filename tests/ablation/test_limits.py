@@ -124,7 +124,7 @@ def behind_a_norm(tokenizer: Any) -> Any:
 def test_controls_that_act_behind_a_norm(tokenizer: Any, every_layer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = behind_a_norm(tokenizer)
     if not every_layer:
-        monkeypatch.setattr(ablate, "common_gain_acts", lambda model: (True, False, False))
+        monkeypatch.setattr(ablate, "common_gain_acts", lambda _: (True, False, False))  # pyright: ignore[reportUnknownLambdaType]
     scores = {"causal": HeadScores(np.random.default_rng(0).normal(size=(3, 4)), "causal")}
     benchmark = benchmark_of("choose", "choose", load_examples("zoo:text", limit=16))
     found = run_ablation(

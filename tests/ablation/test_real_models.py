@@ -48,12 +48,9 @@ def test_a_common_gain_does_nothing_in_gemma_and_a_contrast_does(
     acts = common_gain_acts(model)
     assert not any(acts) and len(acts) == 18
     shape = (18, model.cfg.n_heads)
-    gates = {
-        "vanilla": None,
-        "gain": contrast_gate((True,) * 18, shape[1], 1.0, 0),
-        "contrast": contrast_gate(acts, 4, 0.2, 0),
-    }
-    assert torch.equal(gates["gain"].values, torch.full(shape, 2.0))
+    gain, contrast = contrast_gate((True,) * 18, shape[1], 1.0, 0), contrast_gate(acts, shape[1], 0.2, 0)
+    assert torch.equal(gain.values, torch.full(shape, 2.0))
+    gates = {"vanilla": None, "gain": gain, "contrast": contrast}
     found = Asker(model, "plain").rank(births[:24], gates)
     margins = {name: torch.tensor([choice.margin for choice in its]) for name, its in found.items()}
     assert torch.allclose(margins["gain"], margins["vanilla"], atol=0.01)
