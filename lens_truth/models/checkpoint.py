@@ -1,12 +1,14 @@
-"""Attention weights read straight from safetensors files: one projection at a time, no model in memory."""
+"""Attention weights read straight from the files: one projection at a time, no model in memory."""
 
 from __future__ import annotations
 
 import json
+import pickle
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -26,7 +28,8 @@ Side = Literal["q", "k", "v", "o"]
 _WEIGHT = re.compile(r"(?P<tower>(.*\.)?)layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj\.weight")
 _OTHER_PARTS = re.compile(r"vision|visual|image|audio|speech|talker|code2wav|perceiver|resampler|connector|mtp")
 """What names the parts of a checkpoint that are not its language tower."""
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_KINDS = ("model.safetensors", "pytorch_model.bin")
+"""The file of a checkpoint in one piece, as it is looked for; `.index.json` behind it, the index of one in several."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     source = model_source(str(name))
     if not Path(source).is_dir():
         try:
-            source = huggingface_hub.snapshot_download(source, allow_patterns=["model*.safetensors", "*.json"])
+            fetch = partial(huggingface_hub.snapshot_download, source)
+            source = fetch(allow_patterns=["model*.safetensors", "*.json"])
+            if not any(Path(source).glob("model*.safetensors")):
+                source = fetch(allow_patterns=["pytorch_model*.bin", "*.json"])
         except (OSError, ValueError) as error:
             raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
     folder = Path(source)
@@ -98,20 +104,26 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Every tensor's file; of a sharded checkpoint as its index says."""
-    if (folder / _SINGLE).is_file():
-        return dict.fromkeys(_names(folder / _SINGLE), folder / _SINGLE)
-    if (folder / _INDEX).is_file():
-        try:
-            weight_map = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
-            files = {tensor: folder / Path(shard).name for tensor, shard in weight_map.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{folder / _INDEX}: is not an index of safetensors files ({error!r})") from error
-        held = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
-        for tensor, shard in files.items():
-            if tensor not in held[shard]:
-                raise InputError(f"{shard}: lacks tensor {tensor}, which the index places there")
-        return files
-    raise InputError(f"{folder}: holds neither {_SINGLE} nor {_INDEX}; weights are read from safetensors files only")
+    for kind in _KINDS:
+        single, index = folder / kind, folder / f"{kind}.index.json"
+        if single.is_file():
+            return dict.fromkeys(_names(single), single)
+        if index.is_file():
+            return _sharded(index)
+    raise InputError(f"{folder}: holds neither {_KINDS[0]} nor {_KINDS[1]}, nor an index of several such files")
+
+
+def _sharded(index: Path) -> dict[str, Path]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = {tensor: index.parent / Path(shard).name for tensor, shard in weight_map.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index}: is not an index of weight files ({error!r})") from error
+    held = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
+    for tensor, shard in files.items():
+        if tensor not in held[shard]:
+            raise InputError(f"{shard}: lacks tensor {tensor}, which the index places there")
+    return files
 
 
 def _names(path: Path) -> set[str]:
@@ -119,12 +131,28 @@ def _names(path: Path) -> set[str]:
         return set(file.keys())
 
 
+class _Pickled:
+    """A `.bin` file as if it were safetensors: mapped into memory, and nothing that a pickle may run is run."""
+
+    def __init__(self, path: Path) -> None:
+        self._held = cast("dict[str, Tensor]", torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+
+    def keys(self) -> Iterable[str]:
+        return self._held.keys()
+
+    def get_tensor(self, name: str) -> Tensor:
+        return self._held[name]
+
+
 @contextmanager
 def _opened(path: Path) -> Generator[Any, None, None]:
     try:
-        with cast("Any", safe_open(path, framework="pt")) as file:
-            yield file
+        if path.suffix == ".bin":
+            yield _Pickled(path)
+        else:
+            with cast("Any", safe_open(path, framework="pt")) as file:
+                yield file
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: is not a readable safetensors file ({error})") from error
+    except (SafetensorError, OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: is not a readable file of weights ({first_line(error)})") from error

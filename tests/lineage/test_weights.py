@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,33 @@ def cut_off(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
 
 
+def pickled(folder: Path, shards: int = 1) -> Path:
+    """The same weights as torch.save writes them."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = [f"pytorch_model-{n}-of-{shards}.bin" for n in range(shards)] if shards > 1 else ["pytorch_model.bin"]
+    held = {name: dict(list(weights.items())[place :: len(names)]) for place, name in enumerate(names)}
+    for name, tensors in held.items():
+        torch.save(tensors, folder / name)
+    if shards > 1:
+        index = {"weight_map": {tensor: name for name, tensors in held.items() for tensor in tensors}}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def code_in_a_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": Path("x")}, folder / "pytorch_model.bin")  # an object of a class that is not torch's
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_weights_of_a_pickle_are_those_of_safetensors(shards: int, tmp_path: Path) -> None:
+    folders = [saved(build("qwen2"), tmp_path / name) for name in ("child", "pickled")]
+    for layer, side in product(range(3), "qkvo"):
+        its = [open_checkpoint(folder).projection(layer, side) for folder in folders]
+        assert torch.equal(*its)
+
+
 BROKEN = {
     "layer": (without("layers.1.self_attn.o_proj"), "lacks model.layers.1.self_attn.o_proj.weight"),
     "attention": (without("self_attn"), "holds no layers.N.self_attn.q_proj.weight"),
@@ -274,10 +302,18 @@ BROKEN = {
     "infinite": (infinite, "layers.1.self_attn.v_proj.weight holds numbers that are not finite"),
     "shard": (missing_shard, "two.safetensors: there is no such file"),
     "index": (wrong_index, "one.safetensors: lacks tensor ghost"),
-    "cut": (cut_off, "model.safetensors: is not a readable safetensors file"),
+    "cut": (cut_off, "model.safetensors: is not a readable file of weights"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "the folder holds no config.json"),
-    "pickle": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "from safetensors files only"),
-    "not an index": (no_index, "is not an index of safetensors"),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        "holds neither model.safetensors nor",
+    ),
+    "no pickle": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        "is not a readable file of weights",
+    ),
+    "code in a pickle": (code_in_a_pickle, "pytorch_model.bin: is not a readable file of weights"),
+    "not an index": (no_index, "is not an index of weight files"),
 }
 
 

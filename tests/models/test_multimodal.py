@@ -87,7 +87,7 @@ def test_every_check_passes_with_images(model: Any) -> None:
     for images in images_to_check(model):
         checks += [*hook_checks(model.original_model, model, images), *batch_checks(model, images)]
     assert [check.name for check in checks if not check.passed] == []
-    assert len(checks) == 16
+    assert len(checks) == 17
 
 
 def test_images_matter(model: Any, pictures: list[str]) -> None:
