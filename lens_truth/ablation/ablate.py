@@ -27,6 +27,7 @@ from lens_truth.evaluate.choices import ENOUGH
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.common_gain import common_gain_acts
+from lens_truth.models.hooks import check_gate_shape
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import compare, group_interval
 
@@ -109,6 +110,8 @@ def run_ablation(
     Raises:
         InputError: if scores do not have the model's shape.
     """
+    for its in scores.values():  # before anything is asked
+        check_gate_shape(asker.model.cfg, torch.from_numpy(its.values))
     search = search or Search()
     acts = common_gain_acts(asker.model)
     chosen_on = Validation.of(asker, validation)

@@ -59,7 +59,7 @@ def _check_scores(given: str) -> None:
 
 def _check_model(given: str) -> None:
     where = given if Path(given).exists() else given.partition("=")[2] or given
-    if not where.endswith(SCORE_FILES):
+    if not Path(where).is_file() and not where.endswith(SCORE_FILES):  # what a file is, the command says
         model_source(where)
 
 

@@ -151,7 +151,8 @@ class NoModel:
 
 def answer_log(path: Path) -> AnswerLog:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lens_truth.evaluate.answer_log._settings", lambda model: "settings")
+        patch.setattr("lens_truth.evaluate.answer_log.setup_hash", lambda model: "settings")
+        patch.setattr("lens_truth.evaluate.answer_log.inner_model", lambda model: model)
         return AnswerLog(path, NoModel(), "m", "weights")
 
 
