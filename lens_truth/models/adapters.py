@@ -61,11 +61,9 @@ class NativeAdapter(model_bridge.ArchitectureAdapter):
             maintain_native_attention=True,
             requires_attention_mask=True,
         )
-        block: dict[str, GeneralizedComponent] = {
-            "ln1": norm(name="input_layernorm"),
-            "ln2": norm(name="post_attention_layernorm"),
-            "attn": attention,
-        }
+        block: dict[str, GeneralizedComponent] = {"ln2": norm(name="post_attention_layernorm"), "attn": attention}
+        if tower.in_every_layer(hf, "input_layernorm"):  # OLMo 2 and 3 and EXAONE 4 have none
+            block["ln1"] = norm(name="input_layernorm")
         if tower.has_gated_mlp(hf):  # a mixture of experts keeps its MLP unhooked
             block["mlp"] = self._gated_mlp()
         self.component_mapping = {

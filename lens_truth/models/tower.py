@@ -21,7 +21,7 @@ TOWERS = ("model.language_model", "model")
 
 _IN_TOWER = ("embed_tokens", "layers", "norm")
 _SIDES = [f"self_attn.{side}_proj" for side in "qkvo"]
-_IN_LAYER = ("input_layernorm", *_SIDES, "post_attention_layernorm", "mlp")
+_IN_LAYER = (*_SIDES, "post_attention_layernorm", "mlp")
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,12 @@ def output_projections(hf: nn.Module) -> list[nn.Linear]:
 
 def has_gated_mlp(hf: nn.Module) -> bool:
     """Whether every layer has Llama's gated MLP, which TransformerLens can hook."""
-    parts = [f"mlp.{part}_proj" for part in ("gate", "up", "down")]
-    return all(_find(layer, part) is not None for layer in _layers(hf) for part in parts)
+    return all(in_every_layer(hf, f"mlp.{part}_proj") for part in ("gate", "up", "down"))
+
+
+def in_every_layer(hf: nn.Module, path: str) -> bool:
+    """Whether every layer has a module of this name."""
+    return all(_find(layer, path) is not None for layer in _layers(hf))
 
 
 def _layers(hf: nn.Module) -> list[nn.Module]:

@@ -11,6 +11,7 @@ from conftest import build
 
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.loading import load
+from lens_truth.models.selftest import batch_checks, finite_check
 from lens_truth.models.tower import output_projections
 
 IDS = torch.randint(3, 60, (3, 11), generator=torch.Generator().manual_seed(0))
@@ -24,15 +25,23 @@ def random_model(family: str, scale: float) -> Any:
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
+NORM_BEHIND = ["Gemma2", "Gemma3Text", "Glm4", "Olmo2", "Olmo3", "Exaone4"]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # TransformerLens on MLPs that it does not hook
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("scale", [0.02, 0.3])
-@pytest.mark.parametrize(
-    ("family", "acts"),
-    [("Gemma2", False), ("Gemma3Text", False), ("Glm4", False), ("Gemma", True), ("Glm", True), ("Qwen3", True)],
-)
-def test_a_norm_behind_the_projection_is_measured(family: str, acts: bool, scale: float, dtype: torch.dtype) -> None:
-    assert common_gain_acts(load(random_model(family, scale).to(dtype))) == (acts,) * 3
+@pytest.mark.parametrize("family", [*NORM_BEHIND, "Gemma", "Glm", "Llama", "Qwen3"])
+def test_a_norm_behind_the_projection_is_measured(family: str) -> None:
+    for dtype, scale in ((torch.float32, 0.02), (torch.bfloat16, 0.3)):
+        hf = random_model(family, scale).to(dtype)
+        model = load(hf)
+        assert torch.equal(model(IDS), hf(IDS).logits)
+        assert common_gain_acts(model) == (family not in NORM_BEHIND,) * 3
+
+
+@pytest.mark.parametrize("family", ["Olmo2", "Exaone4"])
+def test_a_layer_without_a_norm_in_front_passes_all_checks(family: str) -> None:
+    model = load(random_model(family, 0.3))  # which runs the first half of the checks
+    assert [check.name for check in (*batch_checks(model), finite_check(model)) if not check.passed] == []
 
 
 @pytest.mark.parametrize("family", ["Gemma3Text", "Qwen3"])
