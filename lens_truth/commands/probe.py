@@ -86,6 +86,7 @@ def run(config: Config) -> None:
         run.hashes = {name: scores.provenance[name] for name in ("weights", "examples")}
 
         print_table(scores.tables()[0])
+        print(f"{scores.relative_said}\n" if scores.relative_said else "", end="")
         print(f"mean over all heads: {scores.values.mean():.3f}")
         if surface is not None:
             print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
