@@ -41,9 +41,12 @@ _LOOKS = {
 
 
 @style.in_house_style
-def ablation_bars(rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]] | None = None) -> Figure:
+def ablation_bars(
+    rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]] | None = None, warning: str = ""
+) -> Figure:
     """Accuracy of every gate with its 95% interval: a line of panels a model, a panel a benchmark; vanilla dashed. In
-    red over a panel what its benchmark cannot tell, and under a model's name gates that validation did not want."""
+    red over a panel what its benchmark cannot tell, and under all of them a warning; under a model's name gates that
+    validation did not want."""
     models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
     columns = max(map(len, models.values()))
     heights = [0.3 + 0.2 * len({r.arm for r in rows if r.model == model}) for model in models]
@@ -71,7 +74,8 @@ def ablation_bars(rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]]
         if its := (unwanted or {}).get(model):
             said = f"validation wanted no gate: {', '.join(its)}"
             line[0].set_xlabel(style.fitted(said, 1.6 * len(benchmarks), style.SMALL), fontsize=style.SMALL)
-    figure.supxlabel("accuracy")
+    doubted = style.fitted(f"accuracy\n{warning}".rstrip(), figure.get_figwidth() - 0.4, style.MEDIUM)
+    figure.supxlabel(doubted, color=style.RED if warning else style.INK)
     said = {"vanilla": style.ORANGE, "gates by scores": style.BLUE, "controls": style.GREY}
     dashed = Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla")
     patches = [Patch(color=colour, label=label) for label, colour in said.items()]

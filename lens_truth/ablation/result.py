@@ -195,7 +195,7 @@ class Ablation(Result):
             if not best > vanilla
         ]
 
-    def plot(self, what: str = "gates") -> Figure:
+    def plot(self, what: str = "gates", warning: str = "") -> Figure:
         """A figure, a panel a model.
 
         >>> ablation.plot("search")
@@ -203,6 +203,7 @@ class Ablation(Result):
         Args:
             what: `gates`, every gate and control with its 95% interval; `random gate`, TruthProbe's Fig. 5: vanilla
                 and gates by scores beside 1 + U(-1, 1); `search`, validation accuracy against the size of the gate.
+            warning: stands in red under `gates`, so that the picture cannot travel without it.
 
         Raises:
             InputError: for another figure.
@@ -210,7 +211,7 @@ class Ablation(Result):
         from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gate_bars
 
         figures = {
-            "gates": lambda: ablation_bars(self.rows, self._all_unwanted),
+            "gates": lambda: ablation_bars(self.rows, self._all_unwanted, warning),
             "random gate": lambda: random_gate_bars(self.rows),
             "search": lambda: lambda_curves(self),
         }

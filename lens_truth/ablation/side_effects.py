@@ -18,6 +18,8 @@ from lens_truth.errors import InputError
 from lens_truth.gates.gate import Gates, HeadGate, attach_rows
 from lens_truth.io.readers import read_text
 from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
+from lens_truth.models.finite import check_finite
+from lens_truth.models.prompts import PromptTokens
 
 _SCENES, _WINDOWS, _WINDOW = 32, 16, 128
 _LOGITS_AT_ONCE = 1 << 27
@@ -67,6 +69,7 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     check_batch_size(batch_size)
     tokens = tokenizer_of(model)(list(text.passages), verbose=False)["input_ids"]
     rows = [ids[: text.window] for ids in tokens]
+    named = [PromptTokens(ids, id=f"passage {i} of {text.name}") for i, ids in enumerate(rows)]
     names, count = list(gates), 0
     # All logits of a batch are kept at once, in single precision: no more than a gigabyte of them.
     batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
@@ -74,12 +77,14 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):
         ids, mask = pad_rows([rows[i] for i in batch], model)
         read, gates_at_once = mask[:, 1:].bool(), max(1, batch_size // len(batch))
-        vanilla = _log_probs(model, ids, mask, [None] * len(batch))
+        shown = [named[i] for i in batch]
+        vanilla = _log_probs(model, ids, mask, [None] * len(batch), shown)
         count += int(read.sum())
         for start in range(0, len(names), gates_at_once):
             chunk = names[start : start + gates_at_once]
             of_rows = [gates[name] for name in chunk for _ in batch]
-            gated = _log_probs(model, ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1), of_rows)
+            repeated = ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1)
+            gated = _log_probs(model, *repeated, of_rows, shown * len(chunk))
             for name, own in zip(chunk, torch.split(gated, len(batch)), strict=True):
                 kl = (vanilla.exp() * (vanilla - own)).sum(-1)[read].sum()
                 surprise = -own.gather(2, ids[:, 1:, None])[..., 0][read].sum()
@@ -88,7 +93,13 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
 
 
 def _log_probs(
-    model: Any, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], gates: Sequence[HeadGate | None]
+    model: Any,
+    ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T"],
+    gates: Sequence[HeadGate | None],
+    rows: Sequence[PromptTokens],
 ) -> Float[Tensor, "B T-1 V"]:
     with torch.no_grad(), attach_rows(model, gates):
-        return model(ids, attention_mask=mask)[:, :-1].log_softmax(-1, dtype=torch.float32)
+        found = model(ids, attention_mask=mask)[:, :-1].log_softmax(-1, dtype=torch.float32)
+        check_finite(found.sum(-1).masked_fill(mask[:, 1:] == 0, 0), model, ids, mask, rows)
+    return found

@@ -288,7 +288,8 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
     if captions:
         parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
-    run.figure("ablation.png", ablation.plot())
+    doubts = _length_warnings(config, inputs)
+    run.figure("ablation.png", ablation.plot(warning="\n".join(doubts)))
     run.figure("search.png", ablation.plot("search"))
     if config.random_gate:
         run.figure("random_gate.png", ablation.plot("random gate"))
@@ -301,13 +302,25 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
         "neutral_texts": {text.name: hash_of(*text.passages) for text in inputs.neutral},
         "verdicts": ablation.verdicts(),
     }
-    run.warnings += ablation.warnings()
+    run.warnings += [*doubts, *ablation.warnings()]
+    tested = [{example.group for example in benchmark.examples} for benchmark in inputs.parts(inputs.base).test]
+    run.rests_on(min(tested, key=len))
     print("\n" + gates)
     if readings:
         print(_named(tables.READING_LEGEND, "###", readings))
     if captions:
         print(_named(tables.CAPTION_LEGEND, "###", captions))
     print("In words:\n" + words.rstrip("\n"))
+
+
+def _length_warnings(config: Config, inputs: _Inputs) -> list[str]:
+    """Of scores that were computed here and that the length of answers may have made."""
+    from lens_truth.scoring.surface import length_warning
+
+    computed = {f"{config.source}-{kind}": inputs.scores[kind] for kind in config.computed} | inputs.own
+    said = (length_warning(its.kind, its.provenance.get("surface")) for its in computed.values())
+    named = zip(computed, said, strict=True) if inputs.own else ((None, sentence) for sentence in said)
+    return [f"{name}: {sentence}" if name else sentence for name, sentence in named if sentence]
 
 
 def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:

@@ -102,6 +102,7 @@ def tell(run: Run, result: lens_truth.BenchmarkResult | Choices) -> None:
     for place, table in enumerate(result.tables()):
         print(end="\n" if place else "")
         print_table(table)
+    run.rests_on(result.groups)
     if not isinstance(result, lens_truth.BenchmarkResult):
         run.warnings += result.warnings()
     elif result.is_yes_no and result.unparsed > UNREADABLE:

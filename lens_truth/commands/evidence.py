@@ -71,6 +71,7 @@ def run(config: Config) -> None:
         run.results.update(
             data=study.data, mean_evidence_hallucinated=study.wrong_mean, verdicts=sentences, score_maps=study.titles
         )
+        run.rests_on(study.looked.groups)
         for kind, related in relations.items():
             print(f"\n{kind} scores against what each head looks at:\n")
             print_table(related.table(kind))

@@ -43,7 +43,7 @@ class Config(SettingFlags, Compute):
     template: Literal["plain", "chat"] = "plain"
     """The paper's prompt, or the model's chat template."""
     limit: int | None = None
-    """Only the first so many examples."""
+    """Only the first so many examples (answers, not questions); of a file those that stand first in it."""
     out: Path = Path("runs/probe")
     """Folder for the results."""
 
@@ -76,6 +76,8 @@ def run(config: Config) -> None:
             scores = _with_control(scores, model, examples, config)
             warning = length_warning(scores.kind, scores.provenance["surface"])
         run.warnings += [warning] if warning else []
+        if "ci_low" in scores.metrics:
+            run.rests_on([example.group for example in examples])
         run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
         run.results |= {} if truth else {"surface": scores.provenance["surface"]}
         headline = f"{scores.kind} scores of {config.model} on {title}"
@@ -86,6 +88,7 @@ def run(config: Config) -> None:
         run.hashes = {name: scores.provenance[name] for name in ("weights", "examples")}
 
         print_table(scores.tables()[0])
+        print(f"{scores.relative_said}\n" if scores.relative_said else "", end="")
         print(f"mean over all heads: {scores.values.mean():.3f}")
         if surface is not None:
             print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")

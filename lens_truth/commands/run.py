@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import lens_truth
 from lens_truth.errors import InputError, first_line, gathered_notices
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
+from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
 from lens_truth.io.tables import print_warnings
 
@@ -29,6 +30,8 @@ ASKED = {"plain": "in the benchmark's own wording", "chat": "by its chat templat
 """What is said of a template."""
 LOG = "answers.jsonl"
 """Every answer of a run, written as it is given."""
+_FEW = 10
+"""Fewer groups make no interval to be trusted."""
 _LOCK = ".lens-truth.lock"
 
 
@@ -61,7 +64,7 @@ class Rows(Compute):
     images: Path | None = None
     """Folder with the images that data from a file names."""
     limit: int | None = None
-    """Only the first so many examples."""
+    """Only the first so many examples (answers, not questions); of a file those that stand first in it."""
 
     def examples(self, data: str) -> list[lens_truth.Example]:
         """The rows of a data set that the flags leave."""
@@ -207,6 +210,14 @@ class Run:
             (self.out / RESULT).unlink(missing_ok=True)
         self._files.append(name)
         return self.out / name
+
+    def rests_on(self, groups: Collection[str]) -> None:
+        """Warns of intervals that are drawn over few groups (of rows, or of questions)."""
+        if (n := len(set(groups))) < _FEW:
+            self.warnings.append(
+                f"intervals rest on {count(n, 'group')} of examples; of fewer than {_FEW} they are rough, and mostly "
+                "too narrow"
+            )
 
     def figure(self, name: str, figure: Figure) -> None:
         """Saves a figure as .png and .pdf."""

@@ -190,7 +190,10 @@ class BenchmarkResult(Result):
         if self.chair is not None:
             values = {name: getattr(self.chair, name) for name in CHAIR_MEASURES}
             intervals = self.chair.intervals(self.seed).items()
-            rows = [row(name, number(values[name], 4), "{:.4f} to {:.4f}".format(*ends)) for name, ends in intervals]
+            p = _places(self)
+            rows = [
+                row(name, number(values[name], p), f"{low:.{p}f} to {high:.{p}f}") for name, (low, high) in intervals
+            ]
             return [table(f"CHAIR of {self.name}", ("CHAIR", n, "95% interval over images"), rows)]
         if self.choices:
             return self.ranked.tables()
@@ -203,9 +206,9 @@ class BenchmarkResult(Result):
             return [table(f"{self.name}, {n}", ("read by", "accuracy", "95%", "F1", "empty", "words"), rows)]
         rows = _lines(self)
         if (m := self.by_margin) is not None:
-            of_margin = [number(value, 4) for value in (m.precision, m.recall, m.f1, m.yes_ratio)]
+            of_margin = [number(value, _places(self)) for value in (m.precision, m.recall, m.f1, m.yes_ratio)]
             auroc = f"AUROC {number(m.auroc)}" if m.auroc is not None else ""
-            rows.append([MARGIN, number(m.accuracy, 4), "", *of_margin, auroc])
+            rows.append([MARGIN, number(m.accuracy, _places(self)), "", *of_margin, auroc])
         tables = [table(f"{self.name}, {n}", _COLUMNS, (row(*line) for line in rows))]
         if len(by_split := {**self.by_split, "pooled": self}) > 2:
             split = (row(name, *line) for name, its in by_split.items() for line in _lines(its))
@@ -248,11 +251,17 @@ class BenchmarkResult(Result):
 _COLUMNS = ("read by", "accuracy", "95%", "precision", "recall", "F1", "yes", "unparsed")
 
 
+def _places(result: BenchmarkResult) -> int:
+    """Four, as published tables have them, where there are answers enough for that."""
+    return 4 if len(result.texts) >= 100 else 3
+
+
 def _lines(result: BenchmarkResult) -> list[list[str]]:
     """Of `_COLUMNS`, one a way to read the answers."""
+    places = _places(result)
     return [
-        [parse, number(m.accuracy, 4), interval(result.interval_of(parse))]
-        + [number(value, 4) for value in (m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed)]
+        [parse, number(m.accuracy, places), interval(result.interval_of(parse))]
+        + [number(value, places) for value in (m.precision, m.recall, m.f1, m.yes_ratio, m.unparsed)]
         for parse, m in result.by_parse.items()
     ]
 

@@ -30,6 +30,11 @@ def common_gain_acts(model: Hooked) -> tuple[bool, ...]:
     return tuple(_change(plain, doubled) > _BLIND * _change(plain, silent) for plain, doubled, silent in rows)
 
 
+def relative_layers(model: Hooked) -> list[int]:
+    """Layers in which a common gain does nothing, so that scores of how heads act are relative to one another."""
+    return [layer for layer, acts in enumerate(common_gain_acts(model)) if not acts]
+
+
 def _change(before: Float[Tensor, "... M"], after: Float[Tensor, "... M"]) -> float:
     """At the middle token, since rounding can send single ones to another expert."""
     return float((after - before).square().sum(-1).median()) ** 0.5

@@ -175,6 +175,8 @@ def notes(one: HeadMap) -> tuple[str, ...]:
     if (family := one.scores.metrics.get("p_familywise")) is not None:
         above = int((family < SIGNIFICANT).sum())
         sentences.append(f"{count(above, 'head')} of {values.size} above chance (p < .05, all heads together)")
+    if one.scores.relative_said:
+        sentences.append(one.scores.relative_said.rstrip("."))
     surface = one.scores.provenance.get("surface_accuracy")
     if isinstance(surface, float):
         sentences.append(f"surface baseline (the answer's length and last character alone): {number(surface)}")

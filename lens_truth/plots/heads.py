@@ -22,7 +22,7 @@ _MARKERS = ("o", "^", "s", "D")
 
 
 @style.in_house_style
-def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> Figure:
+def heatmap(values: Map, label: str, title: str, warning: str | None = None, note: str = "") -> Figure:
     """One number a head, with its scale; numbers with a sign are coloured around zero.
 
     >>> heatmap(scores.values, "truth score", "zoo:llama-base")
@@ -30,6 +30,7 @@ def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> 
     Args:
         values: [layers, heads], such as `HeadScores.values`; NaN is grey.
         warning: stands in red over the map, so that the picture cannot travel without it.
+        note: stands under the map.
     """
     L, H = values.shape
     width = 1.4 + float(np.clip(0.26 * H, 3.6, 8.0))
@@ -41,6 +42,8 @@ def heatmap(values: Map, label: str, title: str, warning: str | None = None) -> 
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
     axes.set_title(style.fitted(title, width - 1.4, style.LARGE))
+    if note:
+        figure.supxlabel(style.fitted(note, width - 0.4, style.SMALL), fontsize=style.SMALL)
     if warning:
         style.warn(figure, warning)
     return figure

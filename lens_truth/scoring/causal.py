@@ -14,6 +14,7 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
+from lens_truth.models.common_gain import relative_layers
 from lens_truth.models.finite import check_finite, check_slopes
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads
 from lens_truth.models.image_input import images_for
@@ -54,6 +55,10 @@ def causal_scores(
     supported answer is the shorter one, how many times as many tokens the other has, and how both maps correlate with
     the score. `lens_truth.data.moved_answers` gives the control in which no answer is supported.
 
+    Where a norm behind the projection undoes a gain that all heads of a layer share (`common_gain_acts`), the scores of
+    the layer sum to about zero: they say which heads should be stronger relative to its others.
+    `provenance["relative_layers"]` lists such layers.
+
     >>> causal = lens_truth.causal_scores(model, lens_truth.load_examples("zoo:conflict", limit=200))
 
     Raises:
@@ -82,7 +87,7 @@ def causal_scores(
     parts = np.array_split(stream(seed, Stream.CAUSAL_PARTS).permutation(len(counts)), min(_PARTS, len(counts)))
     folds = np.stack([totals[part].sum(0) / counts[part].sum() for part in parts])
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples)}
-    provenance |= {"n_questions": int(counts.sum()), "seed": seed}
+    provenance |= {"n_questions": int(counts.sum()), "seed": seed, **_relative(model)}
     values = totals.sum(0) / counts.sum()
     maps, agreement = length_controls(pairs, tokens, values, gradient)
     provenance["surface"] = {**length_record(pairs, tokens), **agreement}
@@ -136,7 +141,7 @@ def learned_gate(
             gate.grad += slope
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
-    provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed}
+    provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed, **_relative(model)}
     tokens = np.array([row.answer[1] - row.continuation for row in encoded], dtype=float)
     provenance["surface"] = length_record(pairs, tokens)
     return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
@@ -162,6 +167,11 @@ def encode_answers(model: Hooked, examples: Sequence[Example], template: Templat
     if first is not None:
         raise InputError(f"nothing stands before the answer of example '{first}', so it has no log-probability")
     return encoded
+
+
+def _relative(model: Hooked) -> dict[str, list[int]]:
+    layers = relative_layers(model)
+    return {"relative_layers": layers} if layers else {}
 
 
 def _margin_rows(

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.files import write_bytes, write_text
-from lens_truth.io.numbers import number
+from lens_truth.io.numbers import count, number, ranges
 from lens_truth.io.results import none_for_nan, structured
 from lens_truth.io.tables import Table, html, row, table
 from lens_truth.scoring.score_files import LARGEST, METADATA, heads_csv, read_parts
@@ -106,6 +106,23 @@ class HeadScores:
         """KV heads a layer, from the provenance; None where it does not say."""
         return self.provenance.get("n_kv_heads")
 
+    @property
+    def relative_layers(self) -> list[int]:
+        """Layers in which causal scores and learned gates tell heads apart only relative to one another, from the
+        provenance: a norm behind the projection undoes a gain that all heads share."""
+        named = self.provenance.get("relative_layers")
+        return [layer for layer in range(self.n_layers) if isinstance(named, list) and layer in named]
+
+    @property
+    def relative_said(self) -> str:
+        """That in a sentence; empty where there is no such layer."""
+        if not (layers := self.relative_layers):
+            return ""
+        return (
+            f"In {count(len(layers), 'layer')} ({ranges(layers)}) a norm stands behind the heads' projection: there "
+            f"{self.kind} scores say which heads should be stronger relative to the layer's others."
+        )
+
     def crop(self, n_layers: int, n_heads: int) -> HeadScores:
         """The first so many layers and heads; whole KV groups only."""
         kv = self.n_kv_heads
@@ -130,7 +147,7 @@ class HeadScores:
         best = sorted(np.ndindex(*self.values.shape), key=lambda at: -self.values[at])[:n]
         rows = (row(str(at[0]), str(at[1]), *(number(float(values[at])) for values in columns.values())) for at in best)
         caption = f"The heads with the highest {self.kind} scores, of {self.n_layers} layers x {self.n_heads} heads"
-        return (table(caption, ["layer", "head", *columns], rows),)
+        return (table(caption, ["layer", "head", *columns], rows, self.relative_said),)
 
     def _repr_html_(self) -> str:
         return html(*self.tables())
@@ -140,7 +157,7 @@ class HeadScores:
         from lens_truth.plots.heads import heatmap  # matplotlib, which reading scores does without
 
         label = "out-of-fold accuracy" if self.kind == "truth" else f"{self.kind} score"
-        return heatmap(self.values, label, title or f"{self.kind} scores", warning)
+        return heatmap(self.values, label, title or f"{self.kind} scores", warning, self.relative_said)
 
     def as_dict(self) -> dict[str, Any]:
         """For result.json, whose readers need no other file to draw the heads: everything but the folds."""

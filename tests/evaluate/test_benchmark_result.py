@@ -61,10 +61,10 @@ def test_what_a_result_says() -> None:
     assert split.summary()["splits"]["y"]["strict"]["n"] == 3
     by_parse, by_split = split.tables()
     assert [line[0] for line in by_parse.texts()] == ["pope", "strict", "logit margin"]
-    assert [line[:3] for line in by_split.texts()][-1] == ["pooled", "strict", "0.6667"]
+    assert [line[:3] for line in by_split.texts()][-1] == ["pooled", "strict", "0.667"]
     assert (opened.accuracy, opened.f1, opened.unparsed, opened.answer_words) == (0.5, 0.5, 0.5, 1.5)
     assert described.correct.tolist() == [0, 1, 1] and described.f1 == pytest.approx(2 * (2 / 3) ** 2 / (4 / 3))
-    assert described.summary()["n_images"] == 2 and described.tables()[0].texts()[0][:2] == ["chair_s", "0.3333"]
+    assert described.summary()["n_images"] == 2 and described.tables()[0].texts()[0][:2] == ["chair_s", "0.333"]
 
 
 def wrong(folder: Path, change: Any) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import build
 
+from lens_truth.ablation.side_effects import side_effects, zoo_text
 from lens_truth.attention.measuring import evidence_attention
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
@@ -31,6 +32,7 @@ ON_BAD_WORDS: dict[str, Callable[[Any], Any]] = {
     "evidence": lambda model: evidence_attention(model, EXAMPLES),
     "choose": lambda model: choose(Asker(model, "plain"), EXAMPLES),
     "judge": lambda model: Asker(model, "plain").run(benchmark_of("mine", "judge", EXAMPLES), margins=True),
+    "side effects": lambda model: side_effects(model, {"vanilla": None}, zoo_text()),
     "answer": lambda model: Asker(model, "plain").ask(benchmark_of("mine", "answer", EXAMPLES)),
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import build
 
 from lens_truth.data.examples import Example
@@ -16,6 +18,7 @@ from lens_truth.gates.gate import HeadGate
 from lens_truth.models.hooks import gate_heads
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import encode
+from lens_truth.page.heads import HeadMap, notes
 from lens_truth.scoring.causal import answer_log_probs, causal_scores, learned_gate
 
 EXAMPLES = [
@@ -117,6 +120,37 @@ def test_learned_gate_raises_the_margin_and_the_penalty_holds_it(zoo: Any) -> No
     assert mean_margin(learned) > mean_margin(HeadGate(torch.ones(6, 8))) + 0.5
     one, again = (learned_gate(model, examples, steps=2) for _ in range(2))
     assert np.array_equal(one.values, again.values) and one.values.any()
+
+
+def test_behind_a_norm_scores_are_relative(tokenizer: Any) -> None:
+    torch.manual_seed(7)
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+    }
+    shape |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    gemma = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**shape, initializer_range=0.3)).eval()
+    model = load(gemma, tokenizer=tokenizer)
+    scores = causal_scores(model, EXAMPLES)
+    assert scores.provenance["relative_layers"] == scores.relative_layers == [0, 1, 2]
+    assert np.abs(scores.values.sum(1)).max() < 1e-4 * np.abs(scores.values).max()
+    said = scores.relative_said
+    assert said.startswith("In 3 layers (0-2) a norm stands behind the heads' projection: there causal scores")
+    assert scores.tables()[0].note == said
+    assert said in " ".join(text.get_text().replace("\n", " ") for text in scores.plot().texts)
+    assert said.rstrip(".") in notes(HeadMap(scores, (("run", "causal scores of tiny"),)))
+    assert scores.crop(1, 4).relative_layers == [0] and "In 1 layer (0)" in scores.crop(1, 4).relative_said
+    assert learned_gate(model, EXAMPLES, steps=1).relative_layers == [0, 1, 2]
+
+
+def test_without_such_a_norm_they_are_not(tiny: Any) -> None:
+    scores = causal_scores(tiny, EXAMPLES)
+    assert "relative_layers" not in scores.provenance and scores.relative_said == "" == scores.tables()[0].note
+    assert np.abs(scores.values.sum(1)).max() > 0.01 * np.abs(scores.values).max()
+    for wrong in (3, "01", {"0": 1}, [["0"], None]):  # as a file might say it
+        assert replace(scores, provenance={"relative_layers": wrong}).relative_layers == []
 
 
 def test_bad_examples(exact: Any) -> None:
