@@ -7,13 +7,14 @@ run goes on where it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
+from lens_truth.commands.ablate_told import tell
 from lens_truth.commands.run import (
     ASKED,
     KINDS,
@@ -28,7 +29,6 @@ from lens_truth.commands.run import (
 )
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
-from lens_truth.io.tables import Table, markdown
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.answers import Mode
@@ -147,7 +147,8 @@ def run(config: Config) -> None:
         for kind, made in inputs.scores.items():
             origin = f"of {config.source}" if kind in config.computed else "from a file"
             run.heads({f"{kind} scores {origin}": made})
-        _tell(run, config, inputs, _ablation(run, config, inputs))
+        run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in inputs.neutral}
+        tell(run, _ablation(run, config, inputs), config.source, {**inputs.scores, **inputs.own})
 
 
 def _check(config: Config) -> None:
@@ -271,45 +272,3 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
             )
         found.append(ablation)
     return lens_truth.Ablation.joined(found)
-
-
-def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablation) -> None:
-    """table.md, figures, scores, what goes into result.json, and the words."""
-    from lens_truth.ablation import tables
-
-    gates = _named(tables.LEGEND, "##", ablation.gate_tables())
-    readings = tables.reading_tables(ablation.rows)
-    captions = tables.caption_tables(ablation.rows)
-    words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
-    effects = _named(tables.SIDE_EFFECT_LEGEND, "###", tables.side_effect_tables(ablation.side_effects, ablation.rows))
-    parts = [f"# Ablation: scores from {config.source}\n\n{gates}", f"## In words\n\n{words}"]
-    if readings:
-        parts.append(f"## Readings\n\n{_named(tables.READING_LEGEND, '###', readings)}")
-    if captions:
-        parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
-    run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
-    run.figure("ablation.png", ablation.plot())
-    run.figure("search.png", ablation.plot("search"))
-    if config.random_gate:
-        run.figure("random_gate.png", ablation.plot("random gate"))
-    run.wrote(LOG)
-    for name, made in {**inputs.scores, **inputs.own}.items():
-        made.save(run.wrote(f"{name}.safetensors"))
-    run.hold(ablation)
-    run.results |= {
-        "scores_from": config.source,
-        "neutral_texts": {text.name: hash_of(*text.passages) for text in inputs.neutral},
-        "verdicts": ablation.verdicts(),
-    }
-    run.warnings += ablation.warnings()
-    print("\n" + gates)
-    if readings:
-        print(_named(tables.READING_LEGEND, "###", readings))
-    if captions:
-        print(_named(tables.CAPTION_LEGEND, "###", captions))
-    print("In words:\n" + words.rstrip("\n"))
-
-
-def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
-    """Tables in Markdown, each under its name."""
-    return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in by_name.items())]) + "\n"

@@ -149,7 +149,7 @@ def _on(data: str, scores: lens_truth.HeadScores) -> lens_truth.HeadScores:
 def _scores(
     config: Config, model: Any, examples: list[lens_truth.Example], data: str, *, both_labels: bool
 ) -> tuple[dict[str, lens_truth.HeadScores], dict[str, str]]:
-    """Scores and their titles by name: the kind, if computed on the examples; else kind and file."""
+    """Scores and their titles by name: the kind; of a file beside other scores of its kind, file and kind."""
     scores: dict[str, lens_truth.HeadScores] = {}
     titles: dict[str, str] = {}
     for wanted in config.scores:
@@ -157,7 +157,9 @@ def _scores(
             made, has = read_scores(wanted), f"{model.cfg.n_layers} x {model.cfg.n_heads}"
             if (held := f"{made.n_layers} x {made.n_heads}") != has:
                 raise InputError(f"{wanted}: holds scores of {held} heads, {config.model} has {has}")
-            name, title = f"{made.kind} ({Path(wanted).name})", f"{made.kind} scores from {Path(wanted).name}"
+            taken = {*config.scores, *scores} - {wanted}
+            name = f"{Path(wanted).name} {made.kind}" if made.kind in taken else made.kind
+            title = f"{made.kind} scores from {Path(wanted).name}"
         elif both_labels:
             made = _on(data, _computed(wanted, config, model, examples))
             name, title = wanted, f"{wanted} scores of {config.model} on {data}"
@@ -166,7 +168,7 @@ def _scores(
                 f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
                 "--scores a file of head scores"
             )
-        if name in scores:
+        if name in scores or config.scores.count(wanted) > 1:
             raise InputError(f"--scores names two sets of scores called {name}")
         scores[name], titles[name] = made, title
     if not scores:
