@@ -169,6 +169,7 @@ both.plot("search")
 
 # %%
 best = both.chosen("causal", "llama-memory-chat")
+assert best is not None  # validation wanted a gate
 chosen = lens_truth.HeadGate.from_scores(causal, best.lam, best.norm)
 chosen.fold_into(child).save_pretrained("gated")
 child.tokenizer.save_pretrained("gated")

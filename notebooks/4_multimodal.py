@@ -135,6 +135,7 @@ print("\n\n".join(ablation.verdicts()))
 
 # %%
 best = ablation.chosen("causal")
+assert best is not None  # validation wanted a gate
 gate = lens_truth.HeadGate.from_scores(causal["llama-memory, words"], best.lam, best.norm)
 question, right = my_questions[0]
 drawn = [lens_truth.Example(f"{n}", "mine", question, right, 1, image=image_name(things, n)) for n in range(20)]

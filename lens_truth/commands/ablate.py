@@ -26,7 +26,9 @@ from lens_truth.commands.run import (
     on_terminal,
     plain_name,
     scores_by_kind,
+    shown_name,
 )
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
@@ -91,6 +93,11 @@ class Config(Rows):
         """The model whose scores gate all of them."""
         return self.scores_from or self.model[0]
 
+    def named(self, model: str) -> str:
+        """What tables call a model: short, where no other is called so."""
+        short = [shown_name(one) for one in dict.fromkeys((self.source, *self.model))]
+        return shown_name(model) if short.count(shown_name(model)) == 1 else model
+
     @property
     def every_control(self) -> bool:
         """Whether all controls are wanted, and all kinds of scores."""
@@ -145,10 +152,10 @@ def run(config: Config) -> None:
         inputs = _inputs(config)
         run.hashes["examples"] = hash_of_examples(inputs.parts(inputs.base).to_score)
         for kind, made in inputs.scores.items():
-            origin = f"of {config.source}" if kind in config.computed else "from a file"
+            origin = f"of {config.named(config.source)}" if kind in config.computed else "from a file"
             run.heads({f"{kind} scores {origin}": made})
         run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in inputs.neutral}
-        tell(run, _ablation(run, config, inputs), config.source, {**inputs.scores, **inputs.own})
+        tell(run, _ablation(run, config, inputs), config.named(config.source), {**inputs.scores, **inputs.own})
 
 
 def _check(config: Config) -> None:
@@ -186,11 +193,12 @@ def _inputs(config: Config) -> _Inputs:
     to_score = parts_for(base).to_score
     if config.computed:
         how = f"scored {ASKED[config.scoring]}"
-        print(f"{', '.join(config.computed)} scores from {config.source} on {config.data}: {describe(to_score)}; {how}")
+        kinds, source = ", ".join(config.computed), config.named(config.source)
+        print(f"{kinds} scores from {source} on {short_name(config.data)}: {describe(to_score)}; {how}")
     for wanted in config.wanted:
         if wanted in KINDS:
             made = scores_by_kind(wanted, base, to_score, config, config.scoring)
-            made = replace(made, provenance={**made.provenance, "data": config.data})
+            made = replace(made, provenance={**made.provenance, "data": short_name(config.data)})
         else:
             made = lens_truth.HeadScores.load(wanted)
         if made.kind in inputs.scores:
@@ -245,11 +253,11 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
     controls = lens_truth.Controls(_CONTROLS[config.every_control], config.trials, 3 if config.random_gate else 0)
     search = lens_truth.Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
     found: list[lens_truth.Ablation] = []
-    for name in dict.fromkeys(config.model):
-        model = inputs.base if name == config.source else load_model(name, config)
+    for given in dict.fromkeys(config.model):
+        model, name = inputs.base if given == config.source else load_model(given, config), config.named(given)
         parts = inputs.parts(model)
-        weights = run.hashes[name] = weights_hash(model)
-        kinds = config.computed if config.every_control and name != config.source else []
+        weights = run.hashes[given] = weights_hash(model)
+        kinds = config.computed if config.every_control and given != config.source else []
         if kinds and parts.to_score != inputs.parts(inputs.base).to_score:
             run.hashes[f"examples of {name}"] = hash_of_examples(parts.to_score)
         own = {kind: scores_by_kind(kind, model, parts.to_score, config, config.scoring) for kind in kinds}
