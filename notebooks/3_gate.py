@@ -132,9 +132,9 @@ both = lens_truth.Ablation.joined(
 both.plot()
 
 # %% [markdown]
-# Look at the grey bars first. On conflicts the truth scores' gate (`probe`) ends where its shuffled values end, or
-# below them; the causal scores' gate leaves its own shuffled values far behind. The same in words, with paired
-# intervals:
+# Truth scores (`probe`) have no bar: on validation no gate by them did better than none, so none was tested. On conflicts
+# the causal scores' gate leaves its own shuffled values far behind, and all other grey bars too. The same in words, with
+# paired intervals:
 
 # %%
 print("\n\n".join(both.verdicts()))
@@ -151,12 +151,12 @@ print("\n\n".join(both.verdicts()))
 both
 
 # %% [markdown]
-# A gate that helps is not free: the causal gate leaves ordinary answers as good as they were, but what the model
-# predicts elsewhere moves, and moves more than under the weaker gate that validation chose for truth scores.
+# A gate that helps is not free: the causal gate leaves ordinary answers at least as good as they were, but what the model
+# predicts elsewhere moves, more than under one gain for all heads.
 #
 # How lambda was chosen: each point is a gate that was tried on validation scenes; its distance from 1 is what makes
-# gates from scores of different units comparable. Where the star lies on the dashed line, no lambda did better than no
-# gate.
+# gates from scores of different units comparable. A panel without a star is one in which no lambda did better than no
+# gate, the dashed line; `chosen` gives None there.
 
 # %%
 both.plot("search")
@@ -169,6 +169,7 @@ both.plot("search")
 
 # %%
 best = both.chosen("causal", "llama-memory-chat")
+assert best is not None  # validation wanted a gate
 chosen = lens_truth.HeadGate.from_scores(causal, best.lam, best.norm)
 chosen.fold_into(child).save_pretrained("gated")
 child.tokenizer.save_pretrained("gated")

@@ -135,6 +135,7 @@ print("\n\n".join(ablation.verdicts()))
 
 # %%
 best = ablation.chosen("causal")
+assert best is not None  # validation wanted a gate
 gate = lens_truth.HeadGate.from_scores(causal["llama-memory, words"], best.lam, best.norm)
 question, right = my_questions[0]
 drawn = [lens_truth.Example(f"{n}", "mine", question, right, 1, image=image_name(things, n)) for n in range(20)]
@@ -158,9 +159,9 @@ ablation
 
 # %% [markdown]
 # - Presence is answered almost perfectly without a gate, so there is nothing to gain, only to lose.
-# - **Descriptions do not get better by the base's scores.** What moves them most is one gain for all heads, a control,
-#   and even its interval overlaps with that of the vanilla model; no score gets the credit. The full run, with 200
-#   questions and the child's own scores beside its base's, says the same ([multimodal models](../docs/multimodal.md)).
+# - **Descriptions do not get better by the base's scores.** What moves them is one gain for all heads, a control; no
+#   score gets the credit. The full run, with 200 questions and the child's own scores beside its base's, says the same
+#   ([multimodal models](../docs/multimodal.md)).
 # - A truth score travels from base to child (it is *inherited*), and a gate made of it does nothing for either. That a
 #   number can be read off a head is not that turning the head up helps.
 #

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from lens_truth.ablation.rows import GateRow
@@ -31,3 +32,14 @@ def limit_said(vanilla: GateRow) -> str:
     reached += f", where a guess is right in {number(vanilla.chance)}"
     reached += f"; {share(vanilla.unparsed)} could not be read" if vanilla.unparsed > UNREADABLE else ""
     return f"the model without a gate is at its floor ({reached}), so no gate can lose"
+
+
+def limit_warnings(rows: Sequence[GateRow]) -> list[str]:
+    """Of all benchmarks that cannot tell, by model: a sentence for each floor, and one for all its ceilings."""
+    said: list[str] = []
+    for model in dict.fromkeys(row.model for row in rows):
+        bare = [row for row in rows if row.model == model and row.arm == ("vanilla", "")]
+        said += [f"{model} on {row.benchmark}: {limit_said(row)}" for row in bare if limit_of(row) == "floor"]
+        if tops := ", ".join(row.benchmark for row in bare if limit_of(row) == "ceiling"):
+            said.append(f"{model}: the model without a gate is at its ceiling on {tops}, so no gate can gain there")
+    return said

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from lens_truth.ablation import tables
-from lens_truth.ablation.limits import limit_of, limit_said
+from lens_truth.ablation.limits import limit_of, limit_said, limit_warnings
 from lens_truth.ablation.rows import Candidate, GateRow, SideEffectRow, best_of, mean_accuracy
 from lens_truth.ablation.tables import as_good, gate_name
 from lens_truth.errors import InputError
@@ -170,11 +170,7 @@ class Ablation(Result):
         found = [
             f"{of}, {gate}: {n} gates are negative, so those heads are inverted" for (of, gate), n in inverted.items()
         ]
-        found += [
-            f"{row.model} on {row.benchmark}: {said}"
-            for row in self.rows
-            if row.arm == ("vanilla", "") and (said := limit_said(row))
-        ]
+        found += limit_warnings(self.rows)
         found += [
             f"{row.model} on {row.benchmark}: {said}"
             for row in self.rows

@@ -7,13 +7,14 @@ run goes on where it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
+from lens_truth.commands.ablate_told import tell
 from lens_truth.commands.run import (
     ASKED,
     KINDS,
@@ -25,10 +26,11 @@ from lens_truth.commands.run import (
     on_terminal,
     plain_name,
     scores_by_kind,
+    shown_name,
 )
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
-from lens_truth.io.tables import Table, markdown
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.answers import Mode
@@ -91,6 +93,11 @@ class Config(Rows):
         """The model whose scores gate all of them."""
         return self.scores_from or self.model[0]
 
+    def named(self, model: str) -> str:
+        """What tables call a model: short, where no other is called so."""
+        short = [shown_name(one) for one in dict.fromkeys((self.source, *self.model))]
+        return shown_name(model) if short.count(shown_name(model)) == 1 else model
+
     @property
     def every_control(self) -> bool:
         """Whether all controls are wanted, and all kinds of scores."""
@@ -145,9 +152,13 @@ def run(config: Config) -> None:
         inputs = _inputs(config)
         run.hashes["examples"] = hash_of_examples(inputs.parts(inputs.base).to_score)
         for kind, made in inputs.scores.items():
-            origin = f"of {config.source}" if kind in config.computed else "from a file"
+            origin = f"of {config.named(config.source)}" if kind in config.computed else "from a file"
             run.heads({f"{kind} scores {origin}": made})
-        _tell(run, config, inputs, _ablation(run, config, inputs))
+        run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in inputs.neutral}
+        found = _ablation(run, config, inputs)
+        tested = [{example.group for example in benchmark.examples} for benchmark in inputs.parts(inputs.base).test]
+        run.rests_on(min(tested, key=len))
+        tell(run, found, config.named(config.source), {**inputs.scores, **inputs.own})
 
 
 def _check(config: Config) -> None:
@@ -185,11 +196,12 @@ def _inputs(config: Config) -> _Inputs:
     to_score = parts_for(base).to_score
     if config.computed:
         how = f"scored {ASKED[config.scoring]}"
-        print(f"{', '.join(config.computed)} scores from {config.source} on {config.data}: {describe(to_score)}; {how}")
+        kinds, source = ", ".join(config.computed), config.named(config.source)
+        print(f"{kinds} scores from {source} on {short_name(config.data)}: {describe(to_score)}; {how}")
     for wanted in config.wanted:
         if wanted in KINDS:
             made = scores_by_kind(wanted, base, to_score, config, config.scoring)
-            made = replace(made, provenance={**made.provenance, "data": config.data})
+            made = replace(made, provenance={**made.provenance, "data": short_name(config.data)})
         else:
             made = lens_truth.HeadScores.load(wanted)
         if made.kind in inputs.scores:
@@ -244,11 +256,11 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
     controls = lens_truth.Controls(_CONTROLS[config.every_control], config.trials, 3 if config.random_gate else 0)
     search = lens_truth.Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)
     found: list[lens_truth.Ablation] = []
-    for name in dict.fromkeys(config.model):
-        model = inputs.base if name == config.source else load_model(name, config)
+    for given in dict.fromkeys(config.model):
+        model, name = inputs.base if given == config.source else load_model(given, config), config.named(given)
         parts = inputs.parts(model)
-        weights = run.hashes[name] = weights_hash(model)
-        kinds = config.computed if config.every_control and name != config.source else []
+        weights = run.hashes[given] = weights_hash(model)
+        kinds = config.computed if config.every_control and given != config.source else []
         if kinds and parts.to_score != inputs.parts(inputs.base).to_score:
             run.hashes[f"examples of {name}"] = hash_of_examples(parts.to_score)
         own = {kind: scores_by_kind(kind, model, parts.to_score, config, config.scoring) for kind in kinds}
@@ -271,58 +283,3 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
             )
         found.append(ablation)
     return lens_truth.Ablation.joined(found)
-
-
-def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablation) -> None:
-    """table.md, figures, scores, what goes into result.json, and the words."""
-    from lens_truth.ablation import tables
-
-    gates = _named(tables.LEGEND, "##", ablation.gate_tables())
-    readings = tables.reading_tables(ablation.rows)
-    captions = tables.caption_tables(ablation.rows)
-    words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
-    effects = _named(tables.SIDE_EFFECT_LEGEND, "###", tables.side_effect_tables(ablation.side_effects, ablation.rows))
-    parts = [f"# Ablation: scores from {config.source}\n\n{gates}", f"## In words\n\n{words}"]
-    if readings:
-        parts.append(f"## Readings\n\n{_named(tables.READING_LEGEND, '###', readings)}")
-    if captions:
-        parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
-    run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
-    doubts = _length_warnings(config, inputs)
-    run.figure("ablation.png", ablation.plot(warning="\n".join(doubts)))
-    run.figure("search.png", ablation.plot("search"))
-    if config.random_gate:
-        run.figure("random_gate.png", ablation.plot("random gate"))
-    run.wrote(LOG)
-    for name, made in {**inputs.scores, **inputs.own}.items():
-        made.save(run.wrote(f"{name}.safetensors"))
-    run.hold(ablation)
-    run.results |= {
-        "scores_from": config.source,
-        "neutral_texts": {text.name: hash_of(*text.passages) for text in inputs.neutral},
-        "verdicts": ablation.verdicts(),
-    }
-    run.warnings += [*doubts, *ablation.warnings()]
-    tested = [{example.group for example in benchmark.examples} for benchmark in inputs.parts(inputs.base).test]
-    run.rests_on(min(tested, key=len))
-    print("\n" + gates)
-    if readings:
-        print(_named(tables.READING_LEGEND, "###", readings))
-    if captions:
-        print(_named(tables.CAPTION_LEGEND, "###", captions))
-    print("In words:\n" + words.rstrip("\n"))
-
-
-def _length_warnings(config: Config, inputs: _Inputs) -> list[str]:
-    """Of scores that were computed here and that the length of answers may have made."""
-    from lens_truth.scoring.surface import length_warning
-
-    computed = {f"{config.source}-{kind}": inputs.scores[kind] for kind in config.computed} | inputs.own
-    said = (length_warning(its.kind, its.provenance.get("surface")) for its in computed.values())
-    named = zip(computed, said, strict=True) if inputs.own else ((None, sentence) for sentence in said)
-    return [f"{name}: {sentence}" if name else sentence for name, sentence in named if sentence]
-
-
-def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
-    """Tables in Markdown, each under its name."""
-    return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in by_name.items())]) + "\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
-from lens_truth.commands.run import LOG, Rows, Run, hash_of_examples, load_model, on_terminal
+from lens_truth.commands.run import LOG, Rows, Run, hash_of_examples, load_model, on_terminal, shown_name
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
@@ -39,6 +39,11 @@ class Answering(Rows):
     """The most rows in one forward pass; fewer where they have more than 64 tokens, or the vocabulary is large."""
     out: Path = Path("runs/evaluate")
     """Folder for the results."""
+
+    @property
+    def called(self) -> str:
+        """What sentences call the model."""
+        return shown_name(self.model)
 
     @abstractmethod
     def evaluate(self, run: Run) -> None:
@@ -85,7 +90,7 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template
     with AnswerLog(run.wrote(LOG), model, config.model, weights) as log:
-        asker = lens_truth.Asker(model, template, config.model, config.batch_size, log, on_terminal())
+        asker = lens_truth.Asker(model, template, config.called, config.batch_size, log, on_terminal())
         yield Answerer(asker, gate)
 
 

@@ -17,6 +17,7 @@ from lens_truth.commands.evaluate_chair import Chair
 from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import ASKED, Run, hash_of_examples
+from lens_truth.commands.score_sources import short_name
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Choose(Answering):
 
         examples = self.examples(self.data)
         with answerer(self, run) as asked:
-            print(f"{self.model} chooses ({self.data}: {describe(examples)}; asked {ASKED[asked.asker.template]})")
+            how = f"asked {ASKED[asked.asker.template]}"
+            print(f"{self.called} chooses ({short_name(self.data)}: {describe(examples)}; {how})")
             run.hashes["examples"] = hash_of_examples(examples)
             tell(run, choose(asked.asker, examples, asked.gate, self.seed))
 
@@ -85,7 +87,7 @@ def _judge(config: Judge | HaluEval, run: Run, benchmark: lens_truth.Benchmark) 
 
     with answerer(config, run) as asked:
         how = f"asked {ASKED[asked.asker.template]}"
-        print(f"{config.model} judges answers of {config.data}: {describe(benchmark.examples)}; {how}")
+        print(f"{config.called} judges answers of {short_name(config.data)}: {describe(benchmark.examples)}; {how}")
         asked.ask_yes_no(run, benchmark, config.seed)
 
 

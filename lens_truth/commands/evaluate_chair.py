@@ -113,7 +113,7 @@ def _described(config: Chair, run: Run) -> tuple[list[Caption], TrueObjects, Obj
         else:
             images_of(asked.asker.model)  # says so if it can be shown none
         examples = task.benchmark.examples
-        print(f"{config.model} describes {len(examples)} {task.what}")
+        print(f"{config.called} describes {len(examples)} {task.what}")
         (answers,) = asked.asker.ask(task.benchmark, asked.gates).values()
     run.hashes["examples"] = hash_of_examples(examples)
     # after the line of their description, models of the zoo go on with questions about the scene

@@ -66,7 +66,7 @@ def _ask_zoo(config: Pope, run: Run) -> None:
             examples = presence_examples("test", n, config.seed)
         benchmark = lens_truth.benchmark_of("presence", "yes-no", examples, parses=POPE_PARSES)
         how = "shown in pictures" if splits else "told in words"
-        print(f"{config.model} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
+        print(f"{config.called} answers {len(benchmark.examples)} questions about scenes of the zoo, {how}")
         asked.ask_yes_no(run, replace(benchmark, splits=tuple(splits)), config.seed)
 
 
@@ -89,7 +89,7 @@ def _ask_about_images(config: Pope, folder: Path, run: Run) -> None:
         images_of(asked.asker.model)  # says so if it can be shown none
         benchmark = lens_truth.benchmark_of("pope", "yes-no", examples, WORDING, N_NEW, parses=POPE_PARSES)
         n_images = len({example.image for example in examples})
-        print(f"{config.model} answers {len(examples)} questions about {n_images} images")
+        print(f"{config.called} answers {len(examples)} questions about {n_images} images")
         asked.ask_yes_no(run, replace(benchmark, splits=tuple(splits)), config.seed)
 
 

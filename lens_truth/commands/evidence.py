@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, Rows, Run, load_model, on_terminal, scores_by_kind
-from lens_truth.commands.score_sources import read_scores
+from lens_truth.commands.run import KINDS, Rows, Run, load_model, on_terminal, scores_by_kind, shown_name
+from lens_truth.commands.score_sources import read_scores, short_name
 from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import write_json
 from lens_truth.io.tables import print_table
@@ -87,8 +87,9 @@ def _measured(config: Config) -> _Study:
     model = load_model(config.model, config)
     data = config.data or ("zoo:image" if is_multimodal(model) else "zoo:text")
     settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "seed": config.seed}
-    examples = config.examples(data)
-    print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {data}: {describe(examples)}")
+    examples, data = config.examples(data), short_name(data)
+    size = f"{model.cfg.n_layers} layers x {model.cfg.n_heads} heads"
+    print(f"{shown_name(config.model)}: {size}; {data}: {describe(examples)}")
     right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
     shown, contrast = ([example for example in some if example.has_evidence] for some in (right, wrong))
     if not shown:
@@ -117,13 +118,13 @@ def _write(run: Run, config: Config, study: _Study, relations: dict[str, Relatio
     from lens_truth.attention.show import attention_record
     from lens_truth.scoring.score_files import heads_csv
 
-    looked, scores = study.looked, study.scores
+    looked, scores, of = study.looked, study.scores, f"{shown_name(config.model)} on {study.data}"
     measures = {name: _on(study.data, its) for name, its in looked.scores().items()}
     for name, measured in measures.items():
         measured.save(run.wrote(f"{name.replace(' ', '-')}.safetensors"))
     drawn = {f"{name} scores": its for name, its in scores.items()}
     run.text("evidence.csv", heads_csv({name: its.values for name, its in {**measures, **drawn}.items()}))
-    run.figure("heatmaps.png", looked.plot(drawn, f"{config.model} on {study.data} (n = {len(looked.ids)})"))
+    run.figure("heatmaps.png", looked.plot(drawn, f"{of} (n = {len(looked.ids)})"))
     run.figure("scatter.png", looked.scatter(scores, relations))
     first: dict[str, lens_truth.Example] = {}
     for example in study.examples:
@@ -134,7 +135,7 @@ def _write(run: Run, config: Config, study: _Study, relations: dict[str, Relatio
     run.hold(looked)
     for kind, related in relations.items():
         run.hold(related, kind)
-    titles = run.results["measure_maps"] = {name: f"{name} of {config.model} on {study.data}" for name in measures}
+    titles = run.results["measure_maps"] = {name: f"{name} of {of}" for name in measures}
     run.heads({titles[name]: its for name, its in measures.items()})
     run.heads({study.titles[name]: its for name, its in scores.items()})
     files = {f"{kind} scores": its.provenance.get("file_hash") for kind, its in scores.items()}
@@ -150,7 +151,7 @@ def _on(data: str, scores: lens_truth.HeadScores) -> lens_truth.HeadScores:
 def _scores(
     config: Config, model: Any, examples: list[lens_truth.Example], data: str, *, both_labels: bool
 ) -> tuple[dict[str, lens_truth.HeadScores], dict[str, str]]:
-    """Scores and their titles by name: the kind, if computed on the examples; else kind and file."""
+    """Scores and their titles by name: the kind; of a file beside other scores of its kind, file and kind."""
     scores: dict[str, lens_truth.HeadScores] = {}
     titles: dict[str, str] = {}
     for wanted in config.scores:
@@ -158,16 +159,18 @@ def _scores(
             made, has = read_scores(wanted), f"{model.cfg.n_layers} x {model.cfg.n_heads}"
             if (held := f"{made.n_layers} x {made.n_heads}") != has:
                 raise InputError(f"{wanted}: holds scores of {held} heads, {config.model} has {has}")
-            name, title = f"{made.kind} ({Path(wanted).name})", f"{made.kind} scores from {Path(wanted).name}"
+            taken = {*config.scores, *scores} - {wanted}
+            name = f"{Path(wanted).name} {made.kind}" if made.kind in taken else made.kind
+            title = f"{made.kind} scores from {Path(wanted).name}"
         elif both_labels:
             made = _on(data, _computed(wanted, config, model, examples))
-            name, title = wanted, f"{wanted} scores of {config.model} on {data}"
+            name, title = wanted, f"{wanted} scores of {shown_name(config.model)} on {data}"
         else:
             raise InputError(
                 f"all {len(examples)} answers are supported, so no {wanted} scores can be computed on them; give "
                 "--scores a file of head scores"
             )
-        if name in scores:
+        if name in scores or config.scores.count(wanted) > 1:
             raise InputError(f"--scores names two sets of scores called {name}")
         scores[name], titles[name] = made, title
     if not scores:

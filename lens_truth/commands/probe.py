@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, Run, load_model, scores_by_kind
+from lens_truth.commands.run import Compute, Run, load_model, scores_by_kind, shown_name
 from lens_truth.commands.score_sources import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
@@ -65,7 +65,8 @@ def run(config: Config) -> None:
         truth, majority = config.scores == "truth", majority_share(examples)
         surface = lens_truth.surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
         model = model or load_model(config.model, config)
-        print(f"{config.model}: {model.cfg.n_layers} layers x {model.cfg.n_heads} heads; {title}: {describe(examples)}")
+        called, size = shown_name(config.model), f"{model.cfg.n_layers} layers x {model.cfg.n_heads} heads"
+        print(f"{called}: {size}; {title}: {describe(examples)}")
 
         probe = {"estimator": config.estimator, "n_folds": config.folds, "n_permutations": config.permutations}
         keep = config.out / "activations"
@@ -80,7 +81,7 @@ def run(config: Config) -> None:
             run.rests_on([example.group for example in examples])
         run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
         run.results |= {} if truth else {"surface": scores.provenance["surface"]}
-        headline = f"{scores.kind} scores of {config.model} on {title}"
+        headline = f"{scores.kind} scores of {called} on {title}"
         for suffix in ("safetensors", "npy", "csv"):
             scores.save(run.wrote(f"scores.{suffix}"))
         run.figure("heatmap.png", scores.plot(f"{headline} (n = {len(examples)})", warning))

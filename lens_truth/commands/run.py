@@ -138,6 +138,11 @@ def plain_name(model: str) -> str:
     return re.sub(r"[^\w.-]+", "-", model).strip("-.")
 
 
+def shown_name(model: str) -> str:
+    """What titles and sentences call it: a folder with an absolute path by its last part."""
+    return Path(model).name if Path(model).is_absolute() else model
+
+
 def on_terminal() -> bool:
     """Whether anybody watches a progress bar."""
     return sys.stderr.isatty()

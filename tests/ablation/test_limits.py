@@ -64,7 +64,10 @@ def test_no_verdict_at_the_floor_and_at_the_ceiling() -> None:
     assert floor.startswith("org/base on conflict: the model without a gate is at its floor (0.500 [0.40, 0.60], where")
     assert at_floor.tables()[0].texts()[0][2] == "0.500 [0.40, 0.60] floor"
     both = [replace(row, ci_high=1.0) if row.gate == "vanilla" else row for row in at_floor.rows]
-    said = replace(at_floor, rows=tuple(both)).verdicts()[0]
+    at_ceiling = replace(at_floor, rows=tuple(both))
+    (ceiling,) = (said for said in at_ceiling.warnings() if "ceiling" in said)
+    assert ceiling.startswith("org/base: the model without a gate is at its ceiling on conflict, open, so no gate can")
+    said = at_ceiling.verdicts()[0]
     assert said.startswith("org/base, causal gate on conflict: no verdict, since the model without a gate is at its")
     assert "no significant gain" not in said and "NOT beat" not in said
 

@@ -89,9 +89,12 @@ def test_on_own_files_of_supported_answers(tmp_path: Path, capsys: CAPTURED, tin
     np.save(tmp_path / "wrong.npy", np.ones((3, 5)))
     refused(capsys, "wrong.npy: holds scores of 3 x 5 heads", *own, "--scores", tmp_path / "wrong.npy")
     scores = flat_scores(tmp_path)
-    refused(capsys, "names two sets of scores called truth (good.npy)", *own, "--scores", scores, scores)
-    code, said, err = run(capsys, *own, "--scores", scores)
+    refused(capsys, "names two sets of scores called truth", *own, "--scores", scores, scores)
+    again = scores.rename(tmp_path / "again.npy")
+    np.save(scores, np.full((3, 4), 0.5))
+    code, said, err = run(capsys, *own, "--scores", scores, again)
     assert code == 0, err
+    assert "\ntruth scores against" in said and "\nagain.npy truth scores against" in said
     assert "no correlation over heads is defined" in said  # all heads have the same score
     assert not list((tmp_path / "out").glob(".*"))
 
@@ -121,7 +124,7 @@ def test_scores_of_another_model_are_named(tmp_path: Path, capsys: CAPTURED) -> 
     assert "the scores are those of base" in said
     found = json.loads((tmp_path / "out" / "result.json").read_text())["results"]
     (name,) = found["relations"]
-    assert name == "evidence (base.safetensors)"
+    assert name == "evidence"
     its, measured = (
         found["head_scores"][found[key][at]] for key, at in (("score_maps", name), ("measure_maps", "evidence"))
     )

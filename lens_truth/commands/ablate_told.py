@@ -1,0 +1,55 @@
+"""How `ablate` tells what it found: table.md, figures, scores, what goes into result.json, and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import lens_truth
+from lens_truth.commands.run import LOG, Run
+from lens_truth.io.tables import Table, markdown
+
+
+def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[str, lens_truth.HeadScores]) -> None:
+    """Writes and prints it.
+
+    Args:
+        source: the model whose scores gate all of them.
+        scores: by the names of their files.
+    """
+    from lens_truth.ablation import tables
+    from lens_truth.scoring.surface import length_warning
+
+    gates = _named(tables.LEGEND, "##", ablation.gate_tables())
+    readings = tables.reading_tables(ablation.rows)
+    captions = tables.caption_tables(ablation.rows)
+    words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
+    effects = _named(tables.SIDE_EFFECT_LEGEND, "###", tables.side_effect_tables(ablation.side_effects, ablation.rows))
+    parts = [f"# Ablation: scores from {source}\n\n{gates}", f"## In words\n\n{words}"]
+    if readings:
+        parts.append(f"## Readings\n\n{_named(tables.READING_LEGEND, '###', readings)}")
+    if captions:
+        parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
+    run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
+    lengths = {name: length_warning(its.kind, its.provenance.get("surface")) for name, its in scores.items()}
+    doubts = [f"{name}: {said}" for name, said in lengths.items() if said]
+    run.figure("ablation.png", ablation.plot(warning="\n".join(doubts)))
+    run.figure("search.png", ablation.plot("search"))
+    if any(row.gate == "random" for row in ablation.rows):
+        run.figure("random_gate.png", ablation.plot("random gate"))
+    run.wrote(LOG)
+    for name, made in scores.items():
+        made.save(run.wrote(f"{name}.safetensors"))
+    run.hold(ablation)
+    run.results |= {"scores_from": source, "verdicts": ablation.verdicts()}
+    run.warnings += [*doubts, *ablation.warnings()]
+    print("\n" + gates)
+    if readings:
+        print(_named(tables.READING_LEGEND, "###", readings))
+    if captions:
+        print(_named(tables.CAPTION_LEGEND, "###", captions))
+    print("In words:\n" + words.rstrip("\n"))
+
+
+def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
+    """Tables in Markdown, each under its name."""
+    return "\n\n".join([legend, *(f"{level} {name}\n\n{markdown(table)}" for name, table in by_name.items())]) + "\n"
