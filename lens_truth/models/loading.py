@@ -31,7 +31,9 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
-_MOST_LAYERS = 10_000
+_BEYOND = 2**63
+_SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
+"""Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
 _UNREADABLE = (Exception,)  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
 
 
@@ -150,12 +152,13 @@ def load_plain(
 
 
 def _check_sizes(name: str, config: dict[str, Any]) -> None:
-    """Raises an InputError on a number that torch cannot hold, or more layers than any model has: they would be made
-    one by one for ever."""
+    """Raises an InputError on a number that torch cannot hold, a context without tokens, or more layers than any model
+    has, which would be made one by one for ever."""
     for key, value in config.items():
+        least, most = _SIZES.get(key, (-_BEYOND, _BEYOND))
         if is_object(value):
             _check_sizes(name, value)
-        elif isinstance(value, int) and abs(value) >= (_MOST_LAYERS if key == "num_hidden_layers" else 2**63):
+        elif isinstance(value, int) and not least < value < most:
             raise InputError(f"model '{name}': {key} in config.json is {value}, which no model has")
 
 
