@@ -24,7 +24,7 @@ IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile imports
-@pytest.mark.parametrize("wrap", [load, torch.compile, nn.DataParallel, lambda hf: nn.DataParallel(torch.compile(hf))])
+@pytest.mark.parametrize("wrap", [load, lambda hf: nn.DataParallel(torch.compile(hf))])
 def test_what_stands_around_a_model_is_taken_off(wrap: Callable[[Any], Any]) -> None:
     hf = build("qwen2")
     model = load(wrap(hf))
