@@ -23,7 +23,7 @@ _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
 
 def check_given(config: Any) -> None:
     """Raises an InputError for the first flag of a command that has no value, names a file or a model which is not
-    there, or a number that no computer counts to. Runs of `report` are left to it, since it shows those that are there."""
+    there, or a number that no computer counts to. Runs of `report` are left to it, which shows those that are there."""
     for flag in fields(config):
         if getattr(config, flag.name) == () != flag.default and isinstance(flag.default, tuple):
             raise InputError(f"--{flag.name.replace('_', '-')} is given no value")

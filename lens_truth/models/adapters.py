@@ -81,7 +81,9 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
     try:
         cfg = build_bridge_config_from_hf(config, type(hf).__name__, name, next(hf.parameters()).dtype)
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{type(hf).__name__}: TransformerLens cannot read its config ({first_line(error)})") from error
+        raise InputError(
+            f"{type(hf).__name__}: TransformerLens cannot read its config ({first_line(error)})"
+        ) from error
     adapter = NativeAdapter(cfg, hf)
     adapter.cfg.device = str(next(hf.parameters()).device)
     adapter.cfg.is_multimodal = tower.is_multimodal_config(config)

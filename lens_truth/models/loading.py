@@ -151,7 +151,7 @@ def load_plain(
     return hf.eval()
 
 
-def _check_sizes(name: str, config: dict[str, Any]) -> None:
+def _check_sizes(name: str, config: dict[Any, Any]) -> None:
     """Raises an InputError on a number that torch cannot hold, a context without tokens, or more layers than any model
     has, which would be made one by one for ever."""
     for key, value in config.items():

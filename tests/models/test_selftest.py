@@ -28,7 +28,9 @@ def random_model(family: str, scale: float = 0.3, seed: int = 0, **more: Any) ->
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
-@pytest.mark.parametrize(("family", "scale", "dtype"), [("Mixtral", 1.0, torch.float32), ("Olmoe", 0.1, torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("family", "scale", "dtype"), [("Mixtral", 1.0, torch.float32), ("Olmoe", 0.1, torch.bfloat16)]
+)
 def test_experts_that_rounding_chooses_are_no_reason_to_refuse(family: str, scale: float, dtype: torch.dtype) -> None:
     for seed in range(2):
         hf = random_model(family, scale, seed).to(dtype)
