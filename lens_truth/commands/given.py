@@ -22,8 +22,11 @@ _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
 
 
 def check_given(config: Any) -> None:
-    """Raises an InputError for the first flag of a command that names a file or a model which is not there, or a number
-    that no computer counts to. Runs of `report` are left to it, since it shows those that are there."""
+    """Raises an InputError for the first flag of a command that has no value, names a file or a model which is not
+    there, or a number that no computer counts to. Runs of `report` are left to it, which shows those that are there."""
+    for flag in fields(config):
+        if getattr(config, flag.name) == () != flag.default and isinstance(flag.default, tuple):
+            raise InputError(f"--{flag.name.replace('_', '-')} is given no value")
     flags = {flag.name: getattr(config, flag.name) for flag in fields(config)}
     every = [(name, one) for name, value in flags.items() for one in _each(value)]
     for name, one in every:

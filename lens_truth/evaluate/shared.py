@@ -77,8 +77,10 @@ def begun_batches(
     a question with several answers)."""
     check_batch_size(limits.batch_size)
     longest = max((len(row.ids) for row in rows), default=0) + limits.new_tokens
-    if any(window is not None and longest > window for window in sliding_windows(model)):
-        # A sliding window counts the padding between a shared beginning and what follows it as tokens.
+    windows = [window for window in sliding_windows(model) if window is not None]
+    if not inner_model(model)._supports_default_dynamic_cache() or longest > min(windows, default=longest):
+        # MiniMax wants a cache of its own, whose rows cannot be copied. A sliding window counts the padding between a
+        # shared beginning and what follows it as tokens.
         families = [Family((row,), 0) for row in range(len(rows))]
     else:
         families = prompt_families(prompts)

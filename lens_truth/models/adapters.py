@@ -78,7 +78,12 @@ def hook_native(hf: nn.Module, tokenizer: PreTrainedTokenizerBase | None, name: 
     """Wraps `hf` in place; an InputError names the modules that this architecture lacks."""
     tower.tower_path(hf)
     config: Any = hf.config
-    cfg = build_bridge_config_from_hf(config, type(hf).__name__, name, next(hf.parameters()).dtype)
+    try:
+        cfg = build_bridge_config_from_hf(config, type(hf).__name__, name, next(hf.parameters()).dtype)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{type(hf).__name__}: TransformerLens cannot read its config ({first_line(error)})"
+        ) from error
     adapter = NativeAdapter(cfg, hf)
     adapter.cfg.device = str(next(hf.parameters()).device)
     adapter.cfg.is_multimodal = tower.is_multimodal_config(config)

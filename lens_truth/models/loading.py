@@ -16,7 +16,7 @@ from torch import nn
 from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line, notice
-from lens_truth.io.readers import read_json
+from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.names import ADAPTER, adapter_found, model_source
 from lens_truth.models.whole import load_whole
 
@@ -31,6 +31,9 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
+_BEYOND = 2**63
+_SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
+"""Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
 _UNREADABLE = (Exception,)  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
 
 
@@ -126,6 +129,7 @@ def load_plain(
         raise InputError(adapter_found(name, Path(adapter), beside=True))
     try:
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
+        _check_sizes(name, config.to_dict())
         auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = transformers.AutoModelForImageTextToText
@@ -145,6 +149,17 @@ def load_plain(
         raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
     hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
+
+
+def _check_sizes(name: str, config: dict[Any, Any]) -> None:
+    """Raises an InputError on a number that torch cannot hold, a context without tokens, or more layers than any model
+    has, which would be made one by one for ever."""
+    for key, value in config.items():
+        least, most = _SIZES.get(key, (-_BEYOND, _BEYOND))
+        if is_object(value):
+            _check_sizes(name, value)
+        elif isinstance(value, int) and not least < value < most:
+            raise InputError(f"model '{name}': {key} in config.json is {value}, which no model has")
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:

@@ -143,7 +143,7 @@ def finite_check(model: TransformerBridge) -> Check:
     config = hf.config.get_text_config()
     lengths = (8, min(_LONG, model.cfg.n_ctx))
     rows = [random_words(model, length) for length in lengths]
-    if isinstance(start := getattr(config, "bos_token_id", None), int) and start < config.vocab_size:
+    if isinstance(start := getattr(config, "bos_token_id", None), int) and 0 <= start < config.vocab_size:
         rows = [[start, *row[1:]] for row in rows]
     name = f"rows of {lengths[0]} and {lengths[1]} tokens give finite numbers"
     place = first_not_finite(model, *pad_rows(rows, model, "left"), images=["", ""])

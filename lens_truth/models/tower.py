@@ -133,11 +133,16 @@ def plain_twin(hf: nn.Module) -> nn.Module:
         twin = type(hf)(config)
     for name, module in cast("Iterable[tuple[str, Any]]", twin.named_modules()):
         source = _find(hf, name) if name else _unwrapped(hf)
-        if source is None or type(source) is not type(module) or _held(source) != _held(module):
+        more = {"bias"} if type(module) is nn.Linear else set[str]()  # which may have been added
+        if (
+            source is None
+            or type(source) is not type(module)
+            or not _held(module) <= _held(source) <= _held(module) | more
+        ):
             raise InputError(f"{type(hf).__name__}: module '{name}' is not what the model's config describes")
         for parameter in source._parameters.values():
             _check_plain(hf, name, parameter)
-        module._parameters.update({name: source._parameters[name] for name in _held(module)})
+        module._parameters.update({name: source._parameters[name] for name in _held(source)})
         module._buffers.update({name: source._buffers[name] for name in module._buffers})
     if hasattr(hf, "generation_config"):
         twin.generation_config = copy.deepcopy(hf.generation_config)

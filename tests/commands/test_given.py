@@ -27,6 +27,8 @@ MISSING = [
     (("ablate", "--neutral-text", "none.txt"), "none.txt: there is no such file"),
     (("probe", "--data", "phd:none.jsonl", "--images", "none"), "none: there is no such folder of images"),
     (("probe", "--limit", str(10**20)), "--limit 1e+20 is beyond what can be counted"),
+    (("ablate", "--model"), "--model is given no value"),
+    (("evidence", "--scores", "--limit", "3"), "--scores is given no value"),
 ]
 
 

@@ -24,12 +24,22 @@ IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile imports
-@pytest.mark.parametrize("wrap", [load, torch.compile, nn.DataParallel, lambda hf: nn.DataParallel(torch.compile(hf))])
+@pytest.mark.parametrize("wrap", [load, lambda hf: nn.DataParallel(torch.compile(hf))])
 def test_what_stands_around_a_model_is_taken_off(wrap: Callable[[Any], Any]) -> None:
     hf = build("qwen2")
     model = load(wrap(hf))
     assert torch.equal(model(IDS), hf(IDS).logits)
     assert model.cfg.model_name == "Qwen2ForCausalLM"
+
+
+def test_a_bias_that_was_added_is_kept() -> None:
+    hf = build("llama")
+    before = hf(IDS).logits
+    hf.model.layers[1].self_attn.o_proj.bias = nn.Parameter(torch.randn(32, generator=torch.Generator().manual_seed(0)))
+    model = load(hf)
+    assert torch.equal(model(IDS), hf(IDS).logits) and not torch.equal(model(IDS), before)
+    folded: Any = HeadGate(torch.ones(3, 4)).fold_into(model)
+    assert torch.equal(folded(IDS).logits, hf(IDS).logits)
 
 
 def test_a_hooked_model_keeps_its_tokenizer(tiny: Any) -> None:

@@ -28,11 +28,11 @@ def random_model(family: str, scale: float = 0.3, seed: int = 0, **more: Any) ->
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("scale", [0.1, 0.3, 1.0])
-@pytest.mark.parametrize("family", ["Mixtral", "Olmoe"])
+@pytest.mark.parametrize(
+    ("family", "scale", "dtype"), [("Mixtral", 1.0, torch.float32), ("Olmoe", 0.1, torch.bfloat16)]
+)
 def test_experts_that_rounding_chooses_are_no_reason_to_refuse(family: str, scale: float, dtype: torch.dtype) -> None:
-    for seed in range(4):
+    for seed in range(2):
         hf = random_model(family, scale, seed).to(dtype)
         model = load(hf)  # which runs the first half of the checks
         assert [check.name for check in batch_checks(model) if not check.passed] == []
