@@ -122,9 +122,9 @@ def load_plain(
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
-    if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
-        raise InputError(adapter_found(name, Path(adapter), beside=True))
     try:
+        if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
+            raise InputError(adapter_found(name, Path(adapter), beside=True))
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
