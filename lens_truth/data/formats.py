@@ -99,6 +99,7 @@ FORMATS = (  # the first whose fields a file has
     Format("captions", (), ("image_id", "caption"), None, _CHAIR),
     Format("captions", (), ("image", "caption"), None, _CHAIR),
     Format("CHAIR's output", (), ("sentences", "overall_metrics"), None, _CHAIR),
+    Format("CHAIR's input", (), ("imgToEval",), None, _CHAIR),
     Format("COCO's annotations", (), ("images", "annotations"), None, "lens-truth evaluate chair --objects FILE"),
 )
 SOURCES = tuple(dict.fromkeys(source for format in FORMATS for source in format.sources))

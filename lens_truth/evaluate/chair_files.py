@@ -23,8 +23,8 @@ _TEXT = ("caption", "text", "answer")
 
 def read_captions(path: Path) -> list[Caption]:
     """Captions, in their order: rows (JSON lines, or a JSON list) with `image_id` and `caption`, or by other names of
-    the two; the output of CHAIR's scorer, whose numbers are left aside; COCO's captions; or one object
-    `{image: caption}`."""
+    the two; the input and the output of CHAIR's scorer (`imgToEval`, `sentences`), whose numbers are left aside; COCO's
+    captions; or one object `{image: caption}`."""
     captions = [_caption(row, f"{path}, {where}", where) for where, row in _caption_rows(path)]
     if not captions:
         raise InputError(f"{path}: holds no captions")
@@ -42,6 +42,10 @@ def _caption_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if is_list(listed) and all(is_object(row) for row in listed):
             yield from ((f"{name} {number}", row) for number, row in enumerate(listed, start=1))
             return
+    by_image = whole.get("imgToEval")
+    if is_object(by_image) and all(is_object(row) for row in by_image.values()):
+        yield from ((f"image {image}", {"image_id": image, **row}) for image, row in by_image.items())
+        return
     if whole and not whole.keys() & {*_IMAGE, *_TEXT} and all(isinstance(text, str) for text in whole.values()):
         yield from ((f"image {image}", {"image_id": image, "caption": text}) for image, text in whole.items())
         return

@@ -125,9 +125,9 @@ def load_plain(
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
-    if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
-        raise InputError(adapter_found(name, Path(adapter), beside=True))
     try:
+        if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
+            raise InputError(adapter_found(name, Path(adapter), beside=True))
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         _check_sizes(name, config.to_dict())
         auto: Any = transformers.AutoModelForCausalLM

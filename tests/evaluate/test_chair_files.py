@@ -103,6 +103,7 @@ WRITTEN = {
         "overall_metrics": {"CHAIRs": 0.0},
         "sentences": [{"image_id": 7, "caption": "A dog.", "metrics": {"CHAIRs": 0}}],
     },
+    "CHAIR's input": {"overall": {"CIDEr": 0.5}, "imgToEval": {"7": {"image_id": 7, "caption": "A dog."}}},
     "COCO": {"images": [{"id": 7}], "annotations": [{"image_id": 7, "id": 3, "caption": "A dog."}]},
 }
 

@@ -189,6 +189,11 @@ def test_missing_models_are_named(name: str, complaint: str) -> None:
         load(name)
 
 
+def test_a_name_that_no_hub_allows_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="model 'my model' cannot be loaded: "):
+        load("my model")
+
+
 def test_unreadable_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the folder holds no config.json"):
         load(str(tmp_path))
