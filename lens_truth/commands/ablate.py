@@ -276,6 +276,7 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
 def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablation) -> None:
     """table.md, figures, scores, what goes into result.json, and the words."""
     from lens_truth.ablation import tables
+    from lens_truth.scoring.surface import warning_of
 
     gates = _named(tables.LEGEND, "##", ablation.gate_tables())
     readings = tables.reading_tables(ablation.rows)
@@ -288,7 +289,8 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
     if captions:
         parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
-    doubts = _length_warnings(config, inputs)
+    computed = {f"{config.source}-{kind}": inputs.scores[kind] for kind in config.computed} | inputs.own
+    doubts = [f"{name}: {said}" for name, its in computed.items() if (said := warning_of(its))]
     run.figure("ablation.png", ablation.plot(warning="\n".join(doubts)))
     run.figure("search.png", ablation.plot("search"))
     if config.random_gate:
@@ -311,16 +313,6 @@ def _tell(run: Run, config: Config, inputs: _Inputs, ablation: lens_truth.Ablati
     if captions:
         print(_named(tables.CAPTION_LEGEND, "###", captions))
     print("In words:\n" + words.rstrip("\n"))
-
-
-def _length_warnings(config: Config, inputs: _Inputs) -> list[str]:
-    """Of scores that were computed here and that the length of answers may have made."""
-    from lens_truth.scoring.surface import length_warning
-
-    computed = {f"{config.source}-{kind}": inputs.scores[kind] for kind in config.computed} | inputs.own
-    said = (length_warning(its.kind, its.provenance.get("surface")) for its in computed.values())
-    named = zip(computed, said, strict=True) if inputs.own else ((None, sentence) for sentence in said)
-    return [f"{name}: {sentence}" if name else sentence for name, sentence in named if sentence]
 
 
 def _named(legend: str, level: str, by_name: Mapping[str, Table]) -> str:
