@@ -17,7 +17,7 @@ def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[s
         scores: by the names of their files.
     """
     from lens_truth.ablation import tables
-    from lens_truth.scoring.surface import length_warning
+    from lens_truth.scoring.surface import warning_of
 
     gates = _named(tables.LEGEND, "##", ablation.gate_tables())
     readings = tables.reading_tables(ablation.rows)
@@ -30,8 +30,7 @@ def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[s
     if captions:
         parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
-    lengths = {name: length_warning(its.kind, its.provenance.get("surface")) for name, its in scores.items()}
-    doubts = [f"{name}: {said}" for name, said in lengths.items() if said]
+    doubts = [f"{name}: {said}" for name, its in scores.items() if (said := warning_of(its))]
     run.figure("ablation.png", ablation.plot(warning="\n".join(doubts)))
     run.figure("search.png", ablation.plot("search"))
     if any(row.gate == "random" for row in ablation.rows):

@@ -181,11 +181,11 @@ def _scores(
 def _computed(kind: str, config: Config, model: Any, examples: list[lens_truth.Example]) -> lens_truth.HeadScores:
     """Scores that the surface of answers explains are warned of."""
     from lens_truth.data.audit import majority_share, surface_warning
-    from lens_truth.scoring.surface import length_warning
+    from lens_truth.scoring.surface import warning_of
 
     made = scores_by_kind(kind, model, examples, config, config.template, n_permutations=None)
     if kind != "truth":
-        if said := length_warning(kind, made.provenance["surface"]):
+        if said := warning_of(made):
             notice(said)
         return made
     surface = lens_truth.surface_accuracy(examples, seed=config.seed)

@@ -52,7 +52,7 @@ def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
     from lens_truth.data.audit import majority_share, surface_warning
     from lens_truth.data.loading import describe
-    from lens_truth.scoring.surface import length_table, length_warning
+    from lens_truth.scoring.surface import length_table, warning_of
 
     if (config.permutations or 0) < 0:
         raise InputError(f"{config.permutations} permutations were asked for; the number must not be negative")
@@ -75,7 +75,7 @@ def run(config: Config) -> None:
         warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
         if not truth:
             scores = _with_control(scores, model, examples, config)
-            warning = length_warning(scores.kind, scores.provenance["surface"])
+            warning = warning_of(scores)
         run.warnings += [warning] if warning else []
         if "ci_low" in scores.metrics:
             run.rests_on([example.group for example in examples])

@@ -225,7 +225,7 @@ def score_model(
     from lens_truth.data.examples import question_pairs
     from lens_truth.models.provenance import setup_hash
     from lens_truth.models.tower import weights_hash
-    from lens_truth.scoring.surface import length_warning
+    from lens_truth.scoring.surface import warning_of
 
     model = load_model(where, config)
     multimodal = runs.data.asks_for_images(model)
@@ -254,7 +254,7 @@ def score_model(
             ]
             _mean(estimates, settings).save(path)
             made = lens_truth.HeadScores.load(path)  # what a run that goes on finds there
-        if said := length_warning(kind, made.provenance.get("surface")):
+        if said := warning_of(made):
             notice(f"{plain_name(where)}: {said}")
         scores[kind] = replace(made, provenance={**made.provenance, "data": title})
     return scores

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from lens_truth.data.audit import CONFOUNDED
 from lens_truth.io.numbers import number
 from lens_truth.io.tables import Table, row, table
+from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.correlation import Map
 
 _ALIKE = 1.25
@@ -87,6 +88,11 @@ def length_warning(kind: str, surface: Mapping[str, Any] | None) -> str | None:
         f"the two differ {times:.1f} times), and margins are sums over tokens{correlate}. These {kind} scores need not "
         "be about support."
     )
+
+
+def warning_of(scores: HeadScores) -> str | None:
+    """That of scores with what their provenance says; None for truth scores, which do not sum over tokens."""
+    return length_warning(scores.kind, scores.provenance.get("surface"))
 
 
 def _lengths(pairs: Pairs, tokens: Float[np.ndarray, " N"]) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:

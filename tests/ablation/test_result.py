@@ -128,6 +128,12 @@ def test_figures(what: str, panels: int) -> None:
     assert len(BOTH.plot(what).axes) == panels
 
 
+def test_a_warning_stands_in_the_figure() -> None:
+    figure = BOTH.plot(warning="SURFACE CONFOUND: the supported answer is the shorter one " * 3)
+    assert "accuracy\nSURFACE CONFOUND: the supported" in str(figure.get_supxlabel())
+    assert figure.get_supxlabel().count("shorter") == 3 and BOTH.plot().get_supxlabel() == "accuracy"
+
+
 def test_a_figure_that_there_is_not_is_refused() -> None:
     with pytest.raises(InputError, match="an ablation has no figure 'pie', only gates, random gate, search"):
         FOUND.plot("pie")

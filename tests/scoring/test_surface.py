@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import run
 
+from lens_truth.ablation.result import Ablation
 from lens_truth.data.examples import Example, question_pairs, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.data.moved import moved_answers
@@ -75,17 +76,46 @@ def test_warnings_say_which_is_longer() -> None:
     assert said is not None and "the longer one in 0.800" in said and "2.0 times" in said
 
 
-@pytest.mark.usefixtures("no_pdfs")
-def test_probe_warns_of_causal_scores_that_length_makes(tiny_folder: Path, tmp_path: Path, capsys: Any) -> None:
+def long_answers(path: Path, n: int) -> Path:
+    """So many questions whose supported answers are the shorter ones."""
     long = [
         Example(f"{i}{label}", str(i), f"What is the {i}?", "coral" if label else "the white heart in the vault", label)
-        for i in range(6)
+        for i in range(n)
         for label in (1, 0)
     ]
-    write_examples(tmp_path / "long.jsonl", long)
+    write_examples(path, long)
+    return path
+
+
+@pytest.mark.usefixtures("no_pdfs")
+def test_probe_warns_of_causal_scores_that_length_makes(tiny_folder: Path, tmp_path: Path, capsys: Any) -> None:
     flags = ["probe", "--model", tiny_folder, "--scores", "causal", "--out", tmp_path / "out"]
-    code, out, err = run(capsys, *flags, "--data", tmp_path / "long.jsonl")
+    code, out, err = run(capsys, *flags, "--data", long_answers(tmp_path / "long.jsonl", 6))
     assert code == 0 and "SURFACE CONFOUND" in out + err
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     assert any("moved to other questions" in sentence for sentence in record["warnings"])
+    assert any(sentence.startswith("intervals rest on 6 groups of examples") for sentence in record["warnings"])
     assert record["results"]["surface"]["shorter"] == 1 and -1 <= record["results"]["surface"]["r_moved"] <= 1
+
+
+@pytest.mark.usefixtures("no_pdfs")
+def test_ablate_warns_of_scores_that_length_makes(
+    tiny_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    plot = Ablation.plot
+
+    def watched(self: Ablation, what: str = "gates", warning: str = "") -> Any:
+        drawn.append(warning)
+        return plot(self, what, warning)
+
+    monkeypatch.setattr(Ablation, "plot", watched)
+    flags = ["--model", tiny_folder, "--scores", "causal", "learned", "--trials", "1", "--new-tokens", "1"]
+    data = long_answers(tmp_path / "long.jsonl", 30)
+    code, out, _ = run(capsys, "ablate", *flags, "--data", data, "--out", tmp_path / "out")
+    assert code == 0
+    warnings = json.loads((tmp_path / "out" / "result.json").read_text())["warnings"]
+    for kind in ("causal", "learned"):
+        begins = f"{tiny_folder}-{kind}: SURFACE CONFOUND: the supported answer is the shorter one in 1.000"
+        assert begins in out and begins in drawn[0] and any(said.startswith(begins) for said in warnings)
+    assert not any("intervals rest on" in said for said in warnings)
