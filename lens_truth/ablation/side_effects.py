@@ -20,7 +20,7 @@ from lens_truth.io.readers import read_text
 from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
 
 _SCENES, _WINDOWS, _WINDOW = 32, 16, 128
-_LOGITS_AT_ONCE = 1 << 27
+_LOGITS_AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     tokens = tokenizer_of(model)(list(text.passages), verbose=False)["input_ids"]
     rows = [ids[: text.window] for ids in tokens]
     names, count = list(gates), 0
-    # All logits of a batch are kept at once, in single precision: no more than a gigabyte of them.
+    # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
     batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
     totals = {name: np.zeros(2) for name in names}
     for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):
