@@ -22,7 +22,7 @@ from lens_truth.models.finite import check_finite
 from lens_truth.models.prompts import PromptTokens
 
 _SCENES, _WINDOWS, _WINDOW = 32, 16, 128
-_LOGITS_AT_ONCE = 1 << 27
+_LOGITS_AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     rows = [ids[: text.window] for ids in tokens]
     named = [PromptTokens(ids, id=f"passage {i} of {text.name}") for i, ids in enumerate(rows)]
     names, count = list(gates), 0
-    # All logits of a batch are kept at once, in single precision: no more than a gigabyte of them.
+    # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
     batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
     totals = {name: np.zeros(2) for name in names}
     for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):

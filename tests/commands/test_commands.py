@@ -241,10 +241,10 @@ def test_ablate_on_a_users_model_data_and_scores(
     rows = results_of(out)["results"]["ablation"]["rows"]
     gates = {"vanilla", "retrieval", "permuted", "uniform", "inverse", "norm-matched"}
     tested = {row["gate"] for row in rows}
-    assert tested == gates or Ablation.load(out).unwanted(str(tiny_folder))
+    assert tested == gates or Ablation.load(out).unwanted(tiny_folder.name)
     assert list(dict.fromkeys(row["benchmark"] for row in rows)) == ["choose", "open", "judgement"]
     assert all(len(row["readings"]) >= 2 for row in rows)
-    assert results_of(out)["results"]["templates"] == {"scores": "plain", str(tiny_folder): "chat"}
+    assert results_of(out)["results"]["templates"] == {"scores": "plain", tiny_folder.name: "chat"}
 
 
 @pytest.mark.parametrize("flags", [("{}",), ("--model", "{}"), ("--device", "cpu", "--model={}")])

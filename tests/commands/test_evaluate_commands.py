@@ -325,7 +325,7 @@ def test_a_setting_from_elsewhere_is_not_searched(
     )
     assert code == 0
     results = results_of(tmp_path / "out")["results"]["ablation"]
-    (only,) = results["search"][str(tiny_folder)]["probe"]
+    (only,) = results["search"][tiny_folder.name]["probe"]
     assert (only["lam"], only["norm"]) == (0.3, "minmax")
     assert {(row["lam"], row["norm"]) for row in results["rows"] if row["gate"] == "probe"} == {(0.3, "minmax")}
     code, _, err = run(capsys, *flags, "--out", tmp_path / "no")
