@@ -9,7 +9,7 @@ from lens_truth.commands.run import shown_name
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [("/disk/models/base", "base"), ("/disk/base/", "base"), ("org/base", "org/base"), ("a/b", "a/b")]
+    ("given", "shown"), [("/disk/models/base", "base"), ("/disk/base/", "base"), ("org/base", "org/base")]
 )
 def test_a_folder_by_its_last_part(given: str, shown: str) -> None:
     assert shown_name(given) == shown
