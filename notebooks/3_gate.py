@@ -132,9 +132,9 @@ both = lens_truth.Ablation.joined(
 both.plot()
 
 # %% [markdown]
-# Truth scores (`probe`) have no bar: on validation no gate by them did better than none, so none was tested. On conflicts
-# the causal scores' gate leaves its own shuffled values far behind, and all other grey bars too. The same in words, with
-# paired intervals:
+# Truth scores (`probe`) have no bar: on validation no gate by them did better than none, so none was tested. On
+# conflicts the causal scores' gate leaves its own shuffled values far behind, and all other grey bars too. The same in
+# words, with paired intervals:
 
 # %%
 print("\n\n".join(both.verdicts()))
@@ -151,8 +151,8 @@ print("\n\n".join(both.verdicts()))
 both
 
 # %% [markdown]
-# A gate that helps is not free: the causal gate leaves ordinary answers at least as good as they were, but what the model
-# predicts elsewhere moves, more than under one gain for all heads.
+# A gate that helps is not free: the causal gate leaves ordinary answers at least as good as they were, but what the
+# model predicts elsewhere moves, more than under one gain for all heads.
 #
 # How lambda was chosen: each point is a gate that was tried on validation scenes; its distance from 1 is what makes
 # gates from scores of different units comparable. A panel without a star is one in which no lambda did better than no

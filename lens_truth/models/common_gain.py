@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from math import isfinite
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +18,11 @@ _BLIND = 0.05
 rounding and the norm's epsilon make that much. Without a norm both change about the same."""
 
 
+_LOUD = (100.0, 1.0)
+"""Gains at which heads are doubled, the first unless half precision overflows there: what the heads of a model that was
+hardly trained write is so small that a norm's epsilon hides the norm."""
+
+
 def common_gain_acts(model: Hooked) -> tuple[bool, ...]:
     """For each layer, whether one gain for all of its heads changes what it writes to the residual stream.
 
@@ -23,11 +31,16 @@ def common_gain_acts(model: Hooked) -> tuple[bool, ...]:
     over a short row of random words under three gains.
     """
     ids, mask = pad_rows([random_words(model, 12)] * 3, model)
-    gains = torch.tensor([1.0, 2.0, 0.0])[:, None, None].expand(3, model.cfg.n_layers, model.cfg.n_heads)
-    with torch.no_grad(), layer_by_layer(model, "hook_resid_post", as_first_row) as seen, gate_heads(model, gains):
-        run_body(model, ids, mask, [""] * 3)
-    rows = [stream.float().movedim(-3, 0) for stream in seen.passed]
-    return tuple(_change(plain, doubled) > _BLIND * _change(plain, silent) for plain, doubled, silent in rows)
+    changes: list[tuple[float, float]] = []
+    for loud in _LOUD:
+        gains = torch.tensor([loud, 2 * loud, 0.0])[:, None, None].expand(3, model.cfg.n_layers, model.cfg.n_heads)
+        with torch.no_grad(), layer_by_layer(model, "hook_resid_post", as_first_row) as seen, gate_heads(model, gains):
+            run_body(model, ids, mask, [""] * 3)
+        rows = [stream.float().movedim(-3, 0) for stream in seen.passed]
+        changes = [(_change(plain, doubled), _change(plain, silent)) for plain, doubled, silent in rows]
+        if all(map(isfinite, chain.from_iterable(changes))):
+            break
+    return tuple(doubled > _BLIND * silent for doubled, silent in changes)
 
 
 def relative_layers(model: Hooked) -> list[int]:
