@@ -21,7 +21,7 @@ import torch
 
 from lens_truth.data.examples import Example
 from lens_truth.data.world_examples import presence_examples, text_examples
-from lens_truth.evaluate import generate as generation
+from lens_truth.evaluate import shared as sharing
 from lens_truth.evaluate.generate import generate
 from lens_truth.evaluate.prefixes import Family, prompt_families
 from lens_truth.gates.controls import control_gate
@@ -73,14 +73,14 @@ def alone(prompts: Sequence[PromptTokens]) -> list[Family]:
 
 def unshared_seconds(model: Any, prompts: list[PromptTokens], gates: dict[str, HeadGate]) -> float:
     """All gates together as ever, but every prompt goes through the model whole: what sharing alone is worth."""
-    shared = generation.prompt_families
-    generation.prompt_families = alone
+    shared = sharing.prompt_families
+    sharing.prompt_families = alone
     try:
         start = time.perf_counter()
         list(generate(model, prompts, N_NEW, BATCH, gates))
         return time.perf_counter() - start
     finally:
-        generation.prompt_families = shared
+        sharing.prompt_families = shared
 
 
 def measure(name: str, model: Any, examples: list[Example], wording: Wording | None, n_gates: int) -> None:
