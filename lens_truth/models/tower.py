@@ -132,7 +132,7 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     with torch.device("meta"):
         twin = type(hf)(config)
     for name, module in cast("Iterable[tuple[str, Any]]", twin.named_modules()):
-        source: Any = _find(hf, name) if name else _unwrapped(hf)
+        source = cast("Any", _find(hf, name) if name else _unwrapped(hf))
         more = {"bias"} if type(module) is nn.Linear else set[str]()  # which may have been added
         if (
             source is None
