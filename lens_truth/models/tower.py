@@ -132,13 +132,10 @@ def plain_twin(hf: nn.Module) -> nn.Module:
     with torch.device("meta"):
         twin = type(hf)(config)
     for name, module in cast("Iterable[tuple[str, Any]]", twin.named_modules()):
-        source = cast("Any", _find(hf, name) if name else _unwrapped(hf))
-        more = {"bias"} if type(module) is nn.Linear else set[str]()  # which may have been added
-        if (
-            source is None
-            or type(source) is not type(module)
-            or not _held(module) <= _held(source) <= _held(module) | more
-        ):
+        source = _find(hf, name) if name else _unwrapped(hf)
+        kind = cast("Any", type(module))
+        more = {"bias"} if kind is nn.Linear else set[str]()  # which may have been added
+        if source is None or type(source) is not kind or not _held(module) <= _held(source) <= _held(module) | more:
             raise InputError(f"{type(hf).__name__}: module '{name}' is not what the model's config describes")
         for parameter in source._parameters.values():
             _check_plain(hf, name, parameter)
