@@ -163,8 +163,6 @@ def run(config: Config) -> None:
 
 def _check(config: Config) -> None:
     """Raises an InputError for flags that do not go together."""
-    if not config.model:
-        raise InputError("--model names no model to gate")
     if config.questions < 2 or config.trials < 1:
         raise InputError("--questions must be at least 2 and --trials at least 1")
     if not 0 < config.validation_share < 1:

@@ -123,7 +123,7 @@ def test_scores_of_another_shape_stop_an_ablation(
         (("probe", "--limit", "20", "--out", "/dev/null/x"), "/dev/null/x"),
         (("probe", "--batch-size", "0", "--limit", "20"), "the batch size is 0"),
         (("probe", "--device", "cuda:77", "--limit", "20"), "device 'cuda:77' cannot be used"),
-        (("ablate", "--model"), "--model names no model to gate"),
+        (("ablate", "--model"), "--model is given no value"),
         (("check", "--device", "meta"), "device 'meta' cannot be used"),
         (("check", "zoo:nobody"), "there is no model 'zoo:nobody' in the zoo"),
         (("zoo", "train", "gpt5"), "there is no recipe 'gpt5'"),

@@ -338,7 +338,7 @@ def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, monk
         ((*pair, "notes.txt"), "notes.txt: is neither a file of head scores (by its name) nor a folder with a model"),
         ((*pair, "--out", "notes.txt"), "notes.txt is not a folder that can be written to"),
         (("zoo:llama-base", "zoo:llama-chat", "--limit", "0"), "the limit is 0"),
-        (("zoo:llama-base", "zoo:llama-chat", "--scores"), "--scores names no kind of score"),
+        (("zoo:llama-base", "zoo:llama-chat", "--scores"), "--scores is given no value"),
         (("zoo:llama-base", "zoo:llama-chat", "--probe-seeds", "0"), "0 probing runs"),
         (("zoo:llama-base", "zoo:llama-chat", "--top", "1"), "--top is 1.0; it must lie between 0 and 1"),
     ]:

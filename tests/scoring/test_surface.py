@@ -116,6 +116,6 @@ def test_ablate_warns_of_scores_that_length_makes(
     assert code == 0
     warnings = json.loads((tmp_path / "out" / "result.json").read_text())["warnings"]
     for kind in ("causal", "learned"):
-        begins = f"{tiny_folder}-{kind}: SURFACE CONFOUND: the supported answer is the shorter one in 1.000"
+        begins = f"{kind}: SURFACE CONFOUND: the supported answer is the shorter one in 1.000"
         assert begins in out and begins in drawn[0] and any(said.startswith(begins) for said in warnings)
     assert not any("intervals rest on" in said for said in warnings)
