@@ -23,12 +23,12 @@ from lens_truth.ablation.search import (
     strength_of,
 )
 from lens_truth.ablation.side_effects import NeutralText, side_effects
-from lens_truth.evaluate.choices import ENOUGH
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.hooks import check_gate_shape
 from lens_truth.scoring.scores import HeadScores
+from lens_truth.scoring.surface import ENOUGH
 from lens_truth.stats.paired import compare, group_interval
 
 if TYPE_CHECKING:

@@ -173,8 +173,6 @@ def _scores(
         if name in scores or config.scores.count(wanted) > 1:
             raise InputError(f"--scores names two sets of scores called {name}")
         scores[name], titles[name] = made, title
-    if not scores:
-        raise InputError("--scores names no scores to compare attention with")
     return scores, titles
 
 

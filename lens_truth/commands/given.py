@@ -35,9 +35,9 @@ def check_given(config: Any) -> None:
         if isinstance(one, Path) and name not in (*_MADE, "runs"):
             _check_path(name, one)
         elif isinstance(one, str) and name in _SCORES:
-            _check_scores(one)
+            _check_scores(_unnamed(one))
         if isinstance(one, str) and name in _MODELS:
-            _check_model(one)
+            _check_model(_unnamed(one))
     for name, one in every:  # after the folders of images
         if name == "data" and isinstance(one, str):
             _check_data(one)
@@ -54,14 +54,17 @@ def _check_path(name: str, path: Path) -> None:
         raise InputError(f"{path}: there is no such file")
 
 
-def _check_scores(given: str) -> None:
-    where = given if Path(given).exists() else given.partition("=")[2] or given
+def _unnamed(given: str) -> str:
+    """What stands behind `NAME=`, if there is a name."""
+    return given if Path(given).exists() else given.partition("=")[2] or given
+
+
+def _check_scores(where: str) -> None:
     if where.endswith(SCORE_FILES) and not Path(where).exists():
         raise InputError(f"{where}: there is no such file")
 
 
-def _check_model(given: str) -> None:
-    where = given if Path(given).exists() else given.partition("=")[2] or given
+def _check_model(where: str) -> None:
     if not Path(where).is_file() and not where.endswith(SCORE_FILES):  # what a file is, the command says
         model_source(where)
 

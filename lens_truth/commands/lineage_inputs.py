@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
@@ -79,8 +79,6 @@ def inputs_of(config: Config) -> tuple[list[Source], str, tuple[str, ...]]:
     names = [source.name for source in sources]
     if len(sources) < 2:
         raise InputError(f"a comparison needs two inputs or more; only '{sources[0].where}' was given")
-    if not config.scores:
-        raise InputError("--scores names no kind of score")
     if not 0 < config.top < 1:
         raise InputError(f"--top is {config.top}; it must lie between 0 and 1")
     pairs = comb(len(sources), 2)
@@ -125,29 +123,19 @@ def scored(config: Config, sources: Sequence[Source]) -> tuple[Scores, Scores]:
 
 def _size_of_model(source: Source, config: Config) -> Size | None:
     """By its config alone, before it is loaded and scored; None where that does not say."""
-    from transformers import AutoConfig
-
-    from lens_truth.models.loading import model_source
+    from lens_truth.models.checkpoint import text_config
+    from lens_truth.models.names import model_source
     from lens_truth.models.tower import heads_in
 
-    _check_model(source)
+    if Path(source.where).is_file():
+        raise InputError(f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model")
+    where = model_source(source.where)
     try:
-        where, trust = model_source(source.where), config.trust_remote_code
-        read = cast("Any", AutoConfig.from_pretrained(where, trust_remote_code=trust))
-        text = read.get_text_config(decoder=True)
+        text = text_config(where, trust_remote_code=config.trust_remote_code)
         heads = heads_in(text, text.num_hidden_layers)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, ImportError, ZeroDivisionError):
         return None  # what is wrong with it is said when it is loaded
     return heads.n_layers, heads.n_heads, heads.n_kv_heads
-
-
-def _check_model(source: Source) -> None:
-    """Raises an InputError for an input that is neither a file of scores nor a model."""
-    from lens_truth.models.loading import model_source
-
-    if Path(source.where).is_file():
-        raise InputError(f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model")
-    model_source(source.where)
 
 
 def _repeats(config: Config, sources: Sequence[Source], read: Mapping[str, lens_truth.HeadScores]) -> Scores:

@@ -15,7 +15,7 @@ from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
 from lens_truth.evaluate.generate import generate, yes_no_tokens
-from lens_truth.evaluate.rank import log_probs, n_answer_tokens
+from lens_truth.evaluate.rank import log_probs
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.evaluate.shared import Place
 from lens_truth.gates.gate import UNGATED, Gates, HeadGate
@@ -118,7 +118,7 @@ class Asker:
 
         keys = self._keys(gates, [f"{e.content} {e.continuation}" for e in encoded], 0, False)
         answers = self._answers(name, [e.id for e in examples], gates, keys, made)
-        tokens = [n_answer_tokens(e) for e in encoded]
+        tokens = [e.n_answer_tokens for e in encoded]
         margins = {gate: np.array([answer.margin for answer in its], dtype=float) for gate, its in answers.items()}
         return {gate: choices_of(examples, tokens, its) for gate, its in margins.items()}
 

@@ -15,10 +15,9 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.io.numbers import number
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table, row, table
+from lens_truth.scoring.surface import ENOUGH
 from lens_truth.stats.paired import group_interval
 
-ENOUGH = 10
-"""Fewer questions whose answers are equally long say nothing."""
 _MEASURES = {
     "accuracy": "more likely",
     "accuracy_per_token": "more likely per token",

@@ -24,7 +24,7 @@ def log_probs(
     prompts = [PromptTokens(e.ids[: e.continuation], e.image, e.image_span) for e in encoded]
     rows = [PromptTokens(e.ids[: e.answer[1]], e.image, e.image_span, e.id) for e in encoded]
     for batch in begun_batches(model, rows, prompts, gates, Limits(batch_size, known=known)):
-        ids, lengths = batch.ids[:, -batch.new :], [n_answer_tokens(encoded[row]) for _, row in batch.at]
+        ids, lengths = batch.ids[:, -batch.new :], [encoded[row].n_answer_tokens for _, row in batch.at]
         row = torch.tensor([i for i, n in enumerate(lengths) for _ in range(n)], device=ids.device)
         position = torch.tensor([batch.new - n + k for n in lengths for k in range(n)], device=ids.device)
         more = batch.more
@@ -38,8 +38,3 @@ def log_probs(
             check_finite(sums, model, batch.ids, batch.mask, batch.rows)
         values = cast("list[float]", sums.tolist())
         yield from ((name, at, value) for (name, at), value in zip(batch.at, values, strict=True))
-
-
-def n_answer_tokens(encoded: Encoded) -> int:
-    """Tokens whose probability is that of the answer."""
-    return encoded.answer[1] - encoded.continuation

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from lens_truth.evaluate.prefixes import Family, prompt_families, rows_of
 from lens_truth.gates.gate import Gates, attach_rows
-from lens_truth.models.batches import check_batch_size, length_batches, logits_only, pad_rows
+from lens_truth.models.batches import check_batch_size, length_batches, logits_only, pad_rows, rows_at_once
 from lens_truth.models.hooks import inner_model, sliding_windows
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prompts import PromptTokens
@@ -43,8 +43,7 @@ class Limits:
 
     def rows(self, longest: int, vocabulary: int) -> int:
         """Of at most so many tokens, of each of which the logits of one are wanted at once."""
-        by_length = len(length_batches([longest] * self.batch_size, self.batch_size)[0])
-        return max(1, min(by_length, LOGITS_AT_ONCE // vocabulary))
+        return max(1, min(rows_at_once(longest, self.batch_size), LOGITS_AT_ONCE // vocabulary))
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,15 @@ def length_batches(lengths: Sequence[int], batch_size: int, tokens: int = 64) ->
     order, start = sorted(range(len(lengths)), key=lambda row: -lengths[row]), 0
     batches: list[list[int]] = []
     while start < len(order):
-        n = max(1, batch_size * tokens // max(tokens, lengths[order[start]]))
+        n = rows_at_once(lengths[order[start]], batch_size, tokens)
         batches.append(order[start : start + n])
         start += n
     return batches
+
+
+def rows_at_once(longest: int, batch_size: int, tokens: int = 64) -> int:
+    """How many rows a batch takes whose longest row has so many tokens."""
+    return max(1, batch_size * tokens // max(tokens, longest))
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -45,18 +50,18 @@ def pad_rows(
     An InputError names a token that the model has no embedding for.
     """
     width, n_words = max(map(len, rows)), vocabulary_of(model)
-    if (last := max((max(row, default=0) for row in rows), default=0)) >= n_words:
-        token = getattr(model.tokenizer, "convert_ids_to_tokens", str)(last)
-        raise InputError(
-            f"the tokenizer's token {last} ('{token}') lies beyond the model's embedding of {n_words} tokens: take the "
-            "tokenizer that belongs to the model, or resize the embedding (`resize_token_embeddings`) and train it"
-        )
     ids = torch.full((len(rows), width), pad_id(model))
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         place = slice(width - len(row), None) if side == "left" else slice(len(row))
         ids[i, place] = torch.tensor(row, dtype=torch.long)  # which may be empty
         mask[i, place] = 1
+    if width and (last := int(ids.max())) >= n_words:
+        token = getattr(model.tokenizer, "convert_ids_to_tokens", str)(last)
+        raise InputError(
+            f"the tokenizer's token {last} ('{token}') lies beyond the model's embedding of {n_words} tokens: take the "
+            "tokenizer that belongs to the model, or resize the embedding (`resize_token_embeddings`) and train it"
+        )
     return ids.to(device_of(model)), mask.to(device_of(model))
 
 

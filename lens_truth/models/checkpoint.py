@@ -89,8 +89,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
         raise InputError(f"{name}: holds {what}, so its heads cannot be found")
     (tower,) = towers
     try:
-        config = cast("Any", AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
-        text = config.get_text_config(decoder=True)
+        text = text_config(folder, trust_remote_code=trust_remote_code)
         heads, d_model = heads_in(text, text.num_hidden_layers), text.hidden_size
     except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
         raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
@@ -100,6 +99,12 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
                 raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{side}_proj.weight")
     n_bytes = sum(path.stat().st_size for path in set(files.values()))
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
+
+
+def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
+    """What config.json says of a checkpoint's language model."""
+    config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
+    return config.get_text_config(decoder=True)
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:

@@ -18,11 +18,6 @@ Given = Callable[[int, Tensor], Tensor]
 """What a layer is given, from its number and the residual stream that would enter it."""
 
 
-def its_own(layer: int, stream: Tensor) -> Tensor:
-    """Gives every layer what those before it made, as ever."""
-    return stream
-
-
 class Seen(NamedTuple):
     """What every layer was given, and what passed the hook that is looked at."""
 

@@ -34,7 +34,6 @@ _OLD_CHAT_TEMPLATE = "chat_template.json"
 _BEYOND = 2**63
 _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
 """Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
-_UNREADABLE = (Exception,)  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
 
 
 def load(
@@ -145,7 +144,7 @@ def load_plain(
             hf = load_whole(auto, name, source, attn_implementation="eager", **how)
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except Exception as error:  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
         raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
     hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
@@ -175,7 +174,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
         if not isinstance(tokenizer.model_max_length, int | float):
             raise ValueError(f"its model_max_length is {tokenizer.model_max_length!r}, not a number")
         return tokenizer
-    except _UNREADABLE as error:
+    except Exception as error:
         raise InputError(f"the tokenizer of '{name}' cannot be loaded: {first_line(error)}") from error
 
 
@@ -188,7 +187,7 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
             return None
         processors: Any = transformers.AutoImageProcessor
         return processors.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
-    except _UNREADABLE as error:
+    except Exception as error:
         raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
 
 

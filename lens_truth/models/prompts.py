@@ -96,6 +96,11 @@ class Encoded(PromptTokens):
     n_cut: int = 0
     """Spans of evidence that begin or end inside a token, which counts as evidence whole."""
 
+    @property
+    def n_answer_tokens(self) -> int:
+        """Tokens whose probability is that of the answer."""
+        return self.answer[1] - self.continuation
+
 
 def default_template(tokenizer: Tokenizer) -> Template:
     """How to talk to a model: by its chat template if it has one."""

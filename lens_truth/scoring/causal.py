@@ -77,7 +77,7 @@ def causal_scores(
         check_slopes(slope, model, [encoded[row] for row in rows])
         gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
 
-    tokens = np.array([row.answer[1] - row.continuation for row in encoded], dtype=float)
+    tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
     by_group: dict[str, tuple[np.ndarray, float]] = {}
     for supported, hallucinated in pairs:
         total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0.0))
@@ -142,7 +142,7 @@ def learned_gate(
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
     provenance |= {"steps": steps, "learning_rate": _LEARNING_RATE, "seed": seed, **_relative(model)}
-    tokens = np.array([row.answer[1] - row.continuation for row in encoded], dtype=float)
+    tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
     provenance["surface"] = length_record(pairs, tokens)
     return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
 

@@ -16,8 +16,8 @@ from lens_truth.stats.correlation import Map
 
 _ALIKE = 1.25
 """Answers whose numbers of tokens differ by less than this factor are as long."""
-_ENOUGH = 10
-"""Fewer questions with answers as long make no map."""
+ENOUGH = 10
+"""Fewer questions with answers as long say nothing."""
 Pairs = Sequence[tuple[list[int], list[int]]]
 """Rows of the supported and of the hallucinated answers of every question."""
 
@@ -42,7 +42,7 @@ def length_controls(
     alike = np.maximum(supported, hallucinated) < _ALIKE * np.minimum(supported, hallucinated)
     by_token = gradient / tokens[:, None, None]
     maps = {"per_token": np.mean([by_token[[*right, *wrong]].sum(0) for right, wrong in pairs], axis=0)}
-    if alike.sum() >= _ENOUGH:
+    if alike.sum() >= ENOUGH:
         kept = [pair for pair, use in zip(pairs, alike.tolist(), strict=True) if use]
         maps["matched"] = np.mean([gradient[[*right, *wrong]].sum(0) for right, wrong in kept], axis=0)
     agreement: dict[str, Any] = {f"r_{name}": agreement_of(values, its) for name, its in maps.items()}

@@ -29,7 +29,34 @@ MISSING = [
     (("probe", "--limit", str(10**20)), "--limit 1e+20 is beyond what can be counted"),
     (("ablate", "--model"), "--model is given no value"),
     (("evidence", "--scores", "--limit", "3"), "--scores is given no value"),
+    (("probe", "--model", "./nowhere"), "model './nowhere': there is no such folder"),
+    (("inherit", "a=./no", "b=zoo:llama-base"), "model './no': there is no such folder"),
+    (("check", "zoo:no"), "there is no model 'zoo:no' in the zoo"),
 ]
+
+
+NOWHERE = {
+    "check": ("./nowhere",),
+    "check --model": ("--model", "./nowhere"),
+    "probe": ("--model", "./nowhere"),
+    "gate": ("--model", "./nowhere", "--save", "new"),
+    "evaluate": ("judge", "--model", "./nowhere"),
+    "ablate": ("--model", "zoo:llama-base", "./nowhere"),
+    "evidence": ("--model", "./nowhere"),
+    "inherit": ("zoo:llama-base", "mine=./nowhere"),
+    "weights": ("--unrelated", "./nowhere"),
+    "probe of data": ("--data", "./nowhere.jsonl"),
+    "probe of a setting": ("--setting", "A", "--halueval", "./nowhere"),
+    "evaluate of data": ("judge", "--data", "halueval:./nowhere.csv"),
+    "evaluate pope": ("pope", "--questions", "./nowhere.json"),
+    "ablate of data": ("--data", "./nowhere.csv"),
+    "evidence of scores": ("--scores", "truth", "./nowhere.npy"),
+    "inherit of files": ("one=./nowhere.npy", "other=./nowhere.csv"),
+    "weights of scores": ("--base-scores", "./nowhere.safetensors"),
+    "gate of scores": ("--scores", "./nowhere.csv"),
+    "audit": ("./nowhere.jsonl",),
+    "report": ("./nowhere",),
+}
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), MISSING)
@@ -45,8 +72,17 @@ def test_what_is_missing_is_told_first(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("case", list(NOWHERE))
+def test_what_is_not_there_is_named_first(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(capsys, "nowhere", case.partition(" ")[0], *NOWHERE[case])
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_heavy_is_imported_for_that() -> None:
-    heavy = ["numpy", "torch", "transformers", "sklearn", "matplotlib", "PIL"]
+    heavy = ["numpy", "torch", "transformers", "transformer_lens", "sklearn", "matplotlib", "PIL"]
     code = (
         "import sys\nfrom lens_truth.cli import main\nfrom contextlib import suppress\n"
         f"for arguments in {[list(arguments) for arguments, _ in MISSING]!r}:\n"
