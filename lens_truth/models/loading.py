@@ -17,7 +17,7 @@ from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
-from lens_truth.models.names import ADAPTER, adapter_found, model_source
+from lens_truth.models.names import ADAPTER, GGUF, adapter_found, model_source
 from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def load_plain(
     dtype: Dtype = "auto",
     device: str = "cpu",
     trust_remote_code: bool = False,
+    progress: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -124,6 +125,10 @@ def load_plain(
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
+    if source.endswith(GGUF):
+        from lens_truth.models.gguf_files import load_gguf
+
+        return load_gguf(name, source, attn=attn, dtype=dtype, progress=progress).to(device).eval()
     try:
         if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
             raise InputError(adapter_found(name, Path(adapter), beside=True))
@@ -164,6 +169,11 @@ def _check_sizes(name: str, config: dict[Any, Any]) -> None:
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
     """The tokenizer saved with a model; None for a folder without one."""
     source = model_source(name)
+    if source.endswith(GGUF):
+        from lens_truth.models.gguf_files import opened_gguf
+        from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+
+        return gguf_tokenizer(opened_gguf(source))
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
@@ -200,5 +210,7 @@ def copy_processor(name: str, folder: Path) -> None:
 
 def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
+    if source.endswith(GGUF):
+        return None
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     return hub.cached_file(source, file, **quiet)

@@ -1,0 +1,77 @@
+"""Every architecture that is read from GGUF, written as llama.cpp writes it: the same logits as before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("gguf")
+
+from gguf_writer import tiny, write_gguf
+
+from lens_truth.models.gguf_config import ARCHITECTURES
+from lens_truth.models.loading import load_plain
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+WIDE = {**SIZES, "head_dim": 32}
+EXPERTS = {**SIZES, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+ROTARY = {"rope_theta": 5e4, "rope_type": "default"}
+PART = {"rope_parameters": {**ROTARY, "partial_rotary_factor": 0.5}}
+GPT2 = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "vocab_size": 96, "n_inner": 96}
+LLAMA3 = {
+    **ROTARY,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+YARN = {"rope_theta": 5e4, "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("llama", {**SIZES, "tie_word_embeddings": True}),
+    "llama, wide heads, biases": ("llama", {**WIDE, "attention_bias": True, "mlp_bias": True}),
+    "qwen2": ("qwen2", {**SIZES, "rope_parameters": ROTARY}),
+    "qwen3": ("qwen3", {**WIDE, "rope_parameters": ROTARY}),
+    "qwen2moe": ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 80}),
+    "qwen3moe": ("qwen3_moe", {**EXPERTS, "head_dim": 32, "norm_topk_prob": True}),
+    "gemma2": ("gemma2", {**WIDE, "sliding_window": 8}),
+    "gemma3": ("gemma3_text", {**WIDE, "num_hidden_layers": 7, "sliding_window": 8}),
+    "phi3": ("phi3", {**SIZES, "sliding_window": 8, **PART}),
+    "starcoder2": ("starcoder2", {**SIZES, "sliding_window": 8, "rope_parameters": ROTARY}),
+    "stablelm": ("stablelm", {**SIZES, **PART, "use_qkv_bias": True}),
+    "nemotron": ("nemotron", {**SIZES, **PART}),
+    "falcon": ("falcon", {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 96}),
+    "bloom": ("bloom", {"hidden_size": 64, "n_layer": 2, "n_head": 4, "vocab_size": 96}),
+    "gpt2": ("gpt2", GPT2),
+    "lfm2": ("lfm2", {**SIZES, "layer_types": ["conv", "full_attention", "conv"], "block_auto_adjust_ff_dim": False}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_gguf_file_computes_what_its_model_did(name: str, tmp_path: Path) -> None:
+    model_type, settings = MODELS[name]
+    hf = tiny(model_type, **settings)
+    ids = torch.randint(3, 90, (2, 24), generator=torch.Generator().manual_seed(1))
+    loaded = load_plain(str(write_gguf(tmp_path / "it.gguf", hf)))
+    assert loaded.dtype == torch.float32
+    with torch.no_grad():
+        ours, theirs = loaded(ids).logits, hf(ids).logits
+    assert torch.allclose(ours, theirs, atol=1e-5 * float(theirs.abs().max())), float((ours - theirs).abs().max())
+
+
+def test_every_architecture_was_tried() -> None:
+    assert {name.partition(",")[0] for name in MODELS} == set(ARCHITECTURES)
