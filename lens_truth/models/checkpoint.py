@@ -21,7 +21,7 @@ from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.names import model_source
-from lens_truth.models.tower import Heads, heads_in
+from lens_truth.models.structure import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
 
