@@ -74,8 +74,8 @@ def gguf_config(file: Gguf) -> PreTrainedConfig:
     values: dict[str, Any] = dict(GGUF_CONFIG_DEFAULTS_MAPPING.get(model_type, {}))
     values |= {key: _plain(file.own(entry)) for entry, key in names.items() if key and file.own(entry) is not None}
     for entry, key in (GGUF_CONFIG_MAPPING["tokenizer"]).items():
-        if (token := file.metadata.get(f"tokenizer.{entry}")) is not None and hasattr(kind, key):
-            values[key] = token
+        if hasattr(kind, key):  # without an entry there is no such token, whatever the class takes for it
+            values[key] = file.metadata.get(f"tokenizer.{entry}")
     for entry in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
         if (epsilon := file.own(entry)) is not None:
             values[next(key for key in _EPSILON if hasattr(kind, key))] = _plain(epsilon)

@@ -58,11 +58,12 @@ def entries_of(config: Any) -> dict[str, Any]:
         "embedding_length": config.hidden_size,
         "feed_forward_length": inner or 4 * config.hidden_size,
         "attention.head_count": n_heads,
-        "attention.head_count_kv": getattr(config, "num_key_value_heads", n_heads),
+        "attention.head_count_kv": 1 if config.model_type == "falcon" else getattr(config, "num_key_value_heads", n_heads),
         f"attention.layer_norm_{'rms_' if rms else ''}epsilon": getattr(config, eps),
         "rope.freq_base": rope.get("rope_theta"),
         "vocab_size": config.vocab_size,
     }
+    entries |= scaling_of(rope)
     if config.model_type in ("gpt2", "bloom", "falcon"):
         entries["rope.freq_base"] = None
     else:
@@ -89,8 +90,35 @@ def permuted(weights: Any, n_heads: int) -> Any:
     return weights.reshape(n_heads, 2, weights.shape[0] // n_heads // 2, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
 
 
+def for_positions(config: Any) -> Any:
+    """What the angles of rotation are divided by, in Llama 3.1 and in a Phi-3 for long texts."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "llama3":
+        d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        plain = rope["rope_theta"] ** -(np.arange(0, d_head, 2) / d_head)
+        waves, original = 2 * np.pi / plain, rope["original_max_position_embeddings"]
+        low, high = original / rope["low_freq_factor"], original / rope["high_freq_factor"]
+        smooth = (original / waves - rope["low_freq_factor"]) / (rope["high_freq_factor"] - rope["low_freq_factor"])
+        between = 1 / ((1 - smooth) / rope["factor"] + smooth)
+        yield "rope_freqs.weight", np.where(waves < high, 1, np.where(waves > low, rope["factor"], between))
+    if rope.get("rope_type") == "longrope":
+        for which in ("long", "short"):
+            yield f"rope_factors_{which}.weight", np.array(rope[f"{which}_factor"])
+
+
+def scaling_of(rope: Any) -> dict[str, Any]:
+    how = rope.get("rope_type", "default")
+    if how in ("default", "llama3"):
+        return {}
+    scaling = {"rope.scaling.original_context_length": rope.get("original_max_position_embeddings")}
+    if how != "longrope":
+        scaling |= {"rope.scaling.type": how, "rope.scaling.factor": rope["factor"]}
+    return scaling
+
+
 def tensors_of(hf: Any, arch: str) -> Any:
     config = hf.config
+    yield from ((name, numbers.astype(np.float32)) for name, numbers in for_positions(config))
     names = get_tensor_name_map(next(a for a, name in MODEL_ARCH_NAMES.items() if name == arch), config.num_hidden_layers)
     for name, tensor in hf.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
@@ -105,7 +133,7 @@ def tensors_of(hf: Any, arch: str) -> Any:
             yield f"blk.{layer}.ffn_down_exps.weight", weights
             continue
         stem, _, end = name.rpartition(".")
-        found = names.get_name(stem)
+        found = names.get_name(stem.removeprefix("transformer.") if arch == "bloom" else stem)
         assert found is not None, name
         if arch == "llama" and ("q_proj" in name or "k_proj" in name):
             weights = permuted(weights, config.num_attention_heads if "q_proj" in name else config.num_key_value_heads)

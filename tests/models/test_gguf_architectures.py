@@ -23,8 +23,6 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 128,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
     "pad_token_id": 0,
 }
 WIDE = {**SIZES, "head_dim": 32}
@@ -40,7 +38,10 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
-YARN = {"rope_theta": 5e4, "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+YARN = {**ROTARY, "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+LINEAR = {**ROTARY, "rope_type": "linear", "factor": 4.0}
+LONG = {**PART["rope_parameters"], "rope_type": "longrope", "long_factor": [1.5, 3, 4, 6], "short_factor": [1, 1, 1.5, 2]}
+LONG |= {"original_max_position_embeddings": 32}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {**SIZES, "tie_word_embeddings": True}),
     "llama, wide heads, biases": ("llama", {**WIDE, "attention_bias": True, "mlp_bias": True}),
@@ -51,6 +52,11 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("gemma2", {**WIDE, "sliding_window": 8}),
     "gemma3": ("gemma3_text", {**WIDE, "num_hidden_layers": 7, "sliding_window": 8}),
     "phi3": ("phi3", {**SIZES, "sliding_window": 8, **PART}),
+    "phi3, long": ("phi3", {**SIZES, "rope_parameters": LONG, "original_max_position_embeddings": 32}),
+    "llama, 3.1": ("llama", {**WIDE, "rope_parameters": LLAMA3}),
+    "llama, linear": ("llama", {**SIZES, "rope_parameters": LINEAR}),
+    "qwen2, yarn": ("qwen2", {**SIZES, "rope_parameters": YARN}),
+    "gemma3, linear": ("gemma3_text", {**WIDE, "num_hidden_layers": 7, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
     "starcoder2": ("starcoder2", {**SIZES, "sliding_window": 8, "rope_parameters": ROTARY}),
     "stablelm": ("stablelm", {**SIZES, **PART, "use_qkv_bias": True}),
     "nemotron": ("nemotron", {**SIZES, **PART}),
@@ -65,6 +71,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_a_gguf_file_computes_what_its_model_did(name: str, tmp_path: Path) -> None:
     model_type, settings = MODELS[name]
     hf = tiny(model_type, **settings)
+    assert model_type == hf.config.model_type
     ids = torch.randint(3, 90, (2, 24), generator=torch.Generator().manual_seed(1))
     loaded = load_plain(str(write_gguf(tmp_path / "it.gguf", hf)))
     assert loaded.dtype == torch.float32
