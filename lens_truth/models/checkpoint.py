@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.names import model_source
+from lens_truth.models.names import GGUF, model_source
 from lens_truth.models.structure import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
@@ -66,9 +66,9 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
+    """Finds the attention weights of a Hugging Face id, a folder, a GGUF file or `zoo:NAME`; reads headers only."""
     source = model_source(str(name))
-    if not Path(source).is_dir():
+    if not source.endswith(GGUF) and not Path(source).is_dir():
         try:
             fetch = partial(huggingface_hub.snapshot_download, source)
             source = fetch(allow_patterns=["model*.safetensors", "*.json"])
@@ -102,13 +102,22 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
 
 
 def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
-    """What config.json says of a checkpoint's language model."""
+    """What config.json, or a GGUF file, says of a checkpoint's language model."""
+    if str(source).endswith(GGUF):
+        from lens_truth.models.gguf_config import gguf_config
+        from lens_truth.models.gguf_files import opened_gguf
+
+        return gguf_config(opened_gguf(source))
     config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
     return config.get_text_config(decoder=True)
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Every tensor's file; of a sharded checkpoint as its index says."""
+    if folder.suffix == GGUF:
+        from lens_truth.models.gguf_files import gguf_projections, opened_gguf
+
+        return {name: tensor.file for name, tensor in gguf_projections(opened_gguf(folder)).items()}
     for kind in _KINDS:
         single, index = folder / kind, folder / f"{kind}.index.json"
         if single.is_file():
@@ -154,6 +163,10 @@ def _opened(path: Path) -> Generator[Any, None, None]:
     try:
         if path.suffix == ".bin":
             yield _Pickled(path)
+        elif path.suffix == GGUF:
+            from lens_truth.models.gguf_files import GgufProjections
+
+            yield GgufProjections(path)
         else:
             with cast("Any", safe_open(path, framework="pt")) as file:
                 yield file

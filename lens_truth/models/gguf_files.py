@@ -28,7 +28,7 @@ from lens_truth.models.whole import load_whole
 _FOR_POSITIONS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 """Tensors that the config has taken up."""
 _FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 20
 """Numbers dequantised in one step, which takes several times their memory."""
 _PROJECTIONS = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output"}
 
@@ -40,7 +40,7 @@ def opened_gguf(source: str | Path) -> Gguf:
     return read_gguf(Path(source))
 
 
-def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, progress: bool) -> PreTrainedModel:
+def load_gguf(name: str, source: str, *, attn: str | None, dtype: str) -> PreTrainedModel:
     """The model of a GGUF file with its weights as plain numbers. `auto` keeps those of a file that is not quantised,
     and is bfloat16 otherwise: half of float32's memory, and whatever was trained in it stays finite."""
     file = opened_gguf(source)
@@ -50,7 +50,7 @@ def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, progress:
     with torch.device("meta"):
         empty = kind(config)
     attn = attn or ("sdpa" if empty._supports_sdpa else "eager")
-    tensors = _converted(file, empty, wanted, progress)
+    tensors = _converted(file, empty, wanted)
     how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn}
     hf = load_whole(kind, name, None, **how)
     hf.name_or_path = hf.config.name_or_path = name
@@ -69,19 +69,28 @@ def gguf_projections(file: Gguf) -> dict[str, StoredTensor]:
     return found
 
 
-def projection(file: Gguf, tensor: StoredTensor) -> Float[Tensor, "out in"]:
-    """One attention projection in float32, its rows in the order that Transformers has."""
-    return torch.tensor(_processor(file, gguf_config(file)).process(weights=_numbers(tensor), name=tensor.name).weights)
+class GgufProjections:
+    """The attention projections of a GGUF file as if it were safetensors, each in float32, its rows in the order that
+    Transformers has."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = opened_gguf(path)
+
+    def get_tensor(self, name: str) -> Float[Tensor, "out in"]:
+        """One of those that `gguf_projections` names."""
+        tensor = gguf_projections(self._file)[name]
+        processor = _processor(self._file, gguf_config(self._file))
+        return torch.tensor(processor.process(weights=_numbers(tensor), name=tensor.name).weights)
 
 
-def _converted(file: Gguf, empty: Any, dtype: torch.dtype, progress: bool) -> dict[str, Tensor]:
-    """The model's tensors by name, all of the file's used."""
+def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The model's tensors by name, all of the file's used. A bar runs where somebody sees it (`disable=None`)."""
     processor = _processor(file, empty.config)
     names: dict[str, str] = get_gguf_hf_weights_map(empty, processor)
     joined: dict[str, Tensor] = {}  # what several of the file's tensors make
     single: dict[str, Tensor] = {}
     left: list[str] = []
-    for tensor in tqdm(file.tensors.values(), desc=f"reading {file.path.name}", disable=not progress, leave=False):
+    for tensor in tqdm(file.tensors.values(), desc=f"reading {file.path.name}", disable=None, leave=False):
         if tensor.name in _FOR_POSITIONS:
             continue
         more = {"tensor_key_mapping": names, "parsed_parameters": {"tensors": joined}}

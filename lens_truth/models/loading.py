@@ -122,7 +122,6 @@ def load_plain(
     dtype: Dtype = "auto",
     device: str = "cpu",
     trust_remote_code: bool = False,
-    progress: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -135,7 +134,7 @@ def load_plain(
     if source.endswith(GGUF):
         from lens_truth.models.gguf_files import load_gguf
 
-        return load_gguf(name, source, attn=attn, dtype=dtype, progress=progress).to(device).eval()
+        return load_gguf(name, source, attn=attn, dtype=dtype).to(device).eval()
     try:
         if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
             raise InputError(adapter_found(name, Path(adapter), beside=True))
