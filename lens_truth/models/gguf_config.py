@@ -7,6 +7,7 @@ widths, how queries are scaled. What the file says is taken here; what a class h
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import numpy as np
@@ -55,7 +56,10 @@ _OF = {
 }
 _SCALES = ("attention.clamp_kqv", "attention.scale", "embedding_scale", "logit_scale", "residual_scale")
 """What some kinds of Llama multiply by, for which their class in Transformers has no place."""
+_NEEDED = ("attention.head_count", "block_count", "embedding_length")
+"""Without these, a class would take the numbers of one model for any."""
 _PART_ROTATED = ("nemotron", "phi3", "stablelm")
+_NOT_ROTATED = ("bloom", "gpt2")
 _SCALED_BY_WIDTH = {"gemma2": 46, "gemma3": 62}
 """Layers of the 27B models, whose queries are scaled by the model's width over the number of heads, which no entry
 says; llama.cpp knows it in the same way."""
@@ -115,6 +119,12 @@ def _check_kind(file: Gguf) -> None:
         )
     if "token_embd.weight" not in file.tensors:
         raise InputError(f"model '{file.path}' lacks token_embd.weight, so it is no language model")
+    said, held = file.own("block_count"), {tensor.split(".")[1] for tensor in file.tensors if tensor.startswith("blk.")}
+    if said != len(held):
+        raise InputError(f"model '{file.path}': its metadata say {said} layers, and it holds tensors of {len(held)}")
+    epsilons = [entry for entry in file.metadata if re.search(r"\.layer_norm(_rms)?_epsilon$", entry)]
+    for entry in [entry for entry in _NEEDED if file.own(entry) is None] or ([] if epsilons else ["an epsilon"]):
+        raise InputError(f"model '{file.path}': its metadata lack {entry}; give the checkpoint that it was made from")
     for entry in _SCALES:
         if file.own(entry) not in (None, 0, 1):
             raise InputError(
@@ -152,8 +162,8 @@ def _special(file: Gguf, values: dict[str, Any]) -> dict[str, Any]:
 def _rotation(file: Gguf, values: dict[str, Any]) -> dict[str, Any]:
     """Rotary frequencies: their base, how they are scaled, and how much of a head they turn."""
     more: dict[str, Any] = {}
-    if (base := file.own("rope.freq_base")) is not None:
-        more["rope_theta"] = base
+    if file.architecture not in _NOT_ROTATED:
+        more["rope_theta"] = file.own("rope.freq_base", 10_000.0)  # as llama.cpp has it
     if (local := file.own("rope.freq_base_swa")) is not None:
         more["rope_local_base_freq"] = local
     turned = file.own("rope.dimension_count")

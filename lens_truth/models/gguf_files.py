@@ -8,6 +8,7 @@ config of `gguf_config`, one tensor at a time, and what is left over is refused.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def load_gguf(name: str, source: str, *, attn: str | None, dtype: str) -> PreTra
     wanted = _own_dtype(file) if dtype == "auto" else getattr(torch, dtype)
     with torch.device("meta"):
         empty = kind(config)
+    _check_size(file, empty)
     attn = attn or ("sdpa" if empty._supports_sdpa else "eager")
     tensors = _converted(file, empty, wanted)
     how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn}
@@ -67,6 +69,16 @@ def gguf_projections(file: Gguf) -> dict[str, StoredTensor]:
             if (tensor := file.tensors.get(f"blk.{layer}.{name}.weight")) is not None:
                 found[f"model.layers.{layer}.self_attn.{side}_proj.weight"] = tensor
     return found
+
+
+def _check_size(file: Gguf, empty: Any) -> None:
+    """Raises an InputError if the metadata tell of a model that is not the one whose tensors are here: it would be made
+    all the same, however large."""
+    of_model, of_file = (sum(prod(its.shape) for its in some) for some in (empty.parameters(), file.tensors.values()))
+    if of_model > 2 * of_file:  # embeddings that serve twice are in the file once
+        raise InputError(
+            f"model '{file.path}': its metadata describe a model of {of_model} numbers, and its tensors hold {of_file}"
+        )
 
 
 class GgufProjections:
@@ -120,7 +132,7 @@ def _numbers(tensor: StoredTensor) -> Float[np.ndarray, "..."]:
     from gguf.quants import dequantize
 
     kind = GGMLQuantizationType(tensor.kind)
-    n_rows = int(np.prod(tensor.shape[:-1]))
+    n_rows = prod(tensor.shape[:-1])
     stored = np.memmap(tensor.file, np.uint8, "r", tensor.start, (n_rows, tensor.n_bytes // n_rows))
     numbers = np.empty((n_rows, tensor.shape[-1]), np.float32)
     step = max(1, _AT_ONCE // tensor.shape[-1])

@@ -132,11 +132,14 @@ def load_plain(
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
-    if source.endswith(GGUF):
-        from lens_truth.models.gguf_files import load_gguf
-
-        return load_gguf(name, source, attn=attn, dtype=dtype).to(device).eval()
     try:
+        if source.endswith(GGUF):
+            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_files import load_gguf
+
+            if (folder := cached_folder(source, dtype)) is None:
+                return load_gguf(name, source, attn=attn, dtype=dtype).to(device)
+            source = folder
         if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
             raise InputError(adapter_found(name, Path(adapter), beside=True))
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))

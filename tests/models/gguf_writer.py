@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ ARCH = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3
 F32, F16, BF16, Q8_0 = (GGMLQuantizationType[name] for name in ("F32", "F16", "BF16", "Q8_0"))
 
 
-def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, **more: Any) -> Path:
-    """`more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one out."""
+def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, parts: int = 0, **more: Any) -> Path:
+    """`more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one
+    out. `parts`: tensors in one file, if there are to be several; `exchanged`: tensors by name, as they are to be stored,
+    and how; `without`: a tensor left out; `more`: tensors besides."""
     config = hf.config
     arch = ARCH.get(config.model_type, config.model_type)
-    writer = GGUFWriter(path, arch)
+    writer = GGUFWriter(path, arch, split_max_tensors=parts)
     entries = {f"{arch}.{key}": value for key, value in entries_of(config).items()}
+    exchanged, without, further = (more.pop(key, {}) for key in ("exchanged", "without", "more"))
     entries |= {key[1:] if key[0] == "." else f"{arch}.{key}": value for key, value in more.items()}
     for key, value in entries.items():
         if value is not None:
@@ -28,8 +32,15 @@ def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, *
     if tokenizer is not None:
         add_tokenizer(writer, tokenizer)
     for name, weights in tensors_of(hf, arch):
+        if name == without:
+            continue
+        if name in exchanged:
+            writer.add_tensor(name, exchanged[name][0], raw_dtype=exchanged[name][1])
+            continue
         stored = kind if weights.ndim > 1 and kind != F32 and weights.shape[-1] % 32 == 0 else F32
         writer.add_tensor(name, quantize(weights, stored), raw_dtype=stored)
+    for name, weights in further.items():
+        writer.add_tensor(name, weights)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -151,21 +162,20 @@ def tensors_of(hf: Any, arch: str) -> Any:
         yield f"{found}.{end}", np.ascontiguousarray(weights, dtype=np.float32)
 
 
-def add_tokenizer(writer: Any, tokenizer: Any) -> None:
-    """A byte-level BPE tokenizer."""
-    import json
-
+def add_tokenizer(writer: Any, tokenizer: Any, split: str = "gpt-2") -> None:
+    """A byte-level BPE tokenizer, whose text begins with its token for that."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocab, special = tokenizer.get_vocab(), {token["content"] for token in state["added_tokens"]}
+    vocab, kinds = tokenizer.get_vocab(), {token["content"]: 3 if token["special"] else 4 for token in state["added_tokens"]}
     tokens = sorted(vocab, key=vocab.__getitem__)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in special else 1 for token in tokens])
+    writer.add_token_types([kinds.get(token, 1) for token in tokens])
     writer.add_token_merges([" ".join(pair) for pair in state["model"]["merges"]])
+    writer.add_pad_token_id(tokenizer.pad_token_id)
     writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(True)
     if tokenizer.chat_template:
         writer.add_chat_template(tokenizer.chat_template)
 
