@@ -36,8 +36,8 @@ ARCHITECTURES = {
     "stablelm": "stablelm",
     "starcoder2": "starcoder2",
 }
-"""What llama.cpp calls an architecture, and its model type in Transformers. Each was written to a GGUF file as llama.cpp
-writes it, and read back (tests/models/test_gguf_architectures.py)."""
+"""What llama.cpp calls an architecture, and its model type in Transformers. Models of each are written to GGUF files as
+llama.cpp writes them, and read back (`tests/models/test_gguf_architectures.py`)."""
 
 _EPSILON = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "norm_eps")
 _MORE = {

@@ -115,7 +115,7 @@ def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         raise InputError(
             f"model '{file.path}' holds {len(left)} tensors for which {type(empty).__name__} has no place "
-            f"({', '.join(left[:3])}{more}), so it would compute something else; give the checkpoint that it was made from"
+            f"({', '.join(left[:3])}{more}), so it would compute something else; give the checkpoint it was made from"
         )
     return single | {name: tensor.to(dtype) for name, tensor in joined.items()}
 

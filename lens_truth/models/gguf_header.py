@@ -1,5 +1,5 @@
-"""What a GGUF file says of itself and where its tensors lie. Nothing of a damaged file is believed: every length that it
-states is held against what the file has left, so reading ends, whatever the bytes are."""
+"""What a GGUF file says of itself and where its tensors lie. Nothing of a damaged file is believed: every length in it
+is held against what is left of the file, so reading ends, whatever the bytes are."""
 
 from __future__ import annotations
 

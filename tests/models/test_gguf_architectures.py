@@ -40,7 +40,12 @@ LLAMA3 = {
 }
 YARN = {**ROTARY, "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 LINEAR = {**ROTARY, "rope_type": "linear", "factor": 4.0}
-LONG = {**PART["rope_parameters"], "rope_type": "longrope", "long_factor": [1.5, 3, 4, 6], "short_factor": [1, 1, 1.5, 2]}
+LONG = {
+    **PART["rope_parameters"],
+    "rope_type": "longrope",
+    "long_factor": [1.5, 3, 4, 6],
+    "short_factor": [1, 1, 1.5, 2],
+}
 LONG |= {"original_max_position_embeddings": 32}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {**SIZES, "tie_word_embeddings": True}),
@@ -56,7 +61,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, 3.1": ("llama", {**WIDE, "rope_parameters": LLAMA3}),
     "llama, linear": ("llama", {**SIZES, "rope_parameters": LINEAR}),
     "qwen2, yarn": ("qwen2", {**SIZES, "rope_parameters": YARN}),
-    "gemma3, linear": ("gemma3_text", {**WIDE, "num_hidden_layers": 7, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
+    "gemma3, linear": (
+        "gemma3_text",
+        {**WIDE, "num_hidden_layers": 7, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+    ),
     "starcoder2": ("starcoder2", {**SIZES, "sliding_window": 8, "rope_parameters": ROTARY}),
     "stablelm": ("stablelm", {**SIZES, **PART, "use_qkv_bias": True}),
     "nemotron": ("nemotron", {**SIZES, **PART}),

@@ -90,7 +90,9 @@ def test_every_quantisation_that_gguf_can_undo(kind: Any, tmp_path: Path) -> Non
     """Random bytes, in a file whose other tensors are plain; rows of keys are reordered."""
     block, size = GGML_QUANT_SIZES[kind]
     hf = build("llama", hidden_size=256, intermediate_size=32, num_hidden_layers=1)
-    rows = np.random.default_rng(0).integers(0, 60, (256, 256 // block * size), dtype=np.uint8) if block <= 256 else None
+    rows = (
+        np.random.default_rng(0).integers(0, 60, (256, 256 // block * size), dtype=np.uint8) if block <= 256 else None
+    )
     if rows is None:
         pytest.skip("its blocks are longer than a row here")
     path = write_gguf(tmp_path / "it.gguf", hf, exchanged={"blk.0.attn_k.weight": (rows, kind)})
@@ -172,10 +174,14 @@ class TestFilesAsPeopleHaveThem:
             assert torch.equal(load_plain(str(name))(IDS).logits, grouped(IDS).logits)
         assert load_tokenizer(str(parts[1])) is not None
         parts[-1].rename(tmp_path / "elsewhere")
-        with pytest.raises(InputError, match=rf"its part {parts[-1].name} is missing; all {len(parts)} must lie in one"):
+        with pytest.raises(
+            InputError, match=rf"its part {parts[-1].name} is missing; all {len(parts)} must lie in one"
+        ):
             load_plain(str(parts[0]))
         parts[0].rename(tmp_path / "mine.gguf")
-        with pytest.raises(InputError, match=f"is one of {len(parts)} parts, and its name does not say where .* --merge"):
+        with pytest.raises(
+            InputError, match=f"is one of {len(parts)} parts, and its name does not say where .* --merge"
+        ):
             load_plain(str(tmp_path / "mine.gguf"))
 
     def test_a_copy_in_plain_numbers_is_kept_if_asked(

@@ -18,8 +18,8 @@ F32, F16, BF16, Q8_0 = (GGMLQuantizationType[name] for name in ("F32", "F16", "B
 
 def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, parts: int = 0, **more: Any) -> Path:
     """`more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one
-    out. `parts`: tensors in one file, if there are to be several; `exchanged`: tensors by name, as they are to be stored,
-    and how; `without`: a tensor left out; `more`: tensors besides."""
+    out. `parts`: tensors in one file, if there are to be several; `exchanged`: tensors by name, as they are to be
+    stored, and how; `without`: a tensor left out; `more`: tensors besides."""
     config = hf.config
     arch = ARCH.get(config.model_type, config.model_type)
     writer = GGUFWriter(path, arch, split_max_tensors=parts)
@@ -62,14 +62,18 @@ def entries_of(config: Any) -> dict[str, Any]:
     eps = next(name for name in names if hasattr(config, name))
     rms = config.model_type in ("llama", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "gemma2", "gemma3_text", "phi3")
     rms = rms or config.model_type == "lfm2"
-    inner = next((getattr(config, n) for n in ("intermediate_size", "ffn_hidden_size", "n_inner") if hasattr(config, n)), 0)
+    inner = next(
+        (getattr(config, n) for n in ("intermediate_size", "ffn_hidden_size", "n_inner") if hasattr(config, n)), 0
+    )
     entries = {
         "block_count": config.num_hidden_layers,
         "context_length": getattr(config, "max_position_embeddings", 64),
         "embedding_length": config.hidden_size,
         "feed_forward_length": inner or 4 * config.hidden_size,
         "attention.head_count": n_heads,
-        "attention.head_count_kv": 1 if config.model_type == "falcon" else getattr(config, "num_key_value_heads", n_heads),
+        "attention.head_count_kv": 1
+        if config.model_type == "falcon"
+        else getattr(config, "num_key_value_heads", n_heads),
         f"attention.layer_norm_{'rms_' if rms else ''}epsilon": getattr(config, eps),
         "rope.freq_base": rope.get("rope_theta"),
         "vocab_size": config.vocab_size,
@@ -98,7 +102,11 @@ def entries_of(config: Any) -> dict[str, Any]:
 
 def permuted(weights: Any, n_heads: int) -> Any:
     """How llama.cpp reorders the rows of queries and keys: pairs that are rotated together stand side by side."""
-    return weights.reshape(n_heads, 2, weights.shape[0] // n_heads // 2, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
+    return (
+        weights.reshape(n_heads, 2, weights.shape[0] // n_heads // 2, *weights.shape[1:])
+        .swapaxes(1, 2)
+        .reshape(weights.shape)
+    )
 
 
 def for_positions(config: Any) -> Any:
@@ -130,7 +138,9 @@ def scaling_of(rope: Any) -> dict[str, Any]:
 def tensors_of(hf: Any, arch: str) -> Any:
     config = hf.config
     yield from ((name, numbers.astype(np.float32)) for name, numbers in for_positions(config))
-    names = get_tensor_name_map(next(a for a, name in MODEL_ARCH_NAMES.items() if name == arch), config.num_hidden_layers)
+    names = get_tensor_name_map(
+        next(a for a, name in MODEL_ARCH_NAMES.items() if name == arch), config.num_hidden_layers
+    )
     for name, tensor in hf.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -165,7 +175,10 @@ def tensors_of(hf: Any, arch: str) -> Any:
 def add_tokenizer(writer: Any, tokenizer: Any, split: str = "gpt-2") -> None:
     """A byte-level BPE tokenizer, whose text begins with its token for that."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocab, kinds = tokenizer.get_vocab(), {token["content"]: 3 if token["special"] else 4 for token in state["added_tokens"]}
+    vocab, kinds = (
+        tokenizer.get_vocab(),
+        {token["content"]: 3 if token["special"] else 4 for token in state["added_tokens"]},
+    )
     tokens = sorted(vocab, key=vocab.__getitem__)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)
