@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from transformers import CONFIG_MAPPING, PreTrainedConfig
-from transformers.integrations import GGUF_CONFIG_DEFAULTS_MAPPING, GGUF_CONFIG_MAPPING
+from transformers.integrations.ggml import GGUF_CONFIG_DEFAULTS_MAPPING, GGUF_CONFIG_MAPPING
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from lens_truth.errors import InputError, first_line
@@ -72,12 +72,12 @@ def gguf_config(file: Gguf) -> PreTrainedConfig:
     name = file.architecture
     model_type = ARCHITECTURES[name]
     kind: Any = CONFIG_MAPPING[model_type]
-    table: dict[str, str | None] = GGUF_CONFIG_MAPPING[model_type.removesuffix("_text")]
+    table = cast("dict[str, str | None]", GGUF_CONFIG_MAPPING[model_type.removesuffix("_text")])
     more = {entry: key for entry, key in _MORE.items() if hasattr(kind, key)}
     names = {**table, **more, **_OF.get(name, {})}
     values: dict[str, Any] = dict(GGUF_CONFIG_DEFAULTS_MAPPING.get(model_type, {}))
     values |= {key: _plain(file.own(entry)) for entry, key in names.items() if key and file.own(entry) is not None}
-    for entry, key in (GGUF_CONFIG_MAPPING["tokenizer"]).items():
+    for entry, key in cast("dict[str, str]", GGUF_CONFIG_MAPPING["tokenizer"]).items():
         if hasattr(kind, key):  # without an entry there is no such token, whatever the class takes for it
             values[key] = file.metadata.get(f"tokenizer.{entry}")
     for entry in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):

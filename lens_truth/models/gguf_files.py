@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, notice
 from lens_truth.models.gguf_config import ends_of_answers, gguf_config
 from lens_truth.models.gguf_header import Gguf, StoredTensor, read_gguf
 from lens_truth.models.whole import load_whole
@@ -41,7 +41,7 @@ def opened_gguf(source: str | Path) -> Gguf:
     return read_gguf(Path(source))
 
 
-def load_gguf(name: str, source: str, *, attn: str | None, dtype: str) -> PreTrainedModel:
+def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, device: str = "cpu") -> PreTrainedModel:
     """The model of a GGUF file with its weights as plain numbers. `auto` keeps those of a file that is not quantised,
     and is bfloat16 otherwise: half of float32's memory, and whatever was trained in it stays finite."""
     file = opened_gguf(source)
@@ -51,19 +51,21 @@ def load_gguf(name: str, source: str, *, attn: str | None, dtype: str) -> PreTra
     with torch.device("meta"):
         empty = kind(config)
     _check_size(file, empty)
-    attn = attn or ("sdpa" if empty._supports_sdpa else "eager")
+    if attn is None and not empty._supports_sdpa:
+        notice(f"{name}: its class has no SDPA in Transformers, so attention is eager: slower, and more memory")
+        attn = "eager"
     tensors = _converted(file, empty, wanted)
-    how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn}
+    how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn or "sdpa"}
     hf = load_whole(kind, name, None, **how)
     hf.name_or_path = hf.config.name_or_path = name
     if len(ends := ends_of_answers(file)) > 1:
         hf.generation_config.eos_token_id = ends
-    return hf
+    return hf.to(torch.device(device))
 
 
 def gguf_projections(file: Gguf) -> dict[str, StoredTensor]:
     """The attention projections that Llama-like models hold apart, by their name in Transformers."""
-    found = {}
+    found: dict[str, StoredTensor] = {}
     for layer in range(file.own("block_count", 0)):
         for side, name in _PROJECTIONS.items():
             if (tensor := file.tensors.get(f"blk.{layer}.{name}.weight")) is not None:
@@ -98,7 +100,7 @@ class GgufProjections:
 def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
     """The model's tensors by name, all of the file's used. A bar runs where somebody sees it (`disable=None`)."""
     processor = _processor(file, empty.config)
-    names: dict[str, str] = get_gguf_hf_weights_map(empty, processor)
+    names: dict[str, str] = cast("Any", get_gguf_hf_weights_map)(empty, processor)
     joined: dict[str, Tensor] = {}  # what several of the file's tensors make
     single: dict[str, Tensor] = {}
     left: list[str] = []

@@ -11,8 +11,11 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-from transformers.integrations.gguf import GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
-from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+from transformers.integrations.gguf.gguf_tokenizer_mapping import (
+    GGUF_PRE_TOKENIZER_SPLITS,
+    GGUF_TOKENIZER_MAPPING,
+    convert_gguf_tokenizer,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.models.gguf_header import Gguf
@@ -63,7 +66,7 @@ def gguf_tokenizer(file: Gguf) -> PreTrainedTokenizerFast | None:
 
 def _byte_level(file: Gguf, of: dict[str, Any]) -> Tokenizer:
     """Byte-level BPE, split as the file says."""
-    name = of.get("pre_tokenizer_type", "default")
+    name: str = of.get("pre_tokenizer_type", "default")
     merges = [tuple(merge.split(" ")) for merge in of.get("merges", ())]
     vocabulary = {token: number for number, token in enumerate(of["tokens"])}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=name in _WHOLE_WORDS))
