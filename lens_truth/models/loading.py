@@ -61,11 +61,13 @@ def load(
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
 
     Args:
-        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
+            `zoo:NAME`, or a model in memory.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
-        dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
+            Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
