@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def entries_of(config: Any) -> dict[str, Any]:
         "rope.freq_base": rope.get("rope_theta"),
         "vocab_size": config.vocab_size,
     }
-    entries |= scaling_of(rope)
+    entries |= scaling_of(config, rope)
     if config.model_type in ("gpt2", "bloom", "falcon"):
         entries["rope.freq_base"] = None
     else:
@@ -125,12 +126,15 @@ def for_positions(config: Any) -> Any:
             yield f"rope_factors_{which}.weight", np.array(rope[f"{which}_factor"])
 
 
-def scaling_of(rope: Any) -> dict[str, Any]:
+def scaling_of(config: Any, rope: Any) -> dict[str, Any]:
     how = rope.get("rope_type", "default")
     if how in ("default", "llama3"):
         return {}
     scaling = {"rope.scaling.original_context_length": rope.get("original_max_position_embeddings")}
-    if how != "longrope":
+    if how == "longrope":
+        longer, original = config.max_position_embeddings, rope["original_max_position_embeddings"]
+        scaling["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(longer / original) / math.log(original))
+    else:
         scaling |= {"rope.scaling.type": how, "rope.scaling.factor": rope["factor"]}
     return scaling
 
