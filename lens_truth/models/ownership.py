@@ -93,7 +93,10 @@ def _share(z: Float[Tensor, "rows T H D"], head: int) -> float:
     rounding = torch.finfo(z.dtype).eps ** 2 * float(z[0].double().square().sum())
     own = changed[:, head]
     others = (changed.sum(1) - own).clamp(min=0)
-    counted = (own > 4 * rounding) & _leaves_first_token(z)
+    moved = own > 4 * rounding
+    counted = moved & _leaves_first_token(z)
+    if moved.any() and not counted.any():  # in a narrow window, or where a softmax is at its end, no query has a choice
+        return 0.0
     return float((others / own.clamp(min=1e-30)).where(counted, torch.inf).min().sqrt())
 
 
