@@ -12,6 +12,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -44,7 +45,7 @@ def main() -> None:
             for _ in range(100):
                 hf(ids, attention_mask=mask, use_cache=False)
 
-    def written(hf: LlamaForCausalLM) -> None:
+    def written(hf: Any) -> None:
         hf.generate(ids, attention_mask=mask, max_new_tokens=50, min_new_tokens=50, do_sample=False, pad_token_id=0)
 
     def gated(run: Callable[[], None]) -> Callable[[], None]:

@@ -129,6 +129,6 @@ def without_cache(model: Hooked) -> dict[str, Any]:
 def logits_only(model: Hooked, wanted: int) -> dict[str, Any]:
     """The argument that asks for the logits of so many last tokens alone; nothing for a model that always computes all
     of them (Qwen2.5-Omni)."""
-    hf = getattr(model, "original_model", None)
+    hf: Any = getattr(model, "original_model", None)
     takes = hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
     return {"logits_to_keep": wanted} if takes else {}

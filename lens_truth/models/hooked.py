@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int
@@ -58,7 +58,7 @@ class HookedModel(HookedRootModule):
     def setup(self) -> None:
         """Names the hook points, and none of the modules of the model inside."""
         self.mod_dict, self.hook_dict = {}, {}
-        for name, module in self.named_modules():
+        for name, module in structure.modules_of(self):
             if name.startswith(("hook_", "blocks.")):
                 self.mod_dict[name] = module
             if isinstance(module, Point):
@@ -109,10 +109,10 @@ class HookedModel(HookedRootModule):
 
     def run_with_cache(self, *args: Any, return_cache_object: bool = True, **how: Any) -> tuple[Any, Any]:
         """What the model gives out, and an `ActivationCache` of what passed the hooks (`names_filter`: which ones)."""
-        output, cache = super().run_with_cache(*args, **how)
-        if return_cache_object:
-            cache = ActivationCache(cache, self, has_batch_dim=not how.get("remove_batch_dim", False))
-        return output, cache
+        output, cache = cast("tuple[Any, dict[str, Tensor]]", super().run_with_cache(*args, **how))
+        if not return_cache_object:
+            return output, cache
+        return output, ActivationCache(cache, self, has_batch_dim=not how.get("remove_batch_dim", False))
 
     def generate(self, input: Int[Tensor, "batch pos"] | str, **how: Any) -> Any:
         """What Hugging Face's `generate` writes after token ids or a text: prompt and answer, in the form of the input.

@@ -80,7 +80,8 @@ def load(
     from lens_truth.models.twin import shared_copy
 
     if isinstance(model, nn.Module):
-        hf, tokenizer = _inner(model), tokenizer or getattr(model, "tokenizer", None)
+        hf: Any = _inner(model)
+        tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
         name = hf.name_or_path or type(hf).__name__
         if attn is not None or stock:  # either changes what it is given
             hf = shared_copy(hf)

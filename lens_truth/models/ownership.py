@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lens_truth.models.batches import pad_rows, random_words, run_body
 from lens_truth.models.hooked import HookedModel
 from lens_truth.models.layerwise import as_first_row, layer_by_layer
-from lens_truth.models.structure import Attention, linear_shape
+from lens_truth.models.structure import Attention, linear_shape, modules_of
 
 _TOKENS = 8
 _ASIDE = 0.05
@@ -62,7 +62,7 @@ def _maps(model: HookedModel, attention: Attention) -> Iterator[tuple[str, int]]
     """The linear maps of an attention but its last, and how much each gives out."""
     module = model.original_model.get_submodule(attention.path)
     last = attention.projection.removeprefix(f"{attention.path}.")
-    for name, part in module.named_modules():
+    for name, part in modules_of(module):
         if name and not name.startswith(last) and (shape := linear_shape(part)):
             yield name, shape[1]
 

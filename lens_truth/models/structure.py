@@ -4,7 +4,7 @@ structure. There is no table of architectures; what is found is checked by measu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,6 +62,11 @@ def attentions(hf: nn.Module) -> tuple[Attention, ...]:
     found: list[Attention] = []
     for layer, block in enumerate(layers):
         inside = list(_attentions_in(block, d_model))
+        if not inside and (lacking := _without_projection(block)):
+            raise InputError(
+                f"{type(hf).__name__}: layer {layer} has an attention ({lacking}) that ends in no output projection to "
+                f"the residual stream of width {d_model}, so its heads cannot be hooked"
+            )
         if len(inside) > 1:
             names = ", ".join(name for name, _ in inside)
             raise InputError(
@@ -112,8 +117,8 @@ def decoder_layers(hf: nn.Module) -> tuple[str, nn.ModuleList]:
         )
     d_model = _config(hf).hidden_size
     lists = [
-        (path, cast("nn.ModuleList", module))
-        for path, module in hf.named_modules()
+        (path, module)
+        for path, module in modules_of(hf)
         if isinstance(module, nn.ModuleList)
         and not _OTHER_PARTS.search(path)
         and any(any(_attentions_in(block, d_model)) for block in module)
@@ -130,12 +135,19 @@ def decoder_layers(hf: nn.Module) -> tuple[str, nn.ModuleList]:
 def _attentions_in(block: nn.Module, d_model: int) -> Iterator[tuple[str, str]]:
     """Paths in a layer of its outermost attentions, each with that of its output projection in it."""
     outer = ""
-    for name, module in block.named_modules():
+    for name, module in modules_of(block):
         if (outer and name.startswith(outer)) or not _named(name, module):
             continue
         if projection := _projection(module, d_model):
             outer = f"{name}."
             yield name, projection
+
+
+def _without_projection(block: nn.Module) -> str | None:
+    """The path in a layer of something that is called an attention and holds linear maps."""
+    called = [name for name, module in modules_of(block) if _named(name, module)]
+    linear = [name for name, module in modules_of(block) if linear_shape(module)]
+    return next((name for name in called if any(other.startswith(f"{name}.") for other in linear)), None)
 
 
 def _named(name: str, module: nn.Module) -> bool:
@@ -149,7 +161,7 @@ def _projection(attention: nn.Module, d_model: int) -> str | None:
     """The path in an attention of the linear map to the residual stream that lies least deep, bears a usual name, and
     is defined last, in this order."""
     found: list[str] = []
-    for name, module in attention.named_modules():
+    for name, module in modules_of(attention):
         inside = any(name.startswith(f"{other}.") for other in found)  # of an adapter around it
         if name and not inside and (shape := linear_shape(module)) and shape[1] == d_model:
             found.append(name)
@@ -160,16 +172,20 @@ def _projection(attention: nn.Module, d_model: int) -> str | None:
 
 def mlp_output(block: nn.Module, attention: str, d_model: int) -> str | None:
     """The path in a layer of its MLP's last linear map; None for a mixture of experts, or if there is no such map."""
-    names = [name for name, _ in block.named_modules()]
-    if any(_EXPERTS.search(name) for name in names):
+    if any(_EXPERTS.search(name) for name, _ in modules_of(block)):
         return None
     linear = [
         name
-        for name, module in block.named_modules()
+        for name, module in modules_of(block)
         if not name.startswith(attention) and _MLP.search(name) and (linear_shape(module) or (0, 0))[1] == d_model
     ]
     outermost = [name for name in linear if not any(name.startswith(f"{other}.") for other in linear)]
     return outermost[-1] if outermost else None
+
+
+def modules_of(module: nn.Module) -> list[tuple[str, Any]]:
+    """Paths and modules, the module itself first (path "")."""
+    return list(cast("Iterable[tuple[str, Any]]", module.named_modules()))
 
 
 def linear_shape(module: Any) -> tuple[int, int] | None:

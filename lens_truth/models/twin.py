@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from lens_truth.models.structure import modules_of
+
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -18,7 +20,7 @@ def shared_copy(hf: nn.Module) -> nn.Module:
     """
     tensors = (*hf.parameters(), *hf.buffers())
     twin = copy.deepcopy(hf, {id(tensor): tensor for tensor in tensors})
-    for module in twin.modules():
+    for _, module in modules_of(twin):
         for hooks in _HOOKS:
             getattr(module, hooks).clear()
     return without_gguf_mark(twin)
