@@ -69,7 +69,8 @@ def examine(model_type: str) -> Row:
     if plain is None or logits is None:
         row.wrong.append("accepted although it does not run")
         return row
-    row.note("watched = plain", torch.equal(logits, hf(**given, use_cache=False).logits))
+    with torch.no_grad():
+        row.note("watched = plain", torch.equal(logits, hf(**given, use_cache=False).logits))
     after = {name: (id(value), value) for name, value in hf.state_dict(keep_vars=True).items()}
     same = list(before) == list(after) and all(
         before[name][0] == after[name][0] and torch.equal(before[name][1], after[name][1]) for name in after
