@@ -18,10 +18,13 @@ _NO_HEADS = re.compile(
     re.IGNORECASE,
 )
 """Names of what looks at another sequence, or has no softmax over tokens; and of what only bears the name."""
-_PROJECTION = re.compile(r"(o|out|output|c)_?(proj|lin|projection)|dense|wo|o|out|proj")
+_PROJECTION = re.compile(
+    r"((o|out|output|c)_?(proj|lin|projection)|dense|wo|o|out|proj|attention_out)(\.linear)?", re.IGNORECASE
+)
 _MLP = re.compile(r"(^|[._])(mlp|ffn?|fc\d?|feed_?forward|output)([._]|$)", re.IGNORECASE)
 _EXPERTS = re.compile(r"expert|router|moe", re.IGNORECASE)
 _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|image|audio|speech|talker|code2wav|perceiver|mtp)", re.IGNORECASE)
+_WORD = r"[A-Z][a-z0-9]*"
 _H_NAMES = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead")
 
 
@@ -136,7 +139,7 @@ def _attentions_in(block: nn.Module, d_model: int) -> Iterator[tuple[str, str]]:
     """Paths in a layer of its outermost attentions, each with that of its output projection in it."""
     outer = ""
     for name, module in modules_of(block):
-        if (outer and name.startswith(outer)) or not _named(name, module):
+        if (outer and name.startswith(outer)) or not _named(name, module, block):
             continue
         if projection := _projection(module, d_model):
             outer = f"{name}."
@@ -145,15 +148,18 @@ def _attentions_in(block: nn.Module, d_model: int) -> Iterator[tuple[str, str]]:
 
 def _without_projection(block: nn.Module) -> str | None:
     """The path in a layer of something that is called an attention and holds linear maps."""
-    called = [name for name, module in modules_of(block) if _named(name, module)]
+    called = [name for name, module in modules_of(block) if _named(name, module, block)]
     linear = [name for name, module in modules_of(block) if linear_shape(module)]
     return next((name for name in called if any(other.startswith(f"{name}.") for other in linear)), None)
 
 
-def _named(name: str, module: nn.Module) -> bool:
-    """Whether a module is called an attention, by its owner or by its class."""
-    own, kind = name.rpartition(".")[2], type(module).__name__
-    is_one = _ATTENTION.search(own) or _ATTENTION.search(kind)
+def _named(name: str, module: nn.Module, block: nn.Module) -> bool:
+    """Whether a module of a layer is called an attention, by its owner or by its class. Words that the layer's class
+    has too are the model's name (Kimi Linear, Recurrent Gemma) and say nothing."""
+    own = re.sub(r"(\.\d+)+$", "", name).rpartition(".")[2]
+    known = re.findall(_WORD, type(block).__name__)
+    kind = "".join(word for word in re.findall(_WORD, type(module).__name__) if word not in known)
+    is_one = (_ATTENTION.search(own) or _ATTENTION.search(kind)) and not isinstance(module, nn.ModuleList)
     return bool(name and is_one) and not (_NO_HEADS.search(own) or _NO_HEADS.search(kind))
 
 
@@ -165,7 +171,7 @@ def _projection(attention: nn.Module, d_model: int) -> str | None:
         inside = any(name.startswith(f"{other}.") for other in found)  # of an adapter around it
         if name and not inside and (shape := linear_shape(module)) and shape[1] == d_model:
             found.append(name)
-    usual = [name for name in found if _PROJECTION.fullmatch(name.rpartition(".")[2])]
+    usual = [name for name in found if _PROJECTION.fullmatch(re.sub(r".*\.(?!linear$)", "", name))]
     depth = min((name.count(".") for name in usual), default=0)
     return next((name for name in reversed(usual) if name.count(".") == depth), None)
 
