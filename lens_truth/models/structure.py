@@ -111,13 +111,18 @@ def heads_in(text_config: Any, n_layers: int) -> Heads:
         ) from error
 
 
+def check_decoder(config: Any, name: str) -> None:
+    """Raises an InputError, in which `name` is said, if a config is of an encoder with a decoder."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{name} is an encoder with a decoder, which attends to another sequence than its own: only decoders by "
+            "themselves are hooked"
+        )
+
+
 def decoder_layers(hf: nn.Module) -> tuple[str, nn.ModuleList]:
     """Path and list of the decoder's layers: the longest list of modules with attention outside encoders and towers."""
-    if getattr(hf.config, "is_encoder_decoder", False):
-        raise InputError(
-            f"{type(hf).__name__} is an encoder with a decoder, which attends to another sequence than its own: only "
-            "decoders by themselves are hooked"
-        )
+    check_decoder(hf.config, type(hf).__name__)
     d_model = _config(hf).hidden_size
     lists = [
         (path, module)
