@@ -32,6 +32,7 @@ class Row:
     model_type: str
     kind: str
     refused: str = ""
+    untried: str = ""
     layers: str = ""
     heads: str = ""
     z: str = ""
@@ -96,6 +97,8 @@ def _examine_numbers(row: Row, model: Any, hf: Any, given: dict[str, Tensor], pl
         return
     row.note("z = what the weights behind attention are given", all(map(_same, z, [e.inputs for e in reached])))
     row.note("as many heads of as much width", all(_of_heads(e.out, n_heads).shape == part.transpose(1, 2).shape for e, part in zip(seen, z, strict=True)))
+    said = model.heads.n_kv_heads
+    row.note(f"as many KV heads ({said})", all(_kv_heads(event, n_heads) == said for event in seen))
     if row.wrong:
         return
     row.z = _kind_of_z(hf, given, seen, z)
@@ -162,6 +165,12 @@ def by_hand(hf: Any, weights: list[str], seen: list[Seen], gate: Float[Tensor, "
 def _of_heads(out: Tensor, n_heads: int) -> Tensor:
     """[batch, head, pos, width], where heads may lie in one axis with the batch."""
     return out.unflatten(0, (-1, n_heads)) if out.ndim == 3 else out
+
+
+def _kv_heads(event: Seen, n_heads: int) -> int:
+    """How many of the value heads are not the same as one before."""
+    values = event.values.unflatten(0, (-1, n_heads)) if event.values.ndim == 3 else event.values
+    return len({str(head.tolist()) for head in values[-1]})
 
 
 def _same(z: Tensor, inputs: Tensor | None) -> bool:

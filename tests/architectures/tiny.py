@@ -46,9 +46,21 @@ _LISTS = re.compile(r".*_(types|layers|type)|layers_block_type|block_types|.*_pe
 
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 _NO_HEAD_DIM = {"head_dim": 16}
+_STARTS: dict[str, dict[str, Any]] = {
+    "gemma4_assistant": {
+        "text_config": {
+            "model_type": "gemma4_text",
+            "hidden_size_per_layer_input": 0,
+            "vocab_size_per_layer_input": 0,
+        }
+    },
+}
+"""Without which a class has no default config."""
 _EXCEPTIONS: dict[str, dict[str, Any]] = {
     "blenderbot": {"encoder_layers": 3},
-    "blt_global_transformer": {"intermediate_size": 48},
+    "blt": {"encoder_hash_byte_group_vocab": 50},
+    "blt_local_encoder": {"hidden_size_global": 64},
+    "blt_local_decoder": {"hidden_size_global": 64},
     "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}},
     "bamba": {"attn_layer_indices": [1]},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE}},
@@ -62,8 +74,22 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
         "hidden_size_per_layer_input": 8,
     },
     "gemma4_text": {"global_head_dim": 32, "hidden_size_per_layer_input": 8},
-    "gemma4_assistant": {"text_config": {}},
+    "gemma4_assistant": {
+        "text_config": {
+            "hidden_size_per_layer_input": 0,
+            "vocab_size_per_layer_input": 0,
+            "num_kv_shared_layers": 3,
+        }
+    },
+    "gemma4_unified_assistant": {"text_config": {"num_kv_shared_layers": 3}},
     "deepseek_v2": {"num_experts_per_tok": 2, "topk_method": "greedy"},
+    "dots3_note_text": {
+        "layer_types": ["indexed_attention", "indexed_attention", "sliding_attention"],
+        "per_layer_config": {
+            2: {"num_attention_heads": 2, "num_key_value_heads": 2, "kv_lora_rank": 16, "qk_nope_head_dim": 32}
+        },
+        "head_dim": 48,
+    },
     "falcon_h1": {"mamba_n_heads": 8, "mamba_d_ssm": 64},
     "gemma4_unified_text": {"global_head_dim": 32},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
@@ -95,6 +121,9 @@ def tiny(model_type: str, **more: Any) -> Any:
     config = tiny_config(model_type, **more)
     causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     auto: Any = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForImageTextToText
+    if model_type.startswith("musicgen"):  # whose decoder's config AutoModelForCausalLM does not know
+        named = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type]
+        return randomised(getattr(transformers, named)(config.decoder).eval())
     with torch.device("meta"):
         n = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
     if n > _MOST:
@@ -104,8 +133,18 @@ def tiny(model_type: str, **more: Any) -> Any:
 
 
 def tiny_config(model_type: str, **more: Any) -> Any:
+    """The config of such a model; of a model whose decoder is a part with a class of its own, that part's."""
     kind: Any = CONFIG_MAPPING[model_type]
-    return kind(**shrunk(kind()) | _EXCEPTIONS.get(model_type, {}) | more)
+    return of_parts(kind(**_STARTS.get(model_type, {})), more)
+
+
+def of_parts(config: Any, more: dict[str, Any]) -> Any:
+    """A small config with others in it, of which a part may have exceptions of its own."""
+    small = shrunk(config)
+    for name, value in (_EXCEPTIONS.get(config.model_type, {}) | more).items():
+        part = getattr(config, name, None)
+        small[name] = of_parts(part, value) if isinstance(part, PreTrainedConfig) else value
+    return type(config)(**small)
 
 
 def shrunk(config: Any) -> dict[str, Any]:
@@ -114,7 +153,7 @@ def shrunk(config: Any) -> dict[str, Any]:
     lists: dict[str, list[Any]] = {}
     for name, value in vars(config).items():
         if isinstance(value, PreTrainedConfig):
-            small[name] = type(value)(**shrunk(value) | _EXCEPTIONS.get(value.model_type, {}))
+            small[name] = of_parts(value, {})
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
             small |= {name: least(value, size) for pattern, size in _SIZES if re.fullmatch(pattern, name)}
         elif isinstance(value, list) and 1 < len(value) != len({*map(str, value)}) and _LISTS.fullmatch(name):

@@ -27,6 +27,7 @@ class Seen:
     what the first weights behind it were given."""
 
     out: Tensor
+    values: Tensor
     inputs: Tensor | None = None
     weight: Tensor | None = None
     transposed: bool = False
@@ -52,10 +53,10 @@ class Watch(TorchFunctionMode):
         if name == "softmax" and out.ndim >= 3 and out.shape[-1] >= self._n_tokens:
             self._weights[id(out)] = out
         elif name == "scaled_dot_product_attention":
-            out = self._see(out)
+            out = self._see(out, (kwargs or {}).get("value", args[2] if len(args) > 2 else None))
         elif any(id(tensor) in self._weights for tensor in given):
             if name in _PRODUCTS:
-                out = self._see(out)
+                out = self._see(out, next(tensor for tensor in reversed(given) if id(tensor) not in self._weights))
             elif name in _KEEP_WEIGHTS and isinstance(out, Tensor):
                 self._weights[id(out)] = out
         elif name in _TURNED and given and (weight := self._weight(given[0])) is not None:
@@ -78,13 +79,13 @@ class Watch(TorchFunctionMode):
             return tensor if tensor.ndim > 1 else None
         return self._turned.get(id(tensor), (None, None))[1]
 
-    def _see(self, out: Tensor) -> Tensor:
+    def _see(self, out: Tensor, values: Tensor) -> Tensor:
         if out.shape[-2] != self._n_tokens:  # attention to other things than tokens
             return out
         index = len(self.seen)
         if index in self._scale:
             out = self._scale[index](out)
-        self.seen.append(Seen(out))
+        self.seen.append(Seen(out, values))
         self._heads[id(out)] = out, index
         return out
 
