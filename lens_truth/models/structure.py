@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, cast
 
 from torch import nn
@@ -14,7 +15,7 @@ from lens_truth.errors import InputError
 
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _NO_HEADS = re.compile(
-    r"cross|enc(oder)?_?(dec_?)?att|linear_?att|lightning|delta|mamba|recurrent|rwkv|retention|norm$|pooler",
+    r"cross|enc(oder)?_?(dec_?)?att|linear_?att|lightning|delta|mamba|recurrent|rwkv|retention|hyper|norm$|pooler",
     re.IGNORECASE,
 )
 """Names of what looks at another sequence, or has no softmax over tokens; and of what only bears the name."""
@@ -25,13 +26,14 @@ _MLP = re.compile(r"(^|[._])(mlp|ffn?|fc\d?|feed_?forward|output)([._]|$)", re.I
 _EXPERTS = re.compile(r"expert|router|moe", re.IGNORECASE)
 _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|image|audio|speech|talker|code2wav|perceiver|mtp)", re.IGNORECASE)
 _WORD = r"[A-Z][a-z0-9]*"
+_KV_NAMES = ("num_key_value_heads", "num_kv_heads", "kv_heads")
 _H_NAMES = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead")
 
 
 @dataclass(frozen=True)
 class Heads:
-    """How many layers with attention, query heads and KV heads a layer, and how wide a head is (the widest, where
-    layers differ)."""
+    """How many layers with attention, query heads and KV heads a layer (where layers differ, so many that each layer's
+    are a multiple), and how wide a head is (the widest)."""
 
     n_layers: int
     n_heads: int
@@ -96,7 +98,8 @@ def heads_of(hf: nn.Module) -> Heads:
     """The head geometry of a model."""
     found = attentions(hf)
     n_heads = found[0].n_heads
-    return Heads(len(found), n_heads, _n_kv_heads(hf, n_heads), max(attention.d_head for attention in found))
+    n_kv = gcd(*(_n_kv_heads(hf, hf.get_submodule(attention.path), n_heads) for attention in found))
+    return Heads(len(found), n_heads, n_kv, max(attention.d_head for attention in found))
 
 
 def heads_in(text_config: Any, n_layers: int) -> Heads:
@@ -123,7 +126,8 @@ def check_decoder(config: Any, name: str) -> None:
 def decoder_layers(hf: nn.Module) -> tuple[str, nn.ModuleList]:
     """Path and list of the decoder's layers: the longest list of modules with attention outside encoders and towers."""
     check_decoder(hf.config, type(hf).__name__)
-    d_model = _config(hf).hidden_size
+    if (d_model := getattr(_config(hf), "hidden_size", None)) is None:
+        raise InputError(f"{type(hf).__name__}: its config states no one width of a residual stream (hidden_size)")
     lists = [
         (path, module)
         for path, module in modules_of(hf)
@@ -226,12 +230,12 @@ def _n_heads(hf: nn.Module, attention: nn.Module) -> int:
     return _config(hf).num_attention_heads
 
 
-def _n_kv_heads(hf: nn.Module, n_heads: int) -> int:
-    config = _config(hf)
-    for name in ("num_key_value_heads", "num_kv_heads"):
-        try:
-            if isinstance(value := getattr(config, name, None), int) and value > 0 and n_heads % value == 0:
+def _n_kv_heads(hf: nn.Module, attention: Any, n_heads: int) -> int:
+    """Of one attention, as it says itself, or else the config; as many as query heads where neither does."""
+    if isinstance(groups := getattr(attention, "num_key_value_groups", None), int) and groups > 0:
+        return n_heads // groups
+    for owner in (attention, _config(hf)):
+        for name in _KV_NAMES:
+            if isinstance(value := getattr(owner, name, None), int) and value > 0 and n_heads % value == 0:
                 return value
-        except RuntimeError:  # Transformers refuses to name one value (Gemma 4)
-            return n_heads
-    return 1 if getattr(config, "multi_query", False) else n_heads
+    return n_heads
