@@ -12,7 +12,7 @@ from transformers.models.auto import modeling_auto
 
 VOCAB = 96
 _LAYERS = 3
-_MOST = 20_000_000
+_MOST = 50_000_000
 """Weights; what is larger was not shrunk."""
 
 _SIZES: tuple[tuple[str, int], ...] = (
@@ -56,8 +56,11 @@ _STARTS: dict[str, dict[str, Any]] = {
     },
 }
 """Without which a class has no default config."""
+_MROPE = {"rope_parameters": _ROPE | {"mrope_section": [2, 3, 3]}}
+_OMNI = {"vision_start_token_id": 3, "audio_start_token_id": 4}
 _EXCEPTIONS: dict[str, dict[str, Any]] = {
     "blenderbot": {"encoder_layers": 3},
+    "chameleon": {"vocabulary_map": {"<image>": 4}},
     "blt": {"encoder_hash_byte_group_vocab": 50},
     "blt_local_encoder": {"hidden_size_global": 64},
     "blt_local_decoder": {"hidden_size_global": 64},
@@ -95,6 +98,19 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
     "hunyuan_v1_dense": _NO_HEAD_DIM,
     "hunyuan_v1_moe": _NO_HEAD_DIM,
+    "hunyuan_vl_text": _NO_HEAD_DIM | {"rope_parameters": _ROPE | {"xdrope_section": [2, 2, 2, 2]}},
+    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text"), _MROPE),
+    **dict.fromkeys(("glm_ocr_text", "glm4v_text", "qwen3_omni_moe_text"), _MROPE),
+    **dict.fromkeys(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), _OMNI),
+    "glm4v_moe_text": {
+        "rope_parameters": _ROPE | {"partial_rotary_factor": 0.5, "mrope_section": [1, 1, 2]},
+    },
+    "mistral4": {"head_dim": 32},
+    "step3p5": {"sliding_window": 6},
+    "dots3_note_vision_encoder": {"adapter_in_dim": 64, "adapter_out_dim": 64},
+    "dots3_note_audio_encoder": {"adapter_input_size": 64, "adapter_out_dim": 64},
+    "inkling2_vision": {"text_hidden_size": 64},
+    "granite_docling_vision": {"out_hidden_size": 64},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_hidden_layers": 4},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 16},
@@ -158,6 +174,8 @@ def shrunk(config: Any) -> dict[str, Any]:
             small |= {name: least(value, size) for pattern, size in _SIZES if re.fullmatch(pattern, name)}
         elif isinstance(value, list) and 1 < len(value) != len({*map(str, value)}) and _LISTS.fullmatch(name):
             lists[name] = value
+        elif name == "rope_parameters" and value and "mrope_section" in value:
+            small[name] = value | {"mrope_section": [2, 3, 3]}
         if name.endswith("_token_id") or name.endswith("_token_index"):
             small[name] = None if value is None else 1 + len(name) % 7
     if getattr(config, "is_decoder", None) is False:
