@@ -131,7 +131,12 @@ def load_plain(
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
+
+    from lens_truth.models.structure import check_decoder
 
     source = model_source(name)
     try:
@@ -143,11 +148,14 @@ def load_plain(
             raise InputError(adapter_found(name, Path(adapter), beside=True))
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         _check_sizes(name, config.to_dict())
+        check_decoder(config, f"model '{name}'")
         auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = transformers.AutoModelForImageTextToText
         elif hasattr(config, "thinker_config"):
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
+        elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
+            auto = _class_said(config) or auto
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
         try:
             hf = load_whole(auto, name, source, attn_implementation=attn or "sdpa", **how)
@@ -162,6 +170,13 @@ def load_plain(
         raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
     hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
+
+
+def _class_said(config: Any) -> Any:
+    """The causal language model's class that a config names, of Transformers: Emu 3's and Mllama's text alone are
+    known to no other list. None if it names none."""
+    said = str((config.architectures or [""])[0])
+    return getattr(transformers, said, None) if said.endswith("ForCausalLM") else None
 
 
 def _check_sizes(name: str, config: dict[Any, Any]) -> None:

@@ -96,7 +96,7 @@ def hook_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Itera
             return
         if not any(images):
             yield _reads_backwards_only(model)
-            yield Check("hook_z of a head is what its own query makes", shared_by_heads(model), 0.1)
+            yield Check("hook_z of a head is what its own attention gives out", shared_by_heads(model), 0.1)
 
         with gate_heads(model, torch.ones(n_layers, n_heads)):
             gated = model(ids, **more)
@@ -142,8 +142,8 @@ def _reads_backwards_only(model: HookedModel) -> Check:
     return Check("no token sees those behind it", *_worst((z[:1, :-1], z[1:, :-1]) for z in seen.passed))
 
 
-def _as_first_row_but_last(layer: int, stream: Float[Tensor, "... B T M"]) -> Float[Tensor, "... B T M"]:
-    return torch.cat([as_first_row(layer, stream)[..., :-1, :], stream[..., -1:, :]], -2)
+def _as_first_row_but_last(layer: int, stream: Float[Tensor, "B T *M"]) -> Float[Tensor, "B T *M"]:
+    return torch.cat([as_first_row(layer, stream)[:, :-1], stream[:, -1:]], 1)
 
 
 def finite_check(model: HookedModel) -> Check:
