@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lens_truth.commands.run import Device
+from lens_truth.commands.run import Device, OneModel
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table, text_table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config(Device):
+class Config(Device, OneModel):
     """Flags of `check`."""
 
     model: Annotated[str, tyro.conf.Positional] = "zoo:llama-base"

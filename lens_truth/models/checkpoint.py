@@ -7,7 +7,7 @@ import pickle
 import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.names import model_source
+from lens_truth.models.adapter_files import WEIGHTS, AdapterFiles, adapter_folder, read_config
+from lens_truth.models.names import base_and_adapter, model_source
 from lens_truth.models.tower import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
@@ -45,9 +46,11 @@ class Checkpoint:
     """The file that holds each tensor."""
     _tower: str
     """What the names of the language tower's tensors begin with."""
+    _adapter: AdapterFiles | None = None
 
     def projection(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
-        """One weight matrix as it is stored, read from disk now and kept by nobody else."""
+        """One weight matrix as it is stored, read from disk now and kept by nobody else; with an adapter, as it is under
+        that."""
         name = f"{self._tower}layers.{layer}.self_attn.{side}_proj.weight"
         with _opened(self._files[name]) as file:
             weight = file.get_tensor(name)
@@ -60,13 +63,20 @@ class Checkpoint:
             )
         if tuple(weight.shape) != shape:
             raise InputError(f"{self.name}: {name} has shape {tuple(weight.shape)}, the config says {shape}")
+        if self._adapter is not None and (names := self._adapter.names(layer, side)):
+            with _opened(self._adapter.path) as file:
+                weight = self._adapter.onto(weight, layer, side, {name: file.get_tensor(name) for name in names})
         if not torch.isfinite(weight).all():
             raise InputError(f"{self.name}: {name} holds numbers that are not finite")
         return weight
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
+    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`, with an adapter or without; reads
+    headers only."""
+    base, adapter = base_and_adapter(str(name))
+    if adapter is not None:
+        return _adapted(str(name), open_checkpoint(base, trust_remote_code=trust_remote_code), adapter)
     source = model_source(str(name))
     if not Path(source).is_dir():
         try:
@@ -99,6 +109,14 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
                 raise InputError(f"{name}: lacks {tower}layers.{layer}.self_attn.{side}_proj.weight")
     n_bytes = sum(path.stat().st_size for path in set(files.values()))
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
+
+
+def _adapted(name: str, base: Checkpoint, adapter: str) -> Checkpoint:
+    folder = adapter_folder(adapter)
+    config = read_config(folder)
+    path = next(folder / name for name in WEIGHTS if (folder / name).is_file())
+    files = AdapterFiles.among(adapter, path, _names(path), config, base.heads.n_layers)
+    return replace(base, name=name, n_bytes=base.n_bytes + path.stat().st_size, _adapter=files)
 
 
 def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
