@@ -63,6 +63,13 @@ def build(family: str, vocab_size: int = 60, **more: Any) -> Any:
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
+def output_projections(hf: Any) -> list[Any]:
+    """The output projection of every layer's attention."""
+    from lens_truth.models.structure import attentions
+
+    return [hf.get_submodule(attention.projection) for attention in attentions(hf)]
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have it, whose shapes and types nobody checks before the package does."""

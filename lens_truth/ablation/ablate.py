@@ -26,7 +26,7 @@ from lens_truth.ablation.side_effects import NeutralText, side_effects
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.common_gain import common_gain_acts
-from lens_truth.models.hooks import check_gate_shape
+from lens_truth.models.hooks import check_gate_shape, grid_of
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.scoring.surface import ENOUGH
 from lens_truth.stats.paired import compare, group_interval
@@ -111,7 +111,7 @@ def run_ablation(
         InputError: if scores do not have the model's shape.
     """
     for its in scores.values():  # before anything is asked
-        check_gate_shape(asker.model.cfg, torch.from_numpy(its.values))
+        check_gate_shape(grid_of(asker.model), torch.from_numpy(its.values))
     search = search or Search()
     acts = common_gain_acts(asker.model)
     chosen_on = Validation.of(asker, validation)

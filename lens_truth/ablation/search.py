@@ -13,6 +13,7 @@ from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.result import MARGIN
 from lens_truth.gates.controls import contrast_gate
 from lens_truth.gates.gate import HeadGate, Norm, Site
+from lens_truth.models.hooks import grid_of
 from lens_truth.scoring.scores import HeadScores
 
 if TYPE_CHECKING:
@@ -134,8 +135,7 @@ def search_lambda(validation: Validation, scores: HeadScores, search: Search | N
 
 def search_uniform(validation: Validation, site: Site = "z") -> Found:
     """A single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
-    cfg = validation.asker.model.cfg
-    ones = torch.ones(cfg.n_layers, cfg.n_heads)
+    ones = torch.ones(*grid_of(validation.asker.model))
     return validation.tried([(HeadGate(ones + far, site), far, "uniform") for far in STRENGTHS])
 
 

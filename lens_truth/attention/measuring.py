@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 from lens_truth.attention.evidence import MAIN, MEASURES, Evidence
 from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_evidence
@@ -21,7 +20,7 @@ from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.finite import check_finite
-from lens_truth.models.hooks import Hooked, hook_names, sliding_windows
+from lens_truth.models.hooks import Hooked, grid_of, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import PromptTokens, Template, encode, token_texts
 from lens_truth.models.provenance import provenance_of
@@ -84,7 +83,7 @@ def evidence_attention(
         for example, row in zip(given, encoded, strict=True)
     ]
 
-    shape = (len(given), model.cfg.n_layers, model.cfg.n_heads)
+    shape = (len(given), *grid_of(model))
     found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
     for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
         for name, values in _measured(model, [rows[row] for row in batch]).items():
@@ -217,17 +216,17 @@ def reading_patterns(
         read(layer, pattern)
 
     names = hook_names(model, "attn.hook_pattern")
-    wanted = range(model.cfg.n_layers) if layers is None else layers
+    wanted = range(len(names)) if layers is None else layers
     with _eager_attention(model), model.hooks(fwd_hooks=[(names[at], partial(hand_over, at)) for at in wanted]):
         yield
 
 
 @contextmanager
 def _eager_attention(model: Hooked) -> Generator[None, None, None]:
-    if not isinstance(model, TransformerBridge):  # a HookedTransformer has no other
+    hf: Any = getattr(model, "original_model", None)
+    if hf is None:  # a HookedTransformer has no other
         yield
         return
-    hf: Any = model.original_model
     text = hf.config.get_text_config()
     part = next((name for name in hf.config.sub_configs if getattr(hf.config, name, None) is text), None)
     before: str = text._attn_implementation
@@ -244,7 +243,7 @@ def patterns(model: Hooked, row: PromptTokens, heads: Sequence[Head]) -> Float[T
     Raises:
         InputError: if no heads are named, or one is not there.
     """
-    L, H = model.cfg.n_layers, model.cfg.n_heads
+    L, H = grid_of(model)
     if not heads:
         raise InputError("no heads were named")
     for layer, head in heads:

@@ -250,8 +250,8 @@ def _zoo_parts(config: Config, sees: bool) -> _Parts:
 def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
     """Every model, gated; scores of its own are saved, and where all controls are wanted it is gated by them too."""
     from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.models.hashing import weights_hash
     from lens_truth.models.prompts import default_template
-    from lens_truth.models.tower import weights_hash
 
     controls = lens_truth.Controls(_CONTROLS[config.every_control], config.trials, 3 if config.random_gate else 0)
     search = lens_truth.Search(None if config.lam is None else (config.norm or "center", config.lam), config.site)

@@ -73,9 +73,9 @@ class Answerer:
 def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
     """The model that the flags describe, with its gate. What answers.jsonl holds already is not asked again."""
     from lens_truth.evaluate.answer_log import AnswerLog
-    from lens_truth.models.hooks import check_gate_shape
+    from lens_truth.models.hashing import weights_hash
+    from lens_truth.models.hooks import check_gate_shape, grid_of
     from lens_truth.models.prompts import default_template
-    from lens_truth.models.tower import weights_hash
 
     if (config.scores is None) != (config.lam is None):
         raise InputError("--scores and --lam belong together: which heads are amplified, and how much")
@@ -85,7 +85,7 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
         gate = lens_truth.HeadGate.from_scores(scores, config.lam, config.norm, site=config.site)
     model = load_model(config.model, config)
     if gate is not None:
-        check_gate_shape(model.cfg, gate.values)
+        check_gate_shape(grid_of(model), gate.values)
     template = default_template(model.tokenizer) if config.template == "auto" else config.template
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template

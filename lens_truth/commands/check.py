@@ -26,16 +26,16 @@ class Config(Device, OneModel):
 
 def run(config: Config) -> None:
     """Prints every check with how far apart the two sides were."""
-    from lens_truth.models.adapters import hook_native
+    from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
     from lens_truth.models.loading import load_image_processor, load_plain, load_tokenizer
     from lens_truth.models.selftest import batch_checks, finite_check, hook_checks, images_to_check
-    from lens_truth.models.tower import heads_of, is_multimodal_config, plain_twin
+    from lens_truth.models.structure import is_multimodal_config
 
     trust = config.trust_remote_code
     hf = load_plain(config.model, device=config.device, dtype=config.dtype, trust_remote_code=trust)
-    heads = heads_of(hf)
-    model = hook_native(plain_twin(hf), load_tokenizer(config.model, trust_remote_code=trust), config.model)
+    model = HookedModel(hf, load_tokenizer(config.model, trust_remote_code=trust), config.model)
+    heads = model.heads
     if is_multimodal_config(hf.config):
         with_images(model, load_image_processor(config.model, trust_remote_code=trust))
     print(
@@ -44,7 +44,7 @@ def run(config: Config) -> None:
     )
     checks: list[Check] = [finite_check(model)]
     for images in images_to_check(model) if checks[0].passed else ():
-        checks += hook_checks(hf, model, images)
+        checks += hook_checks(model, images)
         if all(check.passed for check in checks):
             checks += batch_checks(model, images)
     rows = [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks]

@@ -82,13 +82,14 @@ def _measured(config: Config) -> _Study:
     from lens_truth.attention.evidence import MAIN
     from lens_truth.data.examples import HALLUCINATED, SUPPORTED
     from lens_truth.data.loading import describe
+    from lens_truth.models.hooks import grid_of
     from lens_truth.models.image_input import is_multimodal
 
     model = load_model(config.model, config)
     data = config.data or ("zoo:image" if is_multimodal(model) else "zoo:text")
     settings: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "seed": config.seed}
     examples, data = config.examples(data), short_name(data)
-    size = f"{model.cfg.n_layers} layers x {model.cfg.n_heads} heads"
+    size = "{} layers x {} heads".format(*grid_of(model))
     print(f"{shown_name(config.model)}: {size}; {data}: {describe(examples)}")
     right, wrong = ([e for e in examples if e.label == label] for label in (SUPPORTED, HALLUCINATED))
     shown, contrast = ([example for example in some if example.has_evidence] for some in (right, wrong))
@@ -152,11 +153,13 @@ def _scores(
     config: Config, model: Any, examples: list[lens_truth.Example], data: str, *, both_labels: bool
 ) -> tuple[dict[str, lens_truth.HeadScores], dict[str, str]]:
     """Scores and their titles by name: the kind; of a file beside other scores of its kind, file and kind."""
+    from lens_truth.models.hooks import grid_of
+
     scores: dict[str, lens_truth.HeadScores] = {}
     titles: dict[str, str] = {}
     for wanted in config.scores:
         if wanted not in KINDS:
-            made, has = read_scores(wanted), f"{model.cfg.n_layers} x {model.cfg.n_heads}"
+            made, has = read_scores(wanted), "{} x {}".format(*grid_of(model))
             if (held := f"{made.n_layers} x {made.n_heads}") != has:
                 raise InputError(f"{wanted}: holds scores of {held} heads, {config.model} has {has}")
             taken = {*config.scores, *scores} - {wanted}

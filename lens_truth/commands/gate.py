@@ -76,9 +76,9 @@ def _check_target(config: Config, save: Path) -> None:
 
 
 def _save_gated(config: Config, save: Path) -> None:
+    from lens_truth.models.hashing import weights_hash
     from lens_truth.models.image_input import is_multimodal
     from lens_truth.models.loading import copy_processor
-    from lens_truth.models.tower import weights_hash
 
     run = Run("gate", config, save)
     with gathered_notices() as run.warnings:

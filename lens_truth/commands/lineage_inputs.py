@@ -125,7 +125,7 @@ def _size_of_model(source: Source, config: Config) -> Size | None:
     """By its config alone, before it is loaded and scored; None where that does not say."""
     from lens_truth.models.checkpoint import text_config
     from lens_truth.models.names import model_source
-    from lens_truth.models.tower import heads_in
+    from lens_truth.models.structure import heads_in
 
     if Path(source.where).is_file():
         raise InputError(f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model")

@@ -52,6 +52,7 @@ def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
     from lens_truth.data.audit import majority_share, surface_warning
     from lens_truth.data.loading import describe
+    from lens_truth.models.hooks import grid_of
     from lens_truth.scoring.surface import length_table, warning_of
 
     if (config.permutations or 0) < 0:
@@ -65,7 +66,7 @@ def run(config: Config) -> None:
         truth, majority = config.scores == "truth", majority_share(examples)
         surface = lens_truth.surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
         model = model or load_model(config.model, config)
-        called, size = shown_name(config.model), f"{model.cfg.n_layers} layers x {model.cfg.n_heads} heads"
+        called, size = shown_name(config.model), "{} layers x {} heads".format(*grid_of(model))
         print(f"{called}: {size}; {title}: {describe(examples)}")
 
         probe = {"estimator": config.estimator, "n_folds": config.folds, "n_permutations": config.permutations}

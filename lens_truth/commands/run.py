@@ -117,8 +117,8 @@ def scores_by_kind(
         keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
+    from lens_truth.models.hashing import weights_hash
     from lens_truth.models.provenance import setup_hash
-    from lens_truth.models.tower import weights_hash
 
     how: dict[str, Any] = {"seed": flags.seed, "progress": on_terminal()}
     passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}

@@ -223,8 +223,8 @@ def score_model(
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
     from lens_truth.data.examples import question_pairs
+    from lens_truth.models.hashing import weights_hash
     from lens_truth.models.provenance import setup_hash
-    from lens_truth.models.tower import weights_hash
     from lens_truth.scoring.surface import warning_of
 
     model = load_model(where, config)

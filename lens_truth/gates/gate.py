@@ -20,8 +20,10 @@ from transformers import PreTrainedModel
 
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_bytes
-from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads
-from lens_truth.models.tower import heads_of, output_projections, plain_twin, scale_heads, scaled
+from lens_truth.models.folding import scale_inputs, scale_outputs
+from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads, grid_of
+from lens_truth.models.structure import attentions, heads_of, linear_shape
+from lens_truth.models.twin import shared_copy
 from lens_truth.scoring.score_files import METADATA, read_metadata
 from lens_truth.scoring.scores import HeadScores
 
@@ -100,7 +102,7 @@ class HeadGate:
             InputError: if the gate's shape is not the model's, or the model lacks the site's hook.
         """
         if self.site == "block":
-            return gate_heads(model, self.values, "hook_attn_out", lambda gate, out: _by_block(gate, out.shape[-1]))
+            return gate_heads(model, self.values, "hook_attn_out", _by_block)
         if self.site == "result" and not getattr(model.cfg, "use_attn_result", False):
             raise InputError("the site 'result' needs a model loaded with stock=True, which computes hook_result")
         return gate_heads(model, self.values, f"attn.hook_{self.site}")
@@ -119,17 +121,16 @@ class HeadGate:
         plain = getattr(model, "original_model", model)
         if not isinstance(plain, PreTrainedModel):
             raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
-        twin = plain_twin(plain)
-        check_gate_shape(heads_of(twin), self.values)
+        heads = heads_of(plain)
+        check_gate_shape((heads.n_layers, heads.n_heads), self.values)
+        twin = shared_copy(plain)
         with torch.no_grad():
-            for gate, projection in zip(self.values, output_projections(twin), strict=True):
-                if self.site != "block":
-                    projection.weight = _like(projection.weight, scale_heads(projection.weight, gate))
-                    continue
-                rows = _by_block(gate, projection.weight.shape[0])
-                projection.weight = _like(projection.weight, scaled(projection.weight, rows[:, None]))
-                if projection.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] (Linear(bias=False))
-                    projection.bias = _like(projection.bias, scaled(projection.bias, rows))
+            for gate, attention in zip(self.values, attentions(twin), strict=True):
+                projection = twin.get_submodule(attention.projection)
+                if self.site == "block":
+                    scale_outputs(projection, _by_block(gate, (linear_shape(projection) or (0, 0))[1]))
+                else:
+                    scale_inputs(projection, gate.repeat_interleave(attention.d_head))
         assert isinstance(twin, PreTrainedModel)
         return twin
 
@@ -155,10 +156,6 @@ class HeadGate:
             raise InputError(f"{path}: is not a readable gate ({error})") from error
 
 
-def _like(old: Tensor, new: Tensor) -> nn.Parameter:
-    return nn.Parameter(new, requires_grad=old.requires_grad)
-
-
 def _by_block(gate: Float[Tensor, "*any H"], d_model: int) -> Float[Tensor, "*any M"]:
     """Each gate repeated over its slice of the residual stream."""
     if d_model % gate.shape[-1]:
@@ -182,9 +179,9 @@ def attach_rows(model: Any, gates: Sequence[HeadGate | None]) -> AbstractContext
     if len({gate.site for gate in acting}) > 1:
         raise InputError("gates at different sites cannot run in one batch")
     for gate in acting:
-        check_gate_shape(model.cfg, gate.values)
+        check_gate_shape(grid_of(model), gate.values)
         if gate.values.ndim > 2:
             raise InputError(f"a gate has shape {tuple(gate.values.shape)}; it must be (layers, heads)")
-    ones = torch.ones(model.cfg.n_layers, model.cfg.n_heads)
+    ones = torch.ones(*grid_of(model))
     values = torch.stack([ones if gate is None else gate.values for gate in gates])
     return HeadGate(values, acting[0].site).attach(model)

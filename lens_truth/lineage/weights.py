@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lens_truth.errors import InputError
 from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
-from lens_truth.models.tower import Heads
+from lens_truth.models.structure import Heads
 
 
 def weight_similarity(

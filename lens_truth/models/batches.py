@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, device_of
@@ -124,12 +123,12 @@ def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], i
 
 def without_cache(model: Hooked) -> dict[str, Any]:
     """The argument that says to keep no keys and values, for a model that would."""
-    return {"use_cache": False} if isinstance(model, TransformerBridge) else {}
+    return {"use_cache": False} if hasattr(model, "original_model") else {}
 
 
 def logits_only(model: Hooked, wanted: int) -> dict[str, Any]:
     """The argument that asks for the logits of so many last tokens alone; nothing for a model that always computes all
     of them (Qwen2.5-Omni)."""
-    hf = model.original_model if isinstance(model, TransformerBridge) else None
+    hf: Any = getattr(model, "original_model", None)
     takes = hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
     return {"logits_to_keep": wanted} if takes else {}

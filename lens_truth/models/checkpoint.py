@@ -22,7 +22,7 @@ from transformers import AutoConfig
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.adapter_files import WEIGHTS, AdapterFiles, adapter_folder, read_config
 from lens_truth.models.names import base_and_adapter, model_source
-from lens_truth.models.tower import Heads, heads_in
+from lens_truth.models.structure import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
 

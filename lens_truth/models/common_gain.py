@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.models.batches import pad_rows, random_words, run_body
-from lens_truth.models.hooks import Hooked, gate_heads
+from lens_truth.models.hooks import Hooked, gate_heads, grid_of
 from lens_truth.models.layerwise import as_first_row, layer_by_layer
 
 _BLIND = 0.05
@@ -33,7 +33,7 @@ def common_gain_acts(model: Hooked) -> tuple[bool, ...]:
     ids, mask = pad_rows([random_words(model, 12)] * 3, model)
     changes: list[tuple[float, float]] = []
     for loud in _LOUD:
-        gains = torch.tensor([loud, 2 * loud, 0.0])[:, None, None].expand(3, model.cfg.n_layers, model.cfg.n_heads)
+        gains = torch.tensor([loud, 2 * loud, 0.0])[:, None, None].expand(3, *grid_of(model))
         with torch.no_grad(), layer_by_layer(model, "hook_resid_post", as_first_row) as seen, gate_heads(model, gains):
             run_body(model, ids, mask, [""] * 3)
         rows = [stream.float().movedim(-3, 0) for stream in seen.passed]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lens_truth.errors import InputError
 from lens_truth.models.batches import logits_only
-from lens_truth.models.hooks import Hooked, hook_names
+from lens_truth.models.hooks import Hooked, grid_of, hook_names
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prompts import PromptTokens
 
@@ -29,8 +29,8 @@ def check_finite(
     """Raises an InputError unless what was computed for each row of a batch is finite: it names the first layer that
     gives something else, found by another pass (under the gates that are attached), and the row's example."""
     if (row := _first_bad(values)) is not None:
-        layer, row = first_not_finite(model, ids, mask, [its.image for its in rows]) or (model.cfg.n_layers, row)
-        where = "behind the last layer" if layer == model.cfg.n_layers else f"from layer {layer} on"
+        layer, row = first_not_finite(model, ids, mask, [its.image for its in rows]) or (grid_of(model)[0], row)
+        where = "behind the last layer" if layer == grid_of(model)[0] else f"from layer {layer} on"
         raise not_finite(model, rows[row].id, where)
 
 
@@ -70,5 +70,5 @@ def first_not_finite(
     with torch.no_grad(), model.hooks(fwd_hooks=hooks):
         logits = model(ids, attention_mask=mask, **logits_only(model, 1), **image_arguments(model, ids, images))
     if mask[:, -1].all():
-        look(model.cfg.n_layers, mask[:, -1:], logits[:, -1:])
+        look(grid_of(model)[0], mask[:, -1:], logits[:, -1:])
     return min(found, default=None)

@@ -1,14 +1,13 @@
 """The hooks that everything else stands on: reading and scaling `hook_z` of every layer.
 
-Only what TransformerLens 3.9's HookedTransformer and 4.x's TransformerBridge share is used: `cfg`, `hook_dict`,
-`hooks(fwd_hooks=...)` and hook names. So either can be passed wherever a hooked model is wanted.
+Only what our `HookedModel`, TransformerLens 3.9's HookedTransformer and its TransformerBridge share is used: `cfg`,
+`hook_dict`, `hooks(fwd_hooks=...)` and hook names. So each can be passed wherever a hooked model is wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -16,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.models.tower import scaled
+from lens_truth.models.folding import scaled
 
 
 @runtime_checkable
 class Hooked(Protocol):
-    """What is asked of a hooked model (TransformerBridge, HookedTransformer)."""
+    """What is asked of a hooked model (HookedModel, TransformerBridge, HookedTransformer)."""
 
     cfg: Any
     tokenizer: Any
@@ -36,9 +35,19 @@ class Hooked(Protocol):
         ...
 
 
+def attention_layers(model: Any) -> Sequence[int]:
+    """Which of the decoder's layers have heads, in order: the layers of scores and gates. All, but for hybrids."""
+    return getattr(model, "attention_layers", range(model.cfg.n_layers))
+
+
+def grid_of(model: Any) -> tuple[int, int]:
+    """How many layers with heads a model has, and how many heads each."""
+    return len(attention_layers(model)), model.cfg.n_heads
+
+
 def hook_names(model: Hooked, kind: str = "attn.hook_z") -> list[str]:
-    """One kind of hook in every layer; some versions would ignore silently a name that the model lacks."""
-    names = [f"blocks.{layer}.{kind}" for layer in range(model.cfg.n_layers)]
+    """One kind of hook in every layer with heads; some versions would ignore silently a name that the model lacks."""
+    names = [f"blocks.{layer}.{kind}" for layer in attention_layers(model)]
     missing = [name for name in names if name not in model.hook_dict]
     if missing:
         raise InputError(f"the model has no hook {missing[0]}")
@@ -49,35 +58,44 @@ def gate_heads(
     model: Hooked,
     gate: Float[Tensor, "*batch L H"],
     kind: str = "attn.hook_z",
-    factor: Callable[[Tensor, Tensor], Tensor] = lambda gate, output: gate[..., None],
+    factor: Callable[[Tensor, int], Tensor] = lambda gate, width: gate[..., None],
 ) -> AbstractContextManager[Any]:
     """While open, what passes one kind of hook is multiplied at every position: `hook_z` by each head's gate, others
-    by the factor that is made of gate and output.
+    by the factor that is made of the gate and the width of what passes.
 
     A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate. An InputError says
     if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
-    check_gate_shape(model.cfg, gate)
+    check_gate_shape(grid_of(model), gate)
     layers = enumerate(hook_names(model, kind))
-    return model.hooks(fwd_hooks=[(name, partial(_scale, gate[..., layer, :], factor)) for layer, name in layers])
+    return model.hooks(fwd_hooks=[(name, _Scaling(gate[..., layer, :], factor)) for layer, name in layers])
 
 
-def _scale(
-    gate: Float[Tensor, "*rows H"], factor: Callable[[Tensor, Tensor], Tensor], output: Tensor, hook: Any
-) -> Tensor:
-    if gate.ndim == 1:
-        return scaled(output, factor(gate, output))
-    if len(gate) != len(output):
-        raise InputError(f"a gate for {len(gate)} rows was attached, but the batch has {len(output)} rows")
-    return scaled(output, factor(gate[:, None], output))
+class _Scaling:
+    """A hook that multiplies what passes. The factor is made at its first call, and moved to where the layer is: on a
+    GPU each move would be waited for, at every token."""
+
+    def __init__(self, gate: Tensor, factor: Callable[[Tensor, int], Tensor]) -> None:
+        self._gate, self._factor = gate, factor
+        self._made: Tensor | None = None
+
+    def __call__(self, output: Tensor, hook: Any) -> Tensor:
+        made = self._made
+        if made is None or made.device != output.device:
+            gate = self._gate.to(output.device, torch.promote_types(output.dtype, torch.float32))
+            made = self._factor(gate if gate.ndim == 1 else gate[:, None], output.shape[-1])
+            if not gate.requires_grad:
+                self._made = made
+        if self._gate.ndim > 1 and len(made) != len(output):
+            raise InputError(f"a gate for {len(made)} rows was attached, but the batch has {len(output)} rows")
+        return scaled(output, made)
 
 
-def check_gate_shape(model: Any, gate: Float[Tensor, "*batch L H"]) -> None:
-    """Raises an InputError unless the gate has the layers and heads of a model's `cfg`, or of its `Heads`."""
-    if gate.shape[-2:] != (model.n_layers, model.n_heads):
+def check_gate_shape(grid: tuple[int, int], gate: Float[Tensor, "*batch L H"]) -> None:
+    """Raises an InputError unless the gate has so many layers and heads."""
+    if gate.shape[-2:] != grid:
         raise InputError(
-            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {model.n_layers} x "
-            f"{model.n_heads}"
+            f"the gate has {gate.shape[-2]} layers x {gate.shape[-1]} heads, the model {grid[0]} x {grid[1]}"
         )
 
 
@@ -95,17 +113,17 @@ def constant_weights(model: Any) -> Generator[None, None, None]:
 
 
 def sliding_windows(model: Any) -> list[int | None]:
-    """For each layer, how many tokens up to its own a query sees; None for all."""
+    """For each layer with heads, how many tokens up to its own a query sees; None for all."""
     hf = getattr(model, "original_model", None)
     if hf is None:  # a HookedTransformer
         kinds = model.cfg.attn_types if model.cfg.use_local_attn else [""] * model.cfg.n_layers
         return [model.cfg.window_size if kind == "local" else None for kind in kinds]
-    config = hf.config.get_text_config()
+    config = hf.config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None) or None
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         kinds = ["sliding_attention" if getattr(config, "use_sliding_window", True) else ""] * model.cfg.n_layers
-    return [window if kind == "sliding_attention" else None for kind in kinds]
+    return [window if kinds[layer] == "sliding_attention" else None for layer in attention_layers(model)]
 
 
 def inner_model(model: Any) -> Any:

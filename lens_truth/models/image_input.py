@@ -15,14 +15,13 @@ import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.data.examples import Example
 from lens_truth.data.images import image_size, open_image
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.hooks import Hooked, name_of
-from lens_truth.models.tower import is_multimodal_config
+from lens_truth.models.structure import is_multimodal_config
 
 _PROCESSING = (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError, AttributeError, KeyError)
 """What image processors and vision towers raise where a size or a setting does not fit."""
@@ -190,7 +189,7 @@ def is_multimodal(model: Hooked) -> bool:
     return hf is not None and is_multimodal_config(hf.config)
 
 
-def with_images(model: TransformerBridge, processor: Any) -> TransformerBridge:
+def with_images(model: Any, processor: Any) -> Any:
     """The model itself, which from now on is shown images as a Hugging Face image processor (or None) prepares them."""
     hooked: Any = model
     hooked.image_processor, hooked.image_input = processor, None

@@ -1,7 +1,7 @@
 """`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked.
 
-TransformerLens's bridge and Transformers' model classes take twice as long to import as both libraries by themselves,
-so they are imported when a model is loaded, not when this file is.
+TransformerLens and Transformers' model classes take long to import, so they are imported when a model is loaded, not
+when this file is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from lens_truth.models.names import ADAPTER, adapter_found, model_source
 from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from lens_truth.models.hooked import HookedModel
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
@@ -46,12 +47,14 @@ def load(
     image_processor: Any = None,
     stock: bool = False,
     trust_remote_code: bool = False,
-) -> TransformerBridge:
+) -> HookedModel:
     """A model with TransformerLens hooks, called as `model(input_ids, attention_mask=...)` for the logits.
 
-    Its logits equal Hugging Face's bit for bit. A model in memory is not changed: the hooks stand around new modules
-    that share its weights. On loading, hooks are checked against the weights (`verify_hooks`). Of a multimodal model
-    the language tower is hooked; Qwen2.5-Omni is its thinker.
+    Its logits equal Hugging Face's bit for bit. The Hugging Face model inside (`original_model`) is left as it is,
+    module by module: torch hooks on its attentions' output projections hand on what passes. A model in memory is hooked
+    itself, and put in evaluation mode; what is attached acts on it while it is attached. On loading, hooks are checked
+    against the weights (`verify_hooks`). Of a multimodal model the language tower is hooked; Qwen2.5-Omni is its
+    thinker.
 
     >>> model = lens_truth.load("zoo:llama-base")  # or "org/name", a folder, a model in memory
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
@@ -59,7 +62,8 @@ def load(
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
-            `sdpa` (`eager` if their class has nothing else).
+            `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
+            another one.
         dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
@@ -69,17 +73,20 @@ def load(
     Raises:
         InputError: if the model cannot be read, the device not used, or the hooks fail their check.
     """
-    from lens_truth.models.adapters import hook_native, hook_stock
+    from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
     from lens_truth.models.selftest import verify_hooks
-    from lens_truth.models.tower import is_multimodal_config, plain_twin
+    from lens_truth.models.structure import is_multimodal_config
+    from lens_truth.models.twin import shared_copy
 
     if isinstance(model, nn.Module):
-        inner, tokenizer = _inner(model), tokenizer or getattr(model, "tokenizer", None)
-        hf: Any = plain_twin(inner)
+        hf: Any = _inner(model)
+        tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
+        name = hf.name_or_path or type(hf).__name__
+        if attn is not None or stock:  # either changes what it is given
+            hf = shared_copy(hf)
         if attn is not None:
             hf.set_attn_implementation(attn)
-        name = inner.name_or_path or type(inner).__name__
     else:
         name = str(model)
         hf = load_plain(name, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
@@ -88,9 +95,10 @@ def load(
             image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
     hf.eval()
     if stock:
+        from lens_truth.models.stock import hook_stock
+
         return with_images(hook_stock(hf, tokenizer, name), image_processor)
-    hooked = with_images(hook_native(plain_twin(hf), tokenizer, name), image_processor)
-    return verify_hooks(hf, hooked)
+    return verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
 
 
 def _inner(model: Any) -> Any:

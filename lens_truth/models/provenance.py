@@ -10,8 +10,8 @@ from lens_truth.data.examples import Example, examples_hash
 from lens_truth.io.files import hash_of
 from lens_truth.io.readers import is_object
 from lens_truth.io.runs import version_of
+from lens_truth.models.hashing import weights_hash
 from lens_truth.models.hooks import Hooked, device_of, name_of
-from lens_truth.models.tower import weights_hash
 
 _NO_MATTER = ("_name_or_path", "transformers_version", "architectures")
 """What a configuration says of its own file; a model that was moved, or saved anew, is the same."""

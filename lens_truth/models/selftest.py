@@ -12,18 +12,19 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
 
 from lens_truth.data.images import BLACK
-from lens_truth.errors import InputError
-from lens_truth.models import tower
-from lens_truth.models.adapters import hook_native
+from lens_truth.errors import InputError, first_line
 from lens_truth.models.batches import no_words, pad_rows, random_words, run_body, tokenizer_of
 from lens_truth.models.finite import first_not_finite
-from lens_truth.models.hooks import gate_heads, hook_names
+from lens_truth.models.folding import scale_inputs, scaled
+from lens_truth.models.hooked import HookedModel
+from lens_truth.models.hooks import gate_heads, grid_of, hook_names
 from lens_truth.models.image_input import image_arguments, images_of, is_multimodal
 from lens_truth.models.layerwise import as_first_row, layer_by_layer
+from lens_truth.models.ownership import shared_by_heads
 from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
+from lens_truth.models.twin import shared_copy
 
 _IMAGES = (BLACK, "zoo:coral.heart.attic+white.pearl.vault#0")
 """Two images of different sizes that need no file."""
@@ -47,97 +48,105 @@ class Check:
         return self.difference <= self.allowed  # False for NaN
 
 
-def verify_hooks(hf: nn.Module, model: TransformerBridge) -> TransformerBridge:
+def verify_hooks(model: HookedModel) -> HookedModel:
     """`model` itself, if it passes `hook_checks`, on images too where it can be shown any."""
-    for check in chain.from_iterable(hook_checks(hf, model, names) for names in images_to_check(model)):
+    kind = type(model.original_model).__name__
+    for check in chain.from_iterable(hook_checks(model, names) for names in images_to_check(model)):
         if not check.passed:
             if isnan(check.difference) and not (finite := finite_check(model)).passed:
-                raise InputError(f"{type(hf).__name__} cannot be used: not all {finite.name}")
+                raise InputError(f"{kind} cannot be used: not all {finite.name}")
             raise InputError(
-                f"{type(hf).__name__} cannot be hooked safely: {check.name} "
+                f"{kind} cannot be hooked safely: {check.name} "
                 f"(differs by {check.difference:.3g}, allowed {check.allowed:.3g})"
             )
     return model
 
 
-def images_to_check(model: TransformerBridge) -> list[tuple[str, str]]:
+def images_to_check(model: HookedModel) -> list[tuple[str, str]]:
     """The images of two rows, for each round of checks: none, and if the model can be shown any, two of other sizes."""
-    shown = is_multimodal(model) and getattr(model, "image_processor", None) is not None and model.tokenizer is not None
+    shown = is_multimodal(model) and model.image_processor is not None and model.tokenizer is not None
     return [("", ""), *([_IMAGES] if shown else [])]
 
 
-def hook_checks(hf: nn.Module, model: TransformerBridge, images: tuple[str, str] = ("", "")) -> Iterator[Check]:
-    """What must hold before any number of a hooked model can be trusted; `hf` is the same model without hooks."""
-    heads = tower.heads_of(hf)
+def hook_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Iterator[Check]:
+    """What must hold before any number of a hooked model can be trusted."""
+    hf, (n_layers, n_heads) = model.original_model, grid_of(model)
     ids, more = _batch(model, [_row(model, 8, name, seed) for seed, name in enumerate(images)])
     seen = " of rows with images" if any(images) else ""
     shapes: list[tuple[int, ...]] = []
 
-    def note_shape(z: Tensor, hook: Any) -> None:
+    def note_shape(z: Tensor, hook: Any) -> Tensor:
         shapes.append(z.shape)
+        return z
 
     with torch.no_grad():
-        plain = hf(ids, **more).logits
+        try:
+            plain = hf(ids, **more).logits
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise InputError(f"{type(hf).__name__} cannot be run: {first_line(error)}") from error
         with model.hooks(fwd_hooks=[(name, note_shape) for name in hook_names(model)]):
             hooked = model(ids, **more)
         yield Check(f"logits{seen} equal Hugging Face's bit for bit", _distance(hooked, plain), 0.0)
-        expected = (*ids.shape, heads.n_heads, heads.d_head)
-        wrong = sum(shape != expected for shape in shapes) + abs(heads.n_layers - len(shapes))
-        yield Check(f"hook_z of every layer is {list(expected)} (query heads)", float(wrong), 0.0)
+        widths = [attention.d_head for attention in model.attentions]
+        wrong = sum(shape != (*ids.shape, n_heads, d) for shape, d in zip(shapes, widths, strict=False))
+        wrong += abs(n_layers - len(shapes))
+        called = f"{[*ids.shape, n_heads, model.cfg.d_head]}" if len({*widths}) == 1 else "as wide as its heads"
+        yield Check(f"hook_z of every layer is {called} (query heads), once a pass", float(wrong), 0.0)
         if wrong:  # without the right shape a gate means nothing
             return
         if not any(images):
-            yield _own_query(model)
+            yield _reads_backwards_only(model)
+            yield Check("hook_z of a head is what its own query makes", shared_by_heads(model), 0.1)
 
-        with gate_heads(model, torch.ones(heads.n_layers, heads.n_heads)):
+        with gate_heads(model, torch.ones(n_layers, n_heads)):
             gated = model(ids, **more)
         yield Check(f"a gate of ones leaves the logits{seen} as they are", _distance(gated, plain), 0.0)
 
-        gate = 1 + torch.rand(heads.n_layers, heads.n_heads, generator=torch.Generator().manual_seed(0))
-        twin = tower.plain_twin(hf)
-        for layer, projection in enumerate(tower.output_projections(twin)):
-            projection.weight = nn.Parameter(tower.scale_heads(projection.weight, gate[layer]), requires_grad=False)
+        gate = 1 + torch.rand(n_layers, n_heads, generator=torch.Generator().manual_seed(0))
         with gate_heads(model, gate), layer_by_layer(model, "hook_attn_out") as by_hooks:
             gated = model(ids, **more)
-        compared = _close(gated, twin(ids, **more).logits)
+        folded, how = _folded(model, gate)
+        compared = _close(gated, folded.original_model(ids, **more).logits)
         if compared[0] > compared[1]:  # rounding may have grown from layer to layer, above all where it chooses experts
-            folded = hook_native(twin, model.tokenizer, "")
             with layer_by_layer(folded, "hook_attn_out", lambda layer, _: by_hooks.entered[layer]) as by_weights:
                 folded(ids, **more)
             compared = _worst(zip(by_hooks.passed, by_weights.passed, strict=True))
-        yield Check(f"a random gate equals the same gate folded into the weights{seen}", *compared)
+        yield Check(f"a random gate equals {how}{seen}", *compared)
         moved = _distance(gated, plain)
         yield Check(f"a random gate changes the logits{seen}", 0.0 if moved > 0 else 1.0, 0.0)
 
 
-def _own_query(model: TransformerBridge) -> Check:
-    """Whether the query of a head makes hook_z of that head and of no other: not so in differential attention, where
-    one map is taken from another. The first head and the last stand for all; their queries are turned, which a norm
-    over all heads does not see."""
-    n_heads: int = model.cfg.n_heads
-    ids, mask = pad_rows([random_words(model, 8)] * 3, model)
-    heads = {1: 0, 2: n_heads - 1}  # by row
-
-    def turn(query: Tensor, hook: Any) -> Tensor:
-        by_head = query.reshape(*query.shape[:2], n_heads, -1).clone()
-        for row, head in heads.items():
-            by_head[row, :, head] = by_head[row, :, head].roll(1, -1)
-        return by_head.reshape(query.shape)
-
-    turned: list[Any] = [(name, turn) for name in hook_names(model, "attn.q.hook_out")]
-    with layer_by_layer(model, "attn.hook_z", as_first_row) as seen, model.hooks(fwd_hooks=turned):
-        run_body(model, ids, mask, [""] * 3)
-    worst = 0.0
-    for z in seen.passed:
-        rounding = torch.finfo(z.dtype).eps ** 2 * float(z[0].double().square().sum())
-        for row, head in heads.items():
-            changed = (z[row] - z[0]).double().square().sum((0, 2))
-            own = float(changed[head])
-            worst = max(worst, (float(changed.sum()) - own) / max(own, rounding, 1e-30))
-    return Check("hook_z of a head is what its own query makes", max(worst, 0.0) ** 0.5, 0.1)
+def _folded(model: HookedModel, gate: Float[Tensor, "L H"]) -> tuple[HookedModel, str]:
+    """The model with a gate in its weights; where that cannot be, with torch hooks of its own that multiply."""
+    twin, how = shared_copy(model.original_model), "the same gate folded into the weights"
+    for factors, attention in zip(gate, model.attentions, strict=True):
+        projection, factor = twin.get_submodule(attention.projection), factors.repeat_interleave(attention.d_head)
+        try:
+            scale_inputs(projection, factor)
+        except InputError as error:
+            how = f"the same gate multiplied by hand ({error})"
+            projection.register_forward_pre_hook(partial(_by_hand, factor))
+    return HookedModel(twin, model.tokenizer, ""), how
 
 
-def finite_check(model: TransformerBridge) -> Check:
+def _by_hand(factor: Tensor, projection: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (scaled(args[0], factor), *args[1:])
+
+
+def _reads_backwards_only(model: HookedModel) -> Check:
+    """Whether another last token leaves what the layers make of those before it as it is."""
+    words = random_words(model, 8)
+    ids, mask = pad_rows([words, [*words[:-1], (words[-1] + 1) % model.cfg.d_vocab]], model)
+    with layer_by_layer(model, "hook_attn_out", _as_first_row_but_last) as seen:
+        run_body(model, ids, mask, [""] * 2)
+    return Check("no token sees those behind it", *_worst((z[:1, :-1], z[1:, :-1]) for z in seen.passed))
+
+
+def _as_first_row_but_last(layer: int, stream: Float[Tensor, "... B T M"]) -> Float[Tensor, "... B T M"]:
+    return torch.cat([as_first_row(layer, stream)[..., :-1, :], stream[..., -1:, :]], -2)
+
+
+def finite_check(model: HookedModel) -> Check:
     """Whether a short and a long row, which begin as texts do, give finite numbers in every layer."""
     hf: Any = model.original_model
     config = hf.config.get_text_config()
@@ -150,12 +159,12 @@ def finite_check(model: TransformerBridge) -> Check:
     if place is None:
         return Check(name, 0.0, 0.0)
     layer, row = place
-    where = "the logits" if layer == model.cfg.n_layers else f"layer {layer}"
+    where = "the logits" if layer == grid_of(model)[0] else f"layer {layer}"
     kind = f"{hf.dtype}".replace("torch.", "")
     return Check(f"{name} (NaN or infinity in {kind}: first in {where}, row of {lengths[row]})", float("nan"), 0.0)
 
 
-def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -> Iterator[Check]:
+def batch_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Iterator[Check]:
     """What must hold for batches and for generation: padding and the KV cache change nothing."""
     short, long = _row(model, 7, images[0], 0), _row(model, 12, images[1], 1)
     seen = " with an image" if any(images) else ""
@@ -166,9 +175,9 @@ def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -
         for side in ("left", "right"):
             ids, more = _batch(model, [short, long], side)
             kept = more["attention_mask"][0].bool()
-            if tower.has_gated_mlp(model.original_model):
+            if not _routed(model):
                 compared = _close(model(ids, **more)[:1, kept], logits)
-            else:  # a mixture of experts, or an MLP that is not known
+            else:
                 with layer_by_layer(model, "hook_attn_out", partial(_placed, alone.entered, kept)) as batch:
                     model(ids, **more)
                 compared = _worst((a[:1, kept], b) for a, b in zip(batch.passed, alone.passed, strict=True))
@@ -176,7 +185,12 @@ def batch_checks(model: TransformerBridge, images: tuple[str, str] = ("", "")) -
         yield _cached(model, long, seen)
 
 
-def _row(model: TransformerBridge, length: int, image: str, seed: int) -> PromptTokens:
+def _routed(model: HookedModel) -> bool:
+    """Whether rounding may send a token another way: in a mixture of experts, or an MLP that is not known."""
+    return any(f"blocks.{layer}.mlp.hook_post" not in model.hook_dict for layer in model.attention_layers)
+
+
+def _row(model: HookedModel, length: int, image: str, seed: int) -> PromptTokens:
     """Random words, in the midst of which the image stands."""
     words = random_words(model, length, seed)
     if not image:
@@ -187,7 +201,7 @@ def _row(model: TransformerBridge, length: int, image: str, seed: int) -> Prompt
 
 
 def _batch(
-    model: TransformerBridge, rows: list[PromptTokens], side: Literal["left", "right"] = "right"
+    model: HookedModel, rows: list[PromptTokens], side: Literal["left", "right"] = "right"
 ) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
     """Token ids, and whatever else the forward pass needs."""
     ids, mask = pad_rows([row.ids for row in rows], model, side)
@@ -201,12 +215,12 @@ def _placed(entered: Sequence[Tensor], kept: Tensor, layer: int, stream: Tensor)
     return stream
 
 
-def _cached(model: TransformerBridge, row: PromptTokens, seen: str) -> Check:
+def _cached(model: HookedModel, row: PromptTokens, seen: str) -> Check:
     """Generation with the KV cache against generation without: the same tokens, or where rounding may choose other
     experts the same attention."""
     hf: Any = model.original_model
     ids, more = _batch(model, [row])
-    if tower.has_gated_mlp(hf):
+    if not _routed(model):
         # Without a cache, an image token that the model itself wrote would be one image too many.
         more |= {"max_new_tokens": 4, "do_sample": False, "suppress_tokens": no_words(hf.config) or None}
         steps = [hf.generate(ids, **more, use_cache=cache) for cache in (True, False)]

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 from tqdm import tqdm
 
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.errors import InputError
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.finite import check_finite
-from lens_truth.models.hooks import Hooked, hook_names
+from lens_truth.models.hooks import Hooked, grid_of, hook_names
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
@@ -61,7 +62,7 @@ def capture(
 
     provenance = {**provenance_of(model, examples, template), "batch_size": batch_size}
     labels, groups, ids = labels_of(examples), [e.group for e in examples], [e.id for e in examples]
-    shape = (len(examples), model.cfg.n_layers, model.cfg.n_heads, model.cfg.d_head)
+    shape = (len(examples), *grid_of(model), model.cfg.d_head)
 
     def run(first: int) -> Iterator[tuple[int, list[int], Float[Tensor, "B L H D"]]]:
         for number in tqdm(range(first, len(batches)), desc="capture", disable=not progress, leave=False):
@@ -82,7 +83,8 @@ def capture(
 
 
 def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]:
-    """One forward pass; each hook keeps one position a row."""
+    """One forward pass; each hook keeps one position a row. Where layers have heads of different width, zeros fill up
+    the narrower ones, which no linear probe sees."""
     ids, mask = pad_rows([row.ids for row in encoded], model)
     row = torch.arange(len(encoded), device=ids.device)
     position = torch.tensor([row.answer[1] - 1 for row in encoded], device=ids.device)
@@ -93,6 +95,6 @@ def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]
 
     with torch.no_grad(), model.hooks(fwd_hooks=[(name, keep) for name in hook_names(model)]):
         run_body(model, ids, mask, [row.image for row in encoded])
-    z = torch.stack(kept, dim=1)
+    z = torch.stack([pad(its, (0, model.cfg.d_head - its.shape[-1])) for its in kept], dim=1)
     check_finite(z, model, ids, mask, encoded)
     return z

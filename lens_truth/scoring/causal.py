@@ -16,7 +16,7 @@ from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
 from lens_truth.models.common_gain import relative_layers
 from lens_truth.models.finite import check_finite, check_slopes
-from lens_truth.models.hooks import Hooked, constant_weights, gate_heads
+from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, grid_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
 from lens_truth.models.prompts import Encoded, Template, encode
@@ -65,12 +65,12 @@ def causal_scores(
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
     pairs, encoded, weight = _margin_rows(model, examples, template)
-    gradient = np.zeros((len(examples), model.cfg.n_layers, model.cfg.n_heads))
+    gradient = np.zeros((len(examples), *grid_of(model)))
     rows_used = sorted(weight)
     batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size, _TOKENS)
     for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
         rows = [rows_used[i] for i in batch]
-        gate = torch.ones(len(rows), model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
+        gate = torch.ones(len(rows), *grid_of(model), requires_grad=True)
         with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
             log_prob = answer_log_probs(model, [encoded[row] for row in rows])
         (slope,) = torch.autograd.grad(log_prob.sum(), gate)
@@ -115,7 +115,7 @@ def learned_gate(
     >>> gate = lens_truth.HeadGate.from_scores(learned, 1, norm="none")
     """
     pairs, encoded, weight = _margin_rows(model, examples, template)
-    gate = torch.ones(model.cfg.n_layers, model.cfg.n_heads, requires_grad=True)
+    gate = torch.ones(*grid_of(model), requires_grad=True)
     optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
     rng = stream(seed, Stream.GATE_STEPS)
     questions_at_once = max(1, batch_size // 2)

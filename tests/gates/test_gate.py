@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import build
+from conftest import build, output_projections
 from transformers import AutoModelForCausalLM
 
 from lens_truth.errors import InputError
 from lens_truth.gates.controls import DRAWN, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
-from lens_truth.models.tower import heads_of, output_projections
+from lens_truth.models.structure import heads_of
 from lens_truth.scoring.scores import HeadScores
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from conftest import build
+from conftest import build, output_projections
 
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.loading import load
 from lens_truth.models.selftest import batch_checks, finite_check
-from lens_truth.models.tower import output_projections
 
 IDS = torch.randint(3, 60, (3, 11), generator=torch.Generator().manual_seed(0))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import build
+from conftest import build, output_projections
 from multimodal import FAMILIES, build_multimodal
 from PIL import Image
 from transformers import AutoModelForImageTextToText, LlavaNextProcessor, LlavaProcessor
@@ -27,7 +27,6 @@ from lens_truth.models.image_input import image_arguments, images_for, images_of
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import IMAGE, PromptTokens, Wording, encode, encode_prompts, prompt_of
 from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
-from lens_truth.models.tower import output_projections
 from lens_truth.scoring.capturing import capture
 from lens_truth.scoring.causal import answer_log_probs, causal_scores
 from lens_truth.scoring.scores import HeadScores

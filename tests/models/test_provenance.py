@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from conftest import run
 
+from lens_truth.models.hashing import weights_hash
 from lens_truth.models.loading import load
 from lens_truth.models.provenance import setup_hash
-from lens_truth.models.tower import weights_hash
 from lens_truth.scoring.scores import HeadScores
 
 

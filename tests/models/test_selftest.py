@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from conftest import build, refused, run
+from conftest import build, output_projections, refused, run
 
+import lens_truth
 from lens_truth.errors import DataWarning, InputError
+from lens_truth.models import selftest
 from lens_truth.models.batches import pad_rows
 from lens_truth.models.finite import first_not_finite
 from lens_truth.models.loading import load, load_plain
 from lens_truth.models.selftest import batch_checks, finite_check, hook_checks
-from lens_truth.models.tower import output_projections
 
 SHAPE = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "pad_token_id": 0}
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # TransformerLens on MLPs that it does not hook
 
 
 def random_model(family: str, scale: float = 0.3, seed: int = 0, **more: Any) -> Any:
     torch.manual_seed(seed)
-    shape = SHAPE | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "eos_token_id": 2}
-    config = getattr(transformers, f"{family}Config")(**shape, initializer_range=scale, **more)
+    shape = SHAPE | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "eos_token_id": 2} | more
+    config = getattr(transformers, f"{family}Config")(**shape, initializer_range=scale)
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
@@ -41,10 +41,9 @@ def test_experts_that_rounding_chooses_are_no_reason_to_refuse(family: str, scal
 def test_experts_do_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     hf = random_model("Mixtral")
     model = load(hf)
-    from lens_truth.models import tower
-
-    monkeypatch.setattr(tower, "scale_heads", lambda weight, gate: weight * gate.mean())
-    failed = [check.name for check in hook_checks(hf, model) if not check.passed]
+    scale = selftest.scale_inputs
+    monkeypatch.setattr(selftest, "scale_inputs", lambda linear, factor: scale(linear, factor.mean().expand(32)))
+    failed = [check.name for check in hook_checks(model) if not check.passed]
     assert failed == ["a random gate equals the same gate folded into the weights"]
 
 
@@ -97,9 +96,14 @@ def test_a_class_without_sdpa_is_eager_and_that_is_said(tmp_path: Path) -> None:
         load_plain(str(tmp_path), attn="sdpa")
 
 
-def test_layers_with_heads_of_several_widths_are_told() -> None:
-    with pytest.raises(InputError, match="its layers have heads of different width or number"):
-        load(random_model("Gemma4Text", global_head_dim=16))
+def test_layers_may_have_heads_of_several_widths(tokenizer: Any) -> None:
+    """Narrow heads are filled up with zeros, which no probe sees."""
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    hf = random_model("Gemma4Text", global_head_dim=16, layer_types=kinds, vocab_size=len(tokenizer))
+    model = load(hf, tokenizer=tokenizer)
+    z = lens_truth.capture(model, lens_truth.load_examples("zoo:text", limit=8)).z
+    assert z.shape == (8, 3, 4, 16)
+    assert not z[:, [0, 2], :, 8:].any() and z[:, 1].all() and z[:, [0, 2], :, :8].all()
 
 
 @pytest.mark.parametrize(("family", "said"), [("Gemma3Text", "does nothing in any layer"), ("Qwen3", "acts in every")])

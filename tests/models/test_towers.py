@@ -23,8 +23,8 @@ from transformers import (
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.lineage.weights import weight_similarity
+from lens_truth.models.hashing import weights_hash
 from lens_truth.models.loading import load
-from lens_truth.models.tower import weights_hash
 
 BASES: dict[str, Any] = {
     "llava": LlamaConfig,

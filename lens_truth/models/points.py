@@ -1,0 +1,105 @@
+"""TransformerLens's hook points, each fed by a torch hook on one of Hugging Face's modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformer_lens.hook_points import HookPoint
+
+Feed = Callable[["Point"], RemovableHandle]
+"""Registers the torch hook that feeds a point."""
+
+
+class Point(HookPoint):
+    """A hook point that something of a Hugging Face model passes. Nobody listening, it costs nothing, or if `always`
+    a microsecond: then its torch hook is there from the start, as `torch.compile` asks, which sees no torch hook that
+    is registered later, but does see that somebody has begun to listen to one that was there."""
+
+    def __init__(self, feed: Feed, *, always: bool = False) -> None:
+        super().__init__()
+        self._register, self._always = feed, always
+        self._fed = feed(self) if always else None
+
+    def add_hook(self, *args: Any, **how: Any) -> Any:
+        """As TransformerLens's."""
+        if self._fed is None:
+            self._fed = self._register(self)
+        return super().add_hook(*args, **how)
+
+    def remove_hooks(self, *args: Any, **how: Any) -> None:
+        """As TransformerLens's."""
+        super().remove_hooks(*args, **how)
+        if not self._always and self._fed is not None and not listened_to(self):
+            self._fed.remove()
+            self._fed = None
+
+
+def listened_to(point: HookPoint) -> bool:
+    """Whether any function is called with what passes."""
+    return bool(point.fwd_hooks or point.bwd_hooks)
+
+
+def heads_into(projection: nn.Module, n_heads: int) -> Feed:
+    """What the heads give out, [batch, pos, head, d_head], on its way into the output projection."""
+
+    def feed(point: Point) -> RemovableHandle:
+        def pass_on(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not point.fwd_hooks and not point.bwd_hooks:
+                return None
+            return (point(args[0].unflatten(-1, (n_heads, -1))).flatten(-2), *args[1:])
+
+        return projection.register_forward_pre_hook(pass_on)
+
+    return feed
+
+
+def into(module: nn.Module) -> Feed:
+    """The first thing that a module is given."""
+
+    def feed(point: Point) -> RemovableHandle:
+        def pass_on(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if not listened_to(point):
+                return None
+            if args:
+                return (point(args[0]), *args[1:]), kwargs
+            name = next(iter(kwargs))
+            return args, {**kwargs, name: point(kwargs[name])}
+
+        return module.register_forward_pre_hook(pass_on, with_kwargs=True)
+
+    return feed
+
+
+def out_of(module: nn.Module) -> Feed:
+    """What a module gives out, or the first of several things."""
+
+    def feed(point: Point) -> RemovableHandle:
+        def pass_on(module: nn.Module, args: Any, output: Any) -> Any:
+            if not listened_to(point):
+                return None
+            return point(output) if isinstance(output, Tensor) else (point(output[0]), *output[1:])
+
+        return module.register_forward_hook(pass_on)
+
+    return feed
+
+
+def pattern_of(attention: nn.Module, n_heads: int) -> Feed:
+    """The attention pattern [batch, head, query, key], where the attention gives it out (eager); for reading only."""
+
+    def feed(point: Point) -> RemovableHandle:
+        return attention.register_forward_hook(partial(_read_pattern, point, n_heads))
+
+    return feed
+
+
+def _read_pattern(point: Point, n_heads: int, module: nn.Module, args: Any, output: Any) -> None:
+    if not isinstance(output, Tensor) and listened_to(point):
+        for part in output[1:]:
+            if isinstance(part, Tensor) and part.ndim == 4 and part.shape[1] == n_heads:
+                point(part)
+                return
