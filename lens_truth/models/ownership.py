@@ -62,8 +62,10 @@ def _maps(model: HookedModel, attention: Attention) -> Iterator[tuple[str, int]]
     """The linear maps of an attention but its last, and how much each gives out."""
     module = model.original_model.get_submodule(attention.path)
     last = attention.projection.removeprefix(f"{attention.path}.")
+    inside = f"{last}."
     for name, part in modules_of(module):
-        if name and not name.startswith(last) and (shape := linear_shape(part)):
+        if name and not name.startswith((last, inside)) and (shape := linear_shape(part)):
+            inside = f"{name}."  # an adapter calls its own maps with something else
             yield name, shape[1]
 
 
