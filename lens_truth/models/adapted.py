@@ -1,4 +1,4 @@
-"""Models with adapters in them, PEFT's layers around some of their modules: put on, taken out of `PeftModel`, merged."""
+"""Models with adapters in them, PEFT's layers around some of their modules: put on, found in a `PeftModel`, merged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from lens_truth.errors import InputError
-from lens_truth.models.adapter_files import ROOT, adapter_folder, check_kind, check_loaded, needs_peft, read_config, said_of
+from lens_truth.models.adapter_files import (
+    ROOT,
+    adapter_folder,
+    check_kind,
+    check_loaded,
+    needs_peft,
+    read_config,
+    said_of,
+    weights_in,
+)
+from lens_truth.models.checkpoint import opened
 
 _NAME = "default"
 
@@ -18,19 +28,19 @@ _NAME = "default"
 def put_on(hf: Any, adapter: str) -> Any:
     """`hf` itself with an adapter from a folder or a hub in it, in single precision, as PEFT loads it; an InputError
     says what does not fit. As of any model with an adapter, `save_pretrained` saves the adapter alone."""
-    peft = needs_peft()
+    peft, folder = needs_peft(), adapter_folder(adapter)
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
-    folder = adapter_folder(adapter)
     config = read_config(folder)
+    with opened(weights_in(folder)) as file:
+        tensors: dict[str, Tensor] = {name.removeprefix(ROOT): file.get_tensor(name) for name in list(file.keys())}
     with said_of(adapter), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"peft\.")
-        tensors = peft.load_peft_weights(str(folder), device="cpu")
         _resize(hf, tensors)
         config.inference_mode = True
         peft.inject_adapter_in_model(config, hf, _NAME)
         cast_adapter_dtype(hf, _NAME)  # before the weights come, which half precision would round
-        check_loaded(peft.set_peft_model_state_dict(hf, tensors), _NAME)
+        check_loaded(peft.set_peft_model_state_dict(hf, tensors), config)
     hf._hf_peft_config_loaded = True
     return hf.eval()
 
@@ -39,7 +49,7 @@ def _resize(hf: Any, tensors: dict[str, Tensor]) -> None:
     """Makes room for the tokens that were added in training, whose embeddings lie with the adapter."""
     embedding = hf.get_input_embeddings()
     path = next(path for path, module in hf.named_modules() if module is embedding)
-    for name in (f"{ROOT}{path}.weight", f"{ROOT}{path}.base_layer.weight"):
+    for name in (f"{path}.weight", f"{path}.base_layer.weight"):
         if name in tensors and (rows := len(tensors[name])) != len(embedding.weight):
             hf.resize_token_embeddings(rows, mean_resizing=False)
 
@@ -48,7 +58,8 @@ def without_peft_model(model: Any) -> Any:
     """The Hugging Face model inside a `PeftModel`, with the adapters' layers in it; other models themselves.
 
     Raises:
-        InputError: if an adapter acts outside of those layers: it puts virtual tokens before the text, or changes with it.
+        InputError: if an adapter acts outside of those layers: it puts virtual tokens before the text, or changes with
+            it.
     """
     if "peft" in sys.modules and isinstance(model, needs_peft().PeftModel):
         for config in model.peft_config.values():
@@ -63,12 +74,15 @@ def has_adapter(hf: nn.Module) -> bool:
 
 
 def adapter_states(hf: nn.Module) -> list[Any]:
-    """What adapters do beside their weights: of each layer which are active, merged, or switched off, and how strong."""
+    """What adapters do beside their weights: of each layer which are active, merged, switched off, and how strong."""
     return [
         (
             path,
             type(layer).__name__,
-            *(getattr(layer, name, None) for name in ("active_adapters", "merged_adapters", "disable_adapters", "scaling")),
+            *(
+                getattr(layer, name, None)
+                for name in ("active_adapters", "merged_adapters", "disable_adapters", "scaling")
+            ),
         )
         for path, layer in _wrappers(hf)
     ]

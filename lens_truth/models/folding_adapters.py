@@ -33,7 +33,7 @@ def scale_adapted(layer: Any, factor: Float[Tensor, " n"], scale: Scale, *, inpu
         parts = [layer.original_module, *layer.modules_to_save.values()]
     elif isinstance(layer, IA3Layer):
         parts = [layer.base_layer]
-    elif isinstance(layer, LoraLayer) and not (layer.lora_variant and (layer.merged or not _dora_only(layer))):
+    elif isinstance(layer, LoraLayer) and _is_sum(layer):
         parts = [layer.base_layer, *(layer.lora_A if inputs else layer.lora_B).values()]
     elif isinstance(layer, BaseTunerLayer):
         raise InputError(
@@ -42,18 +42,24 @@ def scale_adapted(layer: Any, factor: Float[Tensor, " n"], scale: Scale, *, inpu
     else:
         return False
     norms = _norms(layer)
+    if norms and not factor.all() and (not inputs or not factor.any()):
+        raise InputError(
+            "a gate that leaves nothing of a row cannot be folded beside DoRA, which divides by it: merge it"
+        )
     for part in parts:
         scale(part, factor)
     for name, norm in _norms(layer).items():
         magnitude = layer.lora_magnitude_vector[name]
-        if not norm.all():
-            raise InputError("a gate that removes all heads of a layer cannot be folded beside DoRA: merge it")
         magnitude.weight = nn.Parameter(magnitude.weight * norm / norms[name], requires_grad=False)
     return True
 
 
-def _dora_only(layer: Any) -> bool:
-    return all(name in layer.lora_magnitude_vector for name in layer.lora_variant)
+def _is_sum(layer: Any) -> bool:
+    """Whether a layer is its base and plain LoRAs, or DoRAs whose magnitudes belong to the weights as they stand."""
+    plain = isinstance(layer.lora_A, nn.ModuleDict) and set(layer.lora_A) == set(layer.lora_B)
+    return plain and not (
+        layer.lora_variant.keys() - layer.lora_magnitude_vector.keys() or (layer.lora_variant and layer.merged)
+    )
 
 
 def _norms(layer: Any) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from transformers.utils import hub
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.adapted import merged, put_on, without_peft_model
+from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, base_and_adapter, model_source
 from lens_truth.models.whole import load_whole
 
@@ -134,11 +135,8 @@ def load_plain(
 
     base, adapter = base_and_adapter(name)
     if adapter is not None:
-        try:
+        with base_of(name, base, adapter):
             hf = load_plain(base, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
-        except InputError as error:
-            said = f"adapter '{name}' is for '{base}', by its config: {error}; another base is named as BASE+{name}"
-            raise (InputError(said) if adapter == name else error) from error
         return put_on(hf, adapter)
     source = model_source(name)
     try:

@@ -1,5 +1,5 @@
-"""What a model's name stands for: an id, a folder, `zoo:NAME`, one of them and an adapter (`BASE+ADAPTER`), or an adapter
-alone. It is looked at before anything heavy is imported."""
+"""What a model's name stands for: an id, a folder, `zoo:NAME`, one of them and an adapter (`BASE+ADAPTER`), or an
+adapter alone. It is looked at before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def base_and_adapter(name: str) -> tuple[str, str | None]:
     if not splits or folder.exists():
         return name, None
     base, adapter = next((both for both in splits if _config_of(both[1]).is_file()), splits[-1])
-    if base_and_adapter(base)[1]:
+    if _is_adapter(Path(base).expanduser()) or base_and_adapter(base)[1]:
         raise InputError(f"model '{name}' has two adapters; merge the first into its base (`merge_and_unload()`)")
     if not _config_of(adapter).is_file() and (_looks_like_a_path(adapter) or Path(adapter).is_dir()):
         what = f"the folder holds no {ADAPTER}" if Path(adapter).expanduser().is_dir() else "there is no such folder"
@@ -44,7 +44,9 @@ def _base_of(folder: Path, name: str) -> str:
     if not isinstance(base, str) or not base:
         raise InputError(f"adapter '{name}' does not say which model it is for: name it in front, as BASE+{name}")
     if _looks_like_a_path(base) and not Path(base).expanduser().exists():
-        raise InputError(f"adapter '{name}' is for '{base}', which is not there: name its base in front, as BASE+{name}")
+        raise InputError(
+            f"adapter '{name}' is for '{base}', which is not there: name its base in front, as BASE+{name}"
+        )
     return base
 
 
@@ -106,8 +108,8 @@ def _models(folder: Path) -> list[Path]:
 
 
 def adapter_beside(name: str) -> str:
-    """The sentence that refuses an adapter in a folder with full weights, or of a hub, where a name stands for one."""
+    """The sentence that refuses an adapter in a folder with full weights."""
     return (
-        f"model '{name}' holds an adapter beside full weights, which may hold it already or not: take its files away if "
-        f"they do, or else put them into a folder of their own, and give {name}+FOLDER"
+        f"model '{name}' holds an adapter beside full weights, which may hold it already or not: take its files away "
+        f"if they do, or put them into a folder of their own, and give {name}+FOLDER"
     )
