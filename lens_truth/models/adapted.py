@@ -21,6 +21,7 @@ from lens_truth.models.adapter_files import (
     weights_in,
 )
 from lens_truth.models.checkpoint import opened
+from lens_truth.models.structure import modules_of
 
 _NAME = "default"
 
@@ -66,11 +67,6 @@ def without_peft_model(model: Any) -> Any:
             check_kind(config)
         return model.get_base_model()
     return model
-
-
-def has_adapter(hf: nn.Module) -> bool:
-    """Whether there are adapters' layers in a model."""
-    return any(True for _ in _wrappers(hf))
 
 
 def adapter_states(hf: nn.Module) -> list[Any]:
@@ -156,7 +152,7 @@ def _wrappers(hf: nn.Module) -> Iterator[tuple[str, Any]]:
     from peft.utils.other import AuxiliaryTrainingWrapper
 
     inside = ""
-    for path, module in hf.named_modules():
+    for path, module in modules_of(hf):
         if not (inside and path.startswith(inside)) and isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
             inside = f"{path}."
             yield path, module

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import huggingface_hub
 import torch
@@ -137,15 +137,16 @@ class AdapterFiles:
 
     def _check_targets(self, n_layers: int) -> None:
         """Raises an InputError unless the projections with tensors are those that the config names in such a base."""
-        from peft.tuners.tuners_utils import check_target_module_exists
+        from peft.tuners import tuners_utils
 
+        wants = cast("Any", tuners_utils).check_target_module_exists
         if not self._places or not getattr(self._config, "target_modules", None):
             return
         tower = next(iter(self._places.values()))[0].rpartition("layers.")[0]
         for layer, side in product(range(n_layers), "qkvo"):
             path, tensors = f"{tower}layers.{layer}.self_attn.{side}_proj", self.names(layer, side)
             has = bool(tensors) and tensors != [f"{path}.weight"]
-            if has != bool(check_target_module_exists(self._config, path.removeprefix(ROOT))):
+            if has != bool(wants(self._config, path.removeprefix(ROOT))):
                 said = "its file holds tensors" if has else "its config wants, and its file lacks, tensors"
                 raise InputError(f"adapter '{self.name}' does not fit its base: {said} for {path.removeprefix(ROOT)}")
 

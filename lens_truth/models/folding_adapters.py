@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -29,15 +29,16 @@ def scale_adapted(layer: Any, factor: Float[Tensor, " n"], scale: Scale, *, inpu
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import ModulesToSaveWrapper
 
-    if isinstance(layer, ModulesToSaveWrapper):
+    kind = cast("type[Any]", type(layer))
+    if issubclass(kind, ModulesToSaveWrapper):
         parts = [layer.original_module, *layer.modules_to_save.values()]
-    elif isinstance(layer, IA3Layer):
+    elif issubclass(kind, IA3Layer):
         parts = [layer.base_layer]
-    elif isinstance(layer, LoraLayer) and _is_sum(layer):
+    elif issubclass(kind, LoraLayer) and _is_sum(layer):
         parts = [layer.base_layer, *(layer.lora_A if inputs else layer.lora_B).values()]
-    elif isinstance(layer, BaseTunerLayer):
+    elif issubclass(kind, BaseTunerLayer):
         raise InputError(
-            f"no gate can be folded beside an adapter of the kind {type(layer).__module__}: merge it into its base"
+            f"no gate can be folded beside an adapter of the kind {kind.__module__}: merge it into its base"
         )
     else:
         return False
