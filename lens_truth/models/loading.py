@@ -20,6 +20,7 @@ from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, base_and_adapter, model_source
+from lens_truth.models.structure import modules_of
 from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def load(
         hf: Any = _inner(model)
         tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
         name = hf.name_or_path or type(hf).__name__
-        if attn is not None or stock:  # either changes what it is given
+        if attn is not None or stock:  # either changes the model
             hf = shared_copy(hf)
         if attn is not None:
             hf.set_attn_implementation(attn)
@@ -117,6 +118,11 @@ def _inner(model: Any) -> Any:
     kind = type(model).__name__
     if not isinstance(model, transformers.PreTrainedModel):
         raise InputError(f"{kind} is not a model of Transformers")
+    for name, module in modules_of(model):
+        if any(weight.is_meta for weight in module.parameters(recurse=False)) and not hasattr(module, "_hf_hook"):
+            raise InputError(
+                f"{kind}: the weights of '{name}' are not in memory, and nothing fetches them: load it anew"
+            )
     if model.get_output_embeddings() is None:
         raise InputError(f"{kind} has no head that gives logits: load its checkpoint with AutoModelForCausalLM")
     return model
