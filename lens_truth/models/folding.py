@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lens_truth.errors import InputError
+from lens_truth.models.folding_adapters import scale_adapted
 
 
 def scaled(x: Float[Tensor, "*shape"], factor: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
@@ -20,12 +21,16 @@ def scaled(x: Float[Tensor, "*shape"], factor: Float[Tensor, "..."]) -> Float[Te
 def scale_inputs(linear: nn.Module, factor: Float[Tensor, " inputs"]) -> None:
     """Exchanges the weights of a linear map for those times a factor for each input. The old tensors, which others may
     share, stay as they are. An InputError refuses weights that cannot be scaled."""
+    if scale_adapted(linear, factor, scale_inputs, inputs=True):
+        return
     weight = _plain_weight(linear)
     linear.weight = _like(weight, scaled(weight, factor[:, None] if isinstance(linear, Conv1D) else factor))
 
 
 def scale_outputs(linear: nn.Module, factor: Float[Tensor, " outputs"]) -> None:
     """The same with a factor for each output, and for the bias."""
+    if scale_adapted(linear, factor, scale_outputs, inputs=False):
+        return
     weight = _plain_weight(linear)
     linear.weight = _like(weight, scaled(weight, factor if isinstance(linear, Conv1D) else factor[:, None]))
     bias: Any = linear.bias
