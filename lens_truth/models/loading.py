@@ -18,6 +18,7 @@ from transformers.utils import hub
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.names import ADAPTER, adapter_found, model_source
+from lens_truth.models.structure import modules_of
 from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def load(
         hf: Any = _inner(model)
         tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
         name = hf.name_or_path or type(hf).__name__
-        if attn is not None or stock:  # either changes what it is given
+        if attn is not None or stock:  # either changes the model
             hf = shared_copy(hf)
         if attn is not None:
             hf.set_attn_implementation(attn)
@@ -111,6 +112,11 @@ def _inner(model: Any) -> Any:
         raise InputError(f"{kind} is not a model of Transformers")
     if any(hasattr(module, "base_layer") for module in model.modules()):
         raise InputError(f"{kind} holds an adapter: give what `merge_and_unload()` of its PeftModel returns")
+    for name, module in modules_of(model):
+        if any(weight.is_meta for weight in module.parameters(recurse=False)) and not hasattr(module, "_hf_hook"):
+            raise InputError(
+                f"{kind}: the weights of '{name}' are not in memory, and nothing fetches them: load it anew"
+            )
     if model.get_output_embeddings() is None:
         raise InputError(f"{kind} has no head that gives logits: load its checkpoint with AutoModelForCausalLM")
     return model
