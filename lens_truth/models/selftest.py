@@ -237,7 +237,7 @@ def _cached(model: HookedModel, row: PromptTokens, seen: str) -> Check:
 
 
 def _distance(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
-    return float((a.double() - b.double()).abs().max())
+    return float((a.cpu().double() - b.cpu().double()).abs().max())  # Apple's GPUs have no doubles
 
 
 def _close(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> tuple[float, float]:

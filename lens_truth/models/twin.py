@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from lens_truth.models.placing import shared_by_copies
 from lens_truth.models.points import remove_feeds
 
 
@@ -17,7 +18,7 @@ def shared_copy(hf: nn.Module) -> nn.Module:
     What was read from a GGUF file is floats since then, and is no longer marked as quantised.
     """
     tensors = (*hf.parameters(), *hf.buffers())
-    twin = copy.deepcopy(hf, {id(tensor): tensor for tensor in tensors})
+    twin = copy.deepcopy(hf, {id(its): its for its in (*tensors, *shared_by_copies(hf))})
     remove_feeds(twin)
     return without_gguf_mark(twin)
 
