@@ -82,6 +82,7 @@ def load(
     """
     from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
+    from lens_truth.models.quantised_bnb import settle
     from lens_truth.models.selftest import verify_hooks
     from lens_truth.models.structure import is_multimodal_config
     from lens_truth.models.twin import shared_copy
@@ -102,7 +103,7 @@ def load(
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
         if is_multimodal_config(hf.config):
             image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
-    hf.eval()
+    settle(hf.eval())
     if stock:
         from lens_truth.models.stock import hook_stock
 
