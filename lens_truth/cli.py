@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         print("usage: lens-truth COMMAND [--help] [flags]\n")
         print("\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items()))
         print(
-            "\nWith no flags each command runs on the zoo. Models: a Hugging Face id, a folder, a GGUF file, zoo:NAME."
+            "\nWith no flags each command runs on the zoo. Models: an id, a folder, a GGUF file, zoo:NAME."
         )
         sys.exit(0)
     if name not in COMMANDS:
