@@ -23,7 +23,6 @@ from lens_truth.errors import InputError
 from lens_truth.gates.gguf_formats import FORMATS, error_of, scaled_blocks
 from lens_truth.io.files import write_file_with
 from lens_truth.models.folding import scaled
-from lens_truth.models.gguf_files import opened_gguf
 from lens_truth.models.gguf_header import Gguf, StoredTensor
 from lens_truth.models.hooks import check_gate_shape
 
@@ -51,6 +50,8 @@ class GgufFold:
 def fold_into_file(values: Float[Tensor, "L H"], source: Path, target: Path, *, rows: bool) -> GgufFold:
     """Writes `source` to `target` with the gate in its output projections: on their inputs, or on equal slices of their
     outputs (`rows`). See `HeadGate.fold_into_gguf`."""
+    from lens_truth.models.gguf_files import opened_gguf
+
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the file that the gate is to be folded into; choose another name")
     file = opened_gguf(source)

@@ -165,6 +165,12 @@ def hash_of(*parts: bytes | str) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_hash(path: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def _recover(path: Path) -> None:
     """Puts a folder back that a killed `write_folder_with` had moved aside, or removes it if its successor stands."""
     old = _old(path)
