@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformer_lens.hook_points import HookPoint
 
+from lens_truth.models.structure import modules_of
+
+_OURS: set[int] = set()
+"""Numbers of the torch hooks that feed points."""
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 Feed = Callable[["Point"], RemovableHandle]
 """Registers the torch hook that feeds a point."""
 
@@ -22,12 +27,18 @@ class Point(HookPoint):
     def __init__(self, feed: Feed, *, always: bool = False) -> None:
         super().__init__()
         self._register, self._always = feed, always
-        self._fed = feed(self) if always else None
+        self._fed: RemovableHandle | None = None
+        if always:
+            self._feed()
+
+    def _feed(self) -> None:
+        self._fed = self._register(self)
+        _OURS.add(self._fed.id)
 
     def add_hook(self, *args: Any, **how: Any) -> Any:
         """As TransformerLens's."""
         if self._fed is None:
-            self._fed = self._register(self)
+            self._feed()
         return super().add_hook(*args, **how)
 
     def remove_hooks(self, *args: Any, **how: Any) -> None:
@@ -36,6 +47,14 @@ class Point(HookPoint):
         if not self._always and self._fed is not None and not listened_to(self):
             self._fed.remove()
             self._fed = None
+
+
+def remove_feeds(module: nn.Module) -> None:
+    """Takes the torch hooks of points, and no others, off the modules of a copy."""
+    for _, part in modules_of(module):
+        for hooks in (getattr(part, name) for name in _HOOKS):
+            for number in _OURS & set(hooks):
+                del hooks[number]
 
 
 def listened_to(point: HookPoint) -> bool:

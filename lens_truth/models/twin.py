@@ -7,22 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from lens_truth.models.structure import modules_of
-
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+from lens_truth.models.points import remove_feeds
 
 
 def shared_copy(hf: nn.Module) -> nn.Module:
-    """A model of the same modules and the same tensors (the same objects, nothing is copied), without hooks: adapters,
-    quantised layers and device maps included. Replacing its parameters leaves `hf` as it is.
+    """A model of the same modules and the same tensors (the same objects, nothing is copied), without hook points:
+    adapters, quantised layers and device maps included. Replacing its parameters leaves `hf` as it is.
 
     What was read from a GGUF file is floats since then, and is no longer marked as quantised.
     """
     tensors = (*hf.parameters(), *hf.buffers())
     twin = copy.deepcopy(hf, {id(tensor): tensor for tensor in tensors})
-    for _, module in modules_of(twin):
-        for hooks in _HOOKS:
-            getattr(module, hooks).clear()
+    remove_feeds(twin)
     return without_gguf_mark(twin)
 
 

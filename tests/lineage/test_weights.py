@@ -21,7 +21,7 @@ from lens_truth.io.numbers import short
 from lens_truth.lineage.kept import MEASURES, Preservation, WeightSimilarity, circuits_table, preservation
 from lens_truth.lineage.weights import weight_similarity
 from lens_truth.models.checkpoint import open_checkpoint
-from lens_truth.models.tower import heads_of
+from lens_truth.models.structure import heads_of
 from lens_truth.scoring.scores import HeadScores
 
 
