@@ -57,7 +57,7 @@ def fold_into_file(values: Float[Tensor, "L H"], source: Path, target: Path, *, 
     file = opened_gguf(source)
     layers = _layers(file)
     tensors = [_projection(file, layer) for layer in layers]
-    check_gate_shape((len(layers), _n_heads(file, layers)), values)
+    check_gate_shape((len(layers), _number(file, "attention.head_count", layers)), values)
     formats, errors = Counter[str](), list[tuple[float, float, float]]()
 
     def fill(temporary: Path) -> None:
@@ -116,7 +116,7 @@ def _layers(file: Gguf) -> list[int]:
         raise InputError(f"{file.path}: is split into {len(file.files)} files; merge them with `llama-gguf-split --merge`")
     if file.architecture in _REORDERED:
         raise InputError(f"{file.path}: llama.cpp's files of '{file.architecture}' hold its heads in another order: {_ELSE}")
-    n_layers = file.own("block_count", 0) - file.own("nextn_predict_layers", 0)
+    n_layers = _number(file, "block_count", [0]) - _number(file, "nextn_predict_layers", [0], 0)
     found = [layer for layer in range(n_layers) if f"blk.{layer}.{_PROJECTION}.weight" in file.tensors]
     n_kv_heads = file.own("attention.head_count_kv")
     if isinstance(n_kv_heads, list):
@@ -126,12 +126,13 @@ def _layers(file: Gguf) -> list[int]:
     return found
 
 
-def _n_heads(file: Gguf, layers: list[int]) -> int:
-    stated = file.own("attention.head_count")
+def _number(file: Gguf, key: str, layers: list[int], default: int | None = None) -> int:
+    """An entry, which must be the same for all these layers if it has a number for each."""
+    stated = file.own(key, default)
     numbers = {n for layer in layers for n in stated[layer : layer + 1]} if isinstance(stated, list) else {stated}
-    if len(numbers) != 1 or not isinstance(n_heads := numbers.pop(), int):
-        raise InputError(f"{file.path}: {file.architecture}.attention.head_count is {stated}, not one number of heads")
-    return n_heads
+    if len(numbers) != 1 or not isinstance(number := numbers.pop(), int):
+        raise InputError(f"{file.path}: {file.architecture}.{key} is {stated}, and not one number")
+    return number
 
 
 def _projection(file: Gguf, layer: int) -> tuple[StoredTensor, StoredTensor | None]:

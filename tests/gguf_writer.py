@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from gguf import GGUFWriter, get_tensor_name_map
-from gguf.constants import MODEL_ARCH_NAMES, GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES, GGMLQuantizationType
 from gguf.quants import quantize
 
 ARCH = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3"}
 F32, F16, BF16, Q8_0 = (GGMLQuantizationType[name] for name in ("F32", "F16", "BF16", "Q8_0"))
 
 
-def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, **more: Any) -> Path:
-    """`more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one out."""
+def write_gguf(
+    path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, projection: str = "", **more: Any
+) -> Path:
+    """`projection`: the format of output projections; `more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one out."""
     config = hf.config
     arch = ARCH.get(config.model_type, config.model_type)
     writer = GGUFWriter(path, arch)
@@ -29,7 +31,9 @@ def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, *
         add_tokenizer(writer, tokenizer)
     for name, weights in tensors_of(hf, arch):
         stored = kind if weights.ndim > 1 and kind != F32 and weights.shape[-1] % 32 == 0 else F32
-        writer.add_tensor(name, quantize(weights, stored), raw_dtype=stored)
+        if projection and name.endswith("attn_output.weight"):
+            stored = GGMLQuantizationType[projection]
+        writer.add_tensor(name, _quantised(weights, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -183,3 +187,27 @@ def tiny(model_type: str, **settings: Any) -> Any:
             elif "norm" not in name:
                 parameter.mul_(5)
     return hf
+
+
+def _quantised(weights: Any, kind: Any) -> Any:
+    """Random blocks where `gguf` only reads."""
+    try:
+        return quantize(weights, kind)
+    except NotImplementedError:
+        n_rows, width = weights.shape
+        n_blocks = width // GGML_QUANT_SIZES[kind][0]
+        return random_blocks(np.random.default_rng(0), kind.name, n_rows, n_blocks).reshape(n_rows, -1)
+
+
+def random_blocks(rng: Any, name: str, n_rows: int, n_blocks: int) -> Any:
+    """Blocks of any format: random codes and integers, scales that leave weights below 1 or so."""
+    from lens_truth.gates.gguf_formats import FORMATS
+
+    n_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]][1]
+    blocks = rng.integers(0, 256, (n_rows, n_blocks, n_bytes), dtype=np.uint8)
+    for at in FORMATS[name].scales:
+        scale = rng.uniform(5e-4, 5e-3, (n_rows, n_blocks, 1)).astype("<f2")
+        blocks[..., at : at + 2] = scale.view(np.uint8)
+    if name == "Q8_0":
+        blocks[blocks == 128] = 129  # a code of -128 is not in use
+    return blocks
