@@ -138,7 +138,9 @@ def _write_folder(config: Config, run: Run, gate: lens_truth.HeadGate, model: An
     write_folder_with(run.out, fill)
     auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
     trust = ", trust_remote_code=True" if config.trust_remote_code else ""
-    return f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}'{trust}) loads it"
+    return (
+        f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}'{trust}) loads it"
+    )
 
 
 def _write_file(config: Config, run: Run, gate: lens_truth.HeadGate, save: Path) -> str:
@@ -156,8 +158,8 @@ def _write_file(config: Config, run: Run, gate: lens_truth.HeadGate, save: Path)
     write_folder_with(run.out, fill)
     stored = ", ".join(f"{n} as {name}" for name, n in fold.formats.items())
     return (
-        f"output projections: {stored}; rounded scales move weights by {fold.rms:.3f} of half a quantisation step in the "
-        f"mean square, {fold.largest:.3f} at most\n\nsaved to {config.save}, for llama.cpp; but for the output "
+        f"output projections: {stored}; rounded scales move weights by {fold.rms:.3f} of half a quantisation step in "
+        f"the mean square, {fold.largest:.3f} at most\n\nsaved to {config.save}, for llama.cpp; but for the output "
         f"projections its bytes are those of {source}; the gate is in {run.out.name}/"
     )
 

@@ -146,12 +146,12 @@ class HeadGate:
         0.0026
 
         Raises:
-            InputError: if the gate's shape is not the model's, it has a batch axis, or a format cannot take it: its
-                blocks hold several heads, of both signs where it has none, or weights would move by more than half of
-                half a step in the mean square.
+            InputError: if the gate's shape is not the model's, it has a batch axis, or a format cannot take it: a scale
+                would have to serve several heads, one without a sign both signs, or rounding would move weights further
+                than quantising has.
         """
         self._check_one()
-        return fold_into_file(self.values, Path(source), Path(target), rows=self.site == "block")
+        return fold_into_file(self.values.detach().cpu(), Path(source), Path(target), rows=self.site == "block")
 
     def _check_one(self) -> None:
         if self.values.ndim != 2:

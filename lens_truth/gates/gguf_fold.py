@@ -1,27 +1,27 @@
-"""A gate folded into a GGUF file as it is stored: the scales of the output projections' blocks are multiplied, in place.
+"""A gate folded into a GGUF file as it is stored: the scales of the output projections' blocks are multiplied.
 
-Blocks lie along a projection's inputs, where heads stand side by side, so a head's gate is a factor on the scales of its
-blocks; the codes, all other tensors and the rest of the file stay as they are, to the byte.
+Blocks lie along a projection's inputs, where heads stand side by side, so a head's gate is a factor on the scales of
+its blocks; the codes, all other tensors and the rest of the file stay as they are, to the byte.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from einops import repeat
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from lens_truth.errors import InputError
 from lens_truth.gates.gguf_formats import FORMATS, error_of, scaled_blocks
 from lens_truth.io.files import write_file_with
+from lens_truth.io.readers import is_list
 from lens_truth.models.folding import scaled
 from lens_truth.models.gguf_header import Gguf, StoredTensor
 from lens_truth.models.hooks import check_gate_shape
@@ -30,8 +30,8 @@ _PROJECTION = "attn_output"
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _REORDERED = ("plamo",)
 """Architectures for which llama.cpp's converter moves the inputs of output projections, so that heads change places."""
-_TOO_FAR = 0.5
-"""Of half a quantisation step, in the mean square; quantising itself has moved weights by 0.58 of it."""
+_TOO_FAR = 3**-0.5
+"""Of half a quantisation step, in the mean square: as far as quantising itself has moved weights."""
 _ELSE = "fold it into the model and save that (`lens-truth gate --save FOLDER`), and convert the folder with llama.cpp"
 
 
@@ -63,7 +63,8 @@ def fold_into_file(values: Float[Tensor, "L H"], source: Path, target: Path, *, 
     def fill(temporary: Path) -> None:
         shutil.copyfile(source, temporary)
         with temporary.open("r+b") as out:
-            for gate, (weight, bias) in zip(values, tensors, strict=True):
+            pairs = tqdm(list(zip(values, tensors, strict=True)), desc="folding", disable=None, leave=False)
+            for gate, (weight, bias) in pairs:
                 formats[_format(weight)] += 1
                 factor = _spread(gate, weight.shape[0] if rows else weight.shape[1], weight)
                 for tensor in (weight, bias) if rows and bias else (weight,):
@@ -101,7 +102,9 @@ def _scaled(tensor: StoredTensor, factor: Float[Tensor, "..."]) -> tuple[bytes, 
     off, half = error_of(blocks, done, how, each)
     squares = float((off**2).sum()), float((half**2).sum() * off.shape[-1])
     if not np.isfinite(squares[0]):
-        raise InputError(f"{where}, and float16 cannot hold its scales times gates of up to {float(factor.abs().max()):g}")
+        raise InputError(
+            f"{where}, and float16 cannot hold its scales times gates of up to {float(factor.abs().max()):g}"
+        )
     if squares[0] > _TOO_FAR**2 * squares[1]:
         raise InputError(
             f"{where}, whose scales would be rounded so that weights move by {np.sqrt(squares[0] / squares[1]):.2f} of "
@@ -111,11 +114,15 @@ def _scaled(tensor: StoredTensor, factor: Float[Tensor, "..."]) -> tuple[bytes, 
 
 
 def _layers(file: Gguf) -> list[int]:
-    """The layers with attention: those with an output projection and KV heads, but none that predicts further tokens."""
+    """The layers with attention: with an output projection and KV heads, and not there to predict further tokens."""
     if len(file.files) > 1:
-        raise InputError(f"{file.path}: is split into {len(file.files)} files; merge them with `llama-gguf-split --merge`")
+        raise InputError(
+            f"{file.path}: is split into {len(file.files)} files; merge them with `llama-gguf-split --merge`"
+        )
     if file.architecture in _REORDERED:
-        raise InputError(f"{file.path}: llama.cpp's files of '{file.architecture}' hold its heads in another order: {_ELSE}")
+        raise InputError(
+            f"{file.path}: llama.cpp's files of '{file.architecture}' hold its heads in another order: {_ELSE}"
+        )
     n_layers = _number(file, "block_count", [0]) - _number(file, "nextn_predict_layers", [0], 0)
     found = [layer for layer in range(n_layers) if f"blk.{layer}.{_PROJECTION}.weight" in file.tensors]
     n_kv_heads = file.own("attention.head_count_kv")
@@ -129,8 +136,8 @@ def _layers(file: Gguf) -> list[int]:
 def _number(file: Gguf, key: str, layers: list[int], default: int | None = None) -> int:
     """An entry, which must be the same for all these layers if it has a number for each."""
     stated = file.own(key, default)
-    numbers = {n for layer in layers for n in stated[layer : layer + 1]} if isinstance(stated, list) else {stated}
-    if len(numbers) != 1 or not isinstance(number := numbers.pop(), int):
+    numbers: list[object] = [n for layer in layers for n in stated[layer : layer + 1]] if is_list(stated) else [stated]
+    if len(set(numbers)) != 1 or not isinstance(number := numbers[0], int):
         raise InputError(f"{file.path}: {file.architecture}.{key} is {stated}, and not one number")
     return number
 
@@ -149,7 +156,9 @@ def _projection(file: Gguf, layer: int) -> tuple[StoredTensor, StoredTensor | No
 def _spread(gate: Float[Tensor, " H"], width: int, tensor: StoredTensor) -> Float[Tensor, " width"]:
     """Each gate repeated over its head, or its slice."""
     if width % len(gate):
-        raise InputError(f"{tensor.file}: the {width} numbers of {tensor.name} cannot be cut into {len(gate)} equal parts")
+        raise InputError(
+            f"{tensor.file}: the {width} numbers of {tensor.name} cannot be cut into {len(gate)} equal parts"
+        )
     return repeat(gate, "h -> (h d)", d=width // len(gate))
 
 

@@ -1,8 +1,8 @@
 """How GGUF's formats hold a block of weights, and how a block is multiplied by a factor without a look at its weights.
 
-A weight is `d * s * q`, or `d * s * q - e * m` with a least value: q is its code, d and e are float16 numbers of the
-block, s and m small integers of a part of it (K-quants; 1 elsewhere). So a block times a factor is d and e times it, which
-float16 rounds once. Where parts want factors of their own, s and m are chosen anew, beside the codes as they are.
+A weight is `d * s * q`, or `d * s * q - e * m` with a least value (elsewhere `+ e`): q is its code, d and e are float16
+numbers of the block, s and m small integers of a part of it (K-quants; 1 elsewhere). So a block times a factor is d and
+e times it, which float16 rounds once. Where parts want factors of their own, s and m are chosen anew, and codes stay.
 """
 
 from __future__ import annotations
@@ -160,9 +160,7 @@ def _values(blocks: Blocks, how: Format, fields: Sequence[Bits]) -> Int[np.ndarr
     return (found ^ how.flip) - how.zero if fields is how.steps else found
 
 
-def _put_integers(
-    blocks: Blocks, how: Format, fields: Sequence[Bits], integers: Int[np.ndarray, "... parts"]
-) -> None:
+def _put_integers(blocks: Blocks, how: Format, fields: Sequence[Bits], integers: Int[np.ndarray, "... parts"]) -> None:
     stored = (integers + how.zero) ^ how.flip if fields is how.steps else integers
     for part, bits in enumerate(fields):
         at = 0

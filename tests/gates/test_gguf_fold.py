@@ -35,7 +35,7 @@ def bare_file(path: Path, *, d_head: int = 64, kind: str = "Q8_0", arch: str = "
     writer = GGUFWriter(path, arch)
     for key, value in {"block_count": 3, "attention.head_count": 4, **entries}.items():
         if isinstance(value, list):
-            writer.add_array(f"{arch}.{key}", value)
+            writer.add_array(f"{arch}.{key}", [*map(int, value)])
         else:
             writer.add_uint32(f"{arch}.{key}", value)
     for layer in range(3):

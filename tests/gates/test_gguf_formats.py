@@ -42,7 +42,8 @@ def test_a_block_times_a_factor_is_its_scales_times_it(name: str, kind: str) -> 
     wanted, got = numbers_of(before, name) * factor, numbers_of(after, name)
     assert abs(got - wanted).max() <= 2**-10 * abs(wanted).max()  # two numbers, each rounded to 11 bits
     np.testing.assert_array_equal(got[wanted == 0], 0)
-    kept = np.delete(np.arange(before.shape[-1]), [at + i for at in FORMATS[name].scales for i in (0, 1)])
+    scales = [at + i for at in FORMATS[name].scales for i in (0, 1)]
+    kept = [at for at in range(before.shape[-1]) if at not in scales]
     np.testing.assert_array_equal(after[..., kept], before[..., kept])
 
 

@@ -54,7 +54,7 @@ def test_a_quantised_file_computes_what_its_numbers_with_the_gate_do(kind: str, 
     fold = gate.fold_into_gguf(source, tmp_path / "gated.gguf")
     assert fold.formats == {kind: 2} and fold.rms < (0.3 if kind.endswith("K") else 0.1)
     plain, wanted = logits(hf), logits(gate.fold_into(hf))
-    off = (logits(load_plain(str(tmp_path / "gated.gguf"), dtype="float32")) - wanted).norm()
+    off = float((logits(load_plain(str(tmp_path / "gated.gguf"), dtype="float32")) - wanted).norm())
     near = 0.03 if kind.endswith("K") and site == "z" else 0.005 if kind == "BF16" else 0.002
     assert off < near * wanted.norm()
     assert off < 0.2 * (plain - wanted).norm()
