@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ ARCH = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3
 F32, F16, BF16, Q8_0 = (GGMLQuantizationType[name] for name in ("F32", "F16", "BF16", "Q8_0"))
 
 
-def write_gguf(
-    path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, projection: str = "", **more: Any
-) -> Path:
-    """`projection`: the format of output projections; `more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one out."""
+def write_gguf(path: Path, hf: Any, kind: Any = F32, *, tokenizer: Any = None, parts: int = 0, **more: Any) -> Path:
+    """`more`: entries under the architecture's name, or (with a dot in front) under their own; None leaves one
+    out. `parts`: tensors in one file, if there are to be several; `exchanged`: tensors by name, as they are to be
+    stored, and how; `without`: a tensor left out; `more`: tensors besides."""
     config = hf.config
     arch = ARCH.get(config.model_type, config.model_type)
-    writer = GGUFWriter(path, arch)
+    writer = GGUFWriter(path, arch, split_max_tensors=parts)
     entries = {f"{arch}.{key}": value for key, value in entries_of(config).items()}
+    exchanged, without, further = (more.pop(key, {}) for key in ("exchanged", "without", "more"))
     entries |= {key[1:] if key[0] == "." else f"{arch}.{key}": value for key, value in more.items()}
     for key, value in entries.items():
         if value is not None:
@@ -30,10 +32,15 @@ def write_gguf(
     if tokenizer is not None:
         add_tokenizer(writer, tokenizer)
     for name, weights in tensors_of(hf, arch):
+        if name == without:
+            continue
+        if name in exchanged:
+            writer.add_tensor(name, exchanged[name][0], raw_dtype=exchanged[name][1])
+            continue
         stored = kind if weights.ndim > 1 and kind != F32 and weights.shape[-1] % 32 == 0 else F32
-        if projection and name.endswith("attn_output.weight"):
-            stored = GGMLQuantizationType[projection]
-        writer.add_tensor(name, _quantised(weights, stored), raw_dtype=stored)
+        writer.add_tensor(name, quantize(weights, stored), raw_dtype=stored)
+    for name, weights in further.items():
+        writer.add_tensor(name, weights)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -55,14 +62,18 @@ def entries_of(config: Any) -> dict[str, Any]:
     eps = next(name for name in names if hasattr(config, name))
     rms = config.model_type in ("llama", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "gemma2", "gemma3_text", "phi3")
     rms = rms or config.model_type == "lfm2"
-    inner = next((getattr(config, n) for n in ("intermediate_size", "ffn_hidden_size", "n_inner") if hasattr(config, n)), 0)
+    inner = next(
+        (getattr(config, n) for n in ("intermediate_size", "ffn_hidden_size", "n_inner") if hasattr(config, n)), 0
+    )
     entries = {
         "block_count": config.num_hidden_layers,
         "context_length": getattr(config, "max_position_embeddings", 64),
         "embedding_length": config.hidden_size,
         "feed_forward_length": inner or 4 * config.hidden_size,
         "attention.head_count": n_heads,
-        "attention.head_count_kv": 1 if config.model_type == "falcon" else getattr(config, "num_key_value_heads", n_heads),
+        "attention.head_count_kv": 1
+        if config.model_type == "falcon"
+        else getattr(config, "num_key_value_heads", n_heads),
         f"attention.layer_norm_{'rms_' if rms else ''}epsilon": getattr(config, eps),
         "rope.freq_base": rope.get("rope_theta"),
         "vocab_size": config.vocab_size,
@@ -91,7 +102,11 @@ def entries_of(config: Any) -> dict[str, Any]:
 
 def permuted(weights: Any, n_heads: int) -> Any:
     """How llama.cpp reorders the rows of queries and keys: pairs that are rotated together stand side by side."""
-    return weights.reshape(n_heads, 2, weights.shape[0] // n_heads // 2, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
+    return (
+        weights.reshape(n_heads, 2, weights.shape[0] // n_heads // 2, *weights.shape[1:])
+        .swapaxes(1, 2)
+        .reshape(weights.shape)
+    )
 
 
 def for_positions(config: Any) -> Any:
@@ -123,7 +138,9 @@ def scaling_of(rope: Any) -> dict[str, Any]:
 def tensors_of(hf: Any, arch: str) -> Any:
     config = hf.config
     yield from ((name, numbers.astype(np.float32)) for name, numbers in for_positions(config))
-    names = get_tensor_name_map(next(a for a, name in MODEL_ARCH_NAMES.items() if name == arch), config.num_hidden_layers)
+    names = get_tensor_name_map(
+        next(a for a, name in MODEL_ARCH_NAMES.items() if name == arch), config.num_hidden_layers
+    )
     for name, tensor in hf.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -155,21 +172,23 @@ def tensors_of(hf: Any, arch: str) -> Any:
         yield f"{found}.{end}", np.ascontiguousarray(weights, dtype=np.float32)
 
 
-def add_tokenizer(writer: Any, tokenizer: Any) -> None:
-    """A byte-level BPE tokenizer."""
-    import json
-
+def add_tokenizer(writer: Any, tokenizer: Any, split: str = "gpt-2") -> None:
+    """A byte-level BPE tokenizer, whose text begins with its token for that."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocab, special = tokenizer.get_vocab(), {token["content"] for token in state["added_tokens"]}
+    vocab, kinds = (
+        tokenizer.get_vocab(),
+        {token["content"]: 3 if token["special"] else 4 for token in state["added_tokens"]},
+    )
     tokens = sorted(vocab, key=vocab.__getitem__)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in special else 1 for token in tokens])
+    writer.add_token_types([kinds.get(token, 1) for token in tokens])
     writer.add_token_merges([" ".join(pair) for pair in state["model"]["merges"]])
+    writer.add_pad_token_id(tokenizer.pad_token_id)
     writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(True)
     if tokenizer.chat_template:
         writer.add_chat_template(tokenizer.chat_template)
 
@@ -189,14 +208,18 @@ def tiny(model_type: str, **settings: Any) -> Any:
     return hf
 
 
-def _quantised(weights: Any, kind: Any) -> Any:
-    """Random blocks where `gguf` only reads."""
-    try:
-        return quantize(weights, kind)
-    except NotImplementedError:
-        n_rows, width = weights.shape
-        n_blocks = width // GGML_QUANT_SIZES[kind][0]
-        return random_blocks(np.random.default_rng(0), kind.name, n_rows, n_blocks).reshape(n_rows, -1)
+def projections(hf: Any, name: str) -> dict[str, Any]:
+    """Its output projections in a format, to be `exchanged`; random blocks where `gguf` only reads the format."""
+    kind, found = GGMLQuantizationType[name], dict[str, Any]()
+    for layer, block in enumerate(hf.model.layers):
+        weights = block.self_attn.o_proj.weight.detach().numpy()
+        try:
+            stored = quantize(weights, kind)
+        except NotImplementedError:
+            n_blocks = weights.shape[1] // GGML_QUANT_SIZES[kind][0]
+            stored = random_blocks(np.random.default_rng(layer), name, len(weights), n_blocks).reshape(len(weights), -1)
+        found[f"blk.{layer}.attn_output.weight"] = stored, kind
+    return found
 
 
 def random_blocks(rng: Any, name: str, n_rows: int, n_blocks: int) -> Any:

@@ -33,7 +33,7 @@ class Config(Rows):
     """Flags of `gate`."""
 
     model: str = "zoo:llama-memory"
-    """The model to gate: a Hugging Face id, a folder, or zoo:NAME."""
+    """The model to gate: a Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
     scores: str = "truth"
     """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
     lam: float | None = None

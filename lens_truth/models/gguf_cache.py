@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from lens_truth.io.files import alone_at, check_out, hash_of, write_folder_with
@@ -14,18 +15,23 @@ from lens_truth.models.gguf_tokenizer import gguf_tokenizer
 _MAKERS = ("lens-truth", "transformers", "gguf", "tokenizers")
 
 
-def gguf_as_folder(source: str, cache: Path, dtype: str) -> Path:
-    """The folder in `cache` that holds a GGUF file's model and tokenizer as `save_pretrained` writes them, made if it
-    is not there. Its name says what it was made of: the bytes of the file, the number format, the versions of what
-    reads GGUF. It is there whole or not at all."""
-    file = opened_gguf(source)
+CACHE = "LENS_TRUTH_GGUF_CACHE"
+
+
+def cached_folder(source: str, dtype: str) -> str | None:
+    """The folder that holds a GGUF file's model and tokenizer as `save_pretrained` writes them, below the one that the
+    environment names (`LENS_TRUTH_GGUF_CACHE`); None if it names none. The folder is made if it is not there, whole or
+    not at all, and its name says of what: the bytes of the file, the number format, the versions of what reads GGUF."""
+    if not (named := os.environ.get(CACHE)):
+        return None
+    file, cache = opened_gguf(source), Path(named).expanduser()
     made = hash_of(_digest(file), dtype, *(version_of(package) for package in _MAKERS))
     folder = cache / f"{file.path.stem}-{made}"
-    check_out(cache, "--gguf-cache")
+    check_out(cache, CACHE)
     with alone_at(folder):
         if not folder.is_dir():
             write_folder_with(folder, lambda temporary: _save(file, dtype, temporary))
-    return folder
+    return str(folder)
 
 
 def _save(file: Gguf, dtype: str, folder: Path) -> None:

@@ -7,12 +7,13 @@ widths, how queries are scaled. What the file says is taken here; what a class h
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import numpy as np
 import torch
 from transformers import CONFIG_MAPPING, PreTrainedConfig
-from transformers.integrations import GGUF_CONFIG_DEFAULTS_MAPPING, GGUF_CONFIG_MAPPING
+from transformers.integrations.ggml import GGUF_CONFIG_DEFAULTS_MAPPING, GGUF_CONFIG_MAPPING
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from lens_truth.errors import InputError, first_line
@@ -35,8 +36,8 @@ ARCHITECTURES = {
     "stablelm": "stablelm",
     "starcoder2": "starcoder2",
 }
-"""What llama.cpp calls an architecture, and its model type in Transformers. Each was written to a GGUF file as llama.cpp
-writes it, and read back (tests/models/test_gguf_architectures.py)."""
+"""What llama.cpp calls an architecture, and its model type in Transformers. Models of each are written to GGUF files as
+llama.cpp writes them, and read back (`tests/models/test_gguf_architectures.py`)."""
 
 _EPSILON = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "norm_eps")
 _MORE = {
@@ -55,7 +56,10 @@ _OF = {
 }
 _SCALES = ("attention.clamp_kqv", "attention.scale", "embedding_scale", "logit_scale", "residual_scale")
 """What some kinds of Llama multiply by, for which their class in Transformers has no place."""
+_NEEDED = ("attention.head_count", "block_count", "embedding_length")
+"""Without these, a class would take the numbers of one model for any."""
 _PART_ROTATED = ("nemotron", "phi3", "stablelm")
+_NOT_ROTATED = ("bloom", "gpt2")
 _SCALED_BY_WIDTH = {"gemma2": 46, "gemma3": 62}
 """Layers of the 27B models, whose queries are scaled by the model's width over the number of heads, which no entry
 says; llama.cpp knows it in the same way."""
@@ -68,12 +72,12 @@ def gguf_config(file: Gguf) -> PreTrainedConfig:
     name = file.architecture
     model_type = ARCHITECTURES[name]
     kind: Any = CONFIG_MAPPING[model_type]
-    table: dict[str, str | None] = GGUF_CONFIG_MAPPING[model_type.removesuffix("_text")]
+    table = cast("dict[str, str | None]", GGUF_CONFIG_MAPPING[model_type.removesuffix("_text")])
     more = {entry: key for entry, key in _MORE.items() if hasattr(kind, key)}
     names = {**table, **more, **_OF.get(name, {})}
     values: dict[str, Any] = dict(GGUF_CONFIG_DEFAULTS_MAPPING.get(model_type, {}))
     values |= {key: _plain(file.own(entry)) for entry, key in names.items() if key and file.own(entry) is not None}
-    for entry, key in (GGUF_CONFIG_MAPPING["tokenizer"]).items():
+    for entry, key in cast("dict[str, str]", GGUF_CONFIG_MAPPING["tokenizer"]).items():
         if hasattr(kind, key):  # without an entry there is no such token, whatever the class takes for it
             values[key] = file.metadata.get(f"tokenizer.{entry}")
     for entry in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
@@ -115,6 +119,12 @@ def _check_kind(file: Gguf) -> None:
         )
     if "token_embd.weight" not in file.tensors:
         raise InputError(f"model '{file.path}' lacks token_embd.weight, so it is no language model")
+    said, held = file.own("block_count"), {tensor.split(".")[1] for tensor in file.tensors if tensor.startswith("blk.")}
+    if said != len(held):
+        raise InputError(f"model '{file.path}': its metadata say {said} layers, and it holds tensors of {len(held)}")
+    epsilons = [entry for entry in file.metadata if re.search(r"\.layer_norm(_rms)?_epsilon$", entry)]
+    for entry in [entry for entry in _NEEDED if file.own(entry) is None] or ([] if epsilons else ["an epsilon"]):
+        raise InputError(f"model '{file.path}': its metadata lack {entry}; give the checkpoint that it was made from")
     for entry in _SCALES:
         if file.own(entry) not in (None, 0, 1):
             raise InputError(
@@ -152,8 +162,8 @@ def _special(file: Gguf, values: dict[str, Any]) -> dict[str, Any]:
 def _rotation(file: Gguf, values: dict[str, Any]) -> dict[str, Any]:
     """Rotary frequencies: their base, how they are scaled, and how much of a head they turn."""
     more: dict[str, Any] = {}
-    if (base := file.own("rope.freq_base")) is not None:
-        more["rope_theta"] = base
+    if file.architecture not in _NOT_ROTATED:
+        more["rope_theta"] = file.own("rope.freq_base", 10_000.0)  # as llama.cpp has it
     if (local := file.own("rope.freq_base_swa")) is not None:
         more["rope_local_base_freq"] = local
     turned = file.own("rope.dimension_count")

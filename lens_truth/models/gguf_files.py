@@ -8,8 +8,9 @@ config of `gguf_config`, one tensor at a time, and what is left over is refused.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,10 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
-from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+from transformers.modeling_gguf_pytorch_utils import (
+    TENSOR_PROCESSORS,
+    TensorProcessor,
+    get_gguf_hf_weights_map,  # pyright: ignore[reportUnknownVariableType]
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, notice
 from lens_truth.models.gguf_config import ends_of_answers, gguf_config
 from lens_truth.models.gguf_header import Gguf, StoredTensor, read_gguf
 from lens_truth.models.whole import load_whole
@@ -40,7 +45,7 @@ def opened_gguf(source: str | Path) -> Gguf:
     return read_gguf(Path(source))
 
 
-def load_gguf(name: str, source: str, *, attn: str | None, dtype: str) -> PreTrainedModel:
+def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, device: str = "cpu") -> PreTrainedModel:
     """The model of a GGUF file with its weights as plain numbers. `auto` keeps those of a file that is not quantised,
     and is bfloat16 otherwise: half of float32's memory, and whatever was trained in it stays finite."""
     file = opened_gguf(source)
@@ -49,24 +54,37 @@ def load_gguf(name: str, source: str, *, attn: str | None, dtype: str) -> PreTra
     wanted = _own_dtype(file) if dtype == "auto" else getattr(torch, dtype)
     with torch.device("meta"):
         empty = kind(config)
-    attn = attn or ("sdpa" if empty._supports_sdpa else "eager")
+    _check_size(file, empty)
+    if attn is None and not empty._supports_sdpa:
+        notice(f"{name}: its class has no SDPA in Transformers, so attention is eager: slower, and more memory")
+        attn = "eager"
     tensors = _converted(file, empty, wanted)
-    how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn}
+    how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn or "sdpa"}
     hf = load_whole(kind, name, None, **how)
     hf.name_or_path = hf.config.name_or_path = name
     if len(ends := ends_of_answers(file)) > 1:
         hf.generation_config.eos_token_id = ends
-    return hf
+    return hf.to(torch.device(device))
 
 
 def gguf_projections(file: Gguf) -> dict[str, StoredTensor]:
     """The attention projections that Llama-like models hold apart, by their name in Transformers."""
-    found = {}
+    found: dict[str, StoredTensor] = {}
     for layer in range(file.own("block_count", 0)):
         for side, name in _PROJECTIONS.items():
             if (tensor := file.tensors.get(f"blk.{layer}.{name}.weight")) is not None:
                 found[f"model.layers.{layer}.self_attn.{side}_proj.weight"] = tensor
     return found
+
+
+def _check_size(file: Gguf, empty: Any) -> None:
+    """Raises an InputError if the metadata tell of a model that is not the one whose tensors are here: it would be made
+    all the same, however large."""
+    of_model, of_file = (sum(prod(its.shape) for its in some) for some in (empty.parameters(), file.tensors.values()))
+    if of_model > 2 * of_file:  # embeddings that serve twice are in the file once
+        raise InputError(
+            f"model '{file.path}': its metadata describe a model of {of_model} numbers, and its tensors hold {of_file}"
+        )
 
 
 class GgufProjections:
@@ -86,7 +104,7 @@ class GgufProjections:
 def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
     """The model's tensors by name, all of the file's used. A bar runs where somebody sees it (`disable=None`)."""
     processor = _processor(file, empty.config)
-    names: dict[str, str] = get_gguf_hf_weights_map(empty, processor)
+    names: dict[str, str] = cast("Any", get_gguf_hf_weights_map)(empty, processor)
     joined: dict[str, Tensor] = {}  # what several of the file's tensors make
     single: dict[str, Tensor] = {}
     left: list[str] = []
@@ -103,7 +121,7 @@ def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         raise InputError(
             f"model '{file.path}' holds {len(left)} tensors for which {type(empty).__name__} has no place "
-            f"({', '.join(left[:3])}{more}), so it would compute something else; give the checkpoint that it was made from"
+            f"({', '.join(left[:3])}{more}), so it would compute something else; give the checkpoint it was made from"
         )
     return single | {name: tensor.to(dtype) for name, tensor in joined.items()}
 
@@ -120,7 +138,7 @@ def _numbers(tensor: StoredTensor) -> Float[np.ndarray, "..."]:
     from gguf.quants import dequantize
 
     kind = GGMLQuantizationType(tensor.kind)
-    n_rows = int(np.prod(tensor.shape[:-1]))
+    n_rows = prod(tensor.shape[:-1])
     stored = np.memmap(tensor.file, np.uint8, "r", tensor.start, (n_rows, tensor.n_bytes // n_rows))
     numbers = np.empty((n_rows, tensor.shape[-1]), np.float32)
     step = max(1, _AT_ONCE // tensor.shape[-1])

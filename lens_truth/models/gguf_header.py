@@ -1,5 +1,5 @@
-"""What a GGUF file says of itself and where its tensors lie. Nothing of a damaged file is believed: every length that it
-states is held against what the file has left, so reading ends, whatever the bytes are."""
+"""What a GGUF file says of itself and where its tensors lie. Nothing of a damaged file is believed: every length in it
+is held against what is left of the file, so reading ends, whatever the bytes are."""
 
 from __future__ import annotations
 
@@ -60,32 +60,30 @@ class Gguf:
 
 def read_gguf(path: Path) -> Gguf:
     """The head of a file; of one that was split, those of all its parts. An InputError says what is wrong with it."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise InputError(f"{path}: there is no such file") from error
-    return _read(path, stat.st_size, stat.st_mtime_ns)
+    parts = _parts(path)
+    for part in parts:
+        if not part.is_file():
+            where = f"its part {part.name} is missing; all {len(parts)} must lie in one folder"
+            raise InputError(f"{path}: {where if len(parts) > 1 else 'there is no such file'}")
+    return _read(tuple((part, part.stat().st_size, part.stat().st_mtime_ns) for part in parts))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, size: int, changed: int) -> Gguf:
-    """Remembered until the file changes: a head holds the vocabulary, and one projection at a time is asked for."""
-    first = _parts(path)[0]
-    metadata, tensors = _one_file(first)
-    if (count := metadata.get("split.count", 0)) > 1:
-        parts = _parts(first)
-        if len(parts) != count:
-            raise InputError(
-                f"{path}: is one of {count} parts, and its name does not say where the others lie; merge them with "
-                "llama.cpp's `llama-gguf-split --merge`"
-            )
-        for part in parts[1:]:
-            if not part.is_file():
-                raise InputError(f"{path}: its part {part.name} is missing; all {count} must lie in one folder")
-            tensors |= _one_file(part)[1]
-        if (stated := metadata.get("split.tensors.count", len(tensors))) != len(tensors):
-            raise InputError(f"{path}: its parts hold {len(tensors)} tensors instead of {stated}")
-    return Gguf(first, metadata, tensors)
+def _read(parts: tuple[tuple[Path, int, int], ...]) -> Gguf:
+    """Remembered until a file changes: a head holds the vocabulary, and one projection at a time is asked for."""
+    path = parts[0][0]
+    metadata, tensors = _one_file(path)
+    count, stated = metadata.get("split.count", 1), metadata.get("split.tensors.count")
+    if count not in (0, len(parts)):
+        raise InputError(
+            f"{path}: is one of {count} parts, and its name does not say where the others lie; merge them with "
+            "llama.cpp's `llama-gguf-split --merge`"
+        )
+    for part, *_ in parts[1:]:
+        tensors |= _one_file(part)[1]
+    if stated not in (None, len(tensors)):
+        raise InputError(f"{path}: its parts hold {len(tensors)} tensors instead of {stated}")
+    return Gguf(path, metadata, tensors)
 
 
 def _parts(path: Path) -> list[Path]:
@@ -102,8 +100,6 @@ def _one_file(path: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
             n_tensors, n_entries = reader.start()
             metadata = {reader.string(): reader.value(reader.number(4)) for _ in reader.repeat(n_entries, 13)}
             return metadata, {t.name: t for t in _tensors(reader, path, n_tensors, metadata.get("general.alignment"))}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is not a readable GGUF file ({first_line(error)})") from error
 

@@ -18,6 +18,7 @@ from transformers.utils import hub
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.names import ADAPTER, GGUF, adapter_found, model_source
+from lens_truth.models.structure import modules_of
 from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ def load(
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
 
     Args:
-        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
+            `zoo:NAME`, or a model in memory.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
-        dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
+            Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -83,7 +86,7 @@ def load(
         hf: Any = _inner(model)
         tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
         name = hf.name_or_path or type(hf).__name__
-        if attn is not None or stock:  # either changes what it is given
+        if attn is not None or stock:  # either changes the model
             hf = shared_copy(hf)
         if attn is not None:
             hf.set_attn_implementation(attn)
@@ -111,6 +114,11 @@ def _inner(model: Any) -> Any:
         raise InputError(f"{kind} is not a model of Transformers")
     if any(hasattr(module, "base_layer") for module in model.modules()):
         raise InputError(f"{kind} holds an adapter: give what `merge_and_unload()` of its PeftModel returns")
+    for name, module in modules_of(model):
+        if any(weight.is_meta for weight in module.parameters(recurse=False)) and not hasattr(module, "_hf_hook"):
+            raise InputError(
+                f"{kind}: the weights of '{name}' are not in memory, and nothing fetches them: load it anew"
+            )
     if model.get_output_embeddings() is None:
         raise InputError(f"{kind} has no head that gives logits: load its checkpoint with AutoModelForCausalLM")
     return model
@@ -132,11 +140,14 @@ def load_plain(
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
-    if source.endswith(GGUF):
-        from lens_truth.models.gguf_files import load_gguf
-
-        return load_gguf(name, source, attn=attn, dtype=dtype).to(device).eval()
     try:
+        if source.endswith(GGUF):
+            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_files import load_gguf
+
+            if (folder := cached_folder(source, dtype)) is None:
+                return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
+            source = folder
         if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
             raise InputError(adapter_found(name, Path(adapter), beside=True))
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))

@@ -1,4 +1,5 @@
-"""What a model's name stands for: an id, a folder, a GGUF file, `zoo:NAME`. It is looked at before anything heavy is imported."""
+"""What a model's name stands for: an id, a folder, a GGUF file, `zoo:NAME`. It is looked at before anything heavy is
+imported."""
 
 from __future__ import annotations
 

@@ -19,8 +19,6 @@ from lens_truth.gates.controls import DRAWN, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
 from lens_truth.models.structure import heads_of
-from lens_truth.models.structure import heads_of
-from lens_truth.models.structure import heads_of
 from lens_truth.scoring.scores import HeadScores
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))

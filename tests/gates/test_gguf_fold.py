@@ -14,7 +14,7 @@ pytest.importorskip("gguf")
 
 from gguf import GGUFReader, GGUFWriter
 from gguf.constants import GGMLQuantizationType
-from gguf_writer import random_blocks, tiny, write_gguf
+from gguf_writer import projections, random_blocks, tiny, write_gguf
 
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
@@ -27,7 +27,7 @@ GATE = HeadGate(1 + 0.5 * torch.rand(L, H, generator=torch.Generator().manual_se
 
 def model_file(path: Path, projection: str = "Q4_0") -> Path:
     hf = tiny("llama", **SIZES, num_attention_heads=H, num_key_value_heads=2, max_position_embeddings=64)
-    return write_gguf(path, hf, projection=projection)
+    return write_gguf(path, hf, exchanged=projections(hf, projection))
 
 
 def bare_file(path: Path, *, d_head: int = 64, kind: str = "Q8_0", arch: str = "llama", **entries: Any) -> Path:

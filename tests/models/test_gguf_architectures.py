@@ -12,7 +12,8 @@ pytest.importorskip("gguf")
 
 from gguf_writer import tiny, write_gguf
 
-from lens_truth.models.gguf_config import ARCHITECTURES
+from lens_truth.models.gguf_config import ARCHITECTURES, gguf_config
+from lens_truth.models.gguf_files import opened_gguf
 from lens_truth.models.loading import load_plain
 
 SIZES: dict[str, Any] = {
@@ -40,7 +41,12 @@ LLAMA3 = {
 }
 YARN = {**ROTARY, "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 LINEAR = {**ROTARY, "rope_type": "linear", "factor": 4.0}
-LONG = {**PART["rope_parameters"], "rope_type": "longrope", "long_factor": [1.5, 3, 4, 6], "short_factor": [1, 1, 1.5, 2]}
+LONG = {
+    **PART["rope_parameters"],
+    "rope_type": "longrope",
+    "long_factor": [1.5, 3, 4, 6],
+    "short_factor": [1, 1, 1.5, 2],
+}
 LONG |= {"original_max_position_embeddings": 32}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {**SIZES, "tie_word_embeddings": True}),
@@ -56,7 +62,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, 3.1": ("llama", {**WIDE, "rope_parameters": LLAMA3}),
     "llama, linear": ("llama", {**SIZES, "rope_parameters": LINEAR}),
     "qwen2, yarn": ("qwen2", {**SIZES, "rope_parameters": YARN}),
-    "gemma3, linear": ("gemma3_text", {**WIDE, "num_hidden_layers": 7, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
+    "gemma3, linear": (
+        "gemma3_text",
+        {**WIDE, "num_hidden_layers": 7, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+    ),
     "starcoder2": ("starcoder2", {**SIZES, "sliding_window": 8, "rope_parameters": ROTARY}),
     "stablelm": ("stablelm", {**SIZES, **PART, "use_qkv_bias": True}),
     "nemotron": ("nemotron", {**SIZES, **PART}),
@@ -73,11 +82,24 @@ def test_a_gguf_file_computes_what_its_model_did(name: str, tmp_path: Path) -> N
     hf = tiny(model_type, **settings)
     assert model_type == hf.config.model_type
     ids = torch.randint(3, 90, (2, 24), generator=torch.Generator().manual_seed(1))
-    loaded = load_plain(str(write_gguf(tmp_path / "it.gguf", hf)))
+    loaded = load_plain(str(write_gguf(tmp_path / "it.gguf", hf)), attn="eager")  # two of them have nothing else
     assert loaded.dtype == torch.float32
     with torch.no_grad():
         ours, theirs = loaded(ids).logits, hf(ids).logits
     assert torch.allclose(ours, theirs, atol=1e-5 * float(theirs.abs().max())), float((ours - theirs).abs().max())
+
+
+def test_the_27b_gemmas_scale_queries_by_their_width(tmp_path: Path) -> None:
+    """Of which no entry tells, but the number of layers."""
+    settings = {**WIDE, "num_hidden_layers": 46, "hidden_size": 32, "intermediate_size": 32, "sliding_window": 8}
+    path = write_gguf(tmp_path / "it.gguf", tiny("gemma2", **settings, query_pre_attn_scalar=8))
+    assert gguf_config(opened_gguf(path)).query_pre_attn_scalar == 8  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_an_answer_ends_with_its_turn_too(tmp_path: Path) -> None:
+    ends = {".tokenizer.ggml.eos_token_id": 2, ".tokenizer.ggml.eot_token_id": 7, ".tokenizer.ggml.eom_token_id": 2}
+    hf: Any = load_plain(str(write_gguf(tmp_path / "it.gguf", tiny("llama", **SIZES), **ends)))
+    assert hf.generation_config.eos_token_id == [2, 7] and hf.config.eos_token_id == 2
 
 
 def test_every_architecture_was_tried() -> None:

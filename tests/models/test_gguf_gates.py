@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("gguf")
 
-from gguf_writer import tiny, write_gguf
+from gguf_writer import projections, tiny, write_gguf
 from test_gguf_architectures import MODELS, SIZES
 
 from lens_truth.gates.gate import HeadGate
@@ -48,7 +48,8 @@ def test_a_head_is_the_same_head_in_the_file_and_in_the_model(name: str, site: s
 @pytest.mark.parametrize("site", ["z", "block"])
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K", "Q6_K"])
 def test_a_quantised_file_computes_what_its_numbers_with_the_gate_do(kind: str, site: str, tmp_path: Path) -> None:
-    source = write_gguf(tmp_path / "it.gguf", tiny("llama", **QUANTISED), projection=kind)
+    made = tiny("llama", **QUANTISED)
+    source = write_gguf(tmp_path / "it.gguf", made, exchanged=projections(made, kind))
     hf = load_plain(str(source), dtype="float32")
     gate = gate_for(hf, site)
     fold = gate.fold_into_gguf(source, tmp_path / "gated.gguf")
