@@ -1,5 +1,5 @@
-"""What folding gates into a GGUF file costs: how far rounding the scales moves weights, for heads of several widths, and
-how far llama.cpp's logits and Transformers' are from each other without the gate and with it.
+"""What folding gates into a GGUF file costs: how far rounding the scales moves weights, for heads of several widths,
+and how far llama.cpp's logits and Transformers' are from each other without the gate and with it.
 
 The second part (`--llama`) wants llama-cpp-python and rests on 24 tokens.
 """
@@ -7,6 +7,7 @@ The second part (`--llama`) wants llama-cpp-python and rests on 24 tokens.
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,14 +54,13 @@ def rounding(path: Path) -> None:
         if errors:
             off, half, largest = np.array(errors).T
             rms = np.sqrt(off.sum() / half.sum())
-            print(
-                f"{name}, heads of {d_head}, 1 + U(-{spread}, {spread}): {rms:.3f} of half a step, {largest.max():.2f} at most"
-            )
+            what = f"{name}, heads of {d_head}, 1 + U(-{spread}, {spread})"
+            print(f"{what}: {rms:.3f} of half a step, {largest.max():.2f} at most")
 
 
 def in_llama(path: Path) -> None:
-    """Root mean squares of differences between logits, less each token's mean; and how many greedy tokens are the same."""
-    import llama_cpp
+    """Root mean squares of differences between logits, less each token's mean; how many greedy tokens are the same."""
+    llama_cpp: Any = import_module("llama_cpp")
 
     def of_llama(file: Path) -> tuple[Any, list[int]]:
         llm: Any = llama_cpp.Llama(str(file), n_ctx=256, logits_all=True, verbose=False)
@@ -81,8 +81,8 @@ def in_llama(path: Path) -> None:
         return float(((a - a.mean(-1, keepdim=True)) - (b - b.mean(-1, keepdim=True))).square().mean().sqrt())
 
     model = lens_truth.load(str(path), dtype="float32")
-    text = "The capital of France is Paris, and the capital of Italy is Rome. The largest planet is Jupiter. Water boils at"
-    ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :TOKENS]
+    text = "The capital of France is Paris, and the capital of Italy is Rome. The largest planet is Jupiter. "
+    ids = model.tokenizer(f"{text}Water boils at", return_tensors="pt")["input_ids"][:, :TOKENS]
     torch.manual_seed(0)
     gate = lens_truth.HeadGate(0.75 + 0.5 * torch.rand(model.cfg.n_layers, model.cfg.n_heads))
     with TemporaryDirectory() as folder:
