@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from gguf import GGUFWriter, get_tensor_name_map
-from gguf.constants import MODEL_ARCH_NAMES, GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES, GGMLQuantizationType
 from gguf.quants import quantize
 
 ARCH = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3"}
@@ -210,3 +210,31 @@ def tiny(model_type: str, **settings: Any) -> Any:
             elif "norm" not in name:
                 parameter.mul_(5)
     return hf
+
+
+def projections(hf: Any, name: str) -> dict[str, Any]:
+    """Its output projections in a format, to be `exchanged`; random blocks where `gguf` only reads the format."""
+    kind, found = GGMLQuantizationType[name], dict[str, Any]()
+    for layer, block in enumerate(hf.model.layers):
+        weights = block.self_attn.o_proj.weight.detach().numpy()
+        try:
+            stored = quantize(weights, kind)
+        except NotImplementedError:
+            n_blocks = weights.shape[1] // GGML_QUANT_SIZES[kind][0]
+            stored = random_blocks(np.random.default_rng(layer), name, len(weights), n_blocks).reshape(len(weights), -1)
+        found[f"blk.{layer}.attn_output.weight"] = stored, kind
+    return found
+
+
+def random_blocks(rng: Any, name: str, n_rows: int, n_blocks: int) -> Any:
+    """Blocks of any format: random codes and integers, scales that leave weights below 1 or so."""
+    from lens_truth.gates.gguf_formats import FORMATS
+
+    n_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]][1]
+    blocks = rng.integers(0, 256, (n_rows, n_blocks, n_bytes), dtype=np.uint8)
+    for at in FORMATS[name].scales:
+        scale = rng.uniform(5e-4, 5e-3, (n_rows, n_blocks, 1)).astype("<f2")
+        blocks[..., at : at + 2] = scale.view(np.uint8)
+    if name == "Q8_0":
+        blocks[blocks == 128] = 129  # a code of -128 is not in use
+    return blocks
