@@ -67,7 +67,9 @@ def _check_file(config: Config, save: Path, folder: Path) -> None:
     """Raises an InputError unless a GGUF file can be written from the model, where nothing is lost."""
     source = model_source(config.model)
     if not source.endswith(GGUF) or base_and_adapter(config.model)[1]:
-        raise InputError(f"--save {config.save}: a GGUF file is made of one, and {config.model} is not one alone; name a folder")
+        raise InputError(
+            f"--save {config.save}: a GGUF file is made of one, and {config.model} is not one alone; name a folder"
+        )
     if save.exists() and save.samefile(source):
         raise InputError(f"--save {config.save}: is the file of the model itself; choose another name")
     if save.exists() and not folder.exists():
