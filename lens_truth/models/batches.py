@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.models.hooks import Hooked, device_of
+from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import image_arguments
+from lens_truth.models.placing import device_of
 
 
 def length_batches(lengths: Sequence[int], batch_size: int, tokens: int = 64) -> list[list[int]]:
@@ -130,5 +131,5 @@ def logits_only(model: Hooked, wanted: int) -> dict[str, Any]:
     """The argument that asks for the logits of so many last tokens alone; nothing for a model that always computes all
     of them (Qwen2.5-Omni)."""
     hf: Any = getattr(model, "original_model", None)
-    takes = hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
+    takes = hf is not None and "logits_to_keep" in inspect.signature(cast("Any", type(hf)).forward).parameters
     return {"logits_to_keep": wanted} if takes else {}

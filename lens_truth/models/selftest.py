@@ -97,7 +97,7 @@ def hook_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Itera
             return
         if not any(images):
             yield _reads_backwards_only(model)
-            yield Check("hook_z of a head is what its own query makes", shared_by_heads(model), 0.1)
+            yield Check("hook_z of a head is what its own attention gives out", shared_by_heads(model), 0.1)
 
         with gate_heads(model, torch.ones(n_layers, n_heads)):
             gated = model(ids, **more)
@@ -145,8 +145,8 @@ def _reads_backwards_only(model: HookedModel) -> Check:
     return Check("no token sees those behind it", *_worst((z[:1, :-1], z[1:, :-1]) for z in seen.passed))
 
 
-def _as_first_row_but_last(layer: int, stream: Float[Tensor, "... B T M"]) -> Float[Tensor, "... B T M"]:
-    return torch.cat([as_first_row(layer, stream)[..., :-1, :], stream[..., -1:, :]], -2)
+def _as_first_row_but_last(layer: int, stream: Float[Tensor, "B T *M"]) -> Float[Tensor, "B T *M"]:
+    return torch.cat([as_first_row(layer, stream)[:, :-1], stream[:, -1:]], 1)
 
 
 def finite_check(model: HookedModel) -> Check:
@@ -240,7 +240,7 @@ def _cached(model: HookedModel, row: PromptTokens, seen: str) -> Check:
 
 
 def _distance(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> float:
-    return float((a.double() - b.double()).abs().max())
+    return float((a.cpu().double() - b.cpu().double()).abs().max())  # Apple's GPUs have no doubles
 
 
 def _close(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> tuple[float, float]:

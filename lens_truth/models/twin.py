@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from lens_truth.models.placing import shared_by_copies
 from lens_truth.models.points import remove_feeds
 from lens_truth.models.quantised_bnb import settle
+from lens_truth.models.structure import modules_of
 
 
 def shared_copy(hf: nn.Module) -> nn.Module:
@@ -19,8 +21,8 @@ def shared_copy(hf: nn.Module) -> nn.Module:
     What was read from a GGUF file is floats since then, and is no longer marked as quantised.
     """
     settle(hf)
-    tensors = [tensor for module in hf.modules() for tensor in _tensors_in(vars(module))]
-    twin = copy.deepcopy(hf, {id(tensor): tensor for tensor in tensors})
+    tensors = [tensor for _, module in modules_of(hf) for tensor in _tensors_in(vars(module))]
+    twin = copy.deepcopy(hf, {id(its): its for its in (*tensors, *shared_by_copies(hf))})
     remove_feeds(twin)
     return without_gguf_mark(twin)
 
@@ -30,9 +32,8 @@ def _tensors_in(held: Any, deep: int = 5) -> Iterator[Tensor]:
     if isinstance(held, Tensor):
         yield held
     elif deep and not isinstance(held, nn.Module | type):
-        of_object = vars(held) if hasattr(held, "__dict__") else cast("dict[str, Any]", {})
-        parts: Any = held.values() if isinstance(held, dict) else held
-        for part in parts if isinstance(held, dict | list | tuple) else of_object.values():
+        inside = cast("Any", held if isinstance(held, dict | list | tuple) else getattr(held, "__dict__", ()))
+        for part in inside.values() if isinstance(inside, dict) else inside:
             yield from _tensors_in(part, deep - 1)
 
 

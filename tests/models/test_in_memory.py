@@ -46,16 +46,6 @@ def test_a_hooked_model_keeps_its_tokenizer(tiny: Any) -> None:
     assert load(tiny).tokenizer is tiny.tokenizer
 
 
-def adapter(hf: Any) -> Any:
-    class Lora(nn.Module):
-        def __init__(self, base_layer: nn.Module) -> None:
-            super().__init__()
-            self.base_layer = base_layer
-
-    hf.model.layers[1].self_attn.q_proj = Lora(hf.model.layers[1].self_attn.q_proj)
-    return hf
-
-
 def offloaded(hf: Any) -> Any:
     hf.model.layers[2].mlp.to("meta")
     return hf
@@ -81,9 +71,7 @@ def classifier(hf: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (adapter, r"LlamaForCausalLM holds an adapter: give what `merge_and_unload\(\)`"),
-        (offloaded, "the weights of 'model.layers.2.mlp.gate_proj' are not in memory: load it without offloading"),
-        (packed, "the weights of 'model.layers.0.self_attn.o_proj' are a Packed, not plain numbers"),
+        (offloaded, "the weights of 'model.layers.2.mlp.gate_proj' are not in memory, and nothing fetches them"),
         (bare, "LlamaModel has no head that gives logits: load its checkpoint with AutoModelForCausalLM"),
         (classifier, "LlamaForSequenceClassification has no head that gives logits"),
         (lambda _: nn.Linear(2, 2), "Linear is not a model of Transformers"),
@@ -92,6 +80,18 @@ def classifier(hf: Any) -> Any:
 def test_what_cannot_be_hooked_is_told(change: Callable[[Any], Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         load(change(build("llama")))
+
+
+def test_a_gate_is_attached_to_what_it_cannot_be_folded_into() -> None:
+    model = load(packed(build("llama")))
+    gate = HeadGate(torch.full((3, 4), 0.5))
+    with gate.attach(model):
+        gated = model(IDS)
+    assert torch.equal(gated, load(gate.fold_into(build("llama")))(IDS))
+    with pytest.raises(
+        InputError, match="weights of a Linear are no plain numbers, so no gate can be folded into them"
+    ):
+        gate.fold_into(model)
 
 
 def test_tokens_beyond_the_embedding_are_named(tokenizer: Any) -> None:

@@ -70,6 +70,6 @@ def test_values_and_slopes_equal_those_of_all_logits(model: Any, pieces: int, mo
 def test_logits_of_other_tokens_are_not_computed(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(likelihood, "_LOGITS_AT_ONCE", 2 * 40)
     shapes: list[tuple[int, ...]] = []
-    with model.hooks(fwd_hooks=[("unembed.hook_out", lambda logits, hook: shapes.append(tuple(logits.shape)))]):
+    with model.unembed.register_forward_hook(lambda _, inputs, logits: shapes.append(tuple(logits.shape))):
         wanted(model, torch.ones(2, 4), True)
     assert shapes == [(1, 2, 40), (1, 2, 40), (1, 1, 40)]

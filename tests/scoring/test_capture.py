@@ -40,7 +40,7 @@ def test_equals_the_projection_input_of_hugging_face(tiny: Any, tokenizer: Any) 
     for row, encoded in enumerate(encode(tokenizer, VARIED, "plain")):
         seen: list[torch.Tensor] = []
         handles = [
-            layer.self_attn.o.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+            layer.self_attn.o_proj.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
             for layer in hf.model.layers
         ]
         with torch.no_grad():
