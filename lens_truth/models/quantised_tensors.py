@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,8 +44,7 @@ def _exchange(linear: Any, **parts: Tensor) -> None:
     weight = linear.weight
     names, about = weight.__tensor_flatten__()
     parts = {name: getattr(weight, name) for name in names} | parts
-    kind: Any = type(weight)
-    new = kind.__tensor_unflatten__(parts, about, weight.size(), weight.stride())
+    new: Any = cast("Any", type(weight)).__tensor_unflatten__(parts, about, weight.size(), weight.stride())
     linear.weight = nn.Parameter(new, requires_grad=False)
 
 

@@ -33,7 +33,8 @@ def _tensors_in(held: Any, deep: int = 5) -> Iterator[Tensor]:
         yield held
     elif deep and not isinstance(held, nn.Module | type):
         inside = cast("Any", held if isinstance(held, dict | list | tuple) else getattr(held, "__dict__", ()))
-        for part in inside.values() if isinstance(inside, dict) else inside:
+        parts: Any = inside.values() if hasattr(inside, "values") else inside
+        for part in parts:
             yield from _tensors_in(part, deep - 1)
 
 
