@@ -19,7 +19,7 @@ from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
-from lens_truth.models.names import ADAPTER, base_and_adapter, model_source
+from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import modules_of
 from lens_truth.models.whole import load_whole
 
@@ -64,14 +64,15 @@ def load(
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
 
     Args:
-        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory; or an
-            adapter's folder, whose config names its base.
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
+            `zoo:NAME`, or a model in memory; or an adapter's folder, whose config names its base.
         adapter: an adapter on it (LoRA or another of PEFT's), a folder or a Hugging Face id; the same as the name
             `MODEL+ADAPTER`. Hooks see the model with it; in memory, a `PeftModel` is given as the model.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
-        dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
+            Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -82,6 +83,7 @@ def load(
     """
     from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
+    from lens_truth.models.quantised_bnb import settle
     from lens_truth.models.selftest import verify_hooks
     from lens_truth.models.structure import is_multimodal_config
     from lens_truth.models.twin import shared_copy
@@ -102,7 +104,7 @@ def load(
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
         if is_multimodal_config(hf.config):
             image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
-    hf.eval()
+    settle(hf.eval())
     if stock:
         from lens_truth.models.stock import hook_stock
 
@@ -137,7 +139,12 @@ def load_plain(
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
+
+    from lens_truth.models.structure import check_decoder
 
     base, adapter = base_and_adapter(name)
     if adapter is not None:
@@ -150,15 +157,25 @@ def load_plain(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
+        if source.endswith(GGUF):
+            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_files import load_gguf
+
+            if (folder := cached_folder(source, dtype)) is None:
+                return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
+            source = folder
         if _file_of(source, ADAPTER):  # of a hub; loaded or passed over, as peft is there or not
             raise InputError(f"model '{name}' holds an adapter: name the model that it is for in front, as BASE+{name}")
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         _check_sizes(name, config.to_dict())
+        check_decoder(config, f"model '{name}'")
         auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = transformers.AutoModelForImageTextToText
         elif hasattr(config, "thinker_config"):
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
+        elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
+            auto = _class_said(config) or auto
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
         try:
             hf = load_whole(auto, name, source, attn_implementation=attn or "sdpa", **how)
@@ -173,6 +190,13 @@ def load_plain(
         raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
     hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
+
+
+def _class_said(config: Any) -> Any:
+    """The causal language model's class that a config names, of Transformers: Emu 3's and Mllama's text alone are
+    known to no other list. None if it names none."""
+    said = str((config.architectures or [""])[0])
+    return getattr(transformers, said, None) if said.endswith("ForCausalLM") else None
 
 
 def _check_sizes(name: str, config: dict[Any, Any]) -> None:
@@ -190,6 +214,11 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
     _, adapter = base_and_adapter(name)
     source = adapter if adapter and _file_of(adapter, "tokenizer_config.json") else model_source(name)
+    if source.endswith(GGUF):
+        from lens_truth.models.gguf_files import opened_gguf
+        from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+
+        return gguf_tokenizer(opened_gguf(source))
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
@@ -226,5 +255,7 @@ def copy_processor(name: str, folder: Path) -> None:
 
 def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
+    if source.endswith(GGUF):
+        return None
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     return hub.cached_file(source, file, **quiet)

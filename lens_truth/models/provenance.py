@@ -12,7 +12,8 @@ from lens_truth.io.readers import is_object
 from lens_truth.io.runs import version_of
 from lens_truth.models.adapted import adapter_states
 from lens_truth.models.hashing import weights_hash
-from lens_truth.models.hooks import Hooked, device_of, name_of
+from lens_truth.models.hooks import Hooked, name_of
+from lens_truth.models.placing import device_of
 
 _NO_MATTER = ("_name_or_path", "transformers_version", "architectures")
 """What a configuration says of its own file; a model that was moved, or saved anew, is the same."""
