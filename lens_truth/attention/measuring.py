@@ -117,10 +117,11 @@ def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float
     def read(layer: int, pattern: Float[Tensor, "B H T T"]) -> None:
         of_rows: list[dict[str, Float[Tensor, " H"]]] = []
         for its, tokens in zip(pattern, batch, strict=True):
-            asked = its[:, list(queries_of(tokens)), : len(tokens.row.ids)].transpose(0, 1)
+            queries = queries_of(tokens)
+            asked = its[:, queries.start : queries.stop, : len(tokens.row.ids)].transpose(0, 1)
             of_rows.append(measure(asked, tokens, windows[layer]))
-            sums.append(asked.sum(dtype=torch.float32))
-        layers.append({name: torch.stack([row[name] for row in of_rows]) for name in MEASURES})
+            sums.append(asked.sum(dtype=torch.float32).to(ids.device))
+        layers.append({name: torch.stack([row[name] for row in of_rows]).to(ids.device) for name in MEASURES})
 
     rows = [tokens.row for tokens in batch]
     with torch.no_grad(), reading_patterns(model, read):

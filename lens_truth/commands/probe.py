@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, Run, load_model, scores_by_kind, shown_name
+from lens_truth.commands.run import Compute, OneModel, Run, load_model, scores_by_kind, shown_name
 from lens_truth.commands.score_sources import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
@@ -22,7 +22,7 @@ _MOVED = 100
 
 
 @dataclass(frozen=True)
-class Config(SettingFlags, Compute):
+class Config(SettingFlags, Compute, OneModel):
     """Flags of `probe`."""
 
     model: str = "zoo:llama-base"

@@ -48,6 +48,19 @@ class Device:
 
 
 @dataclass(frozen=True)
+class OneModel:
+    """What belongs to `--model`, of commands that take one."""
+
+    adapter: str | None = None
+    """An adapter on --model (LoRA or another of PEFT's): a folder, or a Hugging Face id. The same as --model
+    MODEL+ADAPTER, which other flags for models take too."""
+
+    def __post_init__(self) -> None:
+        if self.adapter is not None:
+            vars(self).update(model=f"{vars(self)['model']}+{self.adapter}", adapter=None)
+
+
+@dataclass(frozen=True)
 class Compute(Device):
     """Where and how a model runs."""
 

@@ -25,8 +25,8 @@ def log_probs(
     rows = [PromptTokens(e.ids[: e.answer[1]], e.image, e.image_span, e.id) for e in encoded]
     for batch in begun_batches(model, rows, prompts, gates, Limits(batch_size, known=known)):
         ids, lengths = batch.ids[:, -batch.new :], [encoded[row].n_answer_tokens for _, row in batch.at]
-        row = torch.tensor([i for i, n in enumerate(lengths) for _ in range(n)], device=ids.device)
-        position = torch.tensor([batch.new - n + k for n in lengths for k in range(n)], device=ids.device)
+        row = torch.tensor([i for i, n in enumerate(lengths) for _ in range(n)])
+        position = torch.tensor([batch.new - n + k for n in lengths for k in range(n)])
         more = batch.more
         if "past_key_values" in more:
             more = {**more, "position_ids": more["position_ids"][:, -batch.new :]}
@@ -34,7 +34,7 @@ def log_probs(
             more = {**more, **without_cache(model)}
         with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]):
             found = token_log_probs(model, ids, batch.mask, row, position, [], more)
-            sums = found.double().new_zeros(len(lengths)).index_add(0, row, found.double())
+            sums = torch.zeros(len(lengths), dtype=torch.float64).index_add(0, row, found.cpu().double())
             check_finite(sums, model, batch.ids, batch.mask, batch.rows)
         values = cast("list[float]", sums.tolist())
         yield from ((name, at, value) for (name, at), value in zip(batch.at, values, strict=True))

@@ -11,8 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.models.hooks import Hooked, device_of
+from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import image_arguments
+from lens_truth.models.placing import device_of
 
 
 def length_batches(lengths: Sequence[int], batch_size: int, tokens: int = 64) -> list[list[int]]:

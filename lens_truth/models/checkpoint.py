@@ -7,7 +7,7 @@ import pickle
 import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.names import model_source
+from lens_truth.models.adapter_files import AdapterFiles, adapter_folder, base_of, read_config, weights_in
+from lens_truth.models.names import base_and_adapter, model_source
 from lens_truth.models.structure import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
@@ -45,11 +46,12 @@ class Checkpoint:
     """The file that holds each tensor."""
     _tower: str
     """What the names of the language tower's tensors begin with."""
+    _adapter: AdapterFiles | None = None
 
     def projection(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
-        """One weight matrix as it is stored, read from disk now and kept by nobody else."""
+        """One weight matrix as it is stored, or as an adapter makes it; read from disk now and kept by nobody else."""
         name = f"{self._tower}layers.{layer}.self_attn.{side}_proj.weight"
-        with _opened(self._files[name]) as file:
+        with opened(self._files[name]) as file:
             weight = file.get_tensor(name)
         h = self.heads
         width = h.d_head * (h.n_kv_heads if side in ("k", "v") else h.n_heads)
@@ -60,13 +62,22 @@ class Checkpoint:
             )
         if tuple(weight.shape) != shape:
             raise InputError(f"{self.name}: {name} has shape {tuple(weight.shape)}, the config says {shape}")
+        if self._adapter is not None and (names := self._adapter.names(layer, side)):
+            with opened(self._adapter.path) as file:
+                weight = self._adapter.onto(weight, layer, side, {name: file.get_tensor(name) for name in names})
         if not torch.isfinite(weight).all():
             raise InputError(f"{self.name}: {name} holds numbers that are not finite")
         return weight
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
+    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`, with an adapter or without; reads
+    headers only."""
+    base, adapter = base_and_adapter(str(name))
+    if adapter is not None:
+        with base_of(str(name), base, adapter):
+            opened_base = open_checkpoint(base, trust_remote_code=trust_remote_code)
+        return _adapted(str(name), opened_base, adapter)
     source = model_source(str(name))
     if not Path(source).is_dir():
         try:
@@ -101,6 +112,13 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
 
 
+def _adapted(name: str, base: Checkpoint, adapter: str) -> Checkpoint:
+    folder = adapter_folder(adapter)
+    config, path = read_config(folder), weights_in(folder)
+    files = AdapterFiles.among(adapter, path, _names(path), config, base.heads.n_layers)
+    return replace(base, name=name, n_bytes=base.n_bytes + path.stat().st_size, _adapter=files)
+
+
 def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
     """What config.json says of a checkpoint's language model."""
     config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
@@ -132,7 +150,7 @@ def _sharded(index: Path) -> dict[str, Path]:
 
 
 def _names(path: Path) -> set[str]:
-    with _opened(path) as file:
+    with opened(path) as file:
         return set(file.keys())
 
 
@@ -150,7 +168,8 @@ class _Pickled:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[Any, None, None]:
+def opened(path: Path) -> Generator[Any, None, None]:
+    """A file of tensors with `keys` and `get_tensor`; an InputError says if there is none, or it is damaged."""
     try:
         if path.suffix == ".bin":
             yield _Pickled(path)

@@ -62,7 +62,7 @@ def first_not_finite(
     found: list[tuple[int, int]] = []
 
     def look(layer: int, tokens: Int[Tensor, "B t"], values: Float[Tensor, "B t ..."], hook: Any = None) -> None:
-        bad = (~torch.isfinite(values).flatten(2).all(-1) & tokens.bool()).any(-1)
+        bad = (~torch.isfinite(values).flatten(2).all(-1) & tokens.to(values.device).bool()).any(-1)
         if bad.any():
             found.append((layer, int(bad.nonzero()[0])))
 

@@ -13,6 +13,7 @@ from transformer_lens.config import TransformerLensConfig
 
 from lens_truth.errors import InputError
 from lens_truth.models import points, structure
+from lens_truth.models.placing import device_of
 from lens_truth.models.points import Point
 
 
@@ -136,7 +137,7 @@ class HookedModel(HookedRootModule):
         pad = next((i for i in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id) if i is not None), 0)
         longest = max(map(len, rows))
         ids = [[*row, *[pad] * (longest - len(row))] for row in rows]
-        return torch.tensor(ids, device=next(self.parameters()).device)
+        return torch.tensor(ids, device=device_of(self))
 
     def to_string(self, tokens: Int[Tensor, "..."]) -> Any:
         """The text of token ids: of one row, or of each row of a batch."""
@@ -169,7 +170,6 @@ def _group(**points: Point) -> nn.Module:
 def _config(hf: Any, heads: structure.Heads, n_layers: int, tokenizer: Any, name: str) -> Any:
     """What TransformerLens's code asks a model for."""
     text = hf.config.get_text_config(decoder=True)
-    first = next(hf.parameters())
     cfg: Any = TransformerLensConfig(
         d_model=text.hidden_size,
         d_head=heads.d_head,
@@ -177,8 +177,8 @@ def _config(hf: Any, heads: structure.Heads, n_layers: int, tokenizer: Any, name
         n_ctx=next((n for limit in _LIMITS if (n := getattr(text, limit, None))), _NO_LIMIT),
         n_heads=heads.n_heads,
         d_vocab=text.vocab_size,
-        device=str(first.device),
-        dtype=first.dtype,
+        device=str(device_of(hf)),
+        dtype=next(hf.parameters()).dtype,
         n_key_value_heads=heads.n_kv_heads if heads.n_kv_heads != heads.n_heads else None,
     )
     cfg.model_name, cfg.d_vocab_out = name, text.vocab_size

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lens_truth.errors import InputError
 from lens_truth.models.folding import scaled
+from lens_truth.models.placing import device_of
 
 
 @runtime_checkable
@@ -67,7 +68,7 @@ def gate_heads(
     if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
     check_gate_shape(grid_of(model), gate)
-    layers = enumerate(hook_names(model, kind))
+    layers, gate = enumerate(hook_names(model, kind)), gate.to(device_of(model))
     return model.hooks(fwd_hooks=[(name, _Scaling(gate[..., layer, :], factor)) for layer, name in layers])
 
 
@@ -135,11 +136,6 @@ def inner_model(model: Any) -> Any:
             "checkpoint with `lens_truth.load`"
         )
     return hf
-
-
-def device_of(model: Any) -> torch.device:
-    """Where a model's weights are (its first parameter, if they are in several places)."""
-    return next(model.parameters()).device
 
 
 def name_of(model: Hooked) -> str:

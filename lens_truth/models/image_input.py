@@ -21,6 +21,7 @@ from lens_truth.data.examples import Example
 from lens_truth.data.images import image_size, open_image
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.hooks import Hooked, name_of
+from lens_truth.models.placing import device_of
 from lens_truth.models.structure import is_multimodal_config
 
 _PROCESSING = (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError, AttributeError, KeyError)
@@ -153,11 +154,8 @@ class ImageInput:
         return {key: value for key, value in made.items() if key in self._accepted}
 
     def _on_device(self, made: dict[str, Tensor]) -> dict[str, Tensor]:
-        weight = next(self._hf.parameters())
-        return {
-            key: value.to(weight.device, weight.dtype) if value.is_floating_point() else value.to(weight.device)
-            for key, value in made.items()
-        }
+        device, dtype = device_of(self._hf), next(self._hf.parameters()).dtype
+        return {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in made.items()}
 
 
 def _token(tokenizer: Any, token_id: int) -> Any:

@@ -41,7 +41,8 @@ def token_log_probs(
 
     def instead(unembedding: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
         if not hidden:
-            of_wanted: Tensor = inputs[0][row, position - 1]
+            given_all = inputs[0]
+            of_wanted: Tensor = given_all[row.to(given_all.device), position.to(given_all.device) - 1]
             hidden.extend(torch.split(of_wanted, size))
         given.append(hidden[len(given)].detach().requires_grad_(differentiable))
         return (given[-1][None],)
@@ -53,7 +54,7 @@ def token_log_probs(
         for tokens in torch.split(wanted, size):
             logits = model(ids, attention_mask=mask, **more)[0]
             log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-            log_prob = log_probs.gather(1, tokens[:, None])[:, 0]
+            log_prob = log_probs.gather(1, tokens.to(logits.device)[:, None])[:, 0]
             if differentiable:
                 # The slope is taken at once: for a later backward pass, the logits of all pieces would have to be kept.
                 (slope,) = torch.autograd.grad(log_prob.sum(), given[-1])

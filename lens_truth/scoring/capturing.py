@@ -91,10 +91,11 @@ def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]
     kept: list[Tensor] = []
 
     def keep(z: Float[Tensor, "batch pos H D"], hook: Any) -> None:
-        kept.append(z[row, position].float().cpu())
+        kept.append(z[row.to(z.device), position.to(z.device)])  # fetched at the end: of a GPU each would be waited for
 
     with torch.no_grad(), model.hooks(fwd_hooks=[(name, keep) for name in hook_names(model)]):
         run_body(model, ids, mask, [row.image for row in encoded])
-    z = torch.stack([pad(its, (0, model.cfg.d_head - its.shape[-1])) for its in kept], dim=1)
+    layers = [pad(its.to(ids.device), (0, model.cfg.d_head - its.shape[-1])) for its in kept]
+    z = torch.stack(layers, dim=1).cpu().float()
     check_finite(z, model, ids, mask, encoded)
     return z

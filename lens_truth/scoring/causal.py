@@ -151,10 +151,10 @@ def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor,
     """Log-probability of each answer after its prompt, summed over its tokens; differentiable."""
     ids, mask = pad_rows([row.ids for row in encoded], model)
     spans = [range(e.continuation, e.answer[1]) for e in encoded]
-    row = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=ids.device)
-    position = torch.tensor([p for span in spans for p in span], device=ids.device)
+    row = torch.tensor([i for i, span in enumerate(spans) for _ in span])
+    position = torch.tensor([p for span in spans for p in span])
     of_tokens = token_log_probs(model, ids, mask, row, position, [e.image for e in encoded])
-    log_probs = of_tokens.new_zeros(len(encoded)).index_add(0, row, of_tokens)
+    log_probs = of_tokens.new_zeros(len(encoded)).index_add(0, row.to(of_tokens.device), of_tokens)
     check_finite(log_probs, model, ids, mask, encoded)
     return log_probs
 

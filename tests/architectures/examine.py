@@ -101,7 +101,10 @@ def _examine_numbers(row: Row, model: Any, hf: Any, given: dict[str, Tensor], pl
         row.wrong.append(f"{len(seen)} attentions ran ({len(reached)} reach weights), hooks are {n_layers}")
         return
     row.note("z = what the weights behind attention are given", all(map(_same, z, [e.inputs for e in reached])))
-    row.note("as many heads of as much width", all(_of_heads(e.out, n_heads).shape == part.transpose(1, 2).shape for e, part in zip(seen, z, strict=True)))
+    row.note(
+        "as many heads of as much width",
+        all(_of_heads(e.out, n_heads).shape == part.transpose(1, 2).shape for e, part in zip(seen, z, strict=True)),
+    )
     said = model.heads.n_kv_heads
     row.note(f"as many KV heads ({said})", math.gcd(*(_kv_heads(event, n_heads) for event in seen)) == said)
     if row.wrong:
@@ -130,12 +133,21 @@ def _examine_numbers(row: Row, model: Any, hf: Any, given: dict[str, Tensor], pl
         row.note("attach = fold", _close(gated, folded(**given).logits))
     row.note("attach = by hand", _close(gated, manual(gate, **given)))
     row.note("a gate moves the logits", not torch.allclose(gated, plain, rtol=1e-3))
-    row.note("head by head", all(_one_head(ones, layer, head, attached, manual, given, hf, seen, row.z) for layer in range(n_layers) for head in range(n_heads)))
+    row.note(
+        "head by head",
+        all(
+            _one_head(ones, layer, head, attached, manual, given, hf, seen, row.z)
+            for layer in range(n_layers)
+            for head in range(n_heads)
+        ),
+    )
     for side in ("left", "right"):
         padded = _padded(ids, side)
         row.note(f"{side} padding", _close(attached(gate, **padded), manual(gate, **padded), padded["attention_mask"]))
         alone, batch = manual(gate, **given), manual(gate, **padded)
-        if not _close(batch[1], alone[1]) or not _close(*_real(batch, manual(gate, input_ids=ids[:1, :7], attention_mask=mask[:1, :7]), side)):
+        if not _close(batch[1], alone[1]) or not _close(
+            *_real(batch, manual(gate, input_ids=ids[:1, :7], attention_mask=mask[:1, :7]), side)
+        ):
             row.notes.append(f"Hugging Face's own logits change with {side} padding")
     _examine_generation(row, model, hf, gate, lambda: by_hand(hf, weights, seen, gate), ids)
     _examine_folders(row, hf, folded, gated, plain, given)
@@ -218,7 +230,9 @@ def _kind_of_z(hf: Any, given: dict[str, Tensor], seen: list[Seen], z: list[Tens
     return "mixed" if "mixed" in kinds else " and ".join(sorted(kinds))
 
 
-def _one_head(ones: Tensor, layer: int, head: int, attached: Any, manual: Any, given: Any, hf: Any, seen: list[Seen], kind: str) -> bool:
+def _one_head(
+    ones: Tensor, layer: int, head: int, attached: Any, manual: Any, given: Any, hf: Any, seen: list[Seen], kind: str
+) -> bool:
     """A gate on one head against its columns, and (where nothing lies between) against its attention's output."""
     gate = ones.clone()
     gate[layer, head] = 1.7
@@ -251,8 +265,18 @@ def _close(a: Tensor, b: Tensor, mask: Tensor | None = None) -> bool:
 
 
 def _examine_generation(row: Row, model: Any, hf: Any, gate: Tensor, scaled: Any, ids: Tensor) -> None:
-    how = {"max_new_tokens": _NEW, "min_new_tokens": _NEW, "do_sample": False, "pad_token_id": 0, "return_dict_in_generate": True, "output_logits": True}
-    for name, given in (("one row", {"input_ids": ids[1:], "attention_mask": torch.ones_like(ids[1:])}), ("two rows, padded left", _padded(ids, "left"))):
+    how = {
+        "max_new_tokens": _NEW,
+        "min_new_tokens": _NEW,
+        "do_sample": False,
+        "pad_token_id": 0,
+        "return_dict_in_generate": True,
+        "output_logits": True,
+    }
+    for name, given in (
+        ("one row", {"input_ids": ids[1:], "attention_mask": torch.ones_like(ids[1:])}),
+        ("two rows, padded left", _padded(ids, "left")),
+    ):
         found: dict[tuple[str, bool], Tensor] = {}
         try:
             for cached in (True, False):
@@ -293,7 +317,9 @@ def _read(folder: str, hf: Any, given: dict[str, Tensor]) -> Tensor:
         return read(**given).logits
 
 
-def _examine_slopes(row: Row, hf: Any, given: dict[str, Tensor], weights: list[str], seen: list[Seen], n_layers: int, n_heads: int) -> None:
+def _examine_slopes(
+    row: Row, hf: Any, given: dict[str, Tensor], weights: list[str], seen: list[Seen], n_layers: int, n_heads: int
+) -> None:
     """The gradient at the gate against finite differences of weights scaled by hand, in double precision."""
     double = _doubled(hf)
     target = given["input_ids"][:, 1:, None]

@@ -124,7 +124,10 @@ def _tables(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         if row.refused:
             yield f"| `{row.model_type}` | {row.kind} | {_cell(row.refused.removeprefix(f'{row.kind} ').removeprefix(': '))} |"
-    for title, of in (("not right", lambda row: "; ".join(row.wrong)), ("could not be built here", lambda row: row.untried)):
+    for title, of in (
+        ("not right", lambda row: "; ".join(row.wrong)),
+        ("could not be built here", lambda row: row.untried),
+    ):
         if found := [row for row in rows if of(row)]:
             yield ""
             yield f"| model type | {title} |"

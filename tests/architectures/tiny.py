@@ -124,7 +124,12 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
         "indexer_budget": 8,
         "indexer_compress_ratio": 1,
     },
-    "reformer": {"is_decoder": True, "attn_layers": ["local", "lsh", "local"], "axial_pos_shape": [16, 8], "axial_pos_embds_dim": [32, 32]},
+    "reformer": {
+        "is_decoder": True,
+        "attn_layers": ["local", "lsh", "local"],
+        "axial_pos_shape": [16, 8],
+        "axial_pos_embds_dim": [32, 32],
+    },
     "xlm": {"causal": True},
     "zamba": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4},
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4},
