@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from architectures.tiny import tiny
+from architectures.watch import Seen, watched
 from jaxtyping import Float
 from torch import Tensor, nn
 
 import lens_truth
-from architectures.tiny import tiny
-from architectures.watch import Seen, watched
 from lens_truth.errors import InputError
 from lens_truth.models.hooks import gate_heads, hook_names
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 import transformers
+from architectures.examine import Row, examine
 from transformers.models.auto import modeling_auto
 
 import lens_truth  # noqa: F401 (imported once, before processes are forked)
-from architectures.examine import Row, examine
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 CAUSAL: dict[str, str] = dict(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)

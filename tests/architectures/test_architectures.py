@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import transformers
-
 from architectures.examine import examine
 from architectures.sweep import CAUSAL, PAGE, page, types_in
 from architectures.tiny import tiny
+
 from lens_truth.errors import InputError
 from lens_truth.models.loading import load
 
