@@ -21,7 +21,7 @@ class Config(Device, OneModel):
     """Flags of `check`."""
 
     model: Annotated[str, tyro.conf.Positional] = "zoo:llama-base"
-    """A Hugging Face id, a folder, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
 
 
 def run(config: Config) -> None:

@@ -42,7 +42,7 @@ class Device:
     device: str = "cpu"
     """Where the model runs: cpu, cuda, cuda:1, mps."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Number format of the weights; auto keeps the checkpoint's."""
+    """Number format of the weights; auto keeps the checkpoint's (bfloat16 for quantised GGUF files)."""
     trust_remote_code: bool = False
     """Let a checkpoint run code of its own."""
 

@@ -21,7 +21,7 @@ from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.adapter_files import AdapterFiles, adapter_folder, base_of, read_config, weights_in
-from lens_truth.models.names import base_and_adapter, model_source
+from lens_truth.models.names import GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import Heads, heads_in
 
 Side = Literal["q", "k", "v", "o"]
@@ -71,15 +71,15 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`, with an adapter or without; reads
-    headers only."""
+    """Finds the attention weights of a Hugging Face id, a folder, a GGUF file or `zoo:NAME`, with an adapter or
+    without; reads headers only."""
     base, adapter = base_and_adapter(str(name))
     if adapter is not None:
         with base_of(str(name), base, adapter):
             opened_base = open_checkpoint(base, trust_remote_code=trust_remote_code)
         return _adapted(str(name), opened_base, adapter)
     source = model_source(str(name))
-    if not Path(source).is_dir():
+    if not source.endswith(GGUF) and not Path(source).is_dir():
         try:
             fetch = partial(huggingface_hub.snapshot_download, source)
             source = fetch(allow_patterns=["model*.safetensors", "*.json"])
@@ -120,13 +120,22 @@ def _adapted(name: str, base: Checkpoint, adapter: str) -> Checkpoint:
 
 
 def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
-    """What config.json says of a checkpoint's language model."""
+    """What config.json, or a GGUF file, says of a checkpoint's language model."""
+    if str(source).endswith(GGUF):
+        from lens_truth.models.gguf_config import gguf_config
+        from lens_truth.models.gguf_files import opened_gguf
+
+        return gguf_config(opened_gguf(source))
     config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
     return config.get_text_config(decoder=True)
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Every tensor's file; of a sharded checkpoint as its index says."""
+    if folder.suffix == GGUF:
+        from lens_truth.models.gguf_files import gguf_projections, opened_gguf
+
+        return {name: tensor.file for name, tensor in gguf_projections(opened_gguf(folder)).items()}
     for kind in _KINDS:
         single, index = folder / kind, folder / f"{kind}.index.json"
         if single.is_file():
@@ -173,6 +182,10 @@ def opened(path: Path) -> Generator[Any, None, None]:
     try:
         if path.suffix == ".bin":
             yield _Pickled(path)
+        elif path.suffix == GGUF:
+            from lens_truth.models.gguf_files import GgufProjections
+
+            yield GgufProjections(path)
         else:
             with cast("Any", safe_open(path, framework="pt")) as file:
                 yield file

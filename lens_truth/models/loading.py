@@ -19,7 +19,7 @@ from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
-from lens_truth.models.names import ADAPTER, base_and_adapter, model_source
+from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import modules_of
 from lens_truth.models.whole import load_whole
 
@@ -64,14 +64,15 @@ def load(
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
 
     Args:
-        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory; or an
-            adapter's folder, whose config names its base.
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
+            `zoo:NAME`, or a model in memory; or an adapter's folder, whose config names its base.
         adapter: an adapter on it (LoRA or another of PEFT's), a folder or a Hugging Face id; the same as the name
             `MODEL+ADAPTER`. Hooks see the model with it; in memory, a `PeftModel` is given as the model.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
-        dtype: of the weights; `auto` keeps the checkpoint's. Ignored, like `device`, for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
+            Ignored, like `device`, for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -156,6 +157,13 @@ def load_plain(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
+        if source.endswith(GGUF):
+            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_files import load_gguf
+
+            if (folder := cached_folder(source, dtype)) is None:
+                return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
+            source = folder
         if _file_of(source, ADAPTER):  # of a hub; loaded or passed over, as peft is there or not
             raise InputError(f"model '{name}' holds an adapter: name the model that it is for in front, as BASE+{name}")
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
@@ -206,6 +214,11 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
     _, adapter = base_and_adapter(name)
     source = adapter if adapter and _file_of(adapter, "tokenizer_config.json") else model_source(name)
+    if source.endswith(GGUF):
+        from lens_truth.models.gguf_files import opened_gguf
+        from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+
+        return gguf_tokenizer(opened_gguf(source))
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
@@ -242,5 +255,7 @@ def copy_processor(name: str, folder: Path) -> None:
 
 def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
+    if source.endswith(GGUF):
+        return None
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     return hub.cached_file(source, file, **quiet)

@@ -1,14 +1,17 @@
-"""What a model's name stands for: an id, a folder, `zoo:NAME`, one of them and an adapter (`BASE+ADAPTER`), or an
-adapter alone. It is looked at before anything heavy is imported."""
+"""What a model's name stands for: an id, a folder, a GGUF file, `zoo:NAME`, one of them and an adapter
+(`BASE+ADAPTER`), or an adapter alone. It is looked at before anything heavy is imported."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
 
 ADAPTER = "adapter_config.json"
+GGUF = ".gguf"
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 
 
@@ -66,9 +69,15 @@ def model_source(name: str) -> str:
             raise InputError(f"there is no model '{name}' in the zoo; it holds {known}")
         return str(folder)
     path = Path(name).expanduser()
+    if name.endswith(GGUF):
+        if not path.is_file():
+            raise InputError(f"model '{name}': there is no such file")
+        return str(path)
     if path.is_file():
-        raise InputError(f"model '{name}' is a file; {_GGUF if path.suffix == '.gguf' else 'give the folder it is in'}")
+        raise InputError(f"model '{name}' is a file; give the folder it is in")
     if path.is_dir():
+        if (file := _only_gguf(name, path)) is not None:
+            return str(file)
         _check_folder(name, path)
     elif _looks_like_a_path(name):
         raise InputError(f"model '{name}': there is no such folder")
@@ -79,10 +88,16 @@ def _looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or not name
 
 
-_GGUF = (
-    "llama.cpp's GGUF is read by Transformers: `AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file=FILE)` and the "
-    "tokenizer likewise; save both with `save_pretrained`, and give that folder"
-)
+def _only_gguf(name: str, folder: Path) -> Path | None:
+    """The GGUF file of a folder without other weights, or the first part of one that was split."""
+    files = sorted(file for file in folder.glob(f"*{GGUF}") if not _LATER_PART.search(file.name))
+    if not files or any(_weights(folder)):
+        return None
+    if len(files) > 1:
+        raise InputError(
+            f"model '{name}' holds {len(files)} GGUF files; give one of them ({', '.join(file.name for file in files)})"
+        )
+    return files[0]
 
 
 def _check_folder(name: str, folder: Path) -> None:
@@ -90,8 +105,6 @@ def _check_folder(name: str, folder: Path) -> None:
     has_config = (folder / "config.json").is_file()
     if (folder / ADAPTER).is_file():
         raise InputError(adapter_beside(name))
-    if any(folder.glob("*.gguf")) and not any(_weights(folder)):
-        raise InputError(f"model '{name}' holds a GGUF file; {_GGUF}")
     if not has_config:
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         hint = f"; checkpoints lie in {', '.join(inside)}" if inside else ""

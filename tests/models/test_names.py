@@ -20,11 +20,6 @@ def adapter(folder: Path) -> None:
     (folder / "adapter_model.safetensors").touch()
 
 
-def gguf(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "small.Q4_1.gguf").write_bytes(b"GGUF")
-
-
 def runs(folder: Path) -> None:
     for step in ("checkpoint-10", "checkpoint-20"):
         (folder / step).mkdir(parents=True)
@@ -34,7 +29,6 @@ def runs(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (gguf, r"holds a GGUF file; llama.cpp's GGUF is read by Transformers: .*gguf_file=FILE"),
         (runs, "the folder holds no config.json; checkpoints lie in checkpoint-10, checkpoint-20"),
         (lambda folder: folder.mkdir(), "the folder holds no config.json$"),
     ],
@@ -46,9 +40,6 @@ def test_a_folder_that_is_no_checkpoint(make: Callable[[Path], None], complaint:
 
 
 def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
-    gguf(tmp_path / "it")
-    with pytest.raises(InputError, match="is a file; llama.cpp's GGUF is read by Transformers"):
-        model_source(str(tmp_path / "it" / "small.Q4_1.gguf"))
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(InputError, match="is a file; give the folder it is in"):
         model_source(str(tmp_path / "model.safetensors"))
