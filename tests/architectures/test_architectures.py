@@ -24,11 +24,11 @@ RIGHT = {
     "cohere2": ("4 x 16", "plain"),
     "deepseek_v3": ("4 x 20", "plain"),
     "gpt_oss": ("4 x 16", "plain"),
-    "qwen3_next": ("4 x 16", "per head"),
-    "gemma4_text": ("4 x 16/32", "plain"),
+    "qwen3_next": ("4 x 16", "gated"),
+    "gemma4_text": ("4 x 24/32", "plain"),
     "mixtral": ("4 x 16", "plain"),
-    "bitnet": ("4 x 16", "norm over heads"),
-    "hy_v4": ("4 x 20", "per head"),
+    "bitnet": ("4 x 16", "normed together"),
+    "hy_v4": ("4 x 20", "gated"),
 }
 """Heads x width, and what z is."""
 
