@@ -105,9 +105,9 @@ is](concepts/heads.md) says what the columns mean.
 Hugging Face's bit for bit; `hook_z` is what the weights behind attention are given, cut into as many heads of as much
 width as attention gave out; a gate of ones changes no bit; a gate attached equals the gate folded and the same weights
 scaled by hand, all heads together and head by head, in rows padded on the left and on the right, and in generation with
-and without the KV cache; its gradient equals finite differences in double precision; `state_dict` and the tree of modules
-stay as they were; `save_pretrained` works after loading and after folding, and what it wrote gives the same logits.
-A note says where Hugging Face's model by itself is not what one expects: there hooks follow it."""
+and without the KV cache; its gradient equals finite differences in double precision; `state_dict` and the tree of
+modules stay as they were; `save_pretrained` works after loading and after folding, and what it wrote gives the same
+logits. A note says where Hugging Face's model by itself is not what one expects: there hooks follow it."""
 
 _TOWERS = """Models that are asked with an image. Here they are given text alone; what images add is tested in
 [the families that are named](howto/own-model.md)."""
