@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import read_json
+from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
@@ -48,6 +49,7 @@ def _check_folder(name: str, folder: Path) -> None:
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         hint = f"; checkpoints lie in {', '.join(inside)}" if inside else ""
         raise InputError(f"model '{name}': the folder holds no config.json{hint}")
+    check_weight_files(name, folder)
 
 
 def _weights(folder: Path) -> list[Path]:
