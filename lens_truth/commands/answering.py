@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
-from lens_truth.commands.run import LOG, Rows, Run, hash_of_examples, load_model, on_terminal, shown_name
+from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, on_terminal, shown_name
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answering(Rows):
+class Answering(Rows, OneModel):
     """How a model answers."""
 
     model: str = "zoo:llama-chat"
-    """A Hugging Face id, a folder, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
     scores: Path | None = None
     """A score file (.safetensors, .npy, .csv): the model is gated by it."""
     lam: float | None = None

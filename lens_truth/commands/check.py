@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lens_truth.commands.run import Device
+from lens_truth.commands.run import Device, OneModel
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table, text_table
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config(Device):
+class Config(Device, OneModel):
     """Flags of `check`."""
 
     model: Annotated[str, tyro.conf.Positional] = "zoo:llama-base"
-    """A Hugging Face id, a folder, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
 
 
 def run(config: Config) -> None:
@@ -42,6 +42,8 @@ def run(config: Config) -> None:
         f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
         f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}, {_tensors(hf)}".replace("torch.", "")
     )
+    for adapter in getattr(hf, "peft_config", {}).values():
+        print(f"with an adapter ({adapter.peft_type.value}) of {adapter.base_model_name_or_path or 'an unnamed model'}")
     checks: list[Check] = [finite_check(model)]
     for images in images_to_check(model) if checks[0].passed else ():
         checks += hook_checks(model, images)

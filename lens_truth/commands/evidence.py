@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, Rows, Run, load_model, on_terminal, scores_by_kind, shown_name
+from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, on_terminal, scores_by_kind, shown_name
 from lens_truth.commands.score_sources import read_scores, short_name
 from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import write_json
@@ -26,11 +26,11 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Config(Rows):
+class Config(Rows, OneModel):
     """Flags of `evidence`."""
 
     model: str = "zoo:llama-base"
-    """A Hugging Face id, a folder, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
     data: str | None = None
     """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, squad:FILE (SQuAD,
     XQuAD), hotpot:FILE, or a file with `evidence` (spans of the context) or `boxes` (in the image)."""

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, Rows, Run, load_model, scores_by_kind
+from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import alone_at, check_out, foreign_files, write_folder_with
 from lens_truth.io.readers import is_list
 from lens_truth.io.runs import RESULT, read_record
 from lens_truth.io.tables import print_warnings
+from lens_truth.models.names import base_and_adapter
 
 GATE = "lens_truth/gate.safetensors"
 """In a folder of its own: engines take every safetensors file at the top for weights."""
@@ -22,11 +23,11 @@ DEFAULT_LAMBDA = {"truth": 4.5, "learned": 1.0}
 
 
 @dataclass(frozen=True)
-class Config(Rows):
+class Config(Rows, OneModel):
     """Flags of `gate`."""
 
     model: str = "zoo:llama-memory"
-    """The model to gate: a Hugging Face id, a folder, or zoo:NAME."""
+    """The model to gate: a Hugging Face id, a folder, a GGUF file, or zoo:NAME; one with an adapter is saved merged."""
     scores: str = "truth"
     """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
     lam: float | None = None
@@ -55,7 +56,7 @@ def run(config: Config) -> None:
 
 def _check_target(config: Config, save: Path) -> None:
     """Raises an InputError unless the folder holds nothing but what this command once wrote there."""
-    if save == Path(config.model).expanduser().resolve():
+    if save in [Path(part).expanduser().resolve() for part in base_and_adapter(config.model) if part]:
         raise InputError(f"--save {config.save}: is the folder of the model itself; choose another folder")
     if Path.cwd().is_relative_to(save):
         raise InputError(f"--save {config.save}: is the folder that you are in or one above; name a folder inside it")

@@ -44,8 +44,8 @@ class Config(SettingFlags, Scoring):
     """Flags of `inherit`."""
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """[NAME=]FILE of scores, or [NAME=]MODEL (a Hugging Face id, a folder, zoo:NAME); two or more. Files of one name in
-    several folders are called by these."""
+    """[NAME=]FILE of scores, or [NAME=]MODEL (a Hugging Face id, a folder, a GGUF file, zoo:NAME); two or more. Files
+    of one name in several folders are called by these."""
     reference: str | None = None
     """The input that bars.png compares the others with; by default the first."""
     unrelated: tuple[str, ...] = ()
@@ -124,10 +124,10 @@ def scored(config: Config, sources: Sequence[Source]) -> tuple[Scores, Scores]:
 def _size_of_model(source: Source, config: Config) -> Size | None:
     """By its config alone, before it is loaded and scored; None where that does not say."""
     from lens_truth.models.checkpoint import text_config
-    from lens_truth.models.names import model_source
+    from lens_truth.models.names import GGUF, model_source
     from lens_truth.models.structure import heads_in
 
-    if Path(source.where).is_file():
+    if Path(source.where).is_file() and not source.where.endswith(GGUF):
         raise InputError(f"{source.where}: is neither a file of head scores (by its name) nor a folder with a model")
     where = model_source(source.where)
     try:

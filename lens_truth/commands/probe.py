@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, Run, load_model, scores_by_kind, shown_name
+from lens_truth.commands.run import Compute, OneModel, Run, load_model, scores_by_kind, shown_name
 from lens_truth.commands.score_sources import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
@@ -22,11 +22,11 @@ _MOVED = 100
 
 
 @dataclass(frozen=True)
-class Config(SettingFlags, Compute):
+class Config(SettingFlags, Compute, OneModel):
     """Flags of `probe`."""
 
     model: str = "zoo:llama-base"
-    """A Hugging Face id, a folder, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
     data: str | None = None
     """zoo:text (the default), zoo:conflict, zoo:presence, zoo:image, ... (or zoo:text/test, ...), or a file: of
     examples, or as HaluEval, TruthfulQA, PhD, RLHF-V or POPE publish theirs, recognised by its fields; halueval:FILE,

@@ -43,9 +43,22 @@ class Device:
     """Where the model runs: cpu, cuda, cuda:1, mps; auto spreads it over all GPUs, and what does not fit over
     the CPU and the disk."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Number format of the weights; auto keeps the checkpoint's."""
+    """Number format of the weights; auto keeps the checkpoint's (bfloat16 for quantised GGUF files)."""
     trust_remote_code: bool = False
     """Let a checkpoint run code of its own."""
+
+
+@dataclass(frozen=True)
+class OneModel:
+    """What belongs to `--model`, of commands that take one."""
+
+    adapter: str | None = None
+    """An adapter on --model (LoRA or another of PEFT's): a folder, or a Hugging Face id. The same as --model
+    MODEL+ADAPTER, which other flags for models take too."""
+
+    def __post_init__(self) -> None:
+        if self.adapter is not None:
+            vars(self).update(model=f"{vars(self)['model']}+{self.adapter}", adapter=None)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_bytes
+from lens_truth.models.adapted import kept, merged, without_peft_model
 from lens_truth.models.folding import scale_inputs, scale_outputs
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads, grid_of
 from lens_truth.models.structure import attentions, heads_of, linear_shape
@@ -107,23 +108,29 @@ class HeadGate:
             raise InputError("the site 'result' needs a model loaded with stock=True, which computes hook_result")
         return gate_heads(model, self.values, f"attn.hook_{self.site}")
 
-    def fold_into(self, model: Hooked | nn.Module) -> PreTrainedModel:
+    def fold_into(self, model: Hooked | nn.Module, *, keep_adapter: bool = False) -> PreTrainedModel:
         """A plain Hugging Face model with the gate in its weights: no hooks, no cost, `save_pretrained` as usual.
 
         `o_proj.weight[:, h*D:(h+1)*D]` is multiplied by gate[l, h] (for the site `block`, rows and bias instead). The
-        given model is not changed; all other weights are shared with it, not copied.
+        given model is not changed; all other weights are shared with it, not copied. An adapter in it (LoRA, ...) is
+        merged.
+
+        Args:
+            keep_adapter: fold into the base and into the adapter, which stays beside it, to the same logits.
+                `save_pretrained` then saves the gated adapter alone, which is for the gated base: the gate folded into
+                the base by itself.
 
         Raises:
             InputError: if the gate's shape is not the model's, it has a batch axis, or weights are quantised.
         """
         if self.values.ndim != 2:
             raise InputError("a gate with a batch axis cannot be folded into one set of weights")
-        plain = getattr(model, "original_model", model)
+        plain = without_peft_model(getattr(model, "original_model", model))
         if not isinstance(plain, PreTrainedModel):
             raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
         heads = heads_of(plain)
         check_gate_shape((heads.n_layers, heads.n_heads), self.values)
-        twin = shared_copy(plain)
+        twin = (kept if keep_adapter else merged)(shared_copy(plain))
         with torch.no_grad():
             for gate, attention in zip(self.values, attentions(twin), strict=True):
                 projection = twin.get_submodule(attention.projection)

@@ -24,7 +24,8 @@ def weight_similarity(
     base: str | Path, child: str | Path, *, trust_remote_code: bool = False, progress: bool = False
 ) -> WeightSimilarity:
     """Compares the attention weights of two models of one shape: an LLM, or the language tower inside a multimodal
-    model, each by Hugging Face id, folder or `zoo:NAME`. Cosines are from -1 to 1, and 1 where nothing was changed.
+    model, each by Hugging Face id, folder, GGUF file or `zoo:NAME`. Cosines are from -1 to 1, and 1 where nothing was
+    changed.
 
     Weights are read layer by layer from safetensors files: in memory are never more than two projections of one layer
     of each model. The circuits, d_model x d_model but of rank d_head, are never formed:

@@ -6,7 +6,7 @@ import pickle
 import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.names import model_source
+from lens_truth.models.adapter_files import AdapterFiles, adapter_folder, base_of, read_config, weights_in
+from lens_truth.models.names import GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import Heads, heads_in
 from lens_truth.models.weight_files import KINDS, weight_map, why
 
@@ -44,11 +45,12 @@ class Checkpoint:
     """The file that holds each tensor."""
     _tower: str
     """What the names of the language tower's tensors begin with."""
+    _adapter: AdapterFiles | None = None
 
     def projection(self, layer: int, side: Side) -> Float[Tensor, "out in"]:
-        """One weight matrix as it is stored, read from disk now and kept by nobody else."""
+        """One weight matrix as it is stored, or as an adapter makes it; read from disk now and kept by nobody else."""
         name = f"{self._tower}layers.{layer}.self_attn.{side}_proj.weight"
-        with _opened(self._files[name]) as file:
+        with opened(self._files[name]) as file:
             weight = file.get_tensor(name)
         h = self.heads
         width = h.d_head * (h.n_kv_heads if side in ("k", "v") else h.n_heads)
@@ -59,15 +61,24 @@ class Checkpoint:
             )
         if tuple(weight.shape) != shape:
             raise InputError(f"{self.name}: {name} has shape {tuple(weight.shape)}, the config says {shape}")
+        if self._adapter is not None and (names := self._adapter.names(layer, side)):
+            with opened(self._adapter.path) as file:
+                weight = self._adapter.onto(weight, layer, side, {name: file.get_tensor(name) for name in names})
         if not torch.isfinite(weight).all():
             raise InputError(f"{self.name}: {name} holds numbers that are not finite")
         return weight
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder or `zoo:NAME`; reads headers only."""
+    """Finds the attention weights of a Hugging Face id, a folder, a GGUF file or `zoo:NAME`, with an adapter or
+    without; reads headers only."""
+    base, adapter = base_and_adapter(str(name))
+    if adapter is not None:
+        with base_of(str(name), base, adapter):
+            opened_base = open_checkpoint(base, trust_remote_code=trust_remote_code)
+        return _adapted(str(name), opened_base, adapter)
     source = model_source(str(name))
-    if not Path(source).is_dir():
+    if not source.endswith(GGUF) and not Path(source).is_dir():
         try:
             fetch = partial(huggingface_hub.snapshot_download, source)
             source = fetch(allow_patterns=["model*.safetensors", "*.json"])
@@ -100,14 +111,30 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     return Checkpoint(str(name), heads, d_model, n_bytes, files, tower)
 
 
+def _adapted(name: str, base: Checkpoint, adapter: str) -> Checkpoint:
+    folder = adapter_folder(adapter)
+    config, path = read_config(folder), weights_in(folder)
+    files = AdapterFiles.among(adapter, path, _names(path), config, base.heads.n_layers)
+    return replace(base, name=name, n_bytes=base.n_bytes + path.stat().st_size, _adapter=files)
+
+
 def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
-    """What config.json says of a checkpoint's language model."""
+    """What config.json, or a GGUF file, says of a checkpoint's language model."""
+    if str(source).endswith(GGUF):
+        from lens_truth.models.gguf_config import gguf_config
+        from lens_truth.models.gguf_files import opened_gguf
+
+        return gguf_config(opened_gguf(source))
     config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
     return config.get_text_config(decoder=True)
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Every tensor's file; of a sharded checkpoint as its index says."""
+    if folder.suffix == GGUF:
+        from lens_truth.models.gguf_files import gguf_projections, opened_gguf
+
+        return {name: tensor.file for name, tensor in gguf_projections(opened_gguf(folder)).items()}
     for kind in KINDS:
         single, index = folder / kind, folder / f"{kind}.index.json"
         if single.is_file():
@@ -127,7 +154,7 @@ def _sharded(index: Path) -> dict[str, Path]:
 
 
 def _names(path: Path) -> set[str]:
-    with _opened(path) as file:
+    with opened(path) as file:
         return set(file.keys())
 
 
@@ -147,10 +174,15 @@ class _Pickled:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[Any, None, None]:
+def opened(path: Path) -> Generator[Any, None, None]:
+    """A file of tensors with `keys` and `get_tensor`; an InputError says if there is none, or it is damaged."""
     try:
         if path.suffix == ".bin":
             yield _Pickled(path)
+        elif path.suffix == GGUF:
+            from lens_truth.models.gguf_files import GgufProjections
+
+            yield GgufProjections(path)
         else:
             with cast("Any", safe_open(path, framework="pt")) as file:
                 yield file

@@ -36,7 +36,7 @@ def common_gain_acts(model: Hooked) -> tuple[bool, ...]:
         gains = torch.tensor([loud, 2 * loud, 0.0])[:, None, None].expand(3, *grid_of(model))
         with torch.no_grad(), layer_by_layer(model, "hook_resid_post", as_first_row) as seen, gate_heads(model, gains):
             run_body(model, ids, mask, [""] * 3)
-        rows = [stream.float().movedim(-3, 0) for stream in seen.passed]
+        rows = (stream.float() for stream in seen.passed)
         changes = [(_change(plain, doubled), _change(plain, silent)) for plain, doubled, silent in rows]
         if all(map(isfinite, chain.from_iterable(changes))):
             break

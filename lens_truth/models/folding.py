@@ -4,41 +4,66 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lens_truth.errors import InputError
+from lens_truth.models.folding_adapters import scale_adapted
 from lens_truth.models.placing import fetched, keep
-
-
-def scaled(x: Float[Tensor, "*shape"], factor: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
-    """x times factor, rounded once to x's dtype: a factor near 1 would itself be rounded to 1 in half precision."""
-    return (x * factor.to(x.device, torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+from lens_truth.models.quantised import replace, scale_of, scaled
+from lens_truth.models.structure import linear_shape
 
 
 def scale_inputs(linear: nn.Module, factor: Float[Tensor, " inputs"]) -> None:
-    """Exchanges the weights of a linear map for those times a factor for each input. The old tensors, which others may
-    share, stay as they are. An InputError refuses weights that cannot be scaled."""
+    """Exchanges the weights of a linear map for those times a factor for each input; of quantised weights the scales.
+    The old tensors, which others may share, stay as they are. An InputError refuses weights that cannot be scaled."""
+    if scale_adapted(linear, factor, scale_inputs, inputs=True):
+        return
+    if scale := scale_of(linear):
+        scale(linear, factor.float().expand(_outputs(linear), -1))
+        return
     _check_plain(linear)
     _scale(linear, "weight", factor[:, None] if isinstance(linear, Conv1D) else factor)
 
 
 def scale_outputs(linear: nn.Module, factor: Float[Tensor, " outputs"]) -> None:
     """The same with a factor for each output, and for the bias."""
-    _check_plain(linear)
-    _scale(linear, "weight", factor if isinstance(linear, Conv1D) else factor[:, None])
+    if scale_adapted(linear, factor, scale_outputs, inputs=False):
+        return
+    if scale := scale_of(linear):
+        scale(linear, factor.float()[:, None].expand(-1, (linear_shape(linear) or (0, 0))[0]))
+    else:
+        _check_plain(linear)
+        _scale(linear, "weight", factor if isinstance(linear, Conv1D) else factor[:, None])
     if getattr(linear, "bias", None) is not None:
         _scale(linear, "bias", factor)
 
 
+def _outputs(linear: nn.Module) -> int:
+    return (linear_shape(linear) or (0, 0))[1]
+
+
 def _check_plain(linear: Any) -> None:
     kind, weight = type(linear).__name__, getattr(linear, "weight", None)
+    why = ""
     if not isinstance(weight, nn.Parameter) or type(weight.data) is not Tensor:
-        raise InputError(f"weights of a {kind} are no plain numbers, so no gate can be folded into them: attach it")
-    if weight.ndim != 2 or not weight.is_floating_point():
-        raise InputError(f"weights of a {kind} are no matrix of floats, so no gate can be folded into them: attach it")
+        why = "no plain numbers"
+    elif weight.ndim != 2 or not weight.is_floating_point():
+        why = "no matrix of floats"
+    elif not _is_used_as_it_is(linear):
+        why = "changed in its forward pass"
+    if why:
+        raise InputError(
+            f"weights of a {kind} are {why}, so no gate can be folded into them: attach it, or fold it into the model "
+            "in full precision"
+        )
+
+
+def _is_used_as_it_is(linear: Any) -> bool:
+    """Whether nothing is done to the weight before it is multiplied (as in training for quantisation)."""
+    own = "forward" in vars(linear) and not hasattr(linear, "_hf_hook")  # accelerate's hooks only move it
+    return type(linear).forward in (nn.Linear.forward, Conv1D.forward) and not own
 
 
 def _scale(linear: nn.Module, name: str, factor: Tensor) -> None:
@@ -46,4 +71,4 @@ def _scale(linear: nn.Module, name: str, factor: Tensor) -> None:
     if old.is_meta:
         keep(linear, name, scaled(fetched(linear, name), factor))
     else:
-        setattr(linear, name, nn.Parameter(scaled(old, factor), requires_grad=old.requires_grad))
+        replace(linear, name, scaled(old, factor))

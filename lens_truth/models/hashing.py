@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lens_truth.models.placing import fetched
 
@@ -46,15 +47,27 @@ def _tensors(plain: Any) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in plain.state_dict(keep_vars=True).items():
         if isinstance(tensor, Tensor) and id(tensor) not in seen and not (tensor.is_meta and name in tied):
             seen.add(id(tensor))
-            yield name.replace(_WRAPPER, ""), tensor
+            yield from _parts(name.replace(_WRAPPER, ""), tensor)
+
+
+def _parts(name: str, tensor: Any) -> Iterator[tuple[str, Tensor]]:
+    """The plain tensors in one of a class of its own (torchao's, quanto's)."""
+    if not is_traceable_wrapper_subclass(tensor):
+        yield name, tensor
+        return
+    names, _ = cast("tuple[list[str], Any]", tensor.__tensor_flatten__())
+    for part in names:
+        yield from _parts(f"{name}.{part}", getattr(tensor, part))
 
 
 def _look(plain: Any) -> bytes:
     """Where every tensor lies and how often PyTorch saw it change. PyTorch sees no change through `.data`, so some of
-    the numbers too, at an odd distance, which hits every head of a projection. What is offloaded is taken to stay."""
+    the numbers too, at an odd distance, which hits every head of a projection; of small tensors, which some layers make
+    anew each time, all of them and nothing else. What is offloaded is taken to stay."""
     digest = hashlib.sha256()
     for _, tensor in _tensors(plain):
-        digest.update(f"{tensor.data_ptr()} {tensor._version} {tensor.shape} {tensor.dtype}".encode())
+        place = (tensor.data_ptr(), tensor._version) if tensor.numel() > _GLANCE else ()
+        digest.update(f"{place} {tensor.shape} {tensor.dtype}".encode())
         if not tensor.is_meta:
             numbers = tensor.detach().reshape(-1)
             digest.update(_bytes(numbers[:: len(numbers) // _GLANCE | 1]))

@@ -19,7 +19,8 @@ Given = Callable[[int, Tensor], Tensor]
 
 
 class Seen(NamedTuple):
-    """What every layer was given, and what passed the hook that is looked at."""
+    """What every layer was given, and what passed the hook that is looked at: [batch, pos, ...], also where a model
+    carries several streams and puts them first."""
 
     entered: list[Tensor]
     passed: list[Tensor]
@@ -30,21 +31,31 @@ def layer_by_layer(
     model: Hooked, kind: str, given: Given = lambda layer, stream: stream
 ) -> Generator[Seen, None, None]:
     """While open, every layer works on what it is given, and one kind of hook is recorded."""
-    seen = Seen([], [])
+    seen, shape = Seen([], []), list[int]()
+
+    def embedded(value: Tensor, hook: Any) -> None:
+        shape[:] = value.shape[:2]
 
     def enter(layer: int, stream: Tensor, hook: Any) -> Tensor:
-        stream = given(layer, stream)
+        axes = _batch_and_pos(stream, shape)
+        stream = given(layer, stream.movedim(axes, (0, 1)))
         seen.entered.append(stream.clone())
-        return stream
+        return stream.movedim((0, 1), axes).contiguous()
 
     def leave(value: Tensor, hook: Any) -> None:
-        seen.passed.append(value)
+        seen.passed.append(value.movedim(_batch_and_pos(value, shape), (0, 1)))
 
     hooks: list[Any] = [(name, partial(enter, layer)) for layer, name in enumerate(hook_names(model, "hook_resid_pre"))]
-    with model.hooks(fwd_hooks=[*hooks, *((name, leave) for name in hook_names(model, kind))]):
+    hooks += [(name, leave) for name in hook_names(model, kind)]
+    with model.hooks(fwd_hooks=[("hook_embed", embedded), *hooks]):
         yield seen
 
 
-def as_first_row(layer: int, stream: Float[Tensor, "... B T M"]) -> Float[Tensor, "... B T M"]:
+def _batch_and_pos(stream: Tensor, shape: list[int]) -> tuple[int, int]:
+    """The axes of batch and position: the first ones, or behind one of streams."""
+    return (0, 1) if list(stream.shape[:2]) == shape or stream.ndim < 4 else (1, 2)
+
+
+def as_first_row(layer: int, stream: Float[Tensor, "B T *M"]) -> Float[Tensor, "B T *M"]:
     """Gives every row of a batch what the first is given."""
-    return stream[..., :1, :, :].expand_as(stream)
+    return stream[:1].expand_as(stream)

@@ -17,7 +17,9 @@ from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
-from lens_truth.models.names import ADAPTER, adapter_found, model_source
+from lens_truth.models.adapted import merged, put_on, without_peft_model
+from lens_truth.models.adapter_files import base_of
+from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import modules_of
 from lens_truth.models.weight_files import why
 from lens_truth.models.whole import load_whole
@@ -45,6 +47,7 @@ _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYO
 def load(
     model: str | Path | PreTrainedModel,
     *,
+    adapter: str | Path | None = None,
     attn: Attention | None = None,
     dtype: Dtype = "auto",
     device: str = "cpu",
@@ -65,13 +68,17 @@ def load(
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
 
     Args:
-        model: a Hugging Face id, a folder that `save_pretrained` wrote, `zoo:NAME`, or a model in memory.
+        model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
+            `zoo:NAME`, or a model in memory; or an adapter's folder, whose config names its base.
+        adapter: an adapter on it (LoRA or another of PEFT's), a folder or a Hugging Face id; the same as the name
+            `MODEL+ADAPTER`. Hooks see the model with it; in memory, a `PeftModel` is given as the model.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` spreads the model over all GPUs, and what does not fit over the
             CPU and the disk (accelerate's `device_map="auto"`). A model in memory stays where it is, spread or not.
-        dtype: of the weights; `auto` keeps the checkpoint's. Ignored for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
+            Ignored for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -82,11 +89,14 @@ def load(
     """
     from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
+    from lens_truth.models.quantised_bnb import settle
     from lens_truth.models.selftest import verify_hooks
     from lens_truth.models.structure import is_multimodal_config
     from lens_truth.models.twin import shared_copy
 
     if isinstance(model, nn.Module):
+        if adapter is not None:
+            raise InputError("an adapter is put on a model in memory by peft: give the PeftModel")
         hf: Any = _inner(model)
         tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
         name = hf.name_or_path or type(hf).__name__
@@ -95,16 +105,16 @@ def load(
         if attn is not None:
             hf.set_attn_implementation(attn)
     else:
-        name = str(model)
+        name = str(model) if adapter is None else f"{model}+{adapter}"
         hf = load_plain(name, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
         if is_multimodal_config(hf.config):
             image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
-    hf.eval()
+    settle(hf.eval())
     if stock:
         from lens_truth.models.stock import hook_stock
 
-        return with_images(hook_stock(hf, tokenizer, name), image_processor)
+        return with_images(hook_stock(merged(hf), tokenizer, name), image_processor)
     return verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
 
 
@@ -112,12 +122,10 @@ def _inner(model: Any) -> Any:
     """The Hugging Face model inside what `torch.compile`, `DataParallel` or hooks put around it; of Qwen2.5-Omni its
     thinker. An InputError refuses what is none, or has weights elsewhere."""
     for wrapper in ("original_model", "_orig_mod", "module", "_orig_mod", "thinker"):
-        model = getattr(model, wrapper, model)
+        model = without_peft_model(getattr(model, wrapper, model))
     kind = type(model).__name__
     if not isinstance(model, transformers.PreTrainedModel):
         raise InputError(f"{kind} is not a model of Transformers")
-    if any(hasattr(module, "base_layer") for module in model.modules()):
-        raise InputError(f"{kind} holds an adapter: give what `merge_and_unload()` of its PeftModel returns")
     for name, module in modules_of(model):
         if any(weight.is_meta for weight in module.parameters(recurse=False)) and not hasattr(module, "_hf_hook"):
             raise InputError(
@@ -137,23 +145,43 @@ def load_plain(
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
 
+    from lens_truth.models.structure import check_decoder
+
+    base, adapter = base_and_adapter(name)
+    if adapter is not None:
+        with base_of(name, base, adapter):
+            hf = load_plain(base, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        return put_on(hf, adapter)
     source = model_source(name)
     try:
         torch.zeros(1, device="cpu" if device == SPREAD else device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
-        if adapter := _file_of(source, ADAPTER):  # loaded or passed over, as peft is there or not
-            raise InputError(adapter_found(name, Path(adapter), beside=True))
+        if source.endswith(GGUF):
+            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_files import load_gguf
+
+            if (folder := cached_folder(source, dtype)) is None:
+                return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
+            source = folder
+        if _file_of(source, ADAPTER):  # of a hub; loaded or passed over, as peft is there or not
+            raise InputError(f"model '{name}' holds an adapter: name the model that it is for in front, as BASE+{name}")
         config = cast("Any", transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
         _check_sizes(name, config.to_dict())
+        check_decoder(config, f"model '{name}'")
         auto: Any = transformers.AutoModelForCausalLM
         if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             auto = transformers.AutoModelForImageTextToText
         elif hasattr(config, "thinker_config"):
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
+        elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
+            auto = _class_said(config) or auto
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
         if device == SPREAD:
             how["device_map"] = SPREAD
@@ -175,6 +203,13 @@ def load_plain(
     return hf.eval()
 
 
+def _class_said(config: Any) -> Any:
+    """The causal language model's class that a config names, of Transformers: Emu 3's and Mllama's text alone are
+    known to no other list. None if it names none."""
+    said = str((config.architectures or [""])[0])
+    return getattr(transformers, said, None) if said.endswith("ForCausalLM") else None
+
+
 def _check_sizes(name: str, config: dict[Any, Any]) -> None:
     """Raises an InputError on a number that torch cannot hold, a context without tokens, or more layers than any model
     has, which would be made one by one for ever."""
@@ -187,8 +222,14 @@ def _check_sizes(name: str, config: dict[Any, Any]) -> None:
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
-    """The tokenizer saved with a model; None for a folder without one."""
-    source = model_source(name)
+    """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
+    _, adapter = base_and_adapter(name)
+    source = adapter if adapter and _file_of(adapter, "tokenizer_config.json") else model_source(name)
+    if source.endswith(GGUF):
+        from lens_truth.models.gguf_files import opened_gguf
+        from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+
+        return gguf_tokenizer(opened_gguf(source))
     if Path(source).is_dir() and not any(any(Path(source).glob(f"{kind}*")) for kind in _TOKENIZER_FILES):
         return None  # transformers would make up an empty one for some models
     try:
@@ -240,5 +281,7 @@ def copy_processor(name: str, folder: Path) -> None:
 
 def _file_of(source: str, file: str) -> str | None:
     """The path of one of a model's files, which may have to be fetched; None if the model has no such file."""
+    if source.endswith(GGUF):
+        return None
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     return hub.cached_file(source, file, **quiet)

@@ -1,106 +1,107 @@
-"""Whether hook_z is cut into heads rightly: what one head's query makes reaches that head, and no other."""
+"""Whether hook_z is cut into heads rightly: what one head's attention gives out reaches that head, and no other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lens_truth.models.batches import pad_rows, random_words, run_body
 from lens_truth.models.hooked import HookedModel
 from lens_truth.models.layerwise import as_first_row, layer_by_layer
-from lens_truth.models.structure import Attention, linear_shape, modules_of
+from lens_truth.models.twin import shared_copy
 
 _TOKENS = 8
-_ASIDE = 0.05
-"""What half precision may turn a vector, as a part of its length; another value turns it far more."""
-Turn = tuple[str, int, int]
-"""Path of a linear map in every attention, and the outputs from where to where that are turned."""
+_SEEN = ("sdpa", "eager")
+"""Implementations of attention whose parts PyTorch shows; others are kernels of their own."""
+_PRODUCTS = ("matmul", "__matmul__", "bmm", "baddbmm", "einsum")
+_STILL_WEIGHTS = {"dropout", "to", "type", "type_as", "float", "half", "bfloat16", "__getitem__", "view", "reshape"} | {
+    *(
+        "transpose",
+        "permute",
+        "contiguous",
+        "clone",
+        "masked_fill",
+        "nan_to_num",
+        "mul",
+        "__mul__",
+        "expand",
+        "squeeze",
+    ),
+    *("unsqueeze",),
+}
 
 
 def shared_by_heads(model: HookedModel) -> float:
-    """How much of what a head's query makes reaches other heads, as a part of what reaches the head itself, for the
-    first and the last head of every layer: 0 where hook_z is cut right, and where one attention map is taken from
-    another (differential attention) about 1.
+    """How much of what a head's attention gives out reaches other heads, as a part of what reaches the head itself, for
+    the first and the last head of every layer: 0 where hook_z is cut right; where one attention map is taken from
+    another (differential attention) about 1; infinite where no attention over so many heads of this width is seen. A
+    norm over all heads, which makes others louder or softer and turns none (BitNet), does not count.
 
-    Slices of what the attention's linear maps give out are turned, which a norm over all of them does not see, one
-    slice in each row of a batch. Where a slice is of a value, the first token shows it; of the others, whichever comes
-    closest to moving one head alone is that head's query.
+    PyTorch's own calls are watched, so that no name of a module matters: where a softmax over tokens has been
+    multiplied with values, the vectors of one head are turned, in each row of a batch those of another head.
     """
-    worst = 0.0
-    for members in _alike(model):
-        turns = list(_turns(model, members[0]))
-        ids, mask = pad_rows([random_words(model, _TOKENS)] * (1 + len(turns)), model)
-        with torch.no_grad(), ExitStack() as hooks:
-            for attention in members:
-                module = model.original_model.get_submodule(attention.path)
-                for row, (path, start, stop) in enumerate(turns, start=1):
-                    turn = partial(_turn, row, start, stop)
-                    hooks.enter_context(module.get_submodule(path).register_forward_hook(turn))
-            seen = hooks.enter_context(layer_by_layer(model, "attn.hook_z", as_first_row))
-            run_body(model, ids, mask, [""] * len(ids))
-        layers = [model.attention_layers.index(attention.layer) for attention in members]
-        for head in (0, members[0].n_heads - 1):
-            worst = max(worst, *(_share(seen.passed[layer], head) for layer in layers))
-    return worst
+    if model.original_model.config._attn_implementation not in _SEEN:
+        twin: Any = shared_copy(model.original_model)
+        twin.set_attn_implementation(_SEEN[-1])
+        model = HookedModel(twin, model.tokenizer, "")
+    turned = (0, model.cfg.n_heads - 1)
+    ids, mask = pad_rows([random_words(model, _TOKENS)] * (1 + len(turned)), model)
+    with torch.no_grad(), _Turning(model, turned), layer_by_layer(model, "attn.hook_z", as_first_row) as seen:
+        run_body(model, ids, mask, [""] * len(ids))
+    return max(_share(z[[0, row]], head) for z in seen.passed for row, head in enumerate(turned, start=1))
 
 
-def _alike(model: HookedModel) -> list[list[Attention]]:
-    """Attentions of one make together: layers may differ in theirs (windows and none, wide and narrow heads)."""
-    found: dict[Any, list[Attention]] = {}
-    for attention in model.attentions:
-        found.setdefault((attention.d_head, *_maps(model, attention)), []).append(attention)
-    return list(found.values())
+class _Turning(TorchFunctionMode):
+    """Turns what a head's attention gives out, in row i + 1 of a batch that of the i-th of some heads."""
+
+    def __init__(self, model: HookedModel, heads: tuple[int, ...]) -> None:
+        super().__init__()
+        self._heads, self._n_heads = heads, model.cfg.n_heads
+        self._widths = {attention.d_head for attention in model.attentions}
+        self._weights: dict[int, Tensor] = {}
+        """What is still a softmax over tokens, kept alive so that its id stays its own."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out, name = func(*args, **(kwargs or {})), getattr(func, "__name__", "")
+        if not isinstance(out, Tensor):
+            return out
+        if name == "scaled_dot_product_attention":
+            return self._turned(out)
+        of_weights = any(id(tensor) in self._weights for tensor in _tensors((args, kwargs or {})))
+        if of_weights and name in _PRODUCTS:
+            return self._turned(out)
+        if (of_weights and name in _STILL_WEIGHTS) or (name == "softmax" and out.ndim > 2 and out.shape[-1] >= _TOKENS):
+            self._weights[id(out)] = out
+        return out
+
+    def _turned(self, out: Float[Tensor, "*batch_and_heads T D"]) -> Tensor:
+        if out.shape[-2] != _TOKENS or out.shape[-1] not in self._widths:
+            return out
+        if out.shape[:-2].numel() != (1 + len(self._heads)) * self._n_heads:
+            return out
+        turned = out.reshape(-1, self._n_heads, *out.shape[-2:]).clone()
+        for row, head in enumerate(self._heads, start=1):
+            turned[row, head] = turned[row, head].roll(1, -1)
+        return turned.reshape(out.shape)
 
 
-def _maps(model: HookedModel, attention: Attention) -> Iterator[tuple[str, int]]:
-    """The linear maps of an attention but its last, and how much each gives out."""
-    module = model.original_model.get_submodule(attention.path)
-    last = attention.projection.removeprefix(f"{attention.path}.")
-    for name, part in modules_of(module):
-        if name and not name.startswith(last) and (shape := linear_shape(part)):
-            yield name, shape[1]
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | Mapping):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
 
 
-def _turns(model: HookedModel, attention: Attention) -> Iterator[Turn]:
-    """Slices that may be the query of the first or the last head, however a map's outputs are laid out: queries alone
-    or before keys and values, or queries, keys and values head by head or group by group."""
-    n_heads, d_head = attention.n_heads, attention.d_head
-    for name, width in _maps(model, attention):
-        for size in {d_head, width // n_heads}:
-            if size and width % size == 0:
-                count = width // size
-                for at in {0, n_heads - 1, count - 3, count - 2, count - 1}:
-                    if 0 <= at < count:
-                        yield name, at * size, (at + 1) * size
-
-
-def _turn(row: int, start: int, stop: int, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-    turned = output.clone()
-    of_row = turned.view(-1, _TOKENS, output.shape[-1])[row]  # some maps work on tokens without a batch
-    of_row[..., start:stop] = of_row[..., start:stop].roll(1, -1)
-    return turned
-
-
-def _share(z: Float[Tensor, "rows T H D"], head: int) -> float:
-    """Of the turns that are of a query or a key, the least that reaches other heads beside what reaches this one."""
-    changed = (z[1:] - z[0]).double().square().sum((1, 3))
-    rounding = torch.finfo(z.dtype).eps ** 2 * float(z[0].double().square().sum())
-    own = changed[:, head]
-    others = (changed.sum(1) - own).clamp(min=0)
-    counted = (own > 4 * rounding) & _leaves_first_token(z)
-    return float((others / own.clamp(min=1e-30)).where(counted, torch.inf).min().sqrt())
-
-
-def _leaves_first_token(z: Float[Tensor, "rows T H D"]) -> Bool[Tensor, " turns"]:
-    """Where the first token, which sees itself alone, gets the same from every head, or (beside a sink) more or less
-    of the same: so it is under another query or key, and not under another value."""
-    first = z[:, 0].double()
-    along = (first[1:] * first[0]).sum(-1, keepdim=True) / first[0].square().sum(-1, keepdim=True).clamp(min=1e-30)
-    aside = (first[1:] - along * first[0]).square().sum((1, 2))
-    return aside < _ASIDE**2 * first[1:].square().sum((1, 2))
+def _share(z: Float[Tensor, "2 T H D"], head: int) -> float:
+    """How far the turned head's attention turned other heads, beside how far it turned this one."""
+    plain, moved = z.double()
+    along = (moved * plain).sum(-1, keepdim=True) / plain.square().sum(-1, keepdim=True).clamp(min=1e-30)
+    aside = (moved - along * plain).square().sum((0, 2))
+    own, rounding = float(aside[head]), torch.finfo(z.dtype).eps ** 2 * float(plain.square().sum())
+    return float((aside.sum() - own).clamp(min=0) / own) ** 0.5 if own > 4 * rounding else torch.inf

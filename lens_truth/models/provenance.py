@@ -10,6 +10,7 @@ from lens_truth.data.examples import Example, examples_hash
 from lens_truth.io.files import hash_of
 from lens_truth.io.readers import is_object
 from lens_truth.io.runs import version_of
+from lens_truth.models.adapted import adapter_states
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.placing import device_of
@@ -35,7 +36,8 @@ def provenance_of(model: Hooked, examples: Sequence[Example], template: str) -> 
 
 def setup_hash(model: Any) -> str:
     """Of what a model's numbers depend on beside its weights: configuration, number format, attention, kind of device,
-    where answers end, tokenizer and chat template, image processor, and the versions of what computes."""
+    where answers end, which adapters are active, tokenizer and chat template, image processor, and the versions of what
+    computes."""
     hf, tokenizer = getattr(model, "original_model", None), model.tokenizer
     processor = getattr(model, "image_processor", None)
     parts: list[Any] = [type(model).__name__, str(next(model.parameters()).dtype), device_of(model).type]
@@ -45,7 +47,7 @@ def setup_hash(model: Any) -> str:
     else:
         text = hf.config.get_text_config()
         parts += [_lasting(hf.config.to_dict()), hf.config._attn_implementation, text._attn_implementation]
-        parts += [hf.generation_config.eos_token_id]
+        parts += [hf.generation_config.eos_token_id, *adapter_states(hf)]
     if tokenizer is not None:
         parts += [tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)]
         parts += [tokenizer.chat_template]

@@ -24,6 +24,7 @@ from lens_truth.models.image_input import image_arguments, images_of, is_multimo
 from lens_truth.models.layerwise import as_first_row, layer_by_layer
 from lens_truth.models.ownership import shared_by_heads
 from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
+from lens_truth.models.quantised import scale_of
 from lens_truth.models.twin import shared_copy
 
 _IMAGES = (BLACK, "zoo:coral.heart.attic+white.pearl.vault#0")
@@ -96,7 +97,7 @@ def hook_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Itera
             return
         if not any(images):
             yield _reads_backwards_only(model)
-            yield Check("hook_z of a head is what its own query makes", shared_by_heads(model), 0.1)
+            yield Check("hook_z of a head is what its own attention gives out", shared_by_heads(model), 0.1)
 
         with gate_heads(model, torch.ones(n_layers, n_heads)):
             gated = model(ids, **more)
@@ -122,6 +123,8 @@ def _folded(model: HookedModel, gate: Float[Tensor, "L H"]) -> tuple[HookedModel
     for factors, attention in zip(gate, model.attentions, strict=True):
         projection, factor = twin.get_submodule(attention.projection), factors.repeat_interleave(attention.d_head)
         try:
+            if any(scale_of(part) for part in projection.modules()):  # a scale rounded once more is no test of hooks
+                raise InputError("its weights are quantised")
             scale_inputs(projection, factor)
         except InputError as error:
             how = f"the same gate multiplied by hand ({error})"
@@ -142,8 +145,8 @@ def _reads_backwards_only(model: HookedModel) -> Check:
     return Check("no token sees those behind it", *_worst((z[:1, :-1], z[1:, :-1]) for z in seen.passed))
 
 
-def _as_first_row_but_last(layer: int, stream: Float[Tensor, "... B T M"]) -> Float[Tensor, "... B T M"]:
-    return torch.cat([as_first_row(layer, stream)[..., :-1, :], stream[..., -1:, :]], -2)
+def _as_first_row_but_last(layer: int, stream: Float[Tensor, "B T *M"]) -> Float[Tensor, "B T *M"]:
+    return torch.cat([as_first_row(layer, stream)[:, :-1], stream[:, -1:]], 1)
 
 
 def finite_check(model: HookedModel) -> Check:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, cast
 
 from torch import nn
@@ -14,21 +15,25 @@ from lens_truth.errors import InputError
 
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _NO_HEADS = re.compile(
-    r"cross|enc(oder)?_?(dec_?)?att|linear_?att|lightning|delta|mamba|recurrent|rwkv|retention|norm$|pooler",
+    r"cross|enc(oder)?_?(dec_?)?att|linear_?att|lightning|delta|mamba|recurrent|rwkv|retention|hyper|norm$|pooler",
     re.IGNORECASE,
 )
 """Names of what looks at another sequence, or has no softmax over tokens; and of what only bears the name."""
-_PROJECTION = re.compile(r"(o|out|output|c)_?(proj|lin|projection)|dense|wo|o|out|proj")
+_PROJECTION = re.compile(
+    r"((o|out|output|c)_?(proj|lin|projection)|dense|wo|o|out|proj|attention_out)(\.linear)?", re.IGNORECASE
+)
 _MLP = re.compile(r"(^|[._])(mlp|ffn?|fc\d?|feed_?forward|output)([._]|$)", re.IGNORECASE)
 _EXPERTS = re.compile(r"expert|router|moe", re.IGNORECASE)
 _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|image|audio|speech|talker|code2wav|perceiver|mtp)", re.IGNORECASE)
+_WORD = r"[A-Z][a-z0-9]*"
+_KV_NAMES = ("num_key_value_heads", "num_kv_heads", "kv_heads")
 _H_NAMES = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead")
 
 
 @dataclass(frozen=True)
 class Heads:
-    """How many layers with attention, query heads and KV heads a layer, and how wide a head is (the widest, where
-    layers differ)."""
+    """How many layers with attention, query heads and KV heads a layer (where layers differ, so many that each layer's
+    are a multiple), and how wide a head is (the widest)."""
 
     n_layers: int
     n_heads: int
@@ -93,7 +98,8 @@ def heads_of(hf: nn.Module) -> Heads:
     """The head geometry of a model."""
     found = attentions(hf)
     n_heads = found[0].n_heads
-    return Heads(len(found), n_heads, _n_kv_heads(hf, n_heads), max(attention.d_head for attention in found))
+    n_kv = gcd(*(_n_kv_heads(hf, hf.get_submodule(attention.path), n_heads) for attention in found))
+    return Heads(len(found), n_heads, n_kv, max(attention.d_head for attention in found))
 
 
 def heads_in(text_config: Any, n_layers: int) -> Heads:
@@ -108,14 +114,20 @@ def heads_in(text_config: Any, n_layers: int) -> Heads:
         ) from error
 
 
+def check_decoder(config: Any, name: str) -> None:
+    """Raises an InputError, in which `name` is said, if a config is of an encoder with a decoder."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{name} is an encoder with a decoder, which attends to another sequence than its own: only decoders by "
+            "themselves are hooked"
+        )
+
+
 def decoder_layers(hf: nn.Module) -> tuple[str, nn.ModuleList]:
     """Path and list of the decoder's layers: the longest list of modules with attention outside encoders and towers."""
-    if getattr(hf.config, "is_encoder_decoder", False):
-        raise InputError(
-            f"{type(hf).__name__} is an encoder with a decoder, which attends to another sequence than its own: only "
-            "decoders by themselves are hooked"
-        )
-    d_model = _config(hf).hidden_size
+    check_decoder(hf.config, type(hf).__name__)
+    if (d_model := getattr(_config(hf), "hidden_size", None)) is None:
+        raise InputError(f"{type(hf).__name__}: its config states no one width of a residual stream (hidden_size)")
     lists = [
         (path, module)
         for path, module in modules_of(hf)
@@ -136,7 +148,7 @@ def _attentions_in(block: nn.Module, d_model: int) -> Iterator[tuple[str, str]]:
     """Paths in a layer of its outermost attentions, each with that of its output projection in it."""
     outer = ""
     for name, module in modules_of(block):
-        if (outer and name.startswith(outer)) or not _named(name, module):
+        if (outer and name.startswith(outer)) or not _named(name, module, block):
             continue
         if projection := _projection(module, d_model):
             outer = f"{name}."
@@ -145,15 +157,18 @@ def _attentions_in(block: nn.Module, d_model: int) -> Iterator[tuple[str, str]]:
 
 def _without_projection(block: nn.Module) -> str | None:
     """The path in a layer of something that is called an attention and holds linear maps."""
-    called = [name for name, module in modules_of(block) if _named(name, module)]
+    called = [name for name, module in modules_of(block) if _named(name, module, block)]
     linear = [name for name, module in modules_of(block) if linear_shape(module)]
     return next((name for name in called if any(other.startswith(f"{name}.") for other in linear)), None)
 
 
-def _named(name: str, module: nn.Module) -> bool:
-    """Whether a module is called an attention, by its owner or by its class."""
-    own, kind = name.rpartition(".")[2], type(module).__name__
-    is_one = _ATTENTION.search(own) or _ATTENTION.search(kind)
+def _named(name: str, module: nn.Module, block: nn.Module) -> bool:
+    """Whether a module of a layer is called an attention, by its owner or by its class. Words that the layer's class
+    has too are the model's name (Kimi Linear, Recurrent Gemma) and say nothing."""
+    own = re.sub(r"(\.\d+)+$", "", name).rpartition(".")[2]
+    known = re.findall(_WORD, type(block).__name__)
+    kind = "".join(word for word in re.findall(_WORD, type(module).__name__) if word not in known)
+    is_one = (_ATTENTION.search(own) or _ATTENTION.search(kind)) and not isinstance(module, nn.ModuleList)
     return bool(name and is_one) and not (_NO_HEADS.search(own) or _NO_HEADS.search(kind))
 
 
@@ -165,7 +180,7 @@ def _projection(attention: nn.Module, d_model: int) -> str | None:
         inside = any(name.startswith(f"{other}.") for other in found)  # of an adapter around it
         if name and not inside and (shape := linear_shape(module)) and shape[1] == d_model:
             found.append(name)
-    usual = [name for name in found if _PROJECTION.fullmatch(name.rpartition(".")[2])]
+    usual = [name for name in found if _PROJECTION.fullmatch(re.sub(r".*\.(?!linear$)", "", name))]
     depth = min((name.count(".") for name in usual), default=0)
     return next((name for name in reversed(usual) if name.count(".") == depth), None)
 
@@ -215,12 +230,12 @@ def _n_heads(hf: nn.Module, attention: nn.Module) -> int:
     return _config(hf).num_attention_heads
 
 
-def _n_kv_heads(hf: nn.Module, n_heads: int) -> int:
-    config = _config(hf)
-    for name in ("num_key_value_heads", "num_kv_heads"):
-        try:
-            if isinstance(value := getattr(config, name, None), int) and value > 0 and n_heads % value == 0:
+def _n_kv_heads(hf: nn.Module, attention: Any, n_heads: int) -> int:
+    """Of one attention, as it says itself, or else the config; as many as query heads where neither does."""
+    if isinstance(groups := getattr(attention, "num_key_value_groups", None), int) and groups > 0:
+        return n_heads // groups
+    for owner in (attention, _config(hf)):
+        for name in _KV_NAMES:
+            if isinstance(value := getattr(owner, name, None), int) and value > 0 and n_heads % value == 0:
                 return value
-        except RuntimeError:  # Transformers refuses to name one value (Gemma 4)
-            return n_heads
-    return 1 if getattr(config, "multi_query", False) else n_heads
+    return n_heads

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from lens_truth.models.placing import shared_by_copies
 from lens_truth.models.points import remove_feeds
+from lens_truth.models.quantised_bnb import settle
+from lens_truth.models.structure import modules_of
 
 
 def shared_copy(hf: nn.Module) -> nn.Module:
@@ -17,10 +20,22 @@ def shared_copy(hf: nn.Module) -> nn.Module:
 
     What was read from a GGUF file is floats since then, and is no longer marked as quantised.
     """
-    tensors = (*hf.parameters(), *hf.buffers())
+    settle(hf)
+    tensors = [tensor for _, module in modules_of(hf) for tensor in _tensors_in(vars(module))]
     twin = copy.deepcopy(hf, {id(its): its for its in (*tensors, *shared_by_copies(hf))})
     remove_feeds(twin)
     return without_gguf_mark(twin)
+
+
+def _tensors_in(held: Any, deep: int = 5) -> Iterator[Tensor]:
+    """Parameters and buffers, and what lies in objects of others (bitsandbytes' states, HQQ's dictionaries)."""
+    if isinstance(held, Tensor):
+        yield held
+    elif deep and not isinstance(held, nn.Module | type):
+        of_object = vars(held) if hasattr(held, "__dict__") else cast("dict[str, Any]", {})
+        parts: Any = held.values() if isinstance(held, dict) else held
+        for part in parts if isinstance(held, dict | list | tuple) else of_object.values():
+            yield from _tensors_in(part, deep - 1)
 
 
 def without_gguf_mark(hf: Any) -> Any:

@@ -49,7 +49,7 @@ class Report(NamedTuple):
     """Names with their shape in the files and in the class."""
 
 
-def load_whole(auto: Any, name: str, source: str, **how: Any) -> Any:
+def load_whole(auto: Any, name: str, source: str | None, **how: Any) -> Any:
     """The model that `auto.from_pretrained(source, **how)` loads; an InputError says what it did not load, and the
     likely cause. A prefix that all names bear (`module.`, `_orig_mod.`) is left out, and that is said."""
     hf, report = _loaded(auto, source, how)
@@ -71,7 +71,7 @@ def tensors_read(hf: Any) -> tuple[int, int]:
     return n, len(names) - n
 
 
-def _loaded(auto: Any, source: str, how: dict[str, Any]) -> tuple[Any, Report]:
+def _loaded(auto: Any, source: str | None, how: dict[str, Any]) -> tuple[Any, Report]:
     try:
         with _without_report():
             hf, info = auto.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **how)

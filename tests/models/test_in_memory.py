@@ -46,16 +46,6 @@ def test_a_hooked_model_keeps_its_tokenizer(tiny: Any) -> None:
     assert load(tiny).tokenizer is tiny.tokenizer
 
 
-def adapter(hf: Any) -> Any:
-    class Lora(nn.Module):
-        def __init__(self, base_layer: nn.Module) -> None:
-            super().__init__()
-            self.base_layer = base_layer
-
-    hf.model.layers[1].self_attn.q_proj = Lora(hf.model.layers[1].self_attn.q_proj)
-    return hf
-
-
 def offloaded(hf: Any) -> Any:
     hf.model.layers[2].mlp.to("meta")
     return hf
@@ -81,7 +71,6 @@ def classifier(hf: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (adapter, r"LlamaForCausalLM holds an adapter: give what `merge_and_unload\(\)`"),
         (offloaded, "the weights of 'model.layers.2.mlp.gate_proj' are not in memory, and nothing fetches them"),
         (bare, "LlamaModel has no head that gives logits: load its checkpoint with AutoModelForCausalLM"),
         (classifier, "LlamaForSequenceClassification has no head that gives logits"),

@@ -175,7 +175,7 @@ def test_what_has_no_heads_that_read_back_is_refused_by_name() -> None:
 def test_heads_that_are_cut_wrongly_are_refused() -> None:
     hf = build("llama")
     hf.config.num_attention_heads = 8  # of half the width: each would be half a head
-    with pytest.raises(InputError, match="hook_z of a head is what its own query makes"):
+    with pytest.raises(InputError, match="hook_z of a head is what its own attention gives out"):
         load(hf)
 
 

@@ -11,18 +11,13 @@ from conftest import build
 
 from lens_truth.errors import InputError
 from lens_truth.models.loading import load_plain
-from lens_truth.models.names import model_source
+from lens_truth.models.names import base_and_adapter, model_source
 
 
 def adapter(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
     (folder / "adapter_model.safetensors").touch()
-
-
-def gguf(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "small.Q4_1.gguf").write_bytes(b"GGUF")
 
 
 def runs(folder: Path) -> None:
@@ -34,8 +29,6 @@ def runs(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (adapter, r"holds an adapter \(of org/base\) without the model it is for: merge it with peft"),
-        (gguf, r"holds a GGUF file; llama.cpp's GGUF is read by Transformers: .*gguf_file=FILE"),
         (runs, "the folder holds no config.json; checkpoints lie in checkpoint-10, checkpoint-20"),
         (lambda folder: folder.mkdir(), "the folder holds no config.json$"),
     ],
@@ -47,9 +40,6 @@ def test_a_folder_that_is_no_checkpoint(make: Callable[[Path], None], complaint:
 
 
 def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
-    gguf(tmp_path / "it")
-    with pytest.raises(InputError, match="is a file; llama.cpp's GGUF is read by Transformers"):
-        model_source(str(tmp_path / "it" / "small.Q4_1.gguf"))
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(InputError, match="is a file; give the folder it is in"):
         model_source(str(tmp_path / "model.safetensors"))
@@ -58,8 +48,38 @@ def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
 def test_an_adapter_beside_full_weights_is_refused_whether_peft_is_there_or_not(tmp_path: Path) -> None:
     build("llama").save_pretrained(tmp_path)
     adapter(tmp_path)
-    with pytest.raises(InputError, match="beside full weights, which may hold it already or not: merge it .* or take"):
+    with pytest.raises(InputError, match="beside full weights, which may hold it already or not: take its files"):
         load_plain(str(tmp_path))
+
+
+def test_a_name_may_be_of_a_base_and_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    adapter(tmp_path / "a+b")
+    adapter(tmp_path / "lora")
+    (tmp_path / "base+1").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "base+1" / "config.json").touch()
+    for name, both in {
+        "org/base": ("org/base", None),
+        "org/base+org/lora": ("org/base", "org/lora"),
+        "zoo:llama-base+lora": ("zoo:llama-base", "lora"),
+        "base+1": ("base+1", None),
+        "./base+1+./a+b": ("./base+1", "a+b"),
+        "lora": ("org/base", "lora"),
+        f"{tmp_path}/a+b": ("org/base", f"{tmp_path}/a+b"),
+    }.items():
+        assert base_and_adapter(name) == both
+        assert model_source(name).endswith(both[0].removeprefix("zoo:").removeprefix("./"))
+    (tmp_path / "lora" / "config.json").touch()  # as trainers leave it beside an adapter
+    (tmp_path / "lora" / "optimizer.bin").touch()
+    assert base_and_adapter("lora") == ("org/base", "lora")
+    for name, complaint in {
+        "lora+lora": "has two adapters",
+        "org/base+./nowhere": "adapter './nowhere' of model 'org/base': there is no such folder",
+        "org/base+./empty": "adapter './empty' of model 'org/base': the folder holds no adapter_config.json",
+    }.items():
+        with pytest.raises(InputError, match=complaint):
+            base_and_adapter(name)
 
 
 def test_a_folder_in_the_working_directory_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_experts_do_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPa
 
 
 def test_differential_attention_is_refused() -> None:
-    with pytest.raises(InputError, match="hook_z of a head is what its own query makes"):
+    with pytest.raises(InputError, match="hook_z of a head is what its own attention gives out"):
         load(random_model("DiffLlama"))
 
 

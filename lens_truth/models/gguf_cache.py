@@ -1,0 +1,48 @@
+"""The model of a GGUF file kept as a folder of plain numbers, so that it is dequantised once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from lens_truth.io.files import alone_at, check_out, hash_of, write_folder_with
+from lens_truth.io.runs import version_of
+from lens_truth.models.gguf_files import load_gguf, opened_gguf
+from lens_truth.models.gguf_header import Gguf
+from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+
+_MAKERS = ("lens-truth", "transformers", "gguf", "tokenizers")
+
+
+CACHE = "LENS_TRUTH_GGUF_CACHE"
+
+
+def cached_folder(source: str, dtype: str) -> str | None:
+    """The folder that holds a GGUF file's model and tokenizer as `save_pretrained` writes them, below the one that the
+    environment names (`LENS_TRUTH_GGUF_CACHE`); None if it names none. The folder is made if it is not there, whole or
+    not at all, and its name says of what: the bytes of the file, the number format, the versions of what reads GGUF."""
+    if not (named := os.environ.get(CACHE)):
+        return None
+    file, cache = opened_gguf(source), Path(named).expanduser()
+    made = hash_of(_digest(file), dtype, *(version_of(package) for package in _MAKERS))
+    folder = cache / f"{file.path.stem}-{made}"
+    check_out(cache, CACHE)
+    with alone_at(folder):
+        if not folder.is_dir():
+            write_folder_with(folder, lambda temporary: _save(file, dtype, temporary))
+    return str(folder)
+
+
+def _save(file: Gguf, dtype: str, folder: Path) -> None:
+    load_gguf(str(file.path), str(file.path), attn=None, dtype=dtype).save_pretrained(folder)
+    if (tokenizer := gguf_tokenizer(file)) is not None:
+        tokenizer.save_pretrained(folder)
+
+
+def _digest(file: Gguf) -> str:
+    digest = hashlib.sha256()
+    for path in file.files:
+        with path.open("rb") as part:
+            digest.update(hashlib.file_digest(part, "sha256").digest())
+    return digest.hexdigest()
