@@ -164,10 +164,12 @@ def load_plain(
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
         if source.endswith(GGUF):
-            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_cache import CACHE, cached_folder
             from lens_truth.models.gguf_files import load_gguf
 
             if (folder := cached_folder(source, dtype)) is None:
+                if device == SPREAD:
+                    raise InputError(f"model '{name}' is read from GGUF to one device: name it, or set {CACHE}")
                 return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
             source = folder
         if _file_of(source, ADAPTER):  # of a hub; loaded or passed over, as peft is there or not
