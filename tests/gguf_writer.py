@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from gguf import GGUFWriter, get_tensor_name_map
-from gguf.constants import MODEL_ARCH_NAMES, GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES, MODEL_ARCH_NAMES, GGMLQuantizationType
 from gguf.quants import quantize
 
 ARCH = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3"}
@@ -78,7 +79,7 @@ def entries_of(config: Any) -> dict[str, Any]:
         "rope.freq_base": rope.get("rope_theta"),
         "vocab_size": config.vocab_size,
     }
-    entries |= scaling_of(rope)
+    entries |= scaling_of(config, rope)
     if config.model_type in ("gpt2", "bloom", "falcon"):
         entries["rope.freq_base"] = None
     else:
@@ -125,12 +126,15 @@ def for_positions(config: Any) -> Any:
             yield f"rope_factors_{which}.weight", np.array(rope[f"{which}_factor"])
 
 
-def scaling_of(rope: Any) -> dict[str, Any]:
+def scaling_of(config: Any, rope: Any) -> dict[str, Any]:
     how = rope.get("rope_type", "default")
     if how in ("default", "llama3"):
         return {}
     scaling = {"rope.scaling.original_context_length": rope.get("original_max_position_embeddings")}
-    if how != "longrope":
+    if how == "longrope":
+        longer, original = config.max_position_embeddings, rope["original_max_position_embeddings"]
+        scaling["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(longer / original) / math.log(original))
+    else:
         scaling |= {"rope.scaling.type": how, "rope.scaling.factor": rope["factor"]}
     return scaling
 
@@ -206,3 +210,31 @@ def tiny(model_type: str, **settings: Any) -> Any:
             elif "norm" not in name:
                 parameter.mul_(5)
     return hf
+
+
+def projections(hf: Any, name: str) -> dict[str, Any]:
+    """Its output projections in a format, to be `exchanged`; random blocks where `gguf` only reads the format."""
+    kind, found = GGMLQuantizationType[name], dict[str, Any]()
+    for layer, block in enumerate(hf.model.layers):
+        weights = block.self_attn.o_proj.weight.detach().numpy()
+        try:
+            stored = quantize(weights, kind)
+        except NotImplementedError:
+            n_blocks = weights.shape[1] // GGML_QUANT_SIZES[kind][0]
+            stored = random_blocks(np.random.default_rng(layer), name, len(weights), n_blocks).reshape(len(weights), -1)
+        found[f"blk.{layer}.attn_output.weight"] = stored, kind
+    return found
+
+
+def random_blocks(rng: Any, name: str, n_rows: int, n_blocks: int) -> Any:
+    """Blocks of any format: random codes and integers, scales that leave weights below 1 or so."""
+    from lens_truth.gates.gguf_formats import FORMATS
+
+    n_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]][1]
+    blocks = rng.integers(0, 256, (n_rows, n_blocks, n_bytes), dtype=np.uint8)
+    for at in FORMATS[name].scales:
+        scale = rng.uniform(5e-4, 5e-3, (n_rows, n_blocks, 1)).astype("<f2")
+        blocks[..., at : at + 2] = scale.view(np.uint8)
+    if name == "Q8_0":
+        blocks[blocks == 128] = 129  # a code of -128 is not in use
+    return blocks

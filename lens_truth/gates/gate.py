@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lens_truth.errors import InputError
+from lens_truth.gates.gguf_fold import GgufFold, fold_into_file
 from lens_truth.io.files import write_bytes
 from lens_truth.models.adapted import kept, merged, without_peft_model
 from lens_truth.models.folding import scale_inputs, scale_outputs
@@ -123,8 +124,7 @@ class HeadGate:
         Raises:
             InputError: if the gate's shape is not the model's, it has a batch axis, or weights are quantised.
         """
-        if self.values.ndim != 2:
-            raise InputError("a gate with a batch axis cannot be folded into one set of weights")
+        self._check_one()
         plain = without_peft_model(getattr(model, "original_model", model))
         if not isinstance(plain, PreTrainedModel):
             raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
@@ -140,6 +140,29 @@ class HeadGate:
                     scale_inputs(projection, gate.repeat_interleave(attention.d_head))
         assert isinstance(twin, PreTrainedModel)
         return twin
+
+    def fold_into_gguf(self, source: str | Path, target: str | Path) -> GgufFold:
+        """Writes a GGUF file with the gate in its output projections, as they are quantised: everything else in it is
+        the source's, to the byte. The source is not changed; the target is whole or absent.
+
+        A format's float16 scales are multiplied, and rounded once. Where a block of 256 of a K-quant holds several
+        heads, the small integers by which its parts are scaled are chosen anew. What is returned says how far that has
+        moved weights, in halves of a quantisation step.
+
+        >>> gate.fold_into_gguf("model.Q4_K_M.gguf", "gated.gguf").rms
+        0.0026
+
+        Raises:
+            InputError: if the gate's shape is not the model's, it has a batch axis, or a format cannot take it: a scale
+                would have to serve several heads, one without a sign both signs, or rounding would move weights further
+                than quantising has.
+        """
+        self._check_one()
+        return fold_into_file(self.values.detach().cpu(), Path(source), Path(target), rows=self.site == "block")
+
+    def _check_one(self) -> None:
+        if self.values.ndim != 2:
+            raise InputError("a gate with a batch axis cannot be folded into one set of weights")
 
     def save(self, path: str | Path) -> None:
         """Writes a `.safetensors` file with the provenance."""

@@ -26,17 +26,23 @@ _IN_RUST = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers name an error of the system; their exceptions hold no number."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """A file with exactly this content, in a folder that is made; on failure `path` is as it was (InputError)."""
+def write_file_with(path: Path, fill: Callable[[Path], Any]) -> None:
+    """Calls `fill(temporary path)`, which writes it, and puts it in the place of `path`, in a folder that is made; on
+    failure `path` is as it was (InputError, if the system could not write)."""
     temporary = _temporary(path)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
+            fill(temporary)
             temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file with exactly this content, whole or not at all (`write_file_with`)."""
+    write_file_with(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_folder_with(path: Path, fill: Callable[[Path], None]) -> None:
@@ -157,6 +163,12 @@ def hash_of(*parts: bytes | str) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """The first 16 hex digits of the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _recover(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Int
@@ -131,5 +131,5 @@ def logits_only(model: Hooked, wanted: int) -> dict[str, Any]:
     """The argument that asks for the logits of so many last tokens alone; nothing for a model that always computes all
     of them (Qwen2.5-Omni)."""
     hf: Any = getattr(model, "original_model", None)
-    takes = hf is not None and "logits_to_keep" in inspect.signature(type(hf).forward).parameters
+    takes = hf is not None and "logits_to_keep" in inspect.signature(cast("Any", type(hf)).forward).parameters
     return {"logits_to_keep": wanted} if takes else {}

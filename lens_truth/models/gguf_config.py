@@ -61,8 +61,8 @@ _NEEDED = ("attention.head_count", "block_count", "embedding_length")
 _PART_ROTATED = ("nemotron", "phi3", "stablelm")
 _NOT_ROTATED = ("bloom", "gpt2")
 _SCALED_BY_WIDTH = {"gemma2": 46, "gemma3": 62}
-"""Layers of the 27B models, whose queries are scaled by the model's width over the number of heads, which no entry
-says; llama.cpp knows it in the same way."""
+"""Layers of the 27B models, whose queries are scaled by the model's width over the number of heads, those of others by
+the width of a head. No entry says so; llama.cpp knows it in the same way."""
 _MULTI_QUERY = 1
 
 
@@ -151,8 +151,9 @@ def _special(file: Gguf, values: dict[str, Any]) -> dict[str, Any]:
         by_layer: list[int] = values["num_key_value_heads"]
         more |= {"num_key_value_heads": max(by_layer), "block_auto_adjust_ff_dim": False}
         more |= {"layer_types": ["full_attention" if heads else "conv" for heads in by_layer]}
-    if values["num_hidden_layers" if "num_hidden_layers" in values else "n_layer"] == _SCALED_BY_WIDTH.get(name):
-        more["query_pre_attn_scalar"] = values["hidden_size"] // n_heads
+    if name in _SCALED_BY_WIDTH:
+        of_width = values["num_hidden_layers"] == _SCALED_BY_WIDTH[name]
+        more["query_pre_attn_scalar"] = values["hidden_size"] // n_heads if of_width else values["head_dim"]
     for key, value in (values | more).items():
         if isinstance(value, list) and key != "layer_types":
             raise InputError(f"model '{file.path}': its layers differ in {key}, for which Transformers has no place")
@@ -179,7 +180,8 @@ def _rotation(file: Gguf, values: dict[str, Any]) -> dict[str, Any]:
     original = file.own("rope.scaling.original_context_length")
     scaling: dict[str, Any] = {}
     if "rope_factors_long.weight" in file.tensors:
-        scaling = {"rope_type": "longrope", "factor": (values["max_position_embeddings"]) / original}
+        scaling = {"rope_type": "longrope", "factor": values["max_position_embeddings"] / original}
+        scaling["attention_factor"] = file.own("rope.scaling.attn_factor", 1.0)
         scaling |= {f"{which}_factor": numbers(file, f"rope_factors_{which}.weight") for which in ("long", "short")}
         more["original_max_position_embeddings"] = original
     elif "rope_freqs.weight" in file.tensors:

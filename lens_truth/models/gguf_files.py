@@ -114,7 +114,7 @@ def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
         more = {"tensor_key_mapping": names, "parsed_parameters": {"tensors": joined}}
         result = processor.process(weights=_numbers(tensor), name=tensor.name, **more)
         if result.name in names:
-            single[names[result.name]] = torch.tensor(result.weights).to(dtype)
+            single[names[result.name]] = torch.from_numpy(np.ascontiguousarray(result.weights)).to(dtype)
         elif result.name is not None:
             left.append(tensor.name)
     if left:

@@ -27,6 +27,7 @@ SIZES: dict[str, Any] = {
     "pad_token_id": 0,
 }
 WIDE = {**SIZES, "head_dim": 32}
+GEMMA3 = {**WIDE, "num_hidden_layers": 7, "query_pre_attn_scalar": 32}
 EXPERTS = {**SIZES, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
 ROTARY = {"rope_theta": 5e4, "rope_type": "default"}
 PART = {"rope_parameters": {**ROTARY, "partial_rotary_factor": 0.5}}
@@ -55,17 +56,14 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("qwen3", {**WIDE, "rope_parameters": ROTARY}),
     "qwen2moe": ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 80}),
     "qwen3moe": ("qwen3_moe", {**EXPERTS, "head_dim": 32, "norm_topk_prob": True}),
-    "gemma2": ("gemma2", {**WIDE, "sliding_window": 8}),
-    "gemma3": ("gemma3_text", {**WIDE, "num_hidden_layers": 7, "sliding_window": 8}),
+    "gemma2": ("gemma2", {**WIDE, "query_pre_attn_scalar": 32, "sliding_window": 8}),
+    "gemma3": ("gemma3_text", {**GEMMA3, "sliding_window": 8}),
     "phi3": ("phi3", {**SIZES, "sliding_window": 8, **PART}),
     "phi3, long": ("phi3", {**SIZES, "rope_parameters": LONG, "original_max_position_embeddings": 32}),
     "llama, 3.1": ("llama", {**WIDE, "rope_parameters": LLAMA3}),
     "llama, linear": ("llama", {**SIZES, "rope_parameters": LINEAR}),
     "qwen2, yarn": ("qwen2", {**SIZES, "rope_parameters": YARN}),
-    "gemma3, linear": (
-        "gemma3_text",
-        {**WIDE, "num_hidden_layers": 7, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
-    ),
+    "gemma3, linear": ("gemma3_text", {**GEMMA3, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
     "starcoder2": ("starcoder2", {**SIZES, "sliding_window": 8, "rope_parameters": ROTARY}),
     "stablelm": ("stablelm", {**SIZES, **PART, "use_qkv_bias": True}),
     "nemotron": ("nemotron", {**SIZES, **PART}),

@@ -130,7 +130,7 @@ def test_damage_is_told_or_does_no_harm(tokenizer: Any, tmp_path: Path) -> None:
     whole, random = path.read_bytes(), np.random.default_rng(0)
     head = whole.index(b"token_embd.weight") + 2000
     outcomes = {"read": 0, "refused": 0}
-    for number in range(150):
+    for number in range(75):
         damaged = bytearray(whole)
         if number % 3 == 0:
             damaged = damaged[: random.integers(head)]
@@ -144,5 +144,5 @@ def test_damage_is_told_or_does_no_harm(tokenizer: Any, tmp_path: Path) -> None:
                 outcomes["read"] += 1
             except InputError:
                 outcomes["refused"] += 1
-    assert min(outcomes.values()) > 20
+    assert min(outcomes.values()) > 10
     assert torch.get_default_dtype() == torch.float32
