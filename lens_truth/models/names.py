@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
+from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
 GGUF = ".gguf"
@@ -113,6 +114,7 @@ def _check_folder(name: str, folder: Path) -> None:
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         hint = f"; checkpoints lie in {', '.join(inside)}" if inside else ""
         raise InputError(f"model '{name}': the folder holds no config.json{hint}")
+    check_weight_files(name, folder)
 
 
 def _weights(folder: Path) -> list[Path]:

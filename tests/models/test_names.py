@@ -59,6 +59,7 @@ def test_a_name_may_be_of_a_base_and_an_adapter(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "base+1").mkdir()
     (tmp_path / "empty").mkdir()
     (tmp_path / "base+1" / "config.json").touch()
+    (tmp_path / "base+1" / "pytorch_model.bin").write_bytes(b"0")
     for name, both in {
         "org/base": ("org/base", None),
         "org/base+org/lora": ("org/base", "org/lora"),
