@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
@@ -40,6 +41,22 @@ def scale_outputs(linear: nn.Module, factor: Float[Tensor, " outputs"]) -> None:
         _scale(linear, "bias", factor)
 
 
+def verify_fold(old: nn.Module, new: nn.Module, factor: Float[Tensor, " n"], *, of_outputs: bool, dtype: Any) -> None:
+    """Raises an InputError unless a quantised layer does with its new scales what factors do with the old ones: its
+    package may keep something else of the weights. What differs by a tenth is not rounding, of inputs to 8 bits either.
+    """
+    if scale_of(new) is None:
+        return
+    device = next(tensor.device for tensor in (*new.parameters(), *new.buffers()))
+    row = torch.randn(1, (linear_shape(new) or (0, 0))[0], generator=torch.Generator().manual_seed(0))
+    row = row.to(device, dtype)
+    wanted = scaled(old.forward(row), factor) if of_outputs else old.forward(scaled(row, factor))
+    if not (new.forward(row) - wanted).abs().max() <= wanted.abs().max() / 10:
+        raise InputError(
+            f"a gate folded into weights of a {type(new).__name__} does not act as it does attached: attach it"
+        )
+
+
 def _outputs(linear: nn.Module) -> int:
     return (linear_shape(linear) or (0, 0))[1]
 
@@ -61,9 +78,19 @@ def _check_plain(linear: Any) -> None:
 
 
 def _is_used_as_it_is(linear: Any) -> bool:
-    """Whether nothing is done to the weight before it is multiplied (as in training for quantisation)."""
+    """Whether nothing is done to the weight before it is multiplied (as in training for quantisation). Of a class with
+    a forward pass of its own (Falcon's), some inputs show it, each of which brings out a column of the weight."""
     own = "forward" in vars(linear) and not hasattr(linear, "_hf_hook")  # accelerate's hooks only move it
-    return type(linear).forward in (nn.Linear.forward, Conv1D.forward) and not own
+    if type(linear).forward in (nn.Linear.forward, Conv1D.forward) and not own:
+        return True
+    weight, n_inputs = linear.weight, (linear_shape(linear) or (0, 0))[0]
+    if weight.is_meta or weight.shape[1] != n_inputs:
+        return False
+    columns = [0, n_inputs // 2, n_inputs - 1]
+    shown = torch.eye(n_inputs, dtype=weight.dtype, device=weight.device)[columns]
+    expected = weight.T[columns]
+    with torch.no_grad():
+        return torch.equal(linear(shown), expected if linear.bias is None else expected + linear.bias)
 
 
 def _scale(linear: nn.Module, name: str, factor: Tensor) -> None:
