@@ -13,7 +13,7 @@ export NO_MKDOCS_2_WARNING := 1
 N ?= 20
 SEED ?= 1
 
-.PHONY: demo test fuzz coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
+.PHONY: demo test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -35,6 +35,10 @@ test: $(VENV)/dev $(VENV)/docs
 # N times as many changes of files, folders and checkpoints as `make test` tries, and others with each SEED.
 fuzz: $(VENV)/dev
 	FUZZ_TIMES=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/fuzz
+
+# Every causal language model class of the installed Transformers, tiny and random; writes docs/architectures.md.
+architectures: $(VENV)/dev
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m architectures.sweep
 
 # The suite once, and the lines and branches of lens_truth/ that it runs: under 90% fails, and so does a failing test.
 coverage: $(VENV)/dev $(VENV)/docs

@@ -3,6 +3,7 @@ batches equal single rows, cached generation equals uncached; of multimodal mode
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ import tyro
 
 from lens_truth.commands.run import Device, OneModel
 from lens_truth.errors import InputError
+from lens_truth.io.numbers import ranges
+from lens_truth.io.readers import is_object
 from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ class Config(Device, OneModel):
 
 
 def run(config: Config) -> None:
-    """Prints every check with how far apart the two sides were."""
+    """Prints what the model is, and every check with how far apart the two sides were."""
     from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
     from lens_truth.models.loading import load_image_processor, load_plain, load_tokenizer
@@ -35,15 +38,11 @@ def run(config: Config) -> None:
     trust = config.trust_remote_code
     hf = load_plain(config.model, device=config.device, dtype=config.dtype, trust_remote_code=trust)
     model = HookedModel(hf, load_tokenizer(config.model, trust_remote_code=trust), config.model)
-    heads = model.heads
     if is_multimodal_config(hf.config):
         with_images(model, load_image_processor(config.model, trust_remote_code=trust))
-    print(
-        f"{config.model}: {type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width "
-        f"{heads.d_head} ({heads.n_kv_heads} key-value heads), {hf.dtype}, {_tensors(hf)}".replace("torch.", "")
-    )
-    for adapter in getattr(hf, "peft_config", {}).values():
-        print(f"with an adapter ({adapter.peft_type.value}) of {adapter.base_model_name_or_path or 'an unnamed model'}")
+    print(f"{config.model}: {_told(model)}")
+    for what, said in _parts(model):
+        print(f"  {what:<10}{said}")
     checks: list[Check] = [finite_check(model)]
     for images in images_to_check(model) if checks[0].passed else ():
         checks += hook_checks(model, images)
@@ -56,11 +55,64 @@ def run(config: Config) -> None:
         raise InputError(f"{config.model} fails {len(failed)} of {len(checks)} checks: {'; '.join(failed)}")
 
 
-def _tensors(hf: Any) -> str:
+def _told(model: Any) -> str:
+    from lens_truth.models.placing import devices_of
     from lens_truth.models.whole import tensors_read
 
+    hf, heads = model.original_model, model.heads
     n, tied = tensors_read(hf)
-    return f"{n} tensors read" + (f", {tied} more tied" if tied else "")
+    return (
+        f"{type(hf).__name__}, {heads.n_layers} layers x {heads.n_heads} query heads of width {heads.d_head} "
+        f"({heads.n_kv_heads} key-value heads), {hf.dtype} on {', '.join(devices_of(hf))}, {n} tensors read"
+        + (f", {tied} more tied" if tied else "")
+    ).replace("torch.", "")
+
+
+def _parts(model: Any) -> Iterator[tuple[str, str]]:
+    """What the model consists of: where its heads are, in which layers there are none, and what is not always there."""
+    from lens_truth.models.structure import decoder_layers
+
+    hf: Any = model.original_model
+    found: dict[tuple[str, str, int], list[int]] = {}
+    for attention in model.attentions:
+        path = attention.projection.replace(f".{attention.layer}.", ".{layer}.", 1)
+        kind = _kind(hf.get_submodule(attention.projection))
+        found.setdefault((path, kind, attention.d_head), []).append(attention.layer)
+    for (path, kind, width), layers in found.items():
+        which = f", width {width} in {'layers' if len(layers) > 1 else 'layer'} {ranges(layers)}"
+        yield "heads", f"in front of {path} ({kind}){which if len(found) > 1 else ''}"
+    _, blocks = decoder_layers(hf)
+    without = [layer for layer in range(len(blocks)) if layer not in model.attention_layers]
+    other, common = (
+        {_kind(part) for layer in layers for part in blocks[layer].children()}
+        for layers in (without, model.attention_layers)
+    )
+    if without:
+        yield "no heads", f"in layers {ranges(without)} ({', '.join(sorted(other - common))})"
+    for adapter in getattr(hf, "peft_config", {}).values():
+        yield "adapter", f"{adapter.peft_type.value} of {adapter.base_model_name_or_path or 'an unnamed model'}"
+    if (quantisation := getattr(hf.config, "quantization_config", None)) is not None:
+        said: Any = quantisation if is_object(quantisation) else quantisation.to_dict()
+        yield "quantised", f"by {getattr(said['quant_method'], 'value', said['quant_method'])}"
+    yield "tokenizer", _tokenizer(model)
+
+
+def _kind(module: object) -> str:
+    """A module's class, with the package that it is from, unless that is torch."""
+    kind = type(module)
+    package = kind.__module__.partition(".")[0]
+    return kind.__name__ if package == "torch" else f"{package}.{kind.__name__}"
+
+
+def _tokenizer(model: Any) -> str:
+    from lens_truth.models.batches import vocabulary_of
+
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        return "none"
+    template = "with" if getattr(tokenizer, "chat_template", None) else "without"
+    n = f"{len(tokenizer):,} tokens for an embedding of {vocabulary_of(model):,}"
+    return f"{type(tokenizer).__name__}, {n}, {template} chat template"
 
 
 def _common_gain(model: Any) -> str:

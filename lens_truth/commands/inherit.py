@@ -16,6 +16,7 @@ from lens_truth.commands.lineage_inputs import Config, Scores, doubts, inputs_of
 from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
 from lens_truth.io.tables import markdown, print_table
+from lens_truth.models.names import base_and_adapter
 
 if TYPE_CHECKING:
     from lens_truth.lineage.kept import Preservation
@@ -33,10 +34,11 @@ def run(config: Config) -> None:
         found = _compared(config, by_kind, repeats, unrelated)
         against = {kind: reference if reference in its.names else its.names[0] for kind, its in found.items()}
         root = None  # every input's ancestor, if all are models of the zoo
-        if all(source.where.startswith("zoo:") for source in sources):
+        bases = {source.name: base_and_adapter(source.where)[0] for source in sources}
+        if all(base.startswith("zoo:") for base in bases.values()):
             from lens_truth.zoo.recipes import root_of  # imports torch, which score files do without
 
-            root = {source.name: root_of(source.where) for source in sources}
+            root = {name: root_of(base) for name, base in bases.items()}
         run.results["reference"] = reference
         run.results["verdicts"] = _tell(run, found, against, root)
         _draw(run, found, against, by_kind)

@@ -40,7 +40,8 @@ class Device:
     """Where a model runs."""
 
     device: str = "cpu"
-    """Where the model runs: cpu, cuda, cuda:1, mps."""
+    """Where the model runs: cpu, cuda, cuda:1, mps; auto spreads it over all GPUs, and what does not fit over
+    the CPU and the disk."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of the weights; auto keeps the checkpoint's (bfloat16 for quantised GGUF files)."""
     trust_remote_code: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Generator, Iterable
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
+from zipfile import is_zipfile
 
 import huggingface_hub
 import torch
@@ -23,14 +23,13 @@ from lens_truth.errors import InputError, first_line
 from lens_truth.models.adapter_files import AdapterFiles, adapter_folder, base_of, read_config, weights_in
 from lens_truth.models.names import GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import Heads, heads_in
+from lens_truth.models.weight_files import KINDS, weight_map, why
 
 Side = Literal["q", "k", "v", "o"]
 
 _WEIGHT = re.compile(r"(?P<tower>(.*\.)?)layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj\.weight")
 _OTHER_PARTS = re.compile(r"vision|visual|image|audio|speech|talker|code2wav|perceiver|resampler|connector|mtp")
 """What names the parts of a checkpoint that are not its language tower."""
-_KINDS = ("model.safetensors", "pytorch_model.bin")
-"""The file of a checkpoint in one piece, as it is looked for; `.index.json` behind it, the index of one in several."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
         text = text_config(folder, trust_remote_code=trust_remote_code)
         heads, d_model = heads_in(text, text.num_hidden_layers), text.hidden_size
     except (OSError, ValueError, KeyError, AttributeError, ImportError, ZeroDivisionError) as error:
-        raise InputError(f"{folder}: its config.json cannot be read ({first_line(error)})") from error
+        raise InputError(f"{folder}: its config.json cannot be read ({why(error)})") from error
     for layer in range(heads.n_layers):  # a layer beyond those of the config predicts further tokens
         for side in "qkvo":
             if (layer, side) not in found[tower]:
@@ -136,21 +135,17 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
         from lens_truth.models.gguf_files import gguf_projections, opened_gguf
 
         return {name: tensor.file for name, tensor in gguf_projections(opened_gguf(folder)).items()}
-    for kind in _KINDS:
+    for kind in KINDS:
         single, index = folder / kind, folder / f"{kind}.index.json"
         if single.is_file():
             return dict.fromkeys(_names(single), single)
         if index.is_file():
             return _sharded(index)
-    raise InputError(f"{folder}: holds neither {_KINDS[0]} nor {_KINDS[1]}, nor an index of several such files")
+    raise InputError(f"{folder}: holds neither {KINDS[0]} nor {KINDS[1]}, nor an index of several such files")
 
 
 def _sharded(index: Path) -> dict[str, Path]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = {tensor: index.parent / Path(shard).name for tensor, shard in weight_map.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index}: is not an index of weight files ({error!r})") from error
+    files = weight_map(index)
     held = {shard: _names(shard) for shard in dict.fromkeys(files.values())}
     for tensor, shard in files.items():
         if tensor not in held[shard]:
@@ -167,7 +162,9 @@ class _Pickled:
     """A `.bin` file as if it were safetensors: mapped into memory, and nothing that a pickle may run is run."""
 
     def __init__(self, path: Path) -> None:
-        self._held = cast("dict[str, Tensor]", torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+        self._held = cast(
+            "dict[str, Tensor]", torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+        )
 
     def keys(self) -> Iterable[str]:
         return self._held.keys()
@@ -192,4 +189,4 @@ def opened(path: Path) -> Generator[Any, None, None]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except (SafetensorError, OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: is not a readable file of weights ({first_line(error)})") from error
+        raise InputError(f"{path}: is not a readable file of weights ({why(error)})") from error

@@ -14,6 +14,7 @@ from lens_truth.errors import InputError
 from lens_truth.models.batches import logits_only
 from lens_truth.models.hooks import Hooked, grid_of, hook_names
 from lens_truth.models.image_input import image_arguments
+from lens_truth.models.layerwise import batch_first
 from lens_truth.models.prompts import PromptTokens
 
 _KINDS = ("attn.hook_z", "hook_resid_post")
@@ -61,7 +62,8 @@ def first_not_finite(
     at if no row is padded there. images[b] is the image of row b (empty: none)."""
     found: list[tuple[int, int]] = []
 
-    def look(layer: int, tokens: Int[Tensor, "B t"], values: Float[Tensor, "B t ..."], hook: Any = None) -> None:
+    def look(layer: int, tokens: Int[Tensor, "B t"], values: Float[Tensor, "..."], hook: Any = None) -> None:
+        values = batch_first(values, tokens.shape)
         bad = (~torch.isfinite(values).flatten(2).all(-1) & tokens.to(values.device).bool()).any(-1)
         if bad.any():
             found.append((layer, int(bad.nonzero()[0])))

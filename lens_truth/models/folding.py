@@ -78,9 +78,21 @@ def _check_plain(linear: Any) -> None:
 
 
 def _is_used_as_it_is(linear: Any) -> bool:
-    """Whether nothing is done to the weight before it is multiplied (as in training for quantisation)."""
+    """Whether nothing is done to the weight before it is multiplied (as in training for quantisation). Of a class with
+    a forward pass of its own (Falcon's), some inputs show it, each of which brings out a column of the weight."""
     own = "forward" in vars(linear) and not hasattr(linear, "_hf_hook")  # accelerate's hooks only move it
-    return type(linear).forward in (nn.Linear.forward, Conv1D.forward) and not own
+    if own:  # compressed-tensors', which a copy may share with the layer that it was copied from
+        return False
+    if type(linear).forward in (nn.Linear.forward, Conv1D.forward):
+        return True
+    weight, n_inputs = linear.weight, (linear_shape(linear) or (0, 0))[0]
+    if weight.is_meta or weight.shape[1] != n_inputs:
+        return False
+    columns = [0, n_inputs // 2, n_inputs - 1]
+    shown = torch.eye(n_inputs, dtype=weight.dtype, device=weight.device)[columns]
+    expected = weight.T[columns]
+    with torch.no_grad():
+        return torch.equal(linear(shown), expected if linear.bias is None else expected + linear.bias)
 
 
 def _scale(linear: nn.Module, name: str, factor: Tensor) -> None:

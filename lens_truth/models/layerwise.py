@@ -4,7 +4,7 @@ rounding now and then sends a token to another expert."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ def layer_by_layer(
         return stream.movedim((0, 1), axes).contiguous()
 
     def leave(value: Tensor, hook: Any) -> None:
-        seen.passed.append(value.movedim(_batch_and_pos(value, shape), (0, 1)))
+        seen.passed.append(batch_first(value, shape))
 
     hooks: list[Any] = [(name, partial(enter, layer)) for layer, name in enumerate(hook_names(model, "hook_resid_pre"))]
     hooks += [(name, leave) for name in hook_names(model, kind)]
@@ -51,9 +51,14 @@ def layer_by_layer(
         yield seen
 
 
-def _batch_and_pos(stream: Tensor, shape: list[int]) -> tuple[int, int]:
+def batch_first(stream: Tensor, shape: Sequence[int]) -> Tensor:
+    """What passes between layers as [batch, pos, ...], from the shape of the token ids."""
+    return stream.movedim(_batch_and_pos(stream, shape), (0, 1))
+
+
+def _batch_and_pos(stream: Tensor, shape: Sequence[int]) -> tuple[int, int]:
     """The axes of batch and position: the first ones, or behind one of streams."""
-    return (0, 1) if list(stream.shape[:2]) == shape or stream.ndim < 4 else (1, 2)
+    return (0, 1) if list(stream.shape[:2]) == list(shape) or stream.ndim < 4 else (1, 2)
 
 
 def as_first_row(layer: int, stream: Float[Tensor, "B T *M"]) -> Float[Tensor, "B T *M"]:

@@ -21,6 +21,7 @@ from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import modules_of
+from lens_truth.models.weight_files import why
 from lens_truth.models.whole import load_whole
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
+SPREAD = "auto"
+"""In place of a device: over all that there are, and what does not fit on the CPU and the disk."""
+_TEXT = "the cat"
 _BEYOND = 2**63
 _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
 """Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
@@ -71,8 +75,10 @@ def load(
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` spreads the model over all GPUs, and what does not fit over the
+            CPU and the disk (accelerate's `device_map="auto"`). A model in memory stays where it is, spread or not.
         dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
-            Ignored, like `device`, for a model in memory.
+            Ignored for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -153,15 +159,17 @@ def load_plain(
         return put_on(hf, adapter)
     source = model_source(name)
     try:
-        torch.zeros(1, device=device).item()
+        torch.zeros(1, device="cpu" if device == SPREAD else device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
     try:
         if source.endswith(GGUF):
-            from lens_truth.models.gguf_cache import cached_folder
+            from lens_truth.models.gguf_cache import CACHE, cached_folder
             from lens_truth.models.gguf_files import load_gguf
 
             if (folder := cached_folder(source, dtype)) is None:
+                if device == SPREAD:
+                    raise InputError(f"model '{name}' is read from GGUF to one device: name it, or set {CACHE}")
                 return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
             source = folder
         if _file_of(source, ADAPTER):  # of a hub; loaded or passed over, as peft is there or not
@@ -177,7 +185,9 @@ def load_plain(
         elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
             auto = _class_said(config) or auto
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
-        if getattr(config, "quantization_config", None):  # its package may put it on a device, and not move it again
+        if device == SPREAD:
+            how["device_map"] = SPREAD
+        elif getattr(config, "quantization_config", None):  # its package may put it on a device, and not move it again
             how["device_map"] = {"": device}
         try:
             hf = load_whole(auto, name, source, attn_implementation=attn or "sdpa", **how)
@@ -191,8 +201,11 @@ def load_plain(
     except ModuleNotFoundError as error:
         raise InputError(f"model '{name}' needs the Python package {error.name}, which is not installed") from error
     except Exception as error:  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
-        raise InputError(f"model '{name}' cannot be loaded: {first_line(error)}") from error
-    hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
+        raise InputError(f"model '{name}' cannot be loaded: {why(error)}") from error
+    if not trust_remote_code and getattr(config, "auto_map", None):
+        notice(f"{name}: brings code of its own, which is not run: it is read as {type(hf).__name__} of Transformers")
+    if device != SPREAD:
+        hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
 
 
@@ -232,9 +245,24 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
         if not isinstance(tokenizer.model_max_length, int | float):
             raise ValueError(f"its model_max_length is {tokenizer.model_max_length!r}, not a number")
+        _check_pieces(name, Path(source), tokenizer)
         return tokenizer
     except Exception as error:
-        raise InputError(f"the tokenizer of '{name}' cannot be loaded: {first_line(error)}") from error
+        raise InputError(f"the tokenizer of '{name}' cannot be loaded: {why(error)}") from error
+
+
+def _check_pieces(name: str, folder: Path, tokenizer: Any) -> None:
+    """Warns where SentencePiece's own file is all there is, and Transformers cuts a text otherwise than that says."""
+    if not (folder / "tokenizer.model").is_file() or (folder / "tokenizer.json").is_file():
+        return
+    from sentencepiece import SentencePieceProcessor
+
+    pieces: Any = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    if (found := tokenizer.encode(_TEXT, add_special_tokens=False)) != (own := pieces.encode(_TEXT)):
+        notice(
+            f"{name}: Transformers reads tokenizer.model alone otherwise than SentencePiece: '{_TEXT}' as {found}, not "
+            f"{own}; fetch tokenizer.json and tokenizer_config.json too"
+        )
 
 
 def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
@@ -247,7 +275,7 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
         processors: Any = transformers.AutoImageProcessor
         return processors.from_pretrained(source, backend="pil", trust_remote_code=trust_remote_code)
     except Exception as error:
-        raise InputError(f"the image processor of '{name}' cannot be loaded: {first_line(error)}") from error
+        raise InputError(f"the image processor of '{name}' cannot be loaded: {why(error)}") from error
 
 
 def copy_processor(name: str, folder: Path) -> None:

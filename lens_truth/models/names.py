@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
+from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
 GGUF = ".gguf"
@@ -27,17 +28,21 @@ def base_and_adapter(name: str) -> tuple[str, str | None]:
     splits = [(name[:at], name[at + 1 :]) for at, character in enumerate(name) if character == "+"]
     if not splits or folder.exists():
         return name, None
-    base, adapter = next((both for both in splits if _config_of(both[1]).is_file()), splits[-1])
+    base, adapter = next((both for both in splits if (Path(both[1]).expanduser() / ADAPTER).is_file()), splits[-1])
     if _is_adapter(Path(base).expanduser()) or base_and_adapter(base)[1]:
         raise InputError(f"model '{name}' has two adapters; merge the first into its base (`merge_and_unload()`)")
-    if not _config_of(adapter).is_file() and (_looks_like_a_path(adapter) or Path(adapter).is_dir()):
-        what = f"the folder holds no {ADAPTER}" if Path(adapter).expanduser().is_dir() else "there is no such folder"
+    path = Path(adapter).expanduser()
+    if not (path / ADAPTER).is_file() and (_looks_like_a_path(adapter) or path.exists()):
+        is_file = f"is a file; give the folder that holds its {ADAPTER}"
+        what = (
+            f"the folder holds no {ADAPTER}"
+            if path.is_dir()
+            else is_file
+            if path.exists()
+            else "there is no such folder"
+        )
         raise InputError(f"adapter '{adapter}' of model '{base}': {what}")
-    return base, str(Path(adapter).expanduser()) if _looks_like_a_path(adapter) else adapter
-
-
-def _config_of(adapter: str) -> Path:
-    return Path(adapter).expanduser() / ADAPTER
+    return base, str(path) if _looks_like_a_path(adapter) else adapter
 
 
 def _base_of(folder: Path, name: str) -> str:
@@ -109,6 +114,7 @@ def _check_folder(name: str, folder: Path) -> None:
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         hint = f"; checkpoints lie in {', '.join(inside)}" if inside else ""
         raise InputError(f"model '{name}': the folder holds no config.json{hint}")
+    check_weight_files(name, folder)
 
 
 def _weights(folder: Path) -> list[Path]:

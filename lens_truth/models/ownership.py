@@ -19,21 +19,10 @@ _TOKENS = 8
 _SEEN = ("sdpa", "eager")
 """Implementations of attention whose parts PyTorch shows; others are kernels of their own."""
 _PRODUCTS = ("matmul", "__matmul__", "bmm", "baddbmm", "einsum")
-_STILL_WEIGHTS = {"dropout", "to", "type", "type_as", "float", "half", "bfloat16", "__getitem__", "view", "reshape"} | {
-    *(
-        "transpose",
-        "permute",
-        "contiguous",
-        "clone",
-        "masked_fill",
-        "nan_to_num",
-        "mul",
-        "__mul__",
-        "expand",
-        "squeeze",
-    ),
-    *("unsqueeze",),
-}
+_STILL_WEIGHTS = (
+    "dropout", "to", "type", "type_as", "float", "half", "bfloat16", "__getitem__", "view", "reshape", "transpose",
+    "permute", "contiguous", "clone", "masked_fill", "nan_to_num", "mul", "__mul__", "expand", "squeeze", "unsqueeze",
+)  # fmt: skip
 
 
 def shared_by_heads(model: HookedModel) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from itertools import chain
 from math import isnan
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from lens_truth.models.folding import scale_inputs, scaled
 from lens_truth.models.hooked import HookedModel
 from lens_truth.models.hooks import gate_heads, grid_of, hook_names
 from lens_truth.models.image_input import image_arguments, images_of, is_multimodal
-from lens_truth.models.layerwise import as_first_row, layer_by_layer
+from lens_truth.models.layerwise import Seen, as_first_row, layer_by_layer
 from lens_truth.models.ownership import shared_by_heads
 from lens_truth.models.prompts import Prompt, PromptTokens, encode_prompts
 from lens_truth.models.quantised import scale_of
@@ -177,15 +178,28 @@ def batch_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Iter
             logits = model(ids, **more)
         for side in ("left", "right"):
             ids, more = _batch(model, [short, long], side)
-            kept = more["attention_mask"][0].bool()
-            if not _routed(model):
-                compared = _close(model(ids, **more)[:1, kept], logits)
-            else:
-                with layer_by_layer(model, "hook_attn_out", partial(_placed, alone.entered, kept)) as batch:
-                    model(ids, **more)
-                compared = _worst((a[:1, kept], b) for a, b in zip(batch.passed, alone.passed, strict=True))
+            compared = _padded(model, ids, more, alone, logits)
+            if compared[0] > compared[1] and not any(images) and _takes_positions(model):  # GPT-2 counts the padding
+                positions = (more["attention_mask"].cumsum(1) - 1).clamp(min=0)  # as `generate` numbers tokens
+                compared = _padded(model, ids, more | {"position_ids": positions}, alone, logits)
             yield Check(f"a row{seen} in a batch padded on the {side} equals the row alone", *compared)
         yield _cached(model, long, seen)
+
+
+def _padded(
+    model: HookedModel, ids: Int[Tensor, "B T"], more: dict[str, Tensor], alone: Seen, logits: Float[Tensor, "1 t V"]
+) -> tuple[float, float]:
+    """How far a batch's first row is from the row alone, and how far it may be."""
+    kept = more["attention_mask"][0].bool()
+    if not _routed(model):
+        return _close(model(ids, **more)[:1, kept], logits)
+    with layer_by_layer(model, "hook_attn_out", partial(_placed, alone.entered, kept)) as batch:
+        model(ids, **more)
+    return _worst((a[:1, kept], b) for a, b in zip(batch.passed, alone.passed, strict=True))
+
+
+def _takes_positions(model: HookedModel) -> bool:
+    return "position_ids" in signature(model.original_model.forward).parameters
 
 
 def _routed(model: HookedModel) -> bool:

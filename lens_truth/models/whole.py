@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from lens_truth.errors import InputError, notice
 
 _CAUSES = (
+    (
+        r"^(state_dict|model_state_dict|model|module)$",
+        "the tensors lie one level deeper: save `torch.load(FILE)[NAME]` in its place",
+    ),
     (
         r"lora_|base_layer|ia3_|prompt_encoder",
         "an adapter lies in them: merge it (`merge_and_unload()`) and save again",
@@ -68,13 +74,29 @@ def tensors_read(hf: Any) -> tuple[int, int]:
 
 def _loaded(auto: Any, source: str | None, how: dict[str, Any]) -> tuple[Any, Report]:
     try:
-        hf, info = auto.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **how)
+        with _without_report():
+            hf, info = auto.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **how)
     except RuntimeError as error:
         if "automatic conversion of the weights" not in str(error):
             raise
         raise RuntimeError("tensors that belong together, such as experts, differ in number or shape") from error
     mismatched = [(name, tuple(found), tuple(wanted)) for name, found, wanted in info["mismatched_keys"]]
     return hf, Report(sorted(info["missing_keys"]), sorted(info["unexpected_keys"]), sorted(mismatched))
+
+
+@contextmanager
+def _without_report() -> Generator[None, None, None]:
+    """While open, Transformers does not log at length what did not load: that ends in a sentence of ours."""
+
+    def others(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)
 
 
 def _prefix(report: Report) -> str:

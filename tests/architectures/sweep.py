@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import re
 import resource
 import sys
 import warnings
@@ -96,16 +97,17 @@ _HEAD = """# Architectures
 
 <!-- Made by `make architectures`; do not edit. -->
 
-Every model type for which Transformers {version} has a causal language model ({types}; PyTorch {torch}, on the CPU), each as
-a tiny random model made from its default config: {accepted} are accepted and right, {refused} refused. [What a head
+Every model type with a causal language model in Transformers {version} ({types}; PyTorch {torch}, on the CPU), each
+as a tiny random model made from its default config: {accepted} are accepted and right, {refused} refused. [What a head
 is](concepts/heads.md) says what the columns mean.
 
-**Right** is checked from outside, by watching PyTorch's own calls, knowing no module's name: logits with hooks equal Hugging
-Face's bit for bit; `hook_z` is what the weights behind attention are given, cut into as many heads of as much width as attention
-gave out; a gate of ones changes no bit; a gate attached equals the gate folded and the same weights scaled by hand, all heads
-together and head by head, in rows padded on the left and on the right, and in generation with and without the KV cache; its
-gradient equals finite differences in double precision; `state_dict` and the tree of modules are left as they were;
-`save_pretrained` works after loading and after folding, and what it wrote gives the same logits."""
+**Right** is checked from outside, by watching PyTorch's own calls, knowing no module's name: logits with hooks equal
+Hugging Face's bit for bit; `hook_z` is what the weights behind attention are given, cut into as many heads of as much
+width as attention gave out; a gate of ones changes no bit; a gate attached equals the gate folded and the same weights
+scaled by hand, all heads together and head by head, in rows padded on the left and on the right, and in generation with
+and without the KV cache; its gradient equals finite differences in double precision; `state_dict` and the tree of
+modules stay as they were; `save_pretrained` works after loading and after folding, and what it wrote gives the same
+logits. A note says where Hugging Face's model by itself is not what one expects: there hooks follow it."""
 
 _TOWERS = """Models that are asked with an image. Here they are given text alone; what images add is tested in
 [the families that are named](howto/own-model.md)."""
@@ -123,7 +125,7 @@ def _tables(rows: list[Row]) -> Iterator[str]:
     yield "|---|---|---|"
     for row in rows:
         if row.refused:
-            yield f"| `{row.model_type}` | {row.kind} | {_cell(row.refused.removeprefix(f'{row.kind} ').removeprefix(': '))} |"
+            yield f"| `{row.model_type}` | {row.kind} | {_cell(re.sub(f'^{row.kind}:? ', '', row.refused))} |"
     for title, of in (
         ("not right", lambda row: "; ".join(row.wrong)),
         ("could not be built here", lambda row: row.untried),
@@ -141,8 +143,9 @@ def _accepted(row: Row) -> bool:
 
 _Z = {
     "plain": "attention's output",
-    "per head": "the same behind a gate or norm of each head",
-    "norm over heads": "the same behind a norm over all heads",
+    "gated": "the same behind a gate",
+    "normed": "the same behind a norm of each head",
+    "normed together": "the same behind a norm over all heads",
 }
 
 
@@ -152,7 +155,7 @@ def _cell(text: str) -> str:
 
 def types_in(text: str) -> tuple[str, set[str]]:
     """The version of Transformers that a page is about, and its model types."""
-    version = text.partition("Transformers ")[2].partition(" ")[0]
+    version = text.partition("in Transformers ")[2].partition(" ")[0]
     return version, {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
 
 

@@ -20,7 +20,7 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"(num_)?(hidden_|decoder_|encoder_)?layers|n_layers?|num_blocks|depth", _LAYERS),
     (r"(num_|decoder_|encoder_|num_decoder_|num_encoder_|swa_num_)?(attention_)?heads|n_heads?", 4),
     (r"(swa_)?num_(key_value_heads|kv_heads|query_groups)", 2),
-    (r"(swa_)?head_dim|kv_channels|dim_head|d_head|attention_head_(size|dim)", 16),
+    (r"(swa_)?head_dim|kv_channels|dim_head|d_head|attention_head_(size|dim)", 24),
     (r"hidden_size|n_embd|d_model|emb_dim|embed_dim|embedding_(size|dim)|word_embed_proj_dim|lru_width|hidden_dim", 64),
     (r".*(intermediate|ffn_hidden|feed_forward).*size.*|d_inner|dff|dim_ff|(decoder_|encoder_)?ffn_dim|n_inner", 48),
     (r"(num_|n_)(routed_|local_)?experts|moe_num_experts", 4),
@@ -32,7 +32,8 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"qk_head_dim", 32),
     (r"v_head_dim", 20),
     (r"index(er)?_n_heads|(linear_num|indexer)_(key|kv)_heads", 2),
-    (r"index_topk|index_block_size", 5),
+    (r"index_block_size", 5),
+    (r"index_topk", 64),
     (r"index(er)?_head_dim|linear_(key_|value_)?head_dim|mamba_(d_head|head_?dim)", 16),
     (r"linear_num_(value_)?heads", 4),
     (r"mamba_(n|num)_heads", 8),
@@ -45,7 +46,7 @@ _SIZES: tuple[tuple[str, int], ...] = (
 _LISTS = re.compile(r".*_(types|layers|type)|layers_block_type|block_types|.*_per_layer|.*_pattern|layer_rope_theta")
 
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-_NO_HEAD_DIM = {"head_dim": 16}
+_D_16 = {"head_dim": 16}
 _STARTS: dict[str, dict[str, Any]] = {
     "gemma4_assistant": {
         "text_config": {
@@ -96,9 +97,9 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
     "falcon_h1": {"mamba_n_heads": 8, "mamba_d_ssm": 64},
     "gemma4_unified_text": {"global_head_dim": 32},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
-    "hunyuan_v1_dense": _NO_HEAD_DIM,
-    "hunyuan_v1_moe": _NO_HEAD_DIM,
-    "hunyuan_vl_text": _NO_HEAD_DIM | {"rope_parameters": _ROPE | {"xdrope_section": [2, 2, 2, 2]}},
+    "hunyuan_v1_dense": _D_16,
+    "hunyuan_v1_moe": _D_16,
+    "hunyuan_vl_text": _D_16 | {"rope_parameters": _ROPE | {"xdrope_section": [2, 2, 2, 2]}},
     **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text"), _MROPE),
     **dict.fromkeys(("glm_ocr_text", "glm4v_text", "qwen3_omni_moe_text"), _MROPE),
     **dict.fromkeys(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), _OMNI),
@@ -111,13 +112,15 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
     "dots3_note_audio_encoder": {"adapter_input_size": 64, "adapter_out_dim": 64},
     "inkling2_vision": {"text_hidden_size": 64},
     "granite_docling_vision": {"out_hidden_size": 64},
+    "helium": _D_16,
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_hidden_layers": 4},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 16},
-    "ministral": _NO_HEAD_DIM,
+    "ministral": _D_16,
     "nemotron": {"num_key_value_heads": 2},
     "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention", "mlp"]},
     "qwen4_exp_text": {
+        "head_dim": 16,
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
         "indexer_head_dim": 16,
@@ -131,6 +134,7 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
         "axial_pos_embds_dim": [32, 32],
     },
     "xlm": {"causal": True},
+    "xlnet": {"d_head": 16},
     "zamba": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4},
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4},
     "xmod": {"default_language": "en_XX"},
@@ -176,7 +180,8 @@ def shrunk(config: Any) -> dict[str, Any]:
         if isinstance(value, PreTrainedConfig):
             small[name] = of_parts(value, {})
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            small |= {name: least(value, size) for pattern, size in _SIZES if re.fullmatch(pattern, name)}
+            if sizes := [size for pattern, size in _SIZES if re.fullmatch(pattern, name)]:
+                small[name] = min(value, *sizes)
         elif isinstance(value, list) and 1 < len(value) != len({*map(str, value)}) and _LISTS.fullmatch(name):
             lists[name] = value
         elif name == "rope_parameters" and value and "mrope_section" in value:
@@ -186,16 +191,13 @@ def shrunk(config: Any) -> dict[str, Any]:
     if getattr(config, "is_decoder", None) is False:
         small["is_decoder"] = True  # without it, BERT and its kin look at later tokens
     if "kv_lora_rank" in small:
-        small["num_key_value_heads"] = 4  # latent keys and values are expanded to all heads
+        small |= {"num_key_value_heads": 4}  # latent keys and values are expanded to all heads
+        small |= {"head_dim": 16} if "head_dim" in small else {}
     kept = one_of_each(list(lists.values()))
     small |= {name: [value[i] for i in kept] for name, value in lists.items()}
     if kept:
         small |= {name: len(kept) for name in small if name in ("num_hidden_layers", "num_layers", "n_layer")}
     return small
-
-
-def least(value: int, size: int) -> int:
-    return min(value, size)
 
 
 def one_of_each(lists: list[list[Any]]) -> list[int]:

@@ -163,7 +163,7 @@ def test_a_gated_model_keeps_its_processor(capsys: pytest.CaptureFixture[str], t
 
 def test_check_looks_at_images(capsys: pytest.CaptureFixture[str], llava: Path) -> None:
     code, said, _ = run(capsys, "check", llava)
-    assert code == 0 and said.count("\nok  ") == 18 and "generation with an image gives the same tokens" in said
+    assert code == 0 and said.count("\nok  ") == 19 and "generation with an image gives the same tokens" in said
 
 
 BAD = [

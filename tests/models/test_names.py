@@ -59,6 +59,7 @@ def test_a_name_may_be_of_a_base_and_an_adapter(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "base+1").mkdir()
     (tmp_path / "empty").mkdir()
     (tmp_path / "base+1" / "config.json").touch()
+    (tmp_path / "base+1" / "pytorch_model.bin").write_bytes(b"0")
     for name, both in {
         "org/base": ("org/base", None),
         "org/base+org/lora": ("org/base", "org/lora"),
@@ -76,6 +77,7 @@ def test_a_name_may_be_of_a_base_and_an_adapter(tmp_path: Path, monkeypatch: pyt
     for name, complaint in {
         "lora+lora": "has two adapters",
         "org/base+./nowhere": "adapter './nowhere' of model 'org/base': there is no such folder",
+        "org/base+lora/config.json": "is a file; give the folder that holds its adapter_config.json",
         "org/base+./empty": "adapter './empty' of model 'org/base': the folder holds no adapter_config.json",
     }.items():
         with pytest.raises(InputError, match=complaint):

@@ -178,6 +178,14 @@ def test_weights_that_are_changed_in_the_forward_pass_are_not_folded() -> None:
         scale_inputs(Fake(4, 4), torch.ones(4))
 
 
+def test_a_forward_pass_put_onto_a_layer_is_not_folded() -> None:
+    hf = tiny()
+    projection = hf.model.layers[0].self_attn.o_proj
+    projection.forward = lambda x: nn.functional.linear(x, projection.weight)  # of this layer, in its copies too
+    with pytest.raises(InputError, match="weights of a Linear are changed in its forward pass"):
+        GATE.fold_into(hf)
+
+
 def test_fp8_in_blocks() -> None:
     from transformers.integrations.finegrained_fp8 import FP8Linear
 
