@@ -1,6 +1,6 @@
 """Made-up accelerators, `toy:0` and `toy:1`, on a machine that has none: their tensors hold real numbers, which the
-processor computes, and refuse what PyTorch refuses between devices. Importing this changes PyTorch for the whole process.
-"""
+processor computes, and refuse what PyTorch refuses between devices. Importing this changes PyTorch for the whole
+process."""
 
 from __future__ import annotations
 

@@ -97,9 +97,9 @@ def _parts(model: Any) -> Iterator[tuple[str, str]]:
     yield "tokenizer", _tokenizer(model)
 
 
-def _kind(module: Any) -> str:
+def _kind(module: object) -> str:
     """A module's class, with the package that it is from, unless that is torch."""
-    kind: type[Any] = type(module)
+    kind = type(module)
     package = kind.__module__.partition(".")[0]
     return kind.__name__ if package == "torch" else f"{package}.{kind.__name__}"
 

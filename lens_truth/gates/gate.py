@@ -22,7 +22,7 @@ from lens_truth.errors import InputError
 from lens_truth.gates.gguf_fold import GgufFold, fold_into_file
 from lens_truth.io.files import write_bytes
 from lens_truth.models.adapted import kept, merged, without_peft_model
-from lens_truth.models.folding import scale_inputs, scale_outputs
+from lens_truth.models.folding import scale_inputs, scale_outputs, verify_fold
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads, grid_of
 from lens_truth.models.structure import attentions, heads_of, linear_shape
 from lens_truth.models.twin import shared_copy
@@ -133,11 +133,12 @@ class HeadGate:
         twin = (kept if keep_adapter else merged)(shared_copy(plain))
         with torch.no_grad():
             for gate, attention in zip(self.values, attentions(twin), strict=True):
-                projection = twin.get_submodule(attention.projection)
-                if self.site == "block":
-                    scale_outputs(projection, _by_block(gate, (linear_shape(projection) or (0, 0))[1]))
-                else:
-                    scale_inputs(projection, gate.repeat_interleave(attention.d_head))
+                old, new = (hf.get_submodule(attention.projection) for hf in (plain, twin))
+                by_block = self.site == "block"
+                n_outputs = (linear_shape(new) or (0, 0))[1]
+                factor = _by_block(gate, n_outputs) if by_block else gate.repeat_interleave(attention.d_head)
+                (scale_outputs if by_block else scale_inputs)(new, factor)
+                verify_fold(old, new, factor, of_outputs=by_block, dtype=plain.dtype)
         assert isinstance(twin, PreTrainedModel)
         return twin
 

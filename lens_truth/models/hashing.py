@@ -66,7 +66,8 @@ def _look(plain: Any) -> bytes:
     anew each time, all of them and nothing else. What is offloaded is taken to stay."""
     digest = hashlib.sha256()
     for _, tensor in _tensors(plain):
-        place = (tensor.data_ptr(), tensor._version) if tensor.numel() > _GLANCE else ()
+        version = 0 if tensor.is_inference() else tensor._version  # what was made in inference mode has none
+        place = (tensor.data_ptr(), version) if tensor.numel() > _GLANCE else ()
         digest.update(f"{place} {tensor.shape} {tensor.dtype}".encode())
         if not tensor.is_meta:
             numbers = tensor.detach().reshape(-1)

@@ -187,6 +187,8 @@ def load_plain(
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
         if device == SPREAD:
             how["device_map"] = SPREAD
+        elif getattr(config, "quantization_config", None):  # its package may put it on a device, and not move it again
+            how["device_map"] = {"": device}
         try:
             hf = load_whole(auto, name, source, attn_implementation=attn or "sdpa", **how)
         except ValueError as error:
@@ -196,6 +198,8 @@ def load_plain(
             hf = load_whole(auto, name, source, attn_implementation="eager", **how)
     except InputError:
         raise
+    except ModuleNotFoundError as error:
+        raise InputError(f"model '{name}' needs the Python package {error.name}, which is not installed") from error
     except Exception as error:  # tokenizers raises no less, and huggingface_hub's errors of a config are nothing nearer
         raise InputError(f"model '{name}' cannot be loaded: {why(error)}") from error
     if not trust_remote_code and getattr(config, "auto_map", None):

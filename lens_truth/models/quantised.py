@@ -20,8 +20,8 @@ def of_blocks(factor: Float[Tensor, "R C"], rows: int, columns: int, linear: nn.
     whole = found.repeat_interleave(rows, 0).repeat_interleave(columns, 1)
     if not torch.equal(whole[: factor.shape[0], : factor.shape[1]], factor):
         raise InputError(
-            f"weights of a {type(linear).__name__} share a scale across heads that have different gates, so the gate "
-            "cannot be folded into them: attach it, or fold it into the model in full precision"
+            f"weights of a {type(linear).__name__} that share a scale would need different gates, so the gate cannot "
+            "be folded into them: attach it, or fold it into the model in full precision"
         )
     return found
 

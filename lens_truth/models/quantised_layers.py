@@ -19,6 +19,10 @@ def scale_packed(linear: Any, factor: Float[Tensor, "outputs inputs"]) -> None:
         by_input = by_input[order.to(factor.device).argsort(stable=True)]
     blocks = of_blocks(by_input, group if group > 0 else len(by_input), 1, linear)
     replace(linear, "scales", scaled(linear.scales, blocks))
+    if "dequantize_weight" in vars(linear):  # compiled, and bound to the layer that this one is a copy of
+        del linear.dequantize_weight
+        linear.optimized = False
+        linear.optimize()
 
 
 def scale_hqq(linear: Any, factor: Float[Tensor, "outputs inputs"]) -> None:

@@ -22,7 +22,8 @@ _CAUSES = (
     ),
     (
         r"qweight|qzeros|g_idx|absmax|quant_|weight_scale|weight_packed",
-        "they are quantised: give the checkpoint in full precision that they were made from",
+        "they are quantised in a way that config.json does not name or Transformers does not know: give the checkpoint "
+        "in full precision that they were made from",
     ),
     (
         r"(^|\.)(score|classifier|classification_head|qa_outputs|v_head|value_head|reward_head)\.",

@@ -16,6 +16,7 @@ from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
 from lens_truth.models.common_gain import relative_layers
 from lens_truth.models.finite import check_finite, check_slopes
+from lens_truth.models.gradients import check_gradients
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, grid_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
@@ -178,6 +179,7 @@ def _margin_rows(
     model: Hooked, examples: Sequence[Example], template: Template
 ) -> tuple[list[tuple[list[int], list[int]]], list[Encoded], dict[int, float]]:
     """Pairs, all rows encoded, and the weight with which each row of a pair enters its question's margin."""
+    check_gradients(model)
     weight: dict[int, float] = {}
     pairs = question_pairs(examples)
     for supported, hallucinated in pairs:
