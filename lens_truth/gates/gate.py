@@ -122,7 +122,8 @@ class HeadGate:
                 the base by itself.
 
         Raises:
-            InputError: if the gate's shape is not the model's, it has a batch axis, or weights are quantised.
+            InputError: if the gate's shape is not the model's, it has a batch axis, or weights are quantised in groups
+                that hold heads with different gates, or in a way that is not known.
         """
         self._check_one()
         plain = without_peft_model(getattr(model, "original_model", model))

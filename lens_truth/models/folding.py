@@ -81,7 +81,9 @@ def _is_used_as_it_is(linear: Any) -> bool:
     """Whether nothing is done to the weight before it is multiplied (as in training for quantisation). Of a class with
     a forward pass of its own (Falcon's), some inputs show it, each of which brings out a column of the weight."""
     own = "forward" in vars(linear) and not hasattr(linear, "_hf_hook")  # accelerate's hooks only move it
-    if type(linear).forward in (nn.Linear.forward, Conv1D.forward) and not own:
+    if own:  # compressed-tensors', which a copy may share with the layer that it was copied from
+        return False
+    if type(linear).forward in (nn.Linear.forward, Conv1D.forward):
         return True
     weight, n_inputs = linear.weight, (linear_shape(linear) or (0, 0))[0]
     if weight.is_meta or weight.shape[1] != n_inputs:

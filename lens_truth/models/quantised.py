@@ -47,5 +47,6 @@ def scale_of(linear: Any) -> Scale | None:
     from lens_truth.models import quantised_bnb, quantised_layers, quantised_tensors
 
     kinds: dict[str, Scale] = {**quantised_bnb.KINDS, **quantised_layers.KINDS, **quantised_tensors.KINDS}
-    classes = (*type(linear).__mro__, type(getattr(linear, "weight", None)))
-    return next((kinds[kind.__name__] for kind in classes if kind.__name__ in kinds), None)
+    weight: Any = getattr(linear, "weight", None)
+    names = [kind.__name__ for kind in (*type(linear).__mro__, *type(weight).__mro__)]
+    return next((kinds[name] for name in names if name in kinds), None)

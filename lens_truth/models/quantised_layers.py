@@ -45,7 +45,9 @@ def scale_fp8(linear: Any, factor: Float[Tensor, "outputs inputs"]) -> None:
     replace(linear, "weight_scale_inv", scaled(linear.weight_scale_inv, blocks.reshape(linear.weight_scale_inv.shape)))
 
 
-KINDS: dict[str, Scale] = {"HQQLinear": scale_hqq, "FP8Linear": scale_fp8}
-# Of GPTQ's and AWQ's layers those that leave scales in the order of the file; other kernels reorder them.
-KINDS |= dict.fromkeys(("TorchLinear", "TorchQuantLinear", "TritonV2Linear", "TritonV2QuantLinear"), scale_packed)
-KINDS |= dict.fromkeys(("AwqTorchLinear", "AwqTorchQuantLinear", "AwqGEMMLinear", "WQLinear_GEMM"), scale_packed)
+_PLAIN = (
+    *("TorchLinear", "TorchQuantLinear", "TritonV2Linear", "TritonV2QuantLinear"),
+    *("AwqTorchLinear", "AwqTorchQuantLinear", "AwqGEMMLinear", "WQLinear_GEMM"),
+)
+"""GPTQ's and AWQ's layers that leave scales in the order of the file; other kernels reorder them."""
+KINDS: dict[str, Scale] = {"HQQLinear": scale_hqq, "FP8Linear": scale_fp8, **dict.fromkeys(_PLAIN, scale_packed)}

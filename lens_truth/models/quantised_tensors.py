@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,9 +44,10 @@ def _exchange(linear: Any, **parts: Tensor) -> None:
     weight = linear.weight
     names, about = weight.__tensor_flatten__()
     parts = {name: getattr(weight, name) for name in names} | parts
-    new = type(weight).__tensor_unflatten__(parts, about, weight.size(), weight.stride())
+    new: Any = cast("Any", type(weight)).__tensor_unflatten__(parts, about, weight.size(), weight.stride())
     linear.weight = nn.Parameter(new, requires_grad=False)
 
 
-KINDS: dict[str, Scale] = dict.fromkeys(("Int8Tensor", "IntxUnpackedToInt8Tensor", "Float8Tensor"), scale_torchao)
-KINDS |= dict.fromkeys(("WeightQBytesTensor", "WeightQBitsTensor", "TinyGemmWeightQBitsTensor"), scale_quanto)
+_TORCHAO = ("Int8Tensor", "IntxUnpackedToInt8Tensor", "Float8Tensor")
+_QUANTO = ("WeightQBytesTensor", "WeightQBitsTensor", "TinyGemmWeightQBitsTensor")
+KINDS: dict[str, Scale] = {**dict.fromkeys(_TORCHAO, scale_torchao), **dict.fromkeys(_QUANTO, scale_quanto)}

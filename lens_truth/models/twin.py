@@ -32,9 +32,9 @@ def _tensors_in(held: Any, deep: int = 5) -> Iterator[Tensor]:
     if isinstance(held, Tensor):
         yield held
     elif deep and not isinstance(held, nn.Module | type):
-        of_object = vars(held) if hasattr(held, "__dict__") else cast("dict[str, Any]", {})
-        parts: Any = held.values() if isinstance(held, dict) else held
-        for part in parts if isinstance(held, dict | list | tuple) else of_object.values():
+        inside = cast("Any", held if isinstance(held, dict | list | tuple) else getattr(held, "__dict__", ()))
+        parts: Any = inside.values() if hasattr(inside, "values") else inside
+        for part in parts:
             yield from _tensors_in(part, deep - 1)
 
 

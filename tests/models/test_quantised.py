@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import torch
 from quantising import GROUP, MarlinLinear, Packed, TorchLinear, packed, quantised, tiny
 from torch import nn
 
-import lens_truth
 from lens_truth import HeadGate, InputError, load
 from lens_truth.models.folding import scale_inputs, scale_outputs
 from lens_truth.models.gradients import check_gradients
@@ -178,6 +178,14 @@ def test_weights_that_are_changed_in_the_forward_pass_are_not_folded() -> None:
         scale_inputs(Fake(4, 4), torch.ones(4))
 
 
+def test_a_forward_pass_put_onto_a_layer_is_not_folded() -> None:
+    hf = tiny()
+    projection = hf.model.layers[0].self_attn.o_proj
+    projection.forward = lambda x: nn.functional.linear(x, projection.weight)  # of this layer, in its copies too
+    with pytest.raises(InputError, match="weights of a Linear are changed in its forward pass"):
+        GATE.fold_into(hf)
+
+
 def test_fp8_in_blocks() -> None:
     from transformers.integrations.finegrained_fp8 import FP8Linear
 
@@ -198,12 +206,11 @@ def test_hash_of_what_was_made_in_inference_mode() -> None:
     assert weights_hash(hf) != before
 
 
-def test_package_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
+@pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed")
+def test_package_that_is_not_installed(tmp_path: Path) -> None:
     hf = tiny()
+    hf.save_pretrained(tmp_path)
     hf.config.quantization_config = {"quant_method": "torchao", "quant_type": {"default": {"_type": "A", "_data": {}}}}
     hf.config.save_pretrained(tmp_path)
-    monkeypatch.setitem(sys.modules, "torchao", None)
-    with pytest.raises(InputError, match=r"cannot be loaded|needs the Python package torchao"):
-        lens_truth.load(tmp_path)
+    with pytest.raises(InputError, match=r"needs the Python package torchao, which is not installed"):
+        load(tmp_path)
