@@ -100,13 +100,14 @@ _EXCEPTIONS: dict[str, dict[str, Any]] = {
     "hunyuan_v1_dense": _D_16,
     "hunyuan_v1_moe": _D_16,
     "hunyuan_vl_text": _D_16 | {"rope_parameters": _ROPE | {"xdrope_section": [2, 2, 2, 2]}},
-    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text"), _MROPE),
+    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"), _MROPE),
     **dict.fromkeys(("glm_ocr_text", "glm4v_text", "qwen3_omni_moe_text"), _MROPE),
     **dict.fromkeys(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), _OMNI),
     "glm4v_moe_text": {
         "rope_parameters": _ROPE | {"partial_rotary_factor": 0.5, "mrope_section": [1, 1, 2]},
     },
     "mistral4": {"head_dim": 32},
+    "paddleocr_vl_text": _MROPE | _D_16,
     "step3p5": {"sliding_window": 6},
     "dots3_note_vision_encoder": {"adapter_in_dim": 64, "adapter_out_dim": 64},
     "dots3_note_audio_encoder": {"adapter_input_size": 64, "adapter_out_dim": 64},
@@ -185,7 +186,7 @@ def shrunk(config: Any) -> dict[str, Any]:
         elif isinstance(value, list) and 1 < len(value) != len({*map(str, value)}) and _LISTS.fullmatch(name):
             lists[name] = value
         elif name == "rope_parameters" and value and "mrope_section" in value:
-            small[name] = value | {"mrope_section": [2, 3, 3]}
+            small |= {name: value | {"mrope_section": [2, 3, 3]}, "head_dim": 16}
         if name.endswith("_token_id") or name.endswith("_token_index"):
             small[name] = None if value is None else 1 + len(name) % 7
     if getattr(config, "is_decoder", None) is False:
