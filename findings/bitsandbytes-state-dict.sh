@@ -4,7 +4,7 @@
 # [blocks a row, rows]; `state_dict()` unpacks it in place and leaves the scales in that order, so that they belong to
 # other blocks from then on. `save_pretrained` reads `state_dict()` too, and a hash of all weights.
 #
-# Guess before it was tried: `state_dict()` only reads. Below, outputs of up to 57.5 move by more than 20.
+# Guess before it was tried: `state_dict()` only reads. Below, outputs of up to about 50 move by more than 10.
 #
 # Run it: sh findings/bitsandbytes-state-dict.sh. It fails if this is no longer so; other processors do not repack.
 set -eu
@@ -28,9 +28,9 @@ with torch.no_grad():
     layer.state_dict()
     third = layer(rows)
 print(f"two passes agree: {torch.equal(first, second)}")
-print(f"a pass after state_dict() differs by over 20: {(first - third).abs().max() > 20}")
+print(f"a pass after state_dict() differs by over 10: {(first - third).abs().max() > 10}")
 PYTHON
 lines=$("$folder/venv/bin/python" -W ignore "$folder/layer.py" 2> /dev/null)
 echo "$lines"
 [ "$lines" = "two passes agree: True
-a pass after state_dict() differs by over 20: True" ] || { echo "this has changed"; exit 1; }
+a pass after state_dict() differs by over 10: True" ] || { echo "this has changed"; exit 1; }
