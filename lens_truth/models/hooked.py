@@ -15,6 +15,7 @@ from lens_truth.errors import InputError
 from lens_truth.models import points, structure
 from lens_truth.models.placing import device_of
 from lens_truth.models.points import Point
+from lens_truth.models.prompts import Prompt, encode_prompts
 
 
 class HookedModel(HookedRootModule):
@@ -126,11 +127,11 @@ class HookedModel(HookedRootModule):
         return self.original_model.generate(input, **how)
 
     def to_tokens(self, text: str | Sequence[str], prepend_bos: bool | None = None) -> Int[Tensor, "batch pos"]:
-        """Token ids of a text as the tokenizer makes them, or with a BOS in front or without one."""
+        """Token ids of a text that is to be continued, as `encode_prompts` has them; or with a BOS in front or without."""
         if self.tokenizer is None:
             raise InputError("the model has no tokenizer; pass one to `load(model, tokenizer=...)`")
         texts, bos = [text] if isinstance(text, str) else list(text), self.tokenizer.bos_token_id
-        rows: list[list[int]] = [self.tokenizer.encode(each) for each in texts]
+        rows = [row.ids for row in encode_prompts(self.tokenizer, [Prompt(each, True) for each in texts])]
         if prepend_bos is not None and bos is not None:
             rows = [row[1:] if row[:1] == [bos] else row for row in rows]
             rows = [[bos, *row] if prepend_bos else row for row in rows]
