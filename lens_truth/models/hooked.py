@@ -127,7 +127,7 @@ class HookedModel(HookedRootModule):
         return self.original_model.generate(input, **how)
 
     def to_tokens(self, text: str | Sequence[str], prepend_bos: bool | None = None) -> Int[Tensor, "batch pos"]:
-        """Token ids of a text that is to be continued, as `encode_prompts` has them; or with a BOS in front or without."""
+        """Token ids of a text to be continued, as `encode_prompts` has them; or with a BOS in front, or without one."""
         if self.tokenizer is None:
             raise InputError("the model has no tokenizer; pass one to `load(model, tokenizer=...)`")
         texts, bos = [text] if isinstance(text, str) else list(text), self.tokenizer.bos_token_id
