@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lens_truth.errors import InputError, first_line
+from lens_truth.models.weight_files import OTHER_PARTS
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 ROOT = "base_model.model."
@@ -29,7 +30,6 @@ ROOT = "base_model.model."
 
 _PLACE = re.compile(r"(?P<path>.*layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj)\.(?P<part>.+)")
 _SIZES = re.compile(r"size mismatch for (\S+): .*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)")
-_OTHER_PARTS = re.compile(r"vision|visual|image|audio|speech|talker|code2wav|perceiver|resampler|connector|mtp")
 _ELSEWHERE = ("exclude_modules", "modules_to_save", "target_parameters", "trainable_token_indices", "lora_bias")
 """What a config says of other modules than a projection, or of its bias."""
 _NOT_ONE_BY_ONE = {"POLY", "XLORA", "SHADOW", "CARTRIDGE"}
@@ -123,7 +123,7 @@ class AdapterFiles:
             raise InputError(f"adapter '{name}' repeats layers of its base, so its heads are not the base's")
         places: dict[tuple[int, str], tuple[str, list[str]]] = {}
         for tensor in names:
-            if (found := _PLACE.fullmatch(tensor)) and not _OTHER_PARTS.search(found["path"]):
+            if (found := _PLACE.fullmatch(tensor)) and not OTHER_PARTS.search(found["path"]):
                 path_of, tensors = places.setdefault((int(found["layer"]), found["side"]), (found["path"], []))
                 if path_of != found["path"]:
                     raise InputError(f"{name}: changes two language towers ({path_of} and {found['path']})")

@@ -130,6 +130,10 @@ def without_cache(model: Hooked) -> dict[str, Any]:
 def logits_only(model: Hooked, wanted: int) -> dict[str, Any]:
     """The argument that asks for the logits of so many last tokens alone; nothing for a model that always computes all
     of them (Qwen2.5-Omni)."""
+    return {"logits_to_keep": wanted} if takes(model, "logits_to_keep") else {}
+
+
+def takes(model: Any, argument: str) -> bool:
+    """Whether the forward pass of the Hugging Face model inside has an argument of this name."""
     hf: Any = getattr(model, "original_model", None)
-    takes = hf is not None and "logits_to_keep" in inspect.signature(cast("Any", type(hf)).forward).parameters
-    return {"logits_to_keep": wanted} if takes else {}
+    return hf is not None and argument in inspect.signature(cast("Any", type(hf)).forward).parameters

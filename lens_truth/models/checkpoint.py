@@ -23,13 +23,11 @@ from lens_truth.errors import InputError, first_line
 from lens_truth.models.adapter_files import AdapterFiles, adapter_folder, base_of, read_config, weights_in
 from lens_truth.models.names import GGUF, base_and_adapter, model_source
 from lens_truth.models.structure import Heads, heads_in
-from lens_truth.models.weight_files import KINDS, weight_map, why
+from lens_truth.models.weight_files import KINDS, OTHER_PARTS, weight_map, why
 
 Side = Literal["q", "k", "v", "o"]
 
 _WEIGHT = re.compile(r"(?P<tower>(.*\.)?)layers\.(?P<layer>\d+)\.self_attn\.(?P<side>[qkvo])_proj\.weight")
-_OTHER_PARTS = re.compile(r"vision|visual|image|audio|speech|talker|code2wav|perceiver|resampler|connector|mtp")
-"""What names the parts of a checkpoint that are not its language tower."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
     for tensor in files:
         if match := _WEIGHT.fullmatch(tensor):
             found.setdefault(match["tower"], set()).add((int(match["layer"]), match["side"]))
-    towers = [tower for tower in found if not _OTHER_PARTS.search(tower)]
+    towers = [tower for tower in found if not OTHER_PARTS.search(tower)]
     if len(towers) != 1:
         several = f"several language towers ({', '.join(sorted(towers))})"
         what = several if towers else "no layers.N.self_attn.q_proj.weight"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
-from lens_truth.io.files import alone_at, check_out, hash_of, write_folder_with
+from lens_truth.io.files import alone_at, check_out, file_hash, hash_of, write_folder_with
 from lens_truth.io.runs import version_of
 from lens_truth.models.gguf_files import load_gguf, opened_gguf
 from lens_truth.models.gguf_header import Gguf
@@ -25,7 +24,7 @@ def cached_folder(source: str, dtype: str) -> str | None:
     if not (named := os.environ.get(CACHE)):
         return None
     file, cache = opened_gguf(source), Path(named).expanduser()
-    made = hash_of(_digest(file), dtype, *(version_of(package) for package in _MAKERS))
+    made = hash_of(*map(file_hash, file.files), dtype, *map(version_of, _MAKERS))
     folder = cache / f"{file.path.stem}-{made}"
     check_out(cache, CACHE)
     with alone_at(folder):
@@ -38,11 +37,3 @@ def _save(file: Gguf, dtype: str, folder: Path) -> None:
     load_gguf(str(file.path), str(file.path), attn=None, dtype=dtype).save_pretrained(folder)
     if (tokenizer := gguf_tokenizer(file)) is not None:
         tokenizer.save_pretrained(folder)
-
-
-def _digest(file: Gguf) -> str:
-    digest = hashlib.sha256()
-    for path in file.files:
-        with path.open("rb") as part:
-            digest.update(hashlib.file_digest(part, "sha256").digest())
-    return digest.hexdigest()

@@ -25,7 +25,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from lens_truth.errors import InputError, notice
+from lens_truth.errors import InputError
 from lens_truth.models.gguf_config import ends_of_answers, gguf_config
 from lens_truth.models.gguf_header import Gguf, StoredTensor, read_gguf
 from lens_truth.models.whole import load_whole
@@ -55,12 +55,8 @@ def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, device: s
     with torch.device("meta"):
         empty = kind(config)
     _check_size(file, empty)
-    if attn is None and not empty._supports_sdpa:
-        notice(f"{name}: its class has no SDPA in Transformers, so attention is eager: slower, and more memory")
-        attn = "eager"
     tensors = _converted(file, empty, wanted)
-    how = {"config": config, "state_dict": tensors, "dtype": wanted, "attn_implementation": attn or "sdpa"}
-    hf = load_whole(kind, name, None, **how)
+    hf = load_whole(kind, name, None, attn, config=config, state_dict=tensors, dtype=wanted)
     hf.name_or_path = hf.config.name_or_path = name
     if len(ends := ends_of_answers(file)) > 1:
         hf.generation_config.eos_token_id = ends

@@ -13,6 +13,7 @@ from transformer_lens.config import TransformerLensConfig
 
 from lens_truth.errors import InputError
 from lens_truth.models import points, structure
+from lens_truth.models.batches import pad_rows, tokenizer_of
 from lens_truth.models.placing import device_of
 from lens_truth.models.points import Point
 from lens_truth.models.prompts import Prompt, encode_prompts
@@ -128,17 +129,13 @@ class HookedModel(HookedRootModule):
 
     def to_tokens(self, text: str | Sequence[str], prepend_bos: bool | None = None) -> Int[Tensor, "batch pos"]:
         """Token ids of a text to be continued, as `encode_prompts` has them; or with a BOS in front, or without one."""
-        if self.tokenizer is None:
-            raise InputError("the model has no tokenizer; pass one to `load(model, tokenizer=...)`")
-        texts, bos = [text] if isinstance(text, str) else list(text), self.tokenizer.bos_token_id
-        rows = [row.ids for row in encode_prompts(self.tokenizer, [Prompt(each, True) for each in texts])]
+        tokenizer, texts = tokenizer_of(self), [text] if isinstance(text, str) else text
+        rows = [row.ids for row in encode_prompts(tokenizer, [Prompt(its, True) for its in texts])]
+        bos = tokenizer.bos_token_id
         if prepend_bos is not None and bos is not None:
             rows = [row[1:] if row[:1] == [bos] else row for row in rows]
             rows = [[bos, *row] if prepend_bos else row for row in rows]
-        pad = next((i for i in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id) if i is not None), 0)
-        longest = max(map(len, rows))
-        ids = [[*row, *[pad] * (longest - len(row))] for row in rows]
-        return torch.tensor(ids, device=device_of(self))
+        return pad_rows(rows, self)[0]
 
     def to_string(self, tokens: Int[Tensor, "..."]) -> Any:
         """The text of token ids: of one row, or of each row of a batch."""

@@ -20,7 +20,7 @@ from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
-from lens_truth.models.structure import modules_of
+from lens_truth.models.structure import check_decoder, is_multimodal_config, modules_of
 from lens_truth.models.weight_files import why
 from lens_truth.models.whole import load_whole
 
@@ -91,7 +91,6 @@ def load(
     from lens_truth.models.image_input import with_images
     from lens_truth.models.quantised_bnb import settle
     from lens_truth.models.selftest import verify_hooks
-    from lens_truth.models.structure import is_multimodal_config
     from lens_truth.models.twin import shared_copy
 
     if isinstance(model, nn.Module):
@@ -150,8 +149,6 @@ def load_plain(
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     )
 
-    from lens_truth.models.structure import check_decoder
-
     base, adapter = base_and_adapter(name)
     if adapter is not None:
         with base_of(name, base, adapter):
@@ -189,13 +186,7 @@ def load_plain(
             how["device_map"] = SPREAD
         elif getattr(config, "quantization_config", None):  # its package may put it on a device, and not move it again
             how["device_map"] = {"": device}
-        try:
-            hf = load_whole(auto, name, source, attn_implementation=attn or "sdpa", **how)
-        except ValueError as error:
-            if attn is not None or "scaled_dot_product_attention" not in str(error):
-                raise
-            notice(f"{name}: its class has no SDPA in Transformers, so attention is eager: slower, and more memory")
-            hf = load_whole(auto, name, source, attn_implementation="eager", **how)
+        hf = load_whole(auto, name, source, attn, **how)
     except InputError:
         raise
     except ModuleNotFoundError as error:

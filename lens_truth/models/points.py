@@ -46,6 +46,7 @@ class Point(HookPoint):
         super().remove_hooks(*args, **how)
         if not self._always and self._fed is not None and not listened_to(self):
             self._fed.remove()
+            _OURS.discard(self._fed.id)
             self._fed = None
 
 
@@ -67,7 +68,7 @@ def heads_into(projection: nn.Module, n_heads: int) -> Feed:
 
     def feed(point: Point) -> RemovableHandle:
         def pass_on(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if not point.fwd_hooks and not point.bwd_hooks:
+            if not listened_to(point):
                 return None
             return (point(args[0].unflatten(-1, (n_heads, -1))).flatten(-2), *args[1:])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from itertools import chain
 from math import isnan
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from lens_truth.data.images import BLACK
 from lens_truth.errors import InputError, first_line
-from lens_truth.models.batches import no_words, pad_rows, random_words, run_body, tokenizer_of
+from lens_truth.models.batches import no_words, pad_rows, random_words, run_body, takes, tokenizer_of
 from lens_truth.models.finite import first_not_finite
 from lens_truth.models.folding import scale_inputs, scaled
 from lens_truth.models.hooked import HookedModel
@@ -179,7 +178,9 @@ def batch_checks(model: HookedModel, images: tuple[str, str] = ("", "")) -> Iter
         for side in ("left", "right"):
             ids, more = _batch(model, [short, long], side)
             compared = _padded(model, ids, more, alone, logits)
-            if compared[0] > compared[1] and not any(images) and _takes_positions(model):  # GPT-2 counts the padding
+            if (
+                compared[0] > compared[1] and not any(images) and takes(model, "position_ids")
+            ):  # GPT-2 counts the padding
                 positions = (more["attention_mask"].cumsum(1) - 1).clamp(min=0)  # as `generate` numbers tokens
                 compared = _padded(model, ids, more | {"position_ids": positions}, alone, logits)
             yield Check(f"a row{seen} in a batch padded on the {side} equals the row alone", *compared)
@@ -196,10 +197,6 @@ def _padded(
     with layer_by_layer(model, "hook_attn_out", partial(_placed, alone.entered, kept)) as batch:
         model(ids, **more)
     return _worst((a[:1, kept], b) for a, b in zip(batch.passed, alone.passed, strict=True))
-
-
-def _takes_positions(model: HookedModel) -> bool:
-    return "position_ids" in signature(model.original_model.forward).parameters
 
 
 def _routed(model: HookedModel) -> bool:

@@ -13,6 +13,8 @@ from lens_truth.errors import InputError, first_line
 
 KINDS = ("model.safetensors", "pytorch_model.bin")
 """The file of a checkpoint in one piece, as it is looked for; `.index.json` behind it, the index of one in several."""
+OTHER_PARTS = re.compile(r"vision|visual|image|audio|speech|talker|code2wav|perceiver|resampler|connector|mtp")
+"""What names the parts of a checkpoint that are not its language tower."""
 _INTEGERS = {"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "BOOL"}
 _READ = {".safetensors", ".bin", ".json", ".model", ".txt"}
 _POINTER = b"version https://git-lfs"

@@ -50,9 +50,19 @@ class Report(NamedTuple):
     """Names with their shape in the files and in the class."""
 
 
-def load_whole(auto: Any, name: str, source: str | None, **how: Any) -> Any:
+def load_whole(auto: Any, name: str, source: str | None, attn: str | None, **how: Any) -> Any:
     """The model that `auto.from_pretrained(source, **how)` loads; an InputError says what it did not load, and the
-    likely cause. A prefix that all names bear (`module.`, `_orig_mod.`) is left out, and that is said."""
+    likely cause. A prefix that all names bear (`module.`, `_orig_mod.`) is left out, and that is said. Attention is
+    SDPA where nothing else is asked for, and eager where the class has nothing else, which is said too."""
+    if attn is None:
+        try:
+            return load_whole(auto, name, source, "sdpa", **how)
+        except ValueError as error:
+            if isinstance(error, InputError) or "scaled_dot_product_attention" not in str(error):
+                raise
+        notice(f"{name}: its class has no SDPA in Transformers, so attention is eager: slower, and more memory")
+        attn = "eager"
+    how["attn_implementation"] = attn
     hf, report = _loaded(auto, source, how)
     if prefix := _prefix(report):
         del hf
