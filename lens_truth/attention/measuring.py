@@ -18,7 +18,8 @@ from lens_truth.attention.evidence import MAIN, MEASURES, Evidence
 from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_evidence
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
-from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
+from lens_truth.models.batches import check_lengths, pad_rows, run_body, tokenizer_of
+from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, grid_of, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
@@ -37,7 +38,7 @@ def evidence_attention(
     examples: Sequence[Example],
     *,
     template: Template = "plain",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evidence:
@@ -54,7 +55,8 @@ def evidence_attention(
     Args:
         examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
-        batch_size: rows a forward pass at most; fewer where they have more than 64 tokens or patterns are large.
+        batch_size: rows of up to 64 tokens in one forward pass; fewer of longer ones, or where patterns are large; by
+            default what fits.
         seed: of the draws behind intervals and nulls.
 
     Raises:
@@ -85,9 +87,19 @@ def evidence_attention(
 
     shape = (len(given), *grid_of(model))
     found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
-    for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
-        for name, values in _measured(model, [rows[row] for row in batch]).items():
-            found[name][batch] = values.cpu().numpy()
+    budget, n_heads = Budget.of(model, batch_size), model.cfg.n_heads
+
+    def cost(row: int, before: int | None) -> int:
+        """Tokens, or what of all tokens its patterns are of all entries."""
+        length = len(rows[row].row.ids)
+        return max(length, budget.tokens * n_heads * length**2 // _ENTRIES)
+
+    order = sorted(range(len(rows)), key=lambda row: -len(rows[row].row.ids))
+    with tqdm(total=len(rows), desc="evidence", disable=not progress, leave=False) as bar:
+        for batch, made in within_budget(order, cost, budget, lambda some: _measured(model, [rows[i] for i in some])):
+            for name, values in made.items():
+                found[name][list(batch)] = values.cpu().numpy()
+            bar.update(len(batch))
     measures = {name: its for name, its in found.items() if np.isfinite(its).all(axis=(1, 2)).any()}
     if MAIN not in measures:
         raise InputError(
@@ -96,15 +108,6 @@ def evidence_attention(
         )
     ids, groups = tuple(example.id for example in given), tuple(example.group for example in given)
     return Evidence(measures, ids, groups, provenance_of(model, given, template), seed)
-
-
-def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
-    """Rows of similar length together, as many as may share a pass whose patterns are computed."""
-    batches: list[list[int]] = []
-    for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
-        size = max(1, _ENTRIES // (model.cfg.n_heads * len(rows[batch[0]].row.ids) ** 2))
-        batches += [batch[start : start + size] for start in range(0, len(batch), size)]
-    return batches
 
 
 def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float[Tensor, "B L H"]]:

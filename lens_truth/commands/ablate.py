@@ -83,8 +83,6 @@ class Config(Rows):
     """Test questions of each zoo benchmark; half as many choose lambda."""
     neutral_text: Path | None = None
     """A text file for the side effects, beside the zoo's own scenes."""
-    batch_size: int = 128
-    """The most rows in one forward pass, gates x questions; of long rows, and of large vocabularies, fewer."""
     out: Path = Path("runs/ablate")
     """Folder for the results."""
 
