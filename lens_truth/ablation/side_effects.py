@@ -70,16 +70,19 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
     tokens = tokenizer_of(model)(list(text.passages), verbose=False)["input_ids"]
     rows = [ids[: text.window] for ids in tokens]
     named = [PromptTokens(ids, id=f"passage {i} of {text.name}") for i, ids in enumerate(rows)]
-    names, count = list(gates), 0
+    names, count = [name for name, gate in gates.items() if gate is not None], 0
     # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
     batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
-    totals = {name: np.zeros(2) for name in names}
-    for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):
+    totals = {name: np.zeros(2) for name in gates}
+    for batch in length_batches([len(row) for row in rows], max(1, batch_size // max(1, len(names)))):
         ids, mask = pad_rows([rows[i] for i in batch], model)
         read, gates_at_once = mask[:, 1:].bool(), max(1, batch_size // len(batch))
         shown = [named[i] for i in batch]
         vanilla = _log_probs(model, ids, mask, [None] * len(batch), shown)
         count += int(read.sum())
+        bare = float(_surprise(vanilla, ids)[read].sum())
+        for name in gates.keys() - names:  # no gate: what every other is compared with
+            totals[name] += (0.0, bare)
         for start in range(0, len(names), gates_at_once):
             chunk = names[start : start + gates_at_once]
             of_rows = [gates[name] for name in chunk for _ in batch]
@@ -87,9 +90,12 @@ def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int
             gated = _log_probs(model, *repeated, of_rows, shown * len(chunk))
             for name, own in zip(chunk, torch.split(gated, len(batch)), strict=True):
                 kl = (vanilla.exp() * (vanilla - own)).sum(-1)[read].sum()
-                surprise = -own.gather(2, ids[:, 1:, None])[..., 0][read].sum()
-                totals[name] += (float(kl), float(surprise))
-    return {name: SideEffect(*(totals[name] / count).tolist()) for name in names}
+                totals[name] += (float(kl), float(_surprise(own, ids)[read].sum()))
+    return {name: SideEffect(*(total / count).tolist()) for name, total in totals.items()}
+
+
+def _surprise(log_probs: Float[Tensor, "B S V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, "B S"]:
+    return -log_probs.gather(2, ids[:, 1:, None])[..., 0]
 
 
 def _log_probs(

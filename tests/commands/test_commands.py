@@ -211,7 +211,7 @@ def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert ("probe" in gates) != ("zoo:llama-memory, probe: validation wanted no gate" in said)
     assert {row["benchmark"] for row in rows} == {"conflict", "open", "judgement", "presence", "closed-book"}
     assert {row["trials"] for row in rows if row["gate"] == "random"} == {3}
-    assert {row["trials"] for row in rows if row["gate"] == "permuted"} == {2}
+    assert {row["trials"] for row in rows if row["gate"] == "permuted"} <= {1, 2}
     for row in rows:
         assert row["model"] == results["scores_from"] == "zoo:llama-memory"
         assert 0 <= row["ci_low"] <= row["accuracy"] + 1e-9 and row["accuracy"] - 1e-9 <= row["ci_high"] <= 1  # rounded
