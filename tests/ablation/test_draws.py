@@ -24,7 +24,7 @@ N, DRAWS = 40, 4
 RIGHT = {
     "late": (12, 35, 5, 5, 36, 5),
     "clear": (12, 35, 5, 5, 5, 5),
-    "flat": (20, 20, 5, 5, 5, 5),
+    "flat": (20, 20, 5),
     "lost": (20, 5, 20),
 }
 """Of N answers those that are right, by benchmark: without a gate, under the gate, under each draw of its control."""
@@ -100,7 +100,7 @@ def test_words_and_table_say_how_many_draws_there_were(found: Ablation) -> None:
     assert "no significant gain. Drawn no further, since nothing was gained: permuted (+0.375 " in said
     table = found.tables()[0]
     assert table.texts()[2][0] == "permuted (causal) ×1 to 4"
-    late, clear, none, lost = (cell.more[1] for cell in table.rows[2].cells[2:])
+    late, clear, none, lost = (cell.more[1] for cell in table.rows[2].cells[1:])
     assert late.startswith("✗ NOT beaten by its gate") and late.endswith("; 1 of 3 trials as good, 1 not needed")
     assert clear.startswith("✓ beaten by its gate") and "needed" not in clear
     assert none.startswith("– not settled by its gate") and lost.startswith("✗ NOT beaten by its gate")
