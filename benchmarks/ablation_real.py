@@ -33,14 +33,14 @@ def first_questions(data: Path, n: int, to: Path) -> None:
     to.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def seconds_of(build: Path, *flags: str | Path) -> float:
-    """Of one run of the command."""
+def seconds_of(build: Path, folder: Path, *flags: str | Path) -> float:
+    """Of one run of the command in a folder without a package."""
     start = time.perf_counter()
     command, env = (
         [sys.executable, "-m", "lens_truth.ablate", *map(str, flags)],
         {**os.environ, "PYTHONPATH": str(build)},
     )
-    subprocess.run(command, check=True, cwd=build, env=env, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, cwd=folder, env=env, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
@@ -66,11 +66,12 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         first_questions(arguments.data, arguments.questions, folder / "rows.jsonl")
-        flags = ["--data", folder / "rows.jsonl", "--model", *arguments.model, *shlex.split(arguments.flags)]
+        models = [str(Path(model).resolve()) if Path(model).is_dir() else model for model in arguments.model]
+        flags = ["--data", folder / "rows.jsonl", "--model", *models, *shlex.split(arguments.flags)]
         seconds: dict[str, float] = {}
         answers: dict[str, dict[tuple[Any, ...], str]] = {}
         for build, path in (("old", arguments.old.resolve()), ("new", HERE)):
-            seconds[build] = seconds_of(path, *flags, "--out", folder / build)
+            seconds[build] = seconds_of(path, folder, *flags, "--out", folder / build)
             answers[build] = answers_in(folder / build)
             print(f"{build}: {seconds[build]:.1f} s, {len(answers[build])} answers", flush=True)
     both = answers["old"].keys() & answers["new"].keys()

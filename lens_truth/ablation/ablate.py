@@ -27,6 +27,7 @@ from lens_truth.ablation.search import (
 from lens_truth.ablation.side_effects import NeutralText, side_effects
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate
+from lens_truth.io.stages import stage
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.hooks import check_gate_shape, grid_of
 from lens_truth.scoring.scores import HeadScores
@@ -126,13 +127,15 @@ def run_ablation(
         check_gate_shape(grid_of(asker.model), torch.from_numpy(its.values))
     search = search or Search()
     acts = common_gain_acts(asker.model)
-    chosen_on = Validation.of(asker, validation)
-    arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
-    test = [chosen_on.read(benchmark) for benchmark in test]
-    results = _tested(asker, test, arms, seed)
+    with stage("search"):
+        chosen_on = Validation.of(asker, validation)
+        arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
+    with stage("test"):
+        results = _tested(asker, [chosen_on.read(benchmark) for benchmark in test], arms, seed)
     drawn = [max(len(by_arm[i]) for by_arm in results) for i in range(len(arms))]
     gates = {arm.names[k]: arm.gates[k] for arm, n in zip(arms, drawn, strict=True) for k in range(n)}
-    effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
+    with stage("side effects"):
+        effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
     return Ablation(
         rows=tuple(_row(asker.name, i, arms, by_arm, seed) for i in range(len(arms)) for by_arm in results),
         search={asker.name: {name: found.candidates for name, found in searched.items()}},
