@@ -46,13 +46,17 @@ def seconds_of(build: Path, folder: Path, *flags: str | Path) -> float:
 
 def answers_in(out: Path) -> dict[tuple[Any, ...], str]:
     """By model, benchmark, example, gate, and the lambda and normalisation that were chosen for it."""
-    found = json.loads((out / "result.json").read_text(encoding="utf-8"))["results"]["ablation"]["rows"]
-    chosen = {(r["model"], f"{r['gate']} of {r['of']}" if r["of"] else r["gate"]): (r["lam"], r["norm"]) for r in found}
+    tested = json.loads((out / "result.json").read_text(encoding="utf-8"))["results"]["ablation"]["rows"]
+    chosen = {
+        (r["model"], f"{r['gate']} of {r['of']}" if r["of"] else r["gate"]): (r["lam"], r["norm"]) for r in tested
+    }
     rows = [json.loads(line) for line in (out / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
     arms = [(row["model"], re.sub(r" \d+$", "", row["gate"])) for row in rows]  # without the number of its draw
-    names = ("model", "benchmark", "id", "gate")
-    keys = [(*(row[name] for name in names), chosen.get(arm)) for row, arm in zip(rows, arms, strict=True)]
-    return {key: row["answer"] for key, row in zip(keys, rows, strict=True)}
+    found: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row, arm in zip(rows, arms, strict=True):
+        key = (*(row[name] for name in ("model", "benchmark", "id", "gate")), chosen.get(arm))
+        found.setdefault(key, {})[row["key"]] = row["answer"]
+    return {key: next(iter(its.values())) for key, its in found.items() if len(its) == 1}  # no two gates of one name
 
 
 def main() -> None:
