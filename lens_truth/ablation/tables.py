@@ -15,15 +15,16 @@ LEGEND = (
     "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
     "group). λ, normalisation and the tuned gain were chosen on validation questions (where they are put as a choice "
-    "too, of the three that choose best); what did no better there than no gate was not tested. A control that draws is "
-    "drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla there and no draw is as "
-    "good. One that is settles that the control is not beaten, only all draws (--trials) settle that it is. Floor, ceiling: what a guess reaches, or 1, lies in the interval of the model without a "
-    "gate: these questions can show no loss, or no gain."
+    "too, of the three that choose best); what did no better there than no gate was not tested. A control that draws "
+    "is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla there and no draw is "
+    "as good. One that is settles that the control is not beaten, only all draws (--trials) settle that it is. Floor, "
+    "ceiling: what a guess reaches, or 1, lies in the interval of the model without a gate: these questions can show "
+    "no loss, or no gain."
 )
 _BARS = (
     " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "
-    "control, by a significant gain and with no draw of the control as good; ✗: it does not; –: not settled, for "
-    "the gate gained nothing there."
+    "control, by a significant gain and with no draw of the control as good; ✗: it does not; –: not settled, "
+    "for the gate gained nothing there."
 )
 CAPTION_LEGEND = (
     "Captions: share of those that mention what is not there (CHAIR_s), share of all mentions (CHAIR_i); how much of "
