@@ -80,6 +80,7 @@ def run_command(name: str, arguments: Sequence[str]) -> NoReturn:
 
 def _run(name: str, arguments: Sequence[str]) -> None:
     from lens_truth.io.runs import COMMAND_LINE
+    from lens_truth.io.stages import clock
     from lens_truth.io.tables import print_warnings
 
     parse = import_module("lens_truth.commands.flags").parse
@@ -91,9 +92,11 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if (getattr(config, "seed", None) or 0) < 0:
         raise InputError(f"the seed is {config.seed}; it must not be negative")
     import_module("lens_truth.commands.given").check_given(config)
-    with gathered_notices() as notices:  # those that the command does not tell itself
+    with clock() as running, gathered_notices() as notices:  # those that the command does not tell itself
         command.run(config)
     print_warnings(notices)
+    if told := running.told():
+        print(told)
 
 
 def _fail(sentence: str) -> NoReturn:

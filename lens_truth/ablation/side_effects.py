@@ -79,16 +79,16 @@ def side_effects(
         ids, mask = pad_rows([row.ids for row in rows], model)
         read, found = mask[:, 1:].bool(), dict[str, tuple[float, float]]()
         vanilla = _log_probs(model, ids, mask, [None] * len(rows), rows)
-        at_once = max(1, budget.tokens // ids.numel())
-        for chunk in (list(gates)[start : start + at_once] for start in range(0, len(gates), at_once)):
+        bare = float(_surprise(vanilla, ids)[read].sum())
+        found |= {name: (0.0, bare) for name, gate in gates.items() if gate is None}
+        names, at_once = [name for name in gates if name not in found], max(1, budget.tokens // ids.numel())
+        for chunk in (names[start : start + at_once] for start in range(0, len(names), at_once)):
             of_rows = [gates[name] for name in chunk for _ in rows]
-            gated = _log_probs(
-                model, ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1), of_rows, [*rows] * len(chunk)
-            )
+            repeated = ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1)
+            gated = _log_probs(model, *repeated, of_rows, [*rows] * len(chunk))
             for name, own in zip(chunk, torch.split(gated, len(rows)), strict=True):
                 kl = (vanilla.exp() * (vanilla - own)).sum(-1)[read].sum()
-                surprise = -own.gather(2, ids[:, 1:, None])[..., 0][read].sum()
-                found[name] = float(kl), float(surprise)
+                found[name] = float(kl), float(_surprise(own, ids)[read].sum())
         return int(read.sum()), found
 
     longest_first = sorted(named, key=lambda row: -len(row.ids))
@@ -97,6 +97,10 @@ def side_effects(
         for name, its in found.items():
             totals[name] += its
     return {name: SideEffect(*(total / count).tolist()) for name, total in totals.items()}
+
+
+def _surprise(log_probs: Float[Tensor, "B S V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, "B S"]:
+    return -log_probs.gather(2, ids[:, 1:, None])[..., 0]
 
 
 def _log_probs(

@@ -78,7 +78,8 @@ class Config(Rows):
     """default: permuted inside layers, and uniform; all (the rule with --scores-from): inverse and norm-matched and
     learned gates too, and a model that is not the source of the scores is gated by its own as well."""
     trials: int = 5
-    """Draws of each control that draws (permuted, norm-matched)."""
+    """The most draws of each control that draws (permuted, norm-matched). Each is drawn once; then again, benchmark by
+    benchmark, while its gate does significantly better than none there, and better than every draw."""
     questions: int = 200
     """Test questions of each zoo benchmark; half as many choose lambda."""
     neutral_text: Path | None = None

@@ -17,6 +17,7 @@ from lens_truth.errors import InputError, first_line, gathered_notices, lacks_me
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
+from lens_truth.io.stages import seconds_by_stage
 from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Run:
             "config": {name: for_json(value) for name, value in asdict(self._config).items()},
             "hashes": self.hashes,
             "seconds": round(time.perf_counter() - self._start, 2),
+            "seconds_by_stage": seconds_by_stage(),
         }
         write_record(folder, record)
 
