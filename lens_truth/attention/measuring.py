@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.attention.evidence import MAIN, MEASURES, Evidence
 from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_evidence
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
+from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, grid_of, hook_names, sliding_windows
@@ -32,6 +32,7 @@ _ENTRIES = 1 << 27
 """Numbers in one layer's pattern, at most, unless one row alone has more: half a gigabyte in float32."""
 
 
+@stage("evidence")
 def evidence_attention(
     model: Hooked,
     examples: Sequence[Example],
@@ -85,9 +86,12 @@ def evidence_attention(
 
     shape = (len(given), *grid_of(model))
     found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
-    for batch in tqdm(_batches(model, rows, batch_size), desc="evidence", disable=not progress, leave=False):
-        for name, values in _measured(model, [rows[row] for row in batch]).items():
-            found[name][batch] = values.cpu().numpy()
+    lengths = [len(tokens.row.ids) for tokens in rows]
+    with bar(None, "evidence", sum(lengths), shown=progress) as done:
+        for batch in _batches(model, rows, batch_size):
+            for name, values in _measured(model, [rows[row] for row in batch]).items():
+                found[name][batch] = values.cpu().numpy()
+            done.update(sum(lengths[row] for row in batch))
     measures = {name: its for name, its in found.items() if np.isfinite(its).all(axis=(1, 2)).any()}
     if MAIN not in measures:
         raise InputError(

@@ -13,6 +13,7 @@ from lens_truth.commands.run import Device, OneModel
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import ranges
 from lens_truth.io.readers import is_object
+from lens_truth.io.stages import stage
 from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def run(config: Config) -> None:
     print(f"{config.model}: {_told(model)}")
     for what, said in _parts(model):
         print(f"  {what:<10}{said}")
-    checks: list[Check] = [finite_check(model)]
-    for images in images_to_check(model) if checks[0].passed else ():
-        checks += hook_checks(model, images)
-        if all(check.passed for check in checks):
-            checks += batch_checks(model, images)
+    with stage("checks"):
+        checks: list[Check] = [finite_check(model)]
+        for images in images_to_check(model) if checks[0].passed else ():
+            checks += hook_checks(model, images)
+            if all(check.passed for check in checks):
+                checks += batch_checks(model, images)
     rows = [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks]
     print_table(text_table(["", "check", "difference", "allowed"], rows))
     print(f"\n{_common_gain(model)}")
