@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.attention.evidence import MAIN, MEASURES, Evidence
 from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_evidence
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
+from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, pad_rows, run_body, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
@@ -33,6 +33,7 @@ _ENTRIES = 1 << 27
 """Numbers in one layer's pattern, at most, unless one row alone has more: half a gigabyte in float32."""
 
 
+@stage("evidence")
 def evidence_attention(
     model: Hooked,
     examples: Sequence[Example],
@@ -88,18 +89,18 @@ def evidence_attention(
     shape = (len(given), *grid_of(model))
     found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
     budget, n_heads = Budget.of(model, batch_size), model.cfg.n_heads
+    lengths = [len(tokens.row.ids) for tokens in rows]
 
     def cost(row: int, before: int | None) -> int:
         """Tokens, or what of all tokens its patterns are of all entries."""
-        length = len(rows[row].row.ids)
-        return max(length, budget.tokens * n_heads * length**2 // _ENTRIES)
+        return max(lengths[row], budget.tokens * n_heads * lengths[row] ** 2 // _ENTRIES)
 
-    order = sorted(range(len(rows)), key=lambda row: -len(rows[row].row.ids))
-    with tqdm(total=len(rows), desc="evidence", disable=not progress, leave=False) as bar:
+    order = sorted(range(len(rows)), key=lambda row: -lengths[row])
+    with bar(None, "evidence", sum(lengths), shown=progress) as done:
         for batch, made in within_budget(order, cost, budget, lambda some: _measured(model, [rows[i] for i in some])):
             for name, values in made.items():
                 found[name][list(batch)] = values.cpu().numpy()
-            bar.update(len(batch))
+            done.update(sum(lengths[row] for row in batch))
     measures = {name: its for name, its in found.items() if np.isfinite(its).all(axis=(1, 2)).any()}
     if MAIN not in measures:
         raise InputError(

@@ -17,6 +17,7 @@ from lens_truth.attention.record import AttentionRecord, ShownExample, ShownImag
 from lens_truth.data.examples import Example
 from lens_truth.data.images import data_url, open_image
 from lens_truth.errors import InputError
+from lens_truth.io.stages import stage
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.image_input import ImageInput, images_for
@@ -97,6 +98,7 @@ def _picture(example: Example, row: Encoded, images: ImageInput | None) -> Pictu
     return Picture(open_image(example.image), row.image_span, token_boxes(images, example.image), example.boxes)
 
 
+@stage("examples")
 def attention_record(model: Hooked, examples: Sequence[Example], template: Template, weights: str) -> AttentionRecord:
     """What every head looks at from the last token of each example's answer.
 

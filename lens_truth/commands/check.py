@@ -13,9 +13,11 @@ from lens_truth.commands.run import Device, OneModel
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import ranges
 from lens_truth.io.readers import is_object
+from lens_truth.io.stages import bar, stage
 from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
+    from lens_truth.models.hooked import HookedModel
     from lens_truth.models.selftest import Check
 
 
@@ -32,7 +34,7 @@ def run(config: Config) -> None:
     from lens_truth.models.hooked import HookedModel
     from lens_truth.models.image_input import with_images
     from lens_truth.models.loading import load_image_processor, load_plain, load_tokenizer
-    from lens_truth.models.selftest import batch_checks, finite_check, hook_checks, images_to_check
+    from lens_truth.models.selftest import images_to_check
     from lens_truth.models.structure import is_multimodal_config
 
     trust = config.trust_remote_code
@@ -43,16 +45,28 @@ def run(config: Config) -> None:
     print(f"{config.model}: {_told(model)}")
     for what, said in _parts(model):
         print(f"  {what:<10}{said}")
-    checks: list[Check] = [finite_check(model)]
-    for images in images_to_check(model) if checks[0].passed else ():
-        checks += hook_checks(model, images)
-        if all(check.passed for check in checks):
-            checks += batch_checks(model, images)
+    n = 3 + 8 * len(images_to_check(model))  # if none fails
+    with stage("checks"):
+        checks = list(bar(_checks(model), "checks", n))
     rows = [["ok" if c.passed else "FAILED", c.name, f"{c.difference:.2g}", f"{c.allowed:.2g}"] for c in checks]
     print_table(text_table(["", "check", "difference", "allowed"], rows))
     print(f"\n{_common_gain(model)}")
     if failed := [check.name for check in checks if not check.passed]:
         raise InputError(f"{config.model} fails {len(failed)} of {len(checks)} checks: {'; '.join(failed)}")
+
+
+def _checks(model: HookedModel) -> Iterator[Check]:
+    """All of them; after one that fails, those that rest on it are left out."""
+    from lens_truth.models.selftest import batch_checks, finite_check, hook_checks, images_to_check
+
+    yield (finite := finite_check(model))
+    passed = [finite.passed]
+    for images in images_to_check(model) if finite.passed else ():
+        for check in hook_checks(model, images):
+            passed.append(check.passed)
+            yield check
+        if all(passed):
+            yield from batch_checks(model, images)
 
 
 def _told(model: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, on_terminal, scores_by_kind, shown_name
+from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind, shown_name
 from lens_truth.commands.score_sources import read_scores, short_name
 from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import write_json
@@ -99,7 +99,7 @@ def _measured(config: Config) -> _Study:
             "context, or boxes in its image)"
         )
     scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
-    looked = lens_truth.evidence_attention(model, right, **settings, progress=on_terminal())
+    looked = lens_truth.evidence_attention(model, right, **settings)
     for name, its in scores.items():
         if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
             of = its.provenance.get("model", "another model")
@@ -110,7 +110,7 @@ def _measured(config: Config) -> _Study:
     wrong_mean = None
     if contrast:
         with gathered_notices():  # the same evidence, of which the same would be said again
-            when_wrong = lens_truth.evidence_attention(model, contrast, **settings, progress=on_terminal())
+            when_wrong = lens_truth.evidence_attention(model, contrast, **settings)
         wrong_mean = float(when_wrong.means()[MAIN].mean())
     return _Study(model, data, shown, looked, wrong_mean, scores, titles)
 

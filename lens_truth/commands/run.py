@@ -4,8 +4,6 @@ the output folder to the words of farewell."""
 from __future__ import annotations
 
 import re
-import sys
-import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -17,7 +15,7 @@ from lens_truth.errors import InputError, first_line, gathered_notices, lacks_me
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
-from lens_truth.io.stages import seconds_by_stage
+from lens_truth.io.stages import on_terminal, seconds_by_stage
 from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
@@ -154,11 +152,6 @@ def shown_name(model: str) -> str:
     return Path(model).name if Path(model).is_absolute() else model
 
 
-def on_terminal() -> bool:
-    """Whether anybody watches a progress bar."""
-    return sys.stderr.isatty()
-
-
 class Run:
     """One run of a command, which lasts as long as its context is open: `with Run("evidence", config) as run:`.
 
@@ -168,7 +161,6 @@ class Run:
     """
 
     def __init__(self, command: str, config: Any, out: Path | None = None) -> None:
-        self._start = time.perf_counter()
         self._command, self._config = command, config
         self._open = ExitStack()
         self.out: Path = config.out if out is None else out
@@ -201,6 +193,7 @@ class Run:
 
     def write_record(self, folder: Path) -> None:
         """Writes what is known so far as `result.json`: of itself where a command makes its folder at one stroke."""
+        spent = seconds_by_stage()
         record = {
             "command": self._command,
             "command_line": COMMAND_LINE.get(),
@@ -208,8 +201,8 @@ class Run:
             "warnings": self.warnings,
             "config": {name: for_json(value) for name, value in asdict(self._config).items()},
             "hashes": self.hashes,
-            "seconds": round(time.perf_counter() - self._start, 2),
-            "seconds_by_stage": seconds_by_stage(),
+            "seconds": round(sum(spent.values()), 2),
+            "seconds_by_stage": spent,
         }
         write_record(folder, record)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lens_truth
-from lens_truth.commands.run import Run, on_terminal
+from lens_truth.commands.run import Run
 from lens_truth.commands.score_sources import ProbingData, ProbingRuns, Scoring, read_scores, score_model
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
@@ -62,7 +62,7 @@ def run(config: Config) -> None:
         base, others = opened["base"], {role: its for role, its in opened.items() if role != "base"}
         scores, notes = _scores(config, opened)
         notes += [f"{its.name} is unrelated, for comparison" for role, its in others.items() if role == "unrelated"]
-        kept = {role: compare_checkpoints(base, its, progress=on_terminal()) for role, its in others.items()}
+        kept = {role: compare_checkpoints(base, its) for role, its in others.items()}
         related = {
             role: preservation(scores["base"], scores.get(role), its, share=config.top, seed=config.seed)
             for role, its in kept.items()

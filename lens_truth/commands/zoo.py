@@ -46,10 +46,16 @@ def run(config: List | Train) -> None:
     from lens_truth.zoo.recipes import RECIPES, recipe_of
 
     if isinstance(config, Train):
+        from tqdm import tqdm
+
+        def log(line: str) -> None:
+            with tqdm.external_write_mode():  # the bar stays below
+                print(line, flush=True)
+
         recipe = recipe_of(config.name)
         out = config.out or Path("runs/zoo") / recipe.name
         seed = recipe.seed if config.seed is None else config.seed
-        accuracies = build(recipe, seed, out, lambda line: print(line, flush=True))
+        accuracies = build(recipe, seed, out, log)
         rows = [[name, f"{accuracy:.3f}"] for name, accuracy in accuracies.items()]
         print_table(text_table(["held-out questions", "accuracy"], rows))
         print(f"\nsaved to {out}: use it as a model name")

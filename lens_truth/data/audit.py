@@ -18,12 +18,14 @@ from lens_truth.data.images import is_made
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import number
 from lens_truth.io.results import Result
+from lens_truth.io.stages import stage
 from lens_truth.io.tables import Row, Table, row, table
 
 CONFOUNDED = 0.1
 """A surface accuracy that is more than this above the larger class's share is reported as a confound."""
 
 
+@stage("surface")
 def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int = 0) -> float:
     """Cross-validated accuracy of a classifier that sees only the answer's length in characters and its last
     character (logistic regression; the folds of `truth_scores`). A truth score means nothing unless it is clearly

@@ -28,6 +28,7 @@ from lens_truth.data.formats import SOURCES, open_data
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError, notice
+from lens_truth.io.stages import stage
 
 DEFAULT_ROWS = 1200
 """How many examples a generated data set has unless a limit says otherwise."""
@@ -98,6 +99,7 @@ class DataSet:
     """Rows read from it."""
 
 
+@stage("data")
 def read_data_set(
     name: str, limit: int | None = None, seed: int = 0, images: Path | None = None, *, images_needed: bool = True
 ) -> DataSet:
@@ -157,6 +159,7 @@ def setting_sources(setting: Setting, multimodal: bool, files: Mapping[Part, Pat
     return sources
 
 
+@stage("data")
 def setting_examples(
     setting: Setting,
     multimodal: bool,

@@ -8,7 +8,6 @@ from itertools import product
 from typing import cast
 
 import numpy as np
-from tqdm import tqdm
 
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.evaluate.answer_log import AnswerLog
@@ -18,6 +17,7 @@ from lens_truth.evaluate.choices import Choice, Choices, choices_of
 from lens_truth.evaluate.generate import Asked, Questions, answered, yes_no_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.gates.gate import UNGATED, Gates, HeadGate
+from lens_truth.io.stages import bar
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget
 from lens_truth.models.hooks import Hooked
@@ -161,7 +161,7 @@ class Asker:
         budget = Budget.of(self.model, self.batch_size, rows=_ROWS)
         made = answered(self.model, [its.questions for its in sets], acting, budget=budget, known=frozenset(answers))
         desc, lacking = ", ".join(its.name for its in sets), len(every) - len(answers)
-        with tqdm(desc=desc, total=lacking, disable=not self.progress, leave=False) as bar:
+        with bar(None, desc, lacking, shown=self.progress) as done:
             for asked, answer in made:
                 if asked in answers:
                     continue
@@ -172,7 +172,7 @@ class Asker:
                 if log is not None:
                     answer = log.add(keys[number, name][row], sets[number].name, example.id, name, answer)
                 answers[asked] = answer
-                bar.update()
+                done.update()
         return [
             {name: [answers[number, name, row] for row in range(len(its.contents))] for name in gates}
             for number, its in enumerate(sets)

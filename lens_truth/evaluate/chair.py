@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import open_input
+from lens_truth.io.stages import bar, stage
 from lens_truth.stats.paired import ratio_interval
 
 _NO_CLASS = ""
@@ -245,6 +246,7 @@ def objects_described(source: str, descriptions: Mapping[str, str], names: Objec
     return TrueObjects(source, of_image)
 
 
+@stage("captions")
 def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: ObjectNames) -> ChairScore:
     """CHAIR of the captions, all of which must be of images whose objects are known."""
     if not captions:
@@ -254,7 +256,7 @@ def score_captions(captions: Sequence[Caption], objects: TrueObjects, names: Obj
         counts = f"{len(unknown)} of {len(captions)} captions"
         raise InputError(f"{counts} are of images that {objects.source} does not know (first: {first})")
     scores: list[CaptionScore] = []
-    for caption in captions:
+    for caption in bar(captions, "captions"):
         words, true = names.words(caption.text), tuple(sorted(objects.of_image[caption.image]))
         scores.append(CaptionScore(caption.image, tuple(names.mentions(words)), true, len(words)))
     return ChairScore(tuple(scores))

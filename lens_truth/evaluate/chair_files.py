@@ -15,6 +15,7 @@ from lens_truth.evaluate.coco import class_named, coco_objects, image_key, refus
 from lens_truth.io.files import write_text
 from lens_truth.io.readers import is_list, is_object, read_json
 from lens_truth.io.rows import read_rows
+from lens_truth.io.stages import stage
 
 _IMAGE = ("image_id", "image", "file_name", "id")
 _TEXT = ("caption", "text", "answer")
@@ -101,6 +102,7 @@ def _listed(row: dict[str, Any], folder: Path, where: str) -> Path:
         raise InputError(f"{where}: '{name}' is no name of a file ({error.strerror})") from error
 
 
+@stage("data")
 def read_all_objects(paths: Sequence[Path], names: ObjectNames) -> TrueObjects:
     """`read_objects` of several files: what they say of an image adds up, as CHAIR has it of COCO's two annotations."""
     of_image: dict[str, frozenset[str]] = {}

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from lens_truth.errors import InputError
 from lens_truth.gates.gguf_fold import GgufFold, fold_into_file
 from lens_truth.io.files import write_bytes
+from lens_truth.io.stages import stage
 from lens_truth.models.adapted import kept, merged, without_peft_model
 from lens_truth.models.folding import scale_inputs, scale_outputs, verify_fold
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads, grid_of
@@ -109,6 +110,7 @@ class HeadGate:
             raise InputError("the site 'result' needs a model loaded with stock=True, which computes hook_result")
         return gate_heads(model, self.values, f"attn.hook_{self.site}")
 
+    @stage("fold")
     def fold_into(self, model: Hooked | nn.Module, *, keep_adapter: bool = False) -> PreTrainedModel:
         """A plain Hugging Face model with the gate in its weights: no hooks, no cost, `save_pretrained` as usual.
 

@@ -16,12 +16,12 @@ import torch
 from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.errors import InputError
 from lens_truth.gates.gguf_formats import FORMATS, error_of, scaled_blocks
 from lens_truth.io.files import write_file_with
 from lens_truth.io.readers import is_list
+from lens_truth.io.stages import bar, on_terminal, stage
 from lens_truth.models.folding import scaled
 from lens_truth.models.gguf_header import Gguf, StoredTensor
 from lens_truth.models.hooks import check_gate_shape
@@ -47,6 +47,7 @@ class GgufFold:
     """The same in the mean square over all blocks (0 where weights are plain numbers)."""
 
 
+@stage("fold")
 def fold_into_file(values: Float[Tensor, "L H"], source: Path, target: Path, *, rows: bool) -> GgufFold:
     """Writes `source` to `target` with the gate in its output projections: on their inputs, or on equal slices of their
     outputs (`rows`). See `HeadGate.fold_into_gguf`."""
@@ -63,7 +64,7 @@ def fold_into_file(values: Float[Tensor, "L H"], source: Path, target: Path, *, 
     def fill(temporary: Path) -> None:
         shutil.copyfile(source, temporary)
         with temporary.open("r+b") as out:
-            pairs = tqdm(list(zip(values, tensors, strict=True)), desc="folding", disable=None, leave=False)
+            pairs = bar(list(zip(values, tensors, strict=True)), "folding", shown=on_terminal())
             for gate, (weight, bias) in pairs:
                 formats[_format(weight)] += 1
                 factor = _spread(gate, weight.shape[0] if rows else weight.shape[1], weight)

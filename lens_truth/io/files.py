@@ -14,6 +14,7 @@ from tokenize import TokenError
 from typing import Any
 
 from lens_truth.errors import InputError, first_line
+from lens_truth.io.stages import stage
 
 _BEYOND = (OverflowError, MemoryError, RecursionError)
 DAMAGED_NPY = (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError, *_BEYOND)
@@ -45,6 +46,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_file_with(path, lambda temporary: temporary.write_bytes(content))
 
 
+@stage("save")
 def write_folder_with(path: Path, fill: Callable[[Path], None]) -> None:
     """Calls `fill(temporary folder)`, which makes it, and puts it in the place of `path`; on failure `path` is as it
     was and nothing else stays behind. A kill between the two renames leaves the old folder beside its place, from where

@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,7 +84,11 @@ def stage(name: str) -> Generator[None, None, None]:
             running.turn(before)
 
 
-def bar(items: Iterable[T] | None, what: str, total: int | None = None, *, shown: bool = False) -> tqdm[T]:
+@overload
+def bar(items: Iterable[T], what: str, total: int | None = None, *, shown: bool = False) -> tqdm[T]: ...
+@overload
+def bar(items: None, what: str, total: int, *, shown: bool = False) -> tqdm[None]: ...
+def bar(items: Iterable[Any] | None, what: str, total: int | None = None, *, shown: bool = False) -> tqdm[Any]:
     """A progress bar on stderr with the time to go: over the items, or, where they cost unequally, told by `update` how
     many of `total` tokens or rows are done. It shows where it is asked for, and in a command on a terminal.
 
@@ -96,8 +100,7 @@ def bar(items: Iterable[T] | None, what: str, total: int | None = None, *, shown
 
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} to go"
     watched = shown or (_CLOCK.get() is not None and on_terminal())
-    make: Any = tqdm  # whose types take no items for an error
-    return make(items, what, total, leave=False, disable=not watched, dynamic_ncols=True, bar_format=form)
+    return tqdm(items, what, total, leave=False, disable=not watched, dynamic_ncols=True, bar_format=form)
 
 
 def on_terminal() -> bool:

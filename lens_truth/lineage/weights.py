@@ -12,9 +12,9 @@ import torch
 from einops import einsum, rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.errors import InputError
+from lens_truth.io.stages import bar, stage
 from lens_truth.lineage.kept import WeightSimilarity
 from lens_truth.models.checkpoint import Checkpoint, Side, open_checkpoint
 from lens_truth.models.structure import Heads
@@ -41,6 +41,7 @@ def weight_similarity(
     return compare_checkpoints(*opened, progress=progress)
 
 
+@stage("weights")
 def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool = False) -> WeightSimilarity:
     """`weight_similarity` of opened checkpoints."""
     check_same_heads(base, child)
@@ -52,7 +53,7 @@ def compare_checkpoints(base: Checkpoint, child: Checkpoint, *, progress: bool =
             digest.update(weight.view(torch.uint8).numpy().data)
             yield side, weight
 
-    layers = tqdm(range(base.heads.n_layers), desc=f"weights of {child.name}", disable=not progress, leave=False)
+    layers = bar(range(base.heads.n_layers), f"weights of {child.name}", shown=progress)
     rows = [_layer(partial(read, layer), base.heads) for layer in layers]
     maps = {part: torch.stack([row[part] for row in rows]).numpy() for part in rows[0]}
     hashes = digests[0].hexdigest()[:16], digests[1].hexdigest()[:16]

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -26,6 +25,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lens_truth.errors import InputError
+from lens_truth.io.stages import bar, on_terminal
 from lens_truth.models.gguf_config import ends_of_answers, gguf_config
 from lens_truth.models.gguf_header import Gguf, StoredTensor, read_gguf
 from lens_truth.models.whole import load_whole
@@ -98,13 +98,13 @@ class GgufProjections:
 
 
 def _converted(file: Gguf, empty: Any, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The model's tensors by name, all of the file's used. A bar runs where somebody sees it (`disable=None`)."""
+    """The model's tensors by name, all of the file's used. A bar runs where somebody sees it."""
     processor = _processor(file, empty.config)
     names: dict[str, str] = cast("Any", get_gguf_hf_weights_map)(empty, processor)
     joined: dict[str, Tensor] = {}  # what several of the file's tensors make
     single: dict[str, Tensor] = {}
     left: list[str] = []
-    for tensor in tqdm(file.tensors.values(), desc=f"reading {file.path.name}", disable=None, leave=False):
+    for tensor in bar(file.tensors.values(), f"reading {file.path.name}", shown=on_terminal()):
         if tensor.name in _FOR_POSITIONS:
             continue
         more = {"tensor_key_mapping": names, "parsed_parameters": {"tensors": joined}}

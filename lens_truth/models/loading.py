@@ -17,6 +17,7 @@ from transformers.utils import hub
 
 from lens_truth.errors import InputError, first_line, notice
 from lens_truth.io.readers import is_object, read_json
+from lens_truth.io.stages import stage
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
@@ -44,6 +45,7 @@ _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYO
 """Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
 
 
+@stage("load")
 def load(
     model: str | Path | PreTrainedModel,
     *,
@@ -135,6 +137,7 @@ def _inner(model: Any) -> Any:
     return model
 
 
+@stage("load")
 def load_plain(
     name: str,
     *,
@@ -218,6 +221,7 @@ def _check_sizes(name: str, config: dict[Any, Any]) -> None:
             raise InputError(f"model '{name}': {key} in config.json is {value}, which no model has")
 
 
+@stage("load")
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
     """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
     _, adapter = base_and_adapter(name)

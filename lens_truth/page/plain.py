@@ -77,11 +77,11 @@ def _title(name: str) -> str:
 
 
 def provenance_blocks(run: RunRecord) -> list[Block]:
-    """Where everything comes from: flags, versions, hashes, and the command that repeats a run."""
+    """Where everything comes from: flags, versions, hashes, where the time went, and the command that repeats a run."""
     line = run.command_line
     said = f"Repeat it: `{line}`" if line else "No command line: a script called the library."
-    parts = {"flag": run.config, "version": run.versions, "hash": run.hashes}
+    parts = {"flag": run.config, "version": run.versions, "hash": run.hashes, "seconds": run.seconds_by_stage}
     rows = tuple(row(f"{of}: {name}", plain(value)) for of, its in parts.items() for name, value in its.items())
     seconds = "" if run.seconds is None else f", {number(run.seconds, 1)} seconds"
-    listing = Table("Flags, versions, hashes", ("", "value"), rows, form="words")
+    listing = Table("Flags, versions, hashes, seconds", ("", "value"), rows, form="words")
     return [Details(f"{run.name}: {run.record.command}{seconds}", (Text(said), listing))]

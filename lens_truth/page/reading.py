@@ -14,6 +14,7 @@ from lens_truth.errors import InputError, one_line, shortened
 from lens_truth.io.readers import is_list, is_object, read_json
 from lens_truth.io.results import structured
 from lens_truth.io.runs import RESULT, Record, read_record
+from lens_truth.io.stages import bar, stage
 from lens_truth.scoring.scores import HeadScores
 
 ATTENTION = "attention.json"
@@ -22,7 +23,15 @@ KNOWN = ("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit
 Model = tuple[str, str | None]
 """Name and hash of the weights."""
 
-_BESIDE = {"warnings": list, "config": dict, "hashes": dict, "versions": dict, "seconds": float, "command_line": str}
+_BESIDE = {
+    "warnings": list,
+    "config": dict,
+    "hashes": dict,
+    "versions": dict,
+    "seconds": float,
+    "seconds_by_stage": dict,
+    "command_line": str,
+}
 """What a command's record has beside results; that of a script, by `Result.save`, has little of it."""
 _FLAGS = ("model", "base", "child", "unrelated", "scores_from")
 """Those that name models."""
@@ -46,6 +55,7 @@ class RunRecord:
     hashes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     versions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seconds: float | None = None
+    seconds_by_stage: Mapping[str, Any] = field(default_factory=dict[str, Any])
     command_line: str = ""
     """As it was typed."""
 
@@ -106,13 +116,14 @@ class Problem:
         return f"{self.run}: {self.text}" if self.run else self.text
 
 
+@stage("reading")
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[Problem]]:
     """The runs that can be read, in the order given and each once; and what is wrong with these and the others."""
     files = {_result_file(path): path for path in paths}
     short = Counter(file.parent.name for file in files)
     runs: list[RunRecord] = []
     problems: list[Problem] = []
-    for file, given in files.items():
+    for file, given in bar(files.items(), "reading runs"):
         name = file.parent.name if short[file.parent.name] == 1 else str(given)
         name = name.encode("utf-8", "replace").decode()
         folder = given if given.suffix != ".json" else given.parent

@@ -24,6 +24,7 @@ from matplotlib.style import context
 
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_bytes
+from lens_truth.io.stages import stage
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008), a dark red and two greys.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
@@ -79,7 +80,7 @@ def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with house_style():
+        with stage("figures"), house_style():
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()  # makes the ticks, which else take the style of whoever shows the figure
             figure.set_layout_engine(None)  # as found now, in every format
@@ -93,6 +94,7 @@ def house_style() -> AbstractContextManager[None]:
     return context(["default", _STYLE])
 
 
+@stage("figures")
 def save(figure: Figure, path: str | Path) -> None:
     """Writes a PNG and, beside it, the same as a PDF of vectors, each whole or not at all. The same figure gives the
     same bytes.

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
-from tqdm import tqdm
 
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.errors import InputError
+from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, run_body, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
@@ -28,6 +28,7 @@ from lens_truth.scoring.activations import ActivationWriter, HeadActivations, ro
 _CHUNK = 1024  # examples encoded at once while lengths are counted
 
 
+@stage("capture")
 def capture(
     model: Hooked,
     examples: Sequence[Example],
@@ -82,10 +83,11 @@ def capture(
         return _read(model, encode(tokenizer, [examples[row] for row in rows], template, images))
 
     def run(first: int) -> Iterator[tuple[Sequence[int], Float[Tensor, "B L H D"]]]:
-        with tqdm(total=len(order), initial=first, desc="capture", disable=not progress, leave=False) as bar:
-            for rows, z in within_budget(order[first:], cost, budget, read):
+        rest = order[first:]
+        with bar(None, "capture", sum(spans[row][1] for row in rest), shown=progress) as done:
+            for rows, z in within_budget(rest, cost, budget, read):
                 yield rows, z
-                bar.update(len(rows))
+                done.update(sum(spans[row][1] for row in rows))
 
     if out is not None:
         writer = ActivationWriter(Path(out), shape, rows_record(labels, groups, ids, provenance))

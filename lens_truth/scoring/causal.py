@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
+from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.batches import check_lengths, tokenizer_of, without_cache
 from lens_truth.models.budget import Budget, within_budget
@@ -37,6 +37,7 @@ _QUESTIONS = 16
 """Of each step of a learned gate."""
 
 
+@stage("causal scores")
 def causal_scores(
     model: Hooked,
     examples: Sequence[Example],
@@ -75,8 +76,8 @@ def causal_scores(
     tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
     questions, budget = _questions(pairs, encoded), Budget.of(model, batch_size, backward=True)
     of_rows = np.array([weight.get(row, 0.0) for row in range(len(encoded))])
-    with tqdm(total=len(questions), desc="causal scores", disable=not progress, leave=False) as bar:
-        slopes = _slopes(model, questions, encoded, np.stack([of_rows, of_rows / tokens]), budget, bar)
+    with bar(None, "causal scores", sum(its.tokens for its in questions), shown=progress) as done:
+        slopes = _slopes(model, questions, encoded, np.stack([of_rows, of_rows / tokens]), budget, done)
     by_group: dict[str, tuple[np.ndarray, float]] = {}
     for (supported, _), slope in zip(pairs, slopes[0], strict=True):
         total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0.0))
@@ -93,6 +94,7 @@ def causal_scores(
     return HeadScores(values, "causal", {"ci_low": low, "ci_high": high, **maps}, folds, provenance)
 
 
+@stage("learned gate")
 def learned_gate(
     model: Hooked,
     examples: Sequence[Example],
@@ -132,7 +134,7 @@ def learned_gate(
         check_slopes(slope.expand(len(rows), -1, -1), model, [encoded[row] for row in rows])
         return slope
 
-    for _ in tqdm(range(steps), desc="learned gate", disable=not progress, leave=False):
+    for _ in bar(range(steps), "learned gate", shown=progress):
         if len(queue) < n_chosen:
             queue += rng.permutation(len(pairs)).tolist()
         chosen, queue = queue[:n_chosen], queue[n_chosen:]
@@ -171,7 +173,7 @@ def _slopes(
     encoded: Sequence[Encoded],
     weights: Float[np.ndarray, "2 N"],
     budget: Budget,
-    bar: Any,
+    done: Any,
 ) -> Float[np.ndarray, "2 Q L H"]:
     """Of every question, two sums of its rows' log-probabilities, by their slopes with respect to each head's gate."""
     result = np.empty((2, len(questions), *grid_of(model)))
@@ -202,7 +204,7 @@ def _slopes(
         order = sorted((i for i, its in enumerate(alike) if its is kind), key=lambda i: -questions[i].tokens)
         for some, slopes in within_budget(order, lambda question, _: questions[question].tokens, budget, slopes_of):
             result[:, list(some)] = torch.stack(slopes).double().numpy()
-            bar.update(len(some))
+            done.update(sum(questions[question].tokens for question in some))
     return result
 
 

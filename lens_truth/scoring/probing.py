@@ -13,9 +13,9 @@ from sklearn import model_selection, pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.errors import InputError
+from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.closed_form import fit_closed_form
@@ -29,6 +29,7 @@ _PERMUTATIONS = {"logistic": 20, "adamw": 20}
 """Iterative estimators pay a whole fit for each permutation; 1,000 for the others cost less than one such fit."""
 
 
+@stage("probes")
 def truth_scores(
     activations: HeadActivations,
     *,
@@ -96,6 +97,7 @@ def truth_scores(
     return HeadScores(maps["accuracy"], "truth", maps, per_fold["accuracy"].reshape(-1, L, H), provenance)
 
 
+@stage("probes")
 def held_out_decisions(
     activations: HeadActivations, *, estimator: Estimator = "ridge", n_folds: int = 5, seed: int = 0
 ) -> tuple[Float[np.ndarray, "N L H"], Int[np.ndarray, " N"]]:
@@ -128,14 +130,17 @@ def _fit(
     z, labels = activations.z, activations.labels.numpy()
     blocks = [z.flatten(1, 2)] if estimator == "adamw" else z.unbind(1)  # adamw's loss is a mean over all heads
     found: list[tuple[Float[Tensor, "N _"], Float[Tensor, "P _"]]] = []
-    for block in tqdm(blocks, desc=f"probe ({estimator})", disable=not progress, leave=False):
+    for block in bar(blocks, f"probe ({estimator})", shown=progress):
         x = block.float()
         if not torch.isfinite(x).all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise InputError(f"the activations of example '{activations.ids[row]}' are not finite")
         if estimator == "logistic" or estimator == "adamw":
             fit = logistic_decisions if estimator == "logistic" else adamw_decisions
-            null = [fold_metrics(fit(x, draw, fold).numpy(), draw, fold)["accuracy"].mean(0) for draw in draws]
+            null = [
+                fold_metrics(fit(x, draw, fold).numpy(), draw, fold)["accuracy"].mean(0)
+                for draw in bar(draws, "null", shown=progress)
+            ]
             found.append((fit(x, labels, fold), torch.from_numpy(np.array(null).reshape(len(draws), x.shape[1]))))
         else:  # a name that is no kind of closed form does not pass the type checker
             found.append(fit_closed_form(x, labels, fold, draws, estimator))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from lens_truth.io.stages import stage
+
 _ROUNDING = 1e-18
 
 
@@ -18,6 +20,7 @@ def group_sums(values: Float[np.ndarray, "N ..."], groups: Sequence[str]) -> Flo
     return sums
 
 
+@stage("bootstrap")
 def bootstrap_interval(
     totals: Float[np.ndarray, "G ..."], mass: Float[np.ndarray, " G"], n_draws: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_list
+from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.stats.bootstrap import correlation_intervals, head_weights
 
@@ -53,6 +54,7 @@ class Correlations:
     is the p-value of both."""
 
 
+@stage("correlations")
 def correlate(
     maps: Mapping[str, Map],
     *,
@@ -232,7 +234,7 @@ def _permutation(
     for count, against in partners.items():
         rng = stream(seed, Stream.HEAD_SHUFFLES, count)
         draws: dict[int, list[Float[np.ndarray, "n others"]]] = {i: [] for i in against}
-        for order in shuffled_orders(n, L, H, count, rng):
+        for order in bar(shuffled_orders(n, L, H, count, rng), "shuffles", -(-n // _AT_ONCE)):
             for i, others in against.items():
                 draws[i].append(unit[i][order] @ unit[others].T)
         for i, others in against.items():
@@ -247,7 +249,7 @@ def _intervals(x: Maps, kv: Sequence[int | None], n: int, seed: int) -> tuple[En
     m, L, H = x.shape
     raw, within = np.ones((m, m, 2)), np.ones((m, m, 2))
     weights: dict[int, Float[np.ndarray, "n L H"]] = {}
-    for i, j in combinations(range(m), 2):
+    for i, j in bar([*combinations(range(m), 2)], "intervals"):
         count = min(kv[i] or H, kv[j] or H)  # what hangs together in either map is drawn together
         if count not in weights:
             weights[count] = head_weights(n, L, H, count, stream(seed, Stream.HEAD_INTERVALS, count))

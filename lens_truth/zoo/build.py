@@ -17,6 +17,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.io.files import alone_at, foreign_files, write_bytes, write_folder_with, write_json, write_text
+from lens_truth.io.stages import stage
 from lens_truth.models.loading import load, load_plain
 from lens_truth.models.names import ZOO
 from lens_truth.models.prompts import default_template
@@ -107,6 +108,7 @@ def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: L
     return model
 
 
+@stage("measuring")
 def measure(
     recipe: Recipe,
     model: PreTrainedModel,

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lens_truth.data import world
+from lens_truth.io.stages import bar, stage
 from lens_truth.zoo.rows import Batch, Memory, Row, Task, chat_row, copy_batch, plain_row, text_batch
 
 BATCH_SIZE = 16
@@ -22,6 +23,7 @@ _REPLAY = 0.25  # share of batches from earlier stages
 Log = Callable[[str], None]
 
 
+@stage("training")
 def fit(
     model: PreTrainedModel, feed: Curriculum | FineTuning, steps: int, *, lr: float, warmup: int, decay_from: float
 ) -> None:
@@ -36,7 +38,7 @@ def fit(
         return min(1.0, (step + 1) / warmup, max(0.02, left))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    for step in range(1, steps + 1):
+    for step in bar(range(1, steps + 1), "training"):
         batch = feed.next_batch()
         images = {} if batch.pixels is None else {"pixel_values": batch.pixels}
         logits = model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], **images).logits

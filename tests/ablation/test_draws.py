@@ -38,7 +38,8 @@ def asked() -> list[tuple[list[str], list[str]]]:
 @pytest.fixture
 def found(tiny: Any, asked: list[tuple[list[str], list[str]]], monkeypatch: pytest.MonkeyPatch) -> Ablation:
     def made_up(_: Asker, benchmarks: Sequence[Benchmark], gates: Any) -> Any:
-        asked.append(([its.name for its in benchmarks], list(gates)))
+        if benchmarks:
+            asked.append(([its.name for its in benchmarks], list(gates)))
         return {its.name: {gate: marked(its, answers(its, gate)) for gate in gates} for its in benchmarks}
 
     def answers(benchmark: Benchmark, gate: str) -> list[Answer]:
