@@ -126,7 +126,8 @@ def lambda_curves(ablation: Ablation) -> Figure:
     """A line of panels a model, a panel a gate; every curve begins at the vanilla model. Hollow: candidates that were
     asked in one way only, at what they reached there."""
     columns, ranked = max(map(len, ablation.search.values())), set[str]()
-    figure = style.new_figure(1.0 + 2.2 * columns, 1.1 + 2.1 * len(ablation.search))
+    width = 1.0 + 2.2 * max(2, columns)  # room for the legend
+    figure = style.new_figure(width, 1.1 + 2.1 * len(ablation.search))
     grid = figure.subplots(len(ablation.search), columns, squeeze=False, sharex=True, sharey="row")
     for line, (model, searched) in zip(grid, ablation.search.items(), strict=True):
         vanilla = ablation.vanilla_objective(model)

@@ -18,6 +18,8 @@ _SHORT = 64
 """Tokens of a row that costs no more than a shorter one."""
 _MOST = 1 << 15
 """Tokens at once that keep any GPU busy."""
+PASS = 128
+"""Tokens of padding that cost as much as another forward pass, which reads all weights."""
 _LOGITS = 1 << 25
 """Numbers in the logits of one forward pass, of which a few copies are made: 128 MB each in float32."""
 
@@ -81,17 +83,12 @@ def within_budget(
     budget: Budget,
     run: Callable[[Sequence[Unit]], Made],
 ) -> Iterator[tuple[Sequence[Unit], Made]]:
-    """Runs all units, in their order, in batches whose cost in tokens is within the budget; of a batch for which the
-    memory is too small, half. `cost` is that of a unit behind another one of the same batch (None: as its first)."""
+    """Runs all units, in their order, which is from the longest to the shortest, in batches whose tokens are within the
+    budget; of a batch for which the memory is too small, half. `cost` is how many tokens a unit adds behind another one
+    of its batch, or by itself (None); what adds as many as by itself is padded to the batch's first."""
     start = 0
     while start < len(units):
-        stop, spent = start + 1, cost(units[start], None)
-        while stop < len(units):
-            spent += cost(units[stop], units[stop - 1])
-            if spent > budget.tokens:
-                break
-            stop += 1
-        batch = units[start:stop]
+        batch = units[start : _stop(units, start, cost, budget.tokens)]
         try:
             made = run(batch)
         except (RuntimeError, MemoryError) as error:
@@ -100,8 +97,21 @@ def within_budget(
             budget.halve(error, cost(batch[0], None))
         else:
             yield batch, made
-            start = stop
+            start += len(batch)
             continue
         gc.collect()  # what the failed batch had made hangs on the error that is gone now
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _stop(units: Sequence[Unit], start: int, cost: Callable[[Unit, Unit | None], int], tokens: int) -> int:
+    """One past the last unit of a batch. It ends early where padding would cost more than another pass does."""
+    spent = width = cost(units[start], None)
+    padding = 0
+    for stop in range(start + 1, len(units)):
+        own = cost(units[stop], units[stop - 1])
+        padded = max(own, width) if own == cost(units[stop], None) else own
+        spent, padding = spent + padded, padding + padded - own
+        if spent > tokens or padding > max(PASS, spent // 8):
+            return stop
+    return len(units)

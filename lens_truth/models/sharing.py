@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lens_truth.models.batches import logits_only, pad_rows, random_words, takes, without_cache
+from lens_truth.models.budget import PASS
 from lens_truth.models.hooks import attention_layers, sliding_windows
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.prefixes import Family, prompt_families, rows_of
@@ -22,8 +23,6 @@ from lens_truth.models.prompts import PromptTokens
 
 Place = tuple[str, int]
 """The name of what a row runs under (a gate's), and the row's number."""
-_PASS = 128
-"""Tokens of padding that cost as much as another forward pass."""
 _SHARES: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
@@ -203,7 +202,7 @@ def _by_length(lengths: Sequence[int], at_once: int, even: bool) -> Iterator[lis
     for place, row in enumerate(order):
         if batch:
             saved = (lengths[batch[0]] - lengths[row]) * min(at_once, len(order) - place)
-            if len(batch) == at_once or (even and saved > _PASS):
+            if len(batch) == at_once or (even and saved > PASS):
                 yield batch
                 batch = []
         batch.append(row)

@@ -95,14 +95,14 @@ def test_side_effects_of_every_gate(ablation: Ablation) -> None:
 
 def test_lambda_is_chosen_on_validation_alone(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
-    run = Asker.run
+    run_all = Asker.run_all
 
-    def spy(self: Asker, benchmark: Any, gates: Any = UNGATED, margins: bool = False) -> Any:
+    def spy(self: Asker, benchmarks: Any, gates: Any = UNGATED, margins: bool = False) -> Any:
         if all(not name or name.startswith("search ") for name in gates):
-            seen.update(example.context for example in benchmark.examples)
-        return run(self, benchmark, gates, margins)
+            seen.update(example.context for benchmark in benchmarks for example in benchmark.examples)
+        return run_all(self, benchmarks, gates, margins)
 
-    monkeypatch.setattr(Asker, "run", spy)
+    monkeypatch.setattr(Asker, "run_all", spy)
     test, validation = (zoo_benchmarks(split, 10, 0)[:1] for split in ("test", "validation"))  # pyright: ignore[reportArgumentType]
     scores = {"causal": HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")}
     asker = Asker(zoo("llama-memory"), "plain")
