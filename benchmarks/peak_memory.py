@@ -18,7 +18,7 @@ from pathlib import Path
 
 WAYS = {
     "check": "check {model}",
-    "audit": "audit {data}",
+    "audit": "audit {data} --out {out}",
     "probe": "probe --model {model} --data {data} --out {out}",
     "probe causal": "probe --model {model} --data {data} --scores causal --out {out}",
     "probe learned": "probe --model {model} --data {data} --scores learned --out {out}",
@@ -26,7 +26,6 @@ WAYS = {
     "evaluate judge": "evaluate judge --model {model} --data {data} --out {out}",
     "evaluate choose": "evaluate choose --model {model} --data {data} --out {out}",
     "evaluate halueval": "evaluate halueval --model {model} --data {data} --out {out}",
-    "evaluate open": "evaluate open --model {model} --data {data} --out {out}",
     "gate": "gate --model {model} --data {data} --save {out}",
     "weights": "weights --base {model} --child {model} --out {out}",
     "inherit": "inherit one={model} other={model} --data {data} --out {out}",
