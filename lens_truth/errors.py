@@ -74,3 +74,9 @@ def gathered_notices() -> Generator[list[str], None, None]:
 
         warnings.showwarning = gather
         yield sentences
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, NumPy's, PyTorch's on a processor, or a GPU's, which says so in words only."""
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(s in str(error) for s in said))

@@ -114,7 +114,7 @@ print("after:  ", answer(child.original_model, child.tokenizer))
 #
 # A gate whose controls do as well owes nothing to its scores. Beside the conflicts stand ordinary questions (`open`)
 # and text that nothing is asked about, where a gate should change nothing. This is a small run: 100 questions of each
-# kind, three draws of each control.
+# kind, up to three draws of each control.
 
 # %%
 KINDS = ("conflict", "open")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import CAPTIONS, TUNED, Candidate, GateRow, SideEffect, SideEffectRow
@@ -25,6 +26,7 @@ from lens_truth.ablation.search import (
 from lens_truth.ablation.side_effects import NeutralText, side_effects
 from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate
+from lens_truth.io.stages import stage
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.hooks import check_gate_shape, grid_of
 from lens_truth.scoring.scores import HeadScores
@@ -55,7 +57,9 @@ class Controls:
     a tuned `contrast` (`contrast_gate`) in that of the tuned gain.
     """
     trials: int = 5
-    """Draws of each kind that draws."""
+    """The most draws of each kind that draws. Each is drawn once; then again, on every benchmark by itself, while the
+    gate is significantly better than none there and than every draw. So what is said of a control is what all draws
+    would say: one that is as good settles that it is not beaten, and only all of them that it is."""
     random_trials: int = 0
     """Draws of TruthProbe's control 1 + U(-1, 1), which stands beside all gates; 0 for none."""
 
@@ -66,16 +70,22 @@ class Controls:
 
 @dataclass(frozen=True)
 class _Arm:
-    """A gate, or several draws of one control."""
+    """A gate, or all draws of one control that may be made."""
 
     gate: str
     of: str
     gates: tuple[HeadGate | None, ...]
     candidate: Candidate | None = None
 
-    def trial_names(self) -> list[str]:
+    @property
+    def names(self) -> list[str]:
+        """Of its trials."""
         name = f"{self.gate} of {self.of}" if self.of else self.gate
         return [name] if len(self.gates) == 1 else [f"{name} {trial}" for trial in range(1, len(self.gates) + 1)]
+
+
+_Trials = list[list["BenchmarkResult"]]
+"""What was asked of one benchmark, by arm and trial."""
 
 
 def run_ablation(
@@ -92,8 +102,10 @@ def run_ablation(
     """Gates a model by each kind of scores and by control gates, and compares them on the test benchmarks.
 
     Lambda and normalisation are chosen on `validation` only, and a gate that does no better there than none is not
-    tested, nor are its controls. Controls are made from the chosen gate. How answers are read is decided by what the
-    model without a gate writes on validation.
+    tested, nor are its controls. Where validation puts questions as a choice and in other ways too, all candidates are
+    ranked by what they choose, and the best three answer in the other ways. Controls are made from the chosen gate, and
+    drawn as often as the verdict needs (`Controls.trials`). How answers are read is decided by what the model without a
+    gate writes on validation.
 
     >>> test, validation = (lens_truth.zoo_benchmarks(split, 20, seed=0) for split in ("test", "validation"))
     >>> ablation = lens_truth.run_ablation(asker, {"causal": scores}, test=test, validation=validation)
@@ -103,7 +115,7 @@ def run_ablation(
         scores: by kind (`truth`, `own truth` for the model's own beside those of another); shape (layers, heads).
         test: benchmarks that judge all gates; asked once a gate, and never for a choice.
         validation: benchmarks on which lambda and normalisation are chosen.
-        controls: by default `permuted` and `uniform`, five draws of what draws.
+        controls: by default `permuted` and `uniform`, up to five draws of what draws.
         search: by default twelve candidates a kind of scores; learned scores are taken as they are.
         neutral: texts on which side effects are measured.
 
@@ -114,18 +126,20 @@ def run_ablation(
         check_gate_shape(grid_of(asker.model), torch.from_numpy(its.values))
     search = search or Search()
     acts = common_gain_acts(asker.model)
-    chosen_on = Validation.of(asker, validation)
-    arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
-    test = [chosen_on.read(benchmark) for benchmark in test]
-    gates = {name: gate for arm in arms for name, gate in zip(arm.trial_names(), arm.gates, strict=True)}
-    asked = [asker.run(benchmark, gates) for benchmark in test]
-    results = [[[by_gate[name] for name in arm.trial_names()] for arm in arms] for by_gate in asked]
-    effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
+    with stage("search"):
+        chosen_on = Validation.of(asker, validation)
+        arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
+    with stage("test"):
+        results = _tested(asker, [chosen_on.read(benchmark) for benchmark in test], arms, seed)
+    drawn = [max(len(by_arm[i]) for by_arm in results) for i in range(len(arms))]
+    gates = {arm.names[k]: arm.gates[k] for arm, n in zip(arms, drawn, strict=True) for k in range(n)}
+    with stage("side effects"):
+        effects = {text.name: side_effects(asker.model, gates, text, batch_size=asker.batch_size) for text in neutral}
     return Ablation(
         rows=tuple(_row(asker.name, i, arms, by_arm, seed) for i in range(len(arms)) for by_arm in results),
         search={asker.name: {name: found.candidates for name, found in searched.items()}},
         validation={asker.name: chosen_on.vanilla},
-        side_effects=tuple(_effect(asker.name, arm, effects) for arm in arms if effects),
+        side_effects=tuple(_effect(asker.name, arm, effects, n) for arm, n in zip(arms, drawn, strict=True) if effects),
         relative={asker.name: tuple(layer for layer, its in enumerate(acts) if not its)},
     )
 
@@ -171,29 +185,64 @@ def _arms(
     return arms, searched
 
 
-def _effect(model: str, arm: _Arm, effects: Mapping[str, Mapping[str, SideEffect]]) -> SideEffectRow:
+def _tested(asker: Asker, test: Sequence[Benchmark], arms: Sequence[_Arm], seed: int) -> list[_Trials]:
+    """All arms on each benchmark: once, but controls that draw as often as the verdict needs. Benchmarks of which the
+    same is wanted are asked together."""
+    found: list[_Trials] = [[[] for _ in arms] for _ in test]
+    while True:
+        rounds: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        for at, by_arm in enumerate(found):
+            rounds.setdefault(_wanted(arms, by_arm, seed), []).append(at)
+        rounds.pop((), None)
+        if not rounds:
+            return found
+        for trials, places in rounds.items():
+            gates = {arms[i].names[trial]: arms[i].gates[trial] for i, trial in trials}
+            results = asker.run_all([test[at] for at in places], gates)
+            for at in places:
+                for i, trial in trials:
+                    found[at][i].append(results[test[at].name][arms[i].names[trial]])
+
+
+def _wanted(arms: Sequence[_Arm], found: _Trials, seed: int) -> tuple[tuple[int, int], ...]:
+    """Arms and the number of their trial that one benchmark is to be asked next: all at first, of a gate's control one;
+    then one more of each control with draws left on which the gate's verdict hangs."""
+    if not found[0]:
+        once = (range(1 if arm.of else len(arm.gates)) for arm in arms)
+        return tuple((i, trial) for i, trials in enumerate(once) for trial in trials)
+    groups, marks = found[0][0].groups, [_marks(trials) for trials in found]
+    at = {arm.gate: i for i, arm in enumerate(arms) if not arm.of}
+    left = [i for i, arm in enumerate(arms) if len(found[i]) < len(arm.gates)]
+    gained = {of: compare(marks[at[of]], marks[0], groups, seed).gained for of in {arms[i].of for i in left}}
+    hang = (i for i in left if gained[arms[i].of] and marks[i].mean(1).max() < marks[at[arms[i].of]].mean())
+    return tuple((i, len(found[i])) for i in hang)
+
+
+def _marks(trials: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
+    return np.stack([result.correct for result in trials])
+
+
+def _effect(model: str, arm: _Arm, effects: Mapping[str, Mapping[str, SideEffect]], drawn: int) -> SideEffectRow:
     """Means over the arm's trials; `effects` are by text and by name of a trial."""
-    found = {text: [astuple(by_gate[name]) for name in arm.trial_names()] for text, by_gate in effects.items()}
+    found = {text: [astuple(by_gate[name]) for name in arm.names[:drawn]] for text, by_gate in effects.items()}
     means = {text: SideEffect(*np.mean(trials, axis=0).tolist()) for text, trials in found.items()}
-    return SideEffectRow(model, arm.gate, arm.of, len(arm.gates), means)
+    return SideEffectRow(model, arm.gate, arm.of, drawn, means)
 
 
-def _row(
-    model: str, number: int, arms: Sequence[_Arm], results: Sequence[Sequence[BenchmarkResult]], seed: int
-) -> GateRow:
-    """Of one arm; `results` are those of one benchmark, by arm, by trial."""
+def _row(model: str, number: int, arms: Sequence[_Arm], results: _Trials, seed: int) -> GateRow:
+    """Of one arm; `results` are those of one benchmark."""
     arm, mine = arms[number], results[number]
     groups = mine[0].groups
-    all_marks = [np.stack([result.correct for result in trials]) for trials in results]
-    marks = all_marks[number]
-    others = {"vanilla": all_marks[0]} if number else {}
+    marks = _marks(mine)
+    others = {"vanilla": 0} if number else {}
     if arm.candidate is not None and not arm.of:
-        for other, theirs in zip(arms, all_marks, strict=True):
+        for i, other in enumerate(arms):
             if other.of in (arm.gate, TUNED) or other.gate == "random":
-                others[f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate] = theirs
+                others[f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate] = i
+    undrawn = [len(one.gates) - len(trials) for one, trials in zip(arms, results, strict=True)]
     accuracies = marks.mean(1)
     low, high = group_interval(marks.mean(0), groups, seed)
-    gates = [gate for gate in arm.gates if gate is not None]
+    gates = [gate for gate in arm.gates[: len(mine)] if gate is not None]
     chairs = [result.chair for result in mine if result.chair is not None]
     captions = {name: [getattr(chair, name) for chair in chairs] for name in CAPTIONS}
     return GateRow(
@@ -219,7 +268,7 @@ def _row(
         norm=arm.candidate.norm if arm.candidate else None,
         strength=float(np.mean([strength_of(gate) for gate in gates])) if gates else None,
         negative_gates=max((gate.n_negative for gate in gates), default=0),
-        against={name: compare(marks, theirs, groups, seed) for name, theirs in others.items()},
+        against={name: compare(marks, _marks(results[i]), groups, seed, undrawn[i]) for name, i in others.items()},
     )
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lens_truth.ablation.limits import limit_of
-from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.rows import GateRow, finalists
 from lens_truth.ablation.tables import gate_name
 from lens_truth.data.audit import CONFOUNDED
 from lens_truth.plots import style
@@ -123,20 +123,26 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
 
 @style.in_house_style
 def lambda_curves(ablation: Ablation) -> Figure:
-    """A line of panels a model, a panel a gate; every curve begins at the vanilla model."""
-    columns = max(map(len, ablation.search.values()))
+    """A line of panels a model, a panel a gate; every curve begins at the vanilla model. Hollow: candidates that were
+    asked in one way only, at what they reached there."""
+    columns, ranked = max(map(len, ablation.search.values())), set[str]()
     figure = style.new_figure(1.0 + 2.2 * columns, 1.1 + 2.1 * len(ablation.search))
     grid = figure.subplots(len(ablation.search), columns, squeeze=False, sharex=True, sharey="row")
     for line, (model, searched) in zip(grid, ablation.search.items(), strict=True):
         vanilla = ablation.vanilla_objective(model)
+        full = {gate: finalists(its) for gate, its in searched.items() if its}
+        ranked |= {way for gate, its in searched.items() for c in its if c not in full[gate] for way in c.accuracy}
         for axes in line[len(searched) :]:
             axes.set_visible(False)
         for axes, (gate, candidates) in zip(line, searched.items(), strict=False):
             for norm in dict.fromkeys(candidate.norm for candidate in candidates):
-                curve = [c for c in candidates if c.norm == norm]
+                curve = [c for c in full[gate] if c.norm == norm]
                 x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
                 colour, marker = _LOOKS[norm]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.2)
+                others = [c for c in candidates if c.norm == norm and c not in curve]
+                x, y = [c.strength for c in others], [c.objective for c in others]
+                axes.plot(x, y, color=colour, marker=marker, ms=3.5, mfc="white", ls="")
             axes.axhline(vanilla, color=style.RED, lw=0.8, ls="--")
             chosen = "no gate wanted"
             if (best := ablation.chosen(gate, model)) is not None:
@@ -151,6 +157,9 @@ def lambda_curves(ablation: Ablation) -> Figure:
     norms = dict.fromkeys(c.norm for its in ablation.search.values() for cs in its.values() for c in cs)
     looks = {norm: _LOOKS[norm] for norm in norms}
     handles = [Line2D([], [], color=c, marker=marker, ms=3.5, label=norm) for norm, (c, marker) in looks.items()]
+    if ranked:
+        said = f"{', '.join(sorted(ranked))} only"
+        handles.append(Line2D([], [], color=style.INK, marker="o", mfc="white", ls="", ms=3.5, label=said))
     handles.append(Line2D([], [], color=style.RED, marker="*", ls="", ms=9, label="chosen"))
     handles.append(Line2D([], [], color=style.RED, ls="--", lw=0.8, label="vanilla"))
     style.legend(figure, handles)

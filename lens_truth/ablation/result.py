@@ -219,19 +219,24 @@ class Ablation(Result):
 def _verdict(row: GateRow, everywhere: Sequence[GateRow], bare: GateRow | None) -> str:
     vanilla = row.against["vanilla"]
     harmed = _harmed(row, everywhere)
-    gained = vanilla.difference > 0 and vanilla.significant
-    if bare is not None and not gained and (why := limit_said(bare)):
+    if bare is not None and not vanilla.gained and (why := limit_said(bare)):
         return f"{row.model}, {row.gate} gate on {row.benchmark}: no verdict, since {why}.{harmed}"
     effect = f"{row.model}, {row.gate} gate on {row.benchmark}: {_with_interval(vanilla)} against vanilla "
     effect += f"(p = {vanilla.p_value:.3g})"
-    if not gained:
+    if not vanilla.gained:
         effect += "; no significant gain"
     controls = {name: its for name, its in row.against.items() if name != "vanilla"}
-    unbeaten = [f"{name} ({_with_interval(its)}{as_good(its)})" for name, its in controls.items() if not its.beaten]
+    said = {name: f"{name} ({_with_interval(its)}{as_good(its)})" for name, its in controls.items()}
+    unbeaten = [said[name] for name, its in controls.items() if not (its.beaten or its.unsettled)]
+    unsettled = [said[name] for name, its in controls.items() if its.unsettled]
     if unbeaten:
         effect += f". It does NOT beat: {', '.join(unbeaten)}."
+    elif len(unsettled) < len(controls) or not controls:
+        others = "all its other controls" if unsettled else "all its controls"
+        effect += f". It {f'beats {others}' if controls else 'was compared with no control'}."
     else:
-        effect += f". It {'beats all its controls' if controls else 'was compared with no control'}."
+        effect += "."
+    effect += f" Drawn no further, since nothing was gained: {', '.join(unsettled)}." if unsettled else ""
     return effect + harmed
 
 

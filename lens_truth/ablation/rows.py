@@ -105,7 +105,7 @@ class Candidate:
     strength: float
     """Root mean square of gate - 1 over heads."""
     accuracy: Mapping[str, float]
-    """On each validation benchmark."""
+    """On each validation benchmark that it was asked; of a search in two stages only the best were asked all."""
 
     @property
     def objective(self) -> float:
@@ -122,6 +122,12 @@ def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:
     return float(np.mean(list(by_benchmark.values()))) if by_benchmark else float("nan")
 
 
+def finalists(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that were asked in every way; only their objectives are of the same questions."""
+    most = max(len(its.accuracy) for its in candidates)
+    return [its for its in candidates if len(its.accuracy) == most]
+
+
 def best_of(candidates: Sequence[Candidate]) -> Candidate:
-    """The one that is chosen: of equals the weakest gate, then the first."""
-    return max(candidates, key=lambda c: (c.objective, -c.strength))
+    """The one that is chosen, of those that were asked in every way: of equals the weakest gate, then the first."""
+    return max(finalists(candidates), key=lambda c: (c.objective, -c.strength))

@@ -12,7 +12,7 @@ from lens_truth.ablation.rows import Candidate, best_of, mean_accuracy
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.result import MARGIN
 from lens_truth.gates.controls import contrast_gate
-from lens_truth.gates.gate import HeadGate, Norm, Site
+from lens_truth.gates.gate import UNGATED, HeadGate, Norm, Site
 from lens_truth.models.hooks import grid_of
 from lens_truth.scoring.scores import HeadScores
 
@@ -25,6 +25,8 @@ STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
 lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58. What a model stands differs with its depth, so
 they begin low."""
+FINALISTS = 3
+"""Candidates of a gate that are asked in every way, where all of them are first ranked by which answers they choose."""
 CONTRASTS = 2
 """Directions that are tried for a contrast without scores: as many candidates as a gate by scores has."""
 
@@ -71,7 +73,7 @@ class Validation:
     def of(cls, asker: Asker, benchmarks: Sequence[Benchmark]) -> Validation:
         """Asks the model as it is, once; how it answers decides how answers are read."""
         asked = [with_margin(asker, benchmark) for benchmark in benchmarks]
-        results = [asker.one(benchmark) for benchmark in asked]
+        results = [by_gate[""] for by_gate in asker.run_all(asked, UNGATED).values()]
         counted = [read_by(benchmark, counting(its)) for benchmark, its in zip(asked, results, strict=True)]
         vanilla = {b.name: its.by_reading[b.parses[0]] for b, its in zip(counted, results, strict=True)}
         return cls(asker, tuple(counted), vanilla)
@@ -83,16 +85,33 @@ class Validation:
         return read_by(benchmark, mine[0]) if mine else benchmark
 
     def tried(self, gates: Sequence[tuple[HeadGate, float, str]], fixed: bool = False) -> Found:
-        """All gates with their lambda and normalisation; a fixed one is taken whatever it does."""
+        """All gates with their lambda and normalisation; a fixed one is taken whatever it does.
+
+        Where questions are put as a choice and in other ways too, all gates choose, which takes one short pass, and the
+        best `FINALISTS` (of equals the weaker) answer in the other ways; the winner is best in all of them.
+        """
         named = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
-        results = {benchmark.name: self.asker.run(benchmark, named) for benchmark in self.benchmarks}
+        found: dict[str, dict[str, float]] = {name: {} for name in named}
+        asked = list(named)
+        for stage in self._stages(len(named)):
+            for benchmark, by_gate in self.asker.run_all(stage, {name: named[name] for name in asked}).items():
+                for name, result in by_gate.items():
+                    found[name][benchmark] = result.accuracy
+            ranked = sorted(asked, key=lambda name: (-mean_accuracy(found[name]), strength_of(named[name])))
+            asked = ranked[:FINALISTS]
         candidates = tuple(
-            Candidate(lam, norm, strength_of(gate), {b: by_gate[name].accuracy for b, by_gate in results.items()})
+            Candidate(lam, norm, strength_of(gate), found[name])
             for name, (gate, lam, norm) in zip(named, gates, strict=True)
         )
         best = best_of(candidates)
         wanted = fixed or best.objective > mean_accuracy(self.vanilla)
         return Found(candidates, gates[candidates.index(best)][0] if wanted else None)
+
+    def _stages(self, n_gates: int) -> list[list[Benchmark]]:
+        """What is asked of all gates, then of the best of them; all of it at once where that would spare nothing."""
+        choices = [its for its in self.benchmarks if its.mode == "choose"]
+        others = [its for its in self.benchmarks if its.mode != "choose"]
+        return [choices, others] if choices and others and n_gates > FINALISTS else [[*self.benchmarks]]
 
 
 def counting(result: BenchmarkResult) -> str:

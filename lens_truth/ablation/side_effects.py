@@ -17,7 +17,8 @@ from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import Gates, HeadGate, attach_rows
 from lens_truth.io.readers import read_text
-from lens_truth.models.batches import check_batch_size, length_batches, pad_rows, tokenizer_of
+from lens_truth.models.batches import pad_rows, tokenizer_of
+from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.prompts import PromptTokens
 
@@ -64,32 +65,42 @@ def text_file(path: str | Path) -> NeutralText:
     return NeutralText(path.stem, tuple(text[start : start + width] for start in starts), _WINDOW)
 
 
-def side_effects(model: Any, gates: Gates, text: NeutralText, *, batch_size: int = 32) -> dict[str, SideEffect]:
+def side_effects(
+    model: Any, gates: Gates, text: NeutralText, *, batch_size: int | None = None
+) -> dict[str, SideEffect]:
     """KL and cross-entropy of every gate, averaged over the tokens of the text; all gates of a batch run together."""
-    check_batch_size(batch_size)
     tokens = tokenizer_of(model)(list(text.passages), verbose=False)["input_ids"]
-    rows = [ids[: text.window] for ids in tokens]
-    named = [PromptTokens(ids, id=f"passage {i} of {text.name}") for i, ids in enumerate(rows)]
-    names, count = list(gates), 0
+    named = [PromptTokens(ids[: text.window], id=f"passage {i} of {text.name}") for i, ids in enumerate(tokens)]
     # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
-    batch_size = max(1, min(batch_size, _LOGITS_AT_ONCE // (max(map(len, rows)) * model.cfg.d_vocab)))
-    totals = {name: np.zeros(2) for name in names}
-    for batch in length_batches([len(row) for row in rows], max(1, batch_size // len(names))):
-        ids, mask = pad_rows([rows[i] for i in batch], model)
-        read, gates_at_once = mask[:, 1:].bool(), max(1, batch_size // len(batch))
-        shown = [named[i] for i in batch]
-        vanilla = _log_probs(model, ids, mask, [None] * len(batch), shown)
-        count += int(read.sum())
-        for start in range(0, len(names), gates_at_once):
-            chunk = names[start : start + gates_at_once]
-            of_rows = [gates[name] for name in chunk for _ in batch]
+    budget = Budget(min(Budget.of(model, batch_size).tokens, _LOGITS_AT_ONCE // model.cfg.d_vocab))
+    totals, count = {name: np.zeros(2) for name in gates}, 0
+
+    def measured(rows: Sequence[PromptTokens]) -> tuple[int, dict[str, tuple[float, float]]]:
+        ids, mask = pad_rows([row.ids for row in rows], model)
+        read, found = mask[:, 1:].bool(), dict[str, tuple[float, float]]()
+        vanilla = _log_probs(model, ids, mask, [None] * len(rows), rows)
+        bare = float(_surprise(vanilla, ids)[read].sum())
+        found |= {name: (0.0, bare) for name, gate in gates.items() if gate is None}
+        names, at_once = [name for name in gates if name not in found], max(1, budget.tokens // ids.numel())
+        for chunk in (names[start : start + at_once] for start in range(0, len(names), at_once)):
+            of_rows = [gates[name] for name in chunk for _ in rows]
             repeated = ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1)
-            gated = _log_probs(model, *repeated, of_rows, shown * len(chunk))
-            for name, own in zip(chunk, torch.split(gated, len(batch)), strict=True):
+            gated = _log_probs(model, *repeated, of_rows, [*rows] * len(chunk))
+            for name, own in zip(chunk, torch.split(gated, len(rows)), strict=True):
                 kl = (vanilla.exp() * (vanilla - own)).sum(-1)[read].sum()
-                surprise = -own.gather(2, ids[:, 1:, None])[..., 0][read].sum()
-                totals[name] += (float(kl), float(surprise))
-    return {name: SideEffect(*(totals[name] / count).tolist()) for name in names}
+                found[name] = float(kl), float(_surprise(own, ids)[read].sum())
+        return int(read.sum()), found
+
+    longest_first = sorted(named, key=lambda row: -len(row.ids))
+    for _, (n, found) in within_budget(longest_first, lambda row, _: len(row.ids), budget, measured):
+        count += n
+        for name, its in found.items():
+            totals[name] += its
+    return {name: SideEffect(*(total / count).tolist()) for name, total in totals.items()}
+
+
+def _surprise(log_probs: Float[Tensor, "B S V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, "B S"]:
+    return -log_probs.gather(2, ids[:, 1:, None])[..., 0]
 
 
 def _log_probs(

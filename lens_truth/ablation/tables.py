@@ -7,20 +7,24 @@ from collections.abc import Mapping, Sequence
 from lens_truth.ablation.limits import limit_of
 from lens_truth.ablation.rows import CAPTIONS, TUNED, Candidate, GateRow, SideEffectRow, best_of
 from lens_truth.evaluate.answers import UNREADABLE
-from lens_truth.io.numbers import interval, number, p_value, share, short, signed
+from lens_truth.io.numbers import count, interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
 from lens_truth.stats.paired import Comparison
 
 LEGEND = (
     "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
-    "group). λ, normalisation and the tuned gain were chosen on validation questions; what did no better there than "
-    "no gate was not tested. Floor, ceiling: what a guess reaches, or 1, lies in the interval of the model without a "
-    "gate: these questions can show no loss, or no gain."
+    "group). λ, normalisation and the tuned gain were chosen on validation questions (where they are put as a choice "
+    "too, of the three that choose best); what did no better there than no gate was not tested. A control that draws "
+    "is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla there and no draw is "
+    "as good. One that is settles that the control is not beaten, only all draws (--trials) settle that it is. Floor, "
+    "ceiling: what a guess reaches, or 1, lies in the interval of the model without a gate: these questions can show "
+    "no loss, or no gain."
 )
 _BARS = (
     " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "
-    "control, by a significant gain and with no draw of the control as good; ✗: it does not."
+    "control, by a significant gain and with no draw of the control as good; ✗: it does not; –: not settled, "
+    "for the gate gained nothing there."
 )
 CAPTION_LEGEND = (
     "Captions: share of those that mention what is not there (CHAIR_s), share of all mentions (CHAIR_i); how much of "
@@ -38,7 +42,9 @@ READING_LEGEND = (
 )
 _SEARCH_LEGEND = (
     "Accuracy on validation questions, mean over benchmarks, by how far the gate is from 1 (root mean square over "
-    "heads); the line across is the model without a gate. Bold: what was best; it is chosen if it beats that."
+    "heads); the line across is the model without a gate. Bold: what was best; it is chosen if it beats that. Where a "
+    "number is of choose alone, all candidates were ranked by which answers they choose, and the best three were asked "
+    "in every way."
 )
 
 _ABOUT = {
@@ -66,10 +72,10 @@ def gate_tables(rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]] |
         shown = {one.benchmark: f"{one.benchmark} (n={one.n}{_read(one)})" for one in mine}
         lines: list[Row] = []
         for arm in dict.fromkeys(one.arm for one in mine):
-            first = next(one for one in mine if one.arm == arm)
-            lam = "" if first.lam is None else f"{first.lam:.3g} {first.norm}"
+            its = [one for one in mine if one.arm == arm]
+            lam = "" if its[0].lam is None else f"{its[0].lam:.3g} {its[0].norm}"
             cells = (_accuracy_cell(found, arm, name) for name in shown)
-            lines.append(row(_gate_cell(first), lam, *cells, below=_below(arm)))
+            lines.append(row(_gate_cell(its), lam, *cells, below=_below(arm)))
         lines += [row(gate, UNWANTED, *[""] * len(shown)) for gate in (unwanted or {}).get(model, ())]
         header = ("gate", "λ", *shown.values())
         caption = f"Accuracy of {model} under each gate"
@@ -87,9 +93,9 @@ def reading_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
         lines: list[Row] = []
         for arm in dict.fromkeys(one.arm for one in mine):
             asked = [(found.get((arm, benchmark)), way) for benchmark, way in ways]
-            first = next(one for one in mine if one.arm == arm)
             numbers = (number(one.readings.get(way)) if one else "" for one, way in asked)
-            lines.append(row(gate_name(*arm, first.trials, first.negative_gates), *numbers, below=_below(arm)))
+            its = [one for one in mine if one.arm == arm]
+            lines.append(row(_name(its), *numbers, below=_below(arm)))
         if ways:
             header = ("gate", *(f"{benchmark}, {way}" for benchmark, way in ways))
             tables[model] = table(f"Answers of {model} read in every way", header, lines, READING_LEGEND)
@@ -104,7 +110,7 @@ def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
         lines: list[Row] = []
         for one in mine:
             measured = (number(one.captions.get(name)) for name in CAPTIONS)
-            lines.append(row(gate_name(*one.arm, one.trials, one.negative_gates), *measured, below=_below(one.arm)))
+            lines.append(row(_name([one]), *measured, below=_below(one.arm)))
         name = f"{model}, {benchmark} (n={mine[0].n})"
         tables[name] = table(f"Captions of {name}", ("gate", *CAPTIONS.values()), lines, CAPTION_LEGEND)
     return tables
@@ -124,7 +130,7 @@ def side_effect_tables(effects: Sequence[SideEffectRow], rows: Sequence[GateRow]
             numbers: list[str] = []
             for its in map(effect.texts.get, texts):
                 numbers += [number(its.kl, 4), number(its.cross_entropy)] if its else ["", ""]
-            name = gate_name(*effect.arm, effect.trials, max((one.negative_gates for one in asked), default=0))
+            name = gate_name(*effect.arm, [effect.trials], max((one.negative_gates for one in asked), default=0))
             lines.append(row(name, *numbers, number(words, 2), below=_below(effect.arm)))
         tables[model] = table(f"Side effects in {model}", header, lines, SIDE_EFFECT_LEGEND)
     return tables
@@ -150,15 +156,19 @@ def search_tables(
     return tables
 
 
-def gate_name(gate: str, of: str, trials: int = 1, negative: int = 0) -> str:
-    """As tables name it."""
-    name = (f"{gate} ({of})" if of else gate) + (f" ×{trials}" if trials > 1 else "")
+def gate_name(gate: str, of: str, trials: Sequence[int] = (), negative: int = 0) -> str:
+    """As tables name it, with its trials on each benchmark."""
+    low, high = min(trials, default=1), max(trials, default=1)
+    drawn = "" if high == 1 else f" ×{high}" if low == high else f" ×{low} to {high}"
+    name = (f"{gate} ({of})" if of else gate) + drawn
     return name + (f", {negative} negative" if negative else "")
 
 
 def as_good(comparison: Comparison) -> str:
-    """How many draws of a control did as well, where it was drawn more than once."""
-    return f"; {comparison.as_good} of {comparison.trials} trials as good" if comparison.trials > 1 else ""
+    """How many draws of a control did as well, where several could be made; of fewer than those, how many were."""
+    its, most = comparison, comparison.trials + comparison.undrawn
+    said = f"; {its.as_good} of {count(its.trials, 'trial')} as good" if most > 1 else ""
+    return said + (f", {its.undrawn} not needed" if its.undrawn else "")
 
 
 def _read(one: GateRow) -> str:
@@ -170,13 +180,18 @@ def _below(arm: tuple[str, str]) -> bool:
     return arm[1] not in ("", TUNED)
 
 
-def _gate_cell(one: GateRow) -> Cell:
+def _name(rows: Sequence[GateRow]) -> str:
+    """Of a gate, from its rows."""
+    return gate_name(*rows[0].arm, [one.trials for one in rows], max(one.negative_gates for one in rows))
+
+
+def _gate_cell(rows: Sequence[GateRow]) -> Cell:
+    one = rows[0]
     tuned = one.lam if one.of == TUNED else None
     about = _ABOUT.get(one.gate)
     if tuned is not None:
         about = f"every head {1 + tuned:.3g}" if one.gate == "uniform" else f"a random direction, {tuned:.3g} from 1"
-    name = gate_name(*one.arm, one.trials, one.negative_gates)
-    return Cell(name, more=(about,) if about else (), alarm=bool(one.negative_gates))
+    return Cell(_name(rows), more=(about,) if about else (), alarm=any(its.negative_gates for its in rows))
 
 
 def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tuple[str, str], benchmark: str) -> Cell:
@@ -210,8 +225,8 @@ def _accuracy_cell(found: Mapping[tuple[tuple[str, str], str], GateRow], arm: tu
 
 
 def _judged(against: Comparison, how: str) -> str:
-    ties = as_good(against) if against.as_good else ""
-    return f"{'✓ beaten' if against.beaten else '✗ NOT beaten'}{how}{ties}"
+    ties = as_good(against) if against.as_good or against.undrawn else ""
+    return f"{'✓ beaten' if against.beaten else '– not settled' if against.unsettled else '✗ NOT beaten'}{how}{ties}"
 
 
 def _difference(against: Comparison) -> str:
@@ -222,5 +237,8 @@ def _difference(against: Comparison) -> str:
 def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> Cell:
     if its is None:
         return Cell("")
+    lam = f"λ = {short(its.lam)}"
+    if len(its.accuracy) < len(best.accuracy):  # of other questions than the line across is
+        return Cell(f"{number(its.objective)} {', '.join(its.accuracy)}", more=(lam,))
     bar = Bar(0, its.objective, its.objective, vanilla)
-    return Cell(number(its.objective), more=(f"λ = {short(its.lam)}",), bar=bar, strong=its is best)
+    return Cell(number(its.objective), more=(lam,), bar=bar, strong=its is best)

@@ -18,7 +18,8 @@ from lens_truth.attention.evidence_tokens import SINK, EvidenceTokens, locate_ev
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.io.stages import bar, stage
-from lens_truth.models.batches import check_lengths, length_batches, pad_rows, run_body, tokenizer_of
+from lens_truth.models.batches import check_lengths, pad_rows, run_body, tokenizer_of
+from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, grid_of, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
@@ -38,7 +39,7 @@ def evidence_attention(
     examples: Sequence[Example],
     *,
     template: Template = "plain",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evidence:
@@ -55,7 +56,8 @@ def evidence_attention(
     Args:
         examples: those without evidence (`Example.evidence`, `Example.boxes`) are left out with a `DataWarning`.
         template: `plain` for the paper's prompt, `chat` for the model's chat template.
-        batch_size: rows a forward pass at most; fewer where they have more than 64 tokens or patterns are large.
+        batch_size: rows of up to 64 tokens in one forward pass; fewer of longer ones, or where patterns are large; by
+            default what fits.
         seed: of the draws behind intervals and nulls.
 
     Raises:
@@ -86,11 +88,18 @@ def evidence_attention(
 
     shape = (len(given), *grid_of(model))
     found = {name: np.empty(shape, dtype=np.float32) for name in MEASURES}
+    budget, n_heads = Budget.of(model, batch_size), model.cfg.n_heads
     lengths = [len(tokens.row.ids) for tokens in rows]
+
+    def cost(row: int, before: int | None) -> int:
+        """Tokens, or what of all tokens its patterns are of all entries."""
+        return max(lengths[row], budget.tokens * n_heads * lengths[row] ** 2 // _ENTRIES)
+
+    order = sorted(range(len(rows)), key=lambda row: -lengths[row])
     with bar(None, "evidence", sum(lengths), shown=progress) as done:
-        for batch in _batches(model, rows, batch_size):
-            for name, values in _measured(model, [rows[row] for row in batch]).items():
-                found[name][batch] = values.cpu().numpy()
+        for batch, made in within_budget(order, cost, budget, lambda some: _measured(model, [rows[i] for i in some])):
+            for name, values in made.items():
+                found[name][list(batch)] = values.cpu().numpy()
             done.update(sum(lengths[row] for row in batch))
     measures = {name: its for name, its in found.items() if np.isfinite(its).all(axis=(1, 2)).any()}
     if MAIN not in measures:
@@ -100,15 +109,6 @@ def evidence_attention(
         )
     ids, groups = tuple(example.id for example in given), tuple(example.group for example in given)
     return Evidence(measures, ids, groups, provenance_of(model, given, template), seed)
-
-
-def _batches(model: Hooked, rows: Sequence[EvidenceTokens], batch_size: int) -> list[list[int]]:
-    """Rows of similar length together, as many as may share a pass whose patterns are computed."""
-    batches: list[list[int]] = []
-    for batch in length_batches([len(tokens.row.ids) for tokens in rows], batch_size):
-        size = max(1, _ENTRIES // (model.cfg.n_heads * len(rows[batch[0]].row.ids) ** 2))
-        batches += [batch[start : start + size] for start in range(0, len(batch), size)]
-    return batches
 
 
 def _measured(model: Hooked, batch: Sequence[EvidenceTokens]) -> dict[str, Float[Tensor, "B L H"]]:

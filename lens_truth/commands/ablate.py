@@ -78,13 +78,12 @@ class Config(Rows):
     """default: permuted inside layers, and uniform; all (the rule with --scores-from): inverse and norm-matched and
     learned gates too, and a model that is not the source of the scores is gated by its own as well."""
     trials: int = 5
-    """Draws of each control that draws (permuted, norm-matched)."""
+    """The most draws of each control that draws (permuted, norm-matched). Each is drawn once; then again, benchmark by
+    benchmark, while its gate does significantly better than none there, and better than every draw."""
     questions: int = 200
     """Test questions of each zoo benchmark; half as many choose lambda."""
     neutral_text: Path | None = None
     """A text file for the side effects, beside the zoo's own scenes."""
-    batch_size: int = 128
-    """The most rows in one forward pass, gates x questions; of long rows, and of large vocabularies, fewer."""
     out: Path = Path("runs/ablate")
     """Folder for the results."""
 

@@ -35,8 +35,6 @@ class Answering(Rows, OneModel):
     """Heads, or the paper's blocks of the projected output."""
     template: Literal["auto", "plain", "chat"] = "auto"
     """The protocol's own wording, or the model's chat template; auto takes the chat template where there is one."""
-    batch_size: int = 128
-    """The most rows in one forward pass; fewer where they have more than 64 tokens, or the vocabulary is large."""
     out: Path = Path("runs/evaluate")
     """Folder for the results."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import InputError, first_line, gathered_notices
+from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
@@ -66,8 +66,10 @@ class Compute(Device):
 
     seed: int = 0
     """Seed of every random choice."""
-    batch_size: int = 32
-    """Rows of up to 64 tokens in one forward pass; of longer rows fewer, since memory goes by tokens."""
+    batch_size: int | None = None
+    """Rows of up to 64 tokens in one forward pass, fewer of longer ones, since memory goes by tokens; by default what
+    fits into half of a GPU's free memory, and on a CPU 32 rows (128 that write). Where memory runs out, half of them
+    go on."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,6 @@ def scores_by_kind(
     return lens_truth.truth_scores(activations, **settings)
 
 
-def _lacks_memory(error: BaseException) -> bool:
-    """Of Python, NumPy, and PyTorch on a processor and on a GPU, which says so in words only."""
-    said = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(s in str(error) for s in said))
-
-
 def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:
     """Of everything in them that a model is shown."""
     from lens_truth.data.examples import examples_hash
@@ -185,12 +181,7 @@ class Run:
         with self._open:
             if kind is None:
                 self.write_record(self.out)
-        if error is not None and _lacks_memory(error):
-            size = getattr(self._config, "batch_size", None)
-            if size and size > 1:
-                raise InputError(
-                    f"the memory is too small for --batch-size {size}: a smaller one takes less ({first_line(error)})"
-                ) from error
+        if error is not None and lacks_memory(error):  # else than in batches, which are halved
             raise InputError(
                 f"the memory is too small for this model: --dtype bfloat16 takes less ({first_line(error)})"
             ) from error

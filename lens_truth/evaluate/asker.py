@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import cast
 
 import numpy as np
-from tqdm import tqdm
 
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
-from lens_truth.evaluate.generate import generate, yes_no_tokens
-from lens_truth.evaluate.rank import log_probs
+from lens_truth.evaluate.generate import Asked, Questions, answered, yes_no_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
-from lens_truth.evaluate.shared import Place
 from lens_truth.gates.gate import UNGATED, Gates, HeadGate
+from lens_truth.io.stages import bar
 from lens_truth.models.batches import check_lengths, tokenizer_of
+from lens_truth.models.budget import Budget
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import Template, encode_prompts, prompt_of
+from lens_truth.models.prompts import Encoded, Template, encode_prompts, prompt_of
 from lens_truth.scoring.causal import encode_answers
 
 _ROOM: dict[Mode, int] = {"answer": 16, "yes-no": 4, "judge": 4, "caption": 1}
 """Tokens beyond those of the longest right answer: a sentence around a short one, a line break before yes or no."""
-_Made = Callable[[Gates, Collection[Place]], Iterable[tuple[str, int, Answer]]]
-"""(gate, row, answer) of all rows under some gates, but for batches of which every answer is known."""
+_ROWS = 128
+"""At once on a CPU, unless more are asked for: every token that is written costs a pass over all weights."""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Some questions and by what their answers are known."""
+
+    name: str
+    """Of the benchmark."""
+    examples: tuple[Example, ...]
+    questions: Questions
+    contents: list[str]
+    """What the model is shown, as keys."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,9 @@ class Asker:
     """`plain` for the benchmark's own wording, `chat` for the model's chat template."""
     name: str = "model"
     """Of the model, in results and messages."""
-    batch_size: int = 128
-    """The most rows (gates x prompts) of a forward pass; fewer where they have more than 64 tokens, or the vocabulary
-    is large."""
+    batch_size: int | None = None
+    """The most rows (gates x prompts) of up to 64 tokens in a forward pass, fewer of longer ones; by default what fits
+    (`lens_truth.models.budget`)."""
     log: AnswerLog | None = None
     """What it holds is not computed again; new answers are added to it."""
     progress: bool = False
@@ -71,32 +83,37 @@ class Asker:
         Raises:
             InputError: if a prompt does not fit the context limit, or a gate does not fit the model.
         """
-        if benchmark.mode == "choose":
-            ranked = self.rank(benchmark.examples, gates, benchmark.name)
-            return {name: chosen(benchmark, ranked[name]) for name in gates}
-        answers = self.ask(benchmark, gates, margins or MARGIN in benchmark.parses)
-        return {name: marked(benchmark, answers[name]) for name in gates}
+        return self.run_all([benchmark], gates, margins)[benchmark.name]
+
+    def run_all(
+        self, benchmarks: Sequence[Benchmark], gates: Gates = UNGATED, margins: bool = False
+    ) -> dict[str, dict[str, BenchmarkResult]]:
+        """The same of several benchmarks (of different names), by benchmark and gate, asked together: questions that
+        are put in several ways go through the model once a gate, as far as the ways begin alike.
+
+        >>> results = asker.run_all(lens_truth.zoo_benchmarks("test", 40, seed=0), {"vanilla": None, "gated": gate})
+        """
+        wanted = [margins or MARGIN in benchmark.parses for benchmark in benchmarks]
+        sets = [
+            self._ranked(its.name, its.examples) if its.mode == "choose" else self._written(its, log_odds)
+            for its, log_odds in zip(benchmarks, wanted, strict=True)
+        ]
+        found = self._answers(sets, gates)
+        results: dict[str, dict[str, BenchmarkResult]] = {}
+        for its, asked, by_gate in zip(benchmarks, sets, found, strict=True):
+            of_gate = _choices(asked, by_gate) if its.mode == "choose" else {}
+            results[its.name] = {
+                gate: chosen(its, of_gate[gate]) if of_gate else marked(its, answers)
+                for gate, answers in by_gate.items()
+            }
+        return results
 
     def ask(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, list[Answer]]:
         """What the model writes to each example under each gate; arguments and errors as for `run`.
 
         >>> [answer.text for answer in asker.ask(benchmark)[""]]
         """
-        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
-        if n_new is None:
-            wanted = [f" {answer}" for answer in benchmark.wanted]
-            longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
-            n_new = longest + _ROOM[benchmark.mode]
-        images = images_for(self.model, examples)
-        shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
-        prompts = encode_prompts(tokenizer, shown, images)
-        check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], self.model)
-
-        def made(under: Gates, known: Collection[Place]) -> Iterable[tuple[str, int, Answer]]:
-            return generate(self.model, prompts, n_new, self.batch_size, under, margins=margins, known=known)
-
-        keys = self._keys(gates, [prompt.content for prompt in prompts], n_new, margins)
-        return self._answers(benchmark.name, [e.id for e in examples], gates, keys, made)
+        return self._answers([self._written(benchmark, margins)], gates)[0]
 
     def rank(
         self, examples: Sequence[Example], gates: Gates = UNGATED, name: str = "choose"
@@ -109,43 +126,68 @@ class Asker:
         Raises:
             InputError: if there is no such question, or an answer is empty or would be cut off.
         """
+        asked = self._ranked(name, examples)
+        return _choices(asked, self._answers([asked], gates)[0])
+
+    def _written(self, benchmark: Benchmark, margins: bool) -> _Set:
+        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
+        if n_new is None:
+            wanted = [f" {answer}" for answer in benchmark.wanted]
+            longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
+            n_new = longest + _ROOM[benchmark.mode]
+        images = images_for(self.model, examples)
+        shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
+        prompts = encode_prompts(tokenizer, shown, images)
+        check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], self.model)
+        questions = Questions(prompts, n_new, margins)
+        return _Set(benchmark.name, tuple(examples), questions, [prompt.content for prompt in prompts])
+
+    def _ranked(self, name: str, examples: Sequence[Example]) -> _Set:
         examples = [examples[i] for i in sorted(i for pair in question_pairs(examples) for side in pair for i in side)]
         encoded = encode_answers(self.model, examples, self.template)
+        contents = [f"{e.content} {e.continuation}" for e in encoded]
+        return _Set(name, tuple(examples), Questions(encoded, 0), contents)
 
-        def made(under: Gates, known: Collection[Place]) -> Iterable[tuple[str, int, Answer]]:
-            for gate, row, found in log_probs(self.model, encoded, self.batch_size, under, known):
-                yield gate, row, Answer(examples[row].answer, found)
-
-        keys = self._keys(gates, [f"{e.content} {e.continuation}" for e in encoded], 0, False)
-        answers = self._answers(name, [e.id for e in examples], gates, keys, made)
-        tokens = [e.n_answer_tokens for e in encoded]
-        margins = {gate: np.array([answer.margin for answer in its], dtype=float) for gate, its in answers.items()}
-        return {gate: choices_of(examples, tokens, its) for gate, its in margins.items()}
-
-    def _keys(self, gates: Gates, contents: Sequence[str], n_new: int, margins: bool) -> dict[str, list[str]]:
-        """Of each gate's answers in the log; none without a log."""
-        log = self.log
-        return {} if log is None else {name: log.keys(gate, contents, n_new, margins) for name, gate in gates.items()}
-
-    def _answers(
-        self, name: str, ids: Sequence[str], gates: Gates, keys: dict[str, list[str]], made: _Made
-    ) -> dict[str, list[Answer]]:
-        """Every answer, from the log or made now."""
-        answers: dict[tuple[str, int], Answer] = {}
-        if self.log is not None:
-            at = {(gate, row): key for gate, its in keys.items() for row, key in enumerate(its)}
-            answers = {place: known for place, key in at.items() if (known := self.log.get(key)) is not None}
-        lacking = Counter(gate for gate in gates for row in range(len(ids)) if (gate, row) not in answers)
-        asked = made({gate: gates[gate] for gate in lacking}, frozenset(answers))
-        found = (one for one in asked if one[:2] not in answers)
-        for gate, row, answer in tqdm(found, desc=name, total=lacking.total(), disable=not self.progress, leave=False):
-            if self.log is not None:
-                answer = self.log.add(keys[gate][row], name, ids[row], gate, answer)
-            answers[gate, row] = answer
-        return {gate: [answers[gate, row] for row in range(len(ids))] for gate in gates}
+    def _answers(self, sets: Sequence[_Set], gates: Gates) -> list[dict[str, list[Answer]]]:
+        """Every answer, by set and gate, from the log or made now."""
+        log, keys, answers = self.log, dict[tuple[int, str], list[str]](), dict[Asked, Answer]()
+        for (number, its), (name, gate) in product(enumerate(sets), gates.items()):
+            if log is not None:
+                keys[number, name] = log.keys(gate, its.contents, its.questions.n_new, its.questions.margins)
+                known = ((row, log.get(key)) for row, key in enumerate(keys[number, name]))
+                answers |= {(number, name, row): answer for row, answer in known if answer is not None}
+        every = [(n, name, row) for n, its in enumerate(sets) for name in gates for row in range(len(its.contents))]
+        acting = {name: gate for name, gate in gates.items() if any(a not in answers for a in every if a[1] == name)}
+        budget = Budget.of(self.model, self.batch_size, rows=_ROWS)
+        made = answered(self.model, [its.questions for its in sets], acting, budget=budget, known=frozenset(answers))
+        desc, lacking = ", ".join(its.name for its in sets), len(every) - len(answers)
+        with bar(None, desc, lacking, shown=self.progress) as done:
+            for asked, answer in made:
+                if asked in answers:
+                    continue
+                number, name, row = asked
+                example = sets[number].examples[row]
+                if not sets[number].questions.n_new:
+                    answer = Answer(example.answer, answer.margin)
+                if log is not None:
+                    answer = log.add(keys[number, name][row], sets[number].name, example.id, name, answer)
+                answers[asked] = answer
+                done.update()
+        return [
+            {name: [answers[number, name, row] for row in range(len(its.contents))] for name in gates}
+            for number, its in enumerate(sets)
+        ]
 
 
-def run_benchmark(model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int = 128) -> BenchmarkResult:
+def _choices(asked: _Set, answers: dict[str, list[Answer]]) -> dict[str, tuple[Choice, ...]]:
+    tokens = [cast("Encoded", row).n_answer_tokens for row in asked.questions.rows]
+    margins = {gate: np.array([answer.margin for answer in its], dtype=float) for gate, its in answers.items()}
+    return {gate: choices_of(asked.examples, tokens, its) for gate, its in margins.items()}
+
+
+def run_benchmark(
+    model: Hooked, benchmark: Benchmark, template: Template, *, batch_size: int | None = None
+) -> BenchmarkResult:
     """The model's answers, marked. Open the context of `gate.attach(model)` around it to evaluate a gate.
 
     >>> lens_truth.run_benchmark(model, lens_truth.zoo_benchmarks("test", 40, seed=0)[0], "chat").accuracy

@@ -1,9 +1,10 @@
-"""Greedy answers of one model under many gates at once; what prompts have in common is computed once."""
+"""Answers of one model to many questions under many gates at once; what they have in common is computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any, cast
@@ -15,44 +16,118 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.shared import Limits, Place, begun_batches
 from lens_truth.gates.gate import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import pad_id, tokenizer_of
+from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import inner_model
-from lens_truth.models.prompts import PromptTokens
+from lens_truth.models.prefixes import Family
+from lens_truth.models.prompts import Encoded, PromptTokens
+from lens_truth.models.sharing import Begun, Place, Sharing, shared_families
+from lens_truth.scoring.causal import batch_log_probs
+
+Asked = tuple[int, str, int]
+"""Number of a set of questions, name of a gate, number of the question in it."""
 
 
-def generate(
-    model: Any,
-    prompts: Sequence[PromptTokens],
-    n_new: int,
-    batch_size: int,
-    gates: Gates = UNGATED,
-    margins: bool = False,
-    known: Collection[Place] = (),
-) -> Iterator[tuple[str, int, Answer]]:
-    """(gate, prompt number, answer) by Hugging Face's own greedy `generate`, as soon as each batch is done.
+@dataclass(frozen=True)
+class Questions:
+    """What a model is asked in one way: to write at most so many tokens, or (0) how likely a given answer is."""
 
-    All gates run together, each in rows of its own, and every prompt continues from a copy of the keys and values of
-    its beginning (`begun_batches`). Answers are those of one gate and one prompt at a time: at most `n_new` tokens,
-    with the log-odds of yes against no where `margins` are wanted. A forward pass has at most `batch_size` rows.
-    Batches of which every (gate, prompt number) is `known` are passed over, and the others are as if nothing were.
+    rows: Sequence[PromptTokens]
+    """Prompts; to be ranked, prompts with their answers (`Encoded`)."""
+    n_new: int
+    margins: bool = False
+    """Whether the log-odds of yes against no are wanted."""
+
+    @property
+    def shown(self) -> list[PromptTokens]:
+        """What the model is shown: nothing behind an answer."""
+        return [replace(row, ids=row.ids[: row.answer[1]]) if isinstance(row, Encoded) else row for row in self.rows]
+
+    @property
+    def prompts(self) -> list[PromptTokens]:
+        """What an answer comes after."""
+        ends = [row.continuation if isinstance(row, Encoded) else len(row.ids) for row in self.rows]
+        return [
+            PromptTokens(row.ids[:end], row.image, row.image_span) for row, end in zip(self.rows, ends, strict=True)
+        ]
+
+
+def answered(
+    model: Any, asked: Sequence[Questions], gates: Gates = UNGATED, *, budget: Budget, known: Collection[Asked] = ()
+) -> Iterator[tuple[Asked, Answer]]:
+    """The answer to each question of each set under each gate, by Hugging Face's own greedy `generate`, as soon as a
+    batch is done; of a given answer its log-probability after its prompt, summed over its tokens, stands as margin.
+
+    All gates run together, each in rows of its own, and what prompts have in common (an instruction, a scene, an image,
+    the question that is put in several ways) goes through the model once a gate. Answers are those of one gate and one
+    question at a time. Of batches of which every answer is `known` none is made; the others are as if nothing were, so
+    that a run which goes on gives the same numbers to the last bit.
     """
-    hf, tokenizer = inner_model(model), tokenizer_of(model)
-    yes_no = yes_no_tokens(tokenizer) if margins else None
+    inner_model(model)  # which writes
+    yes_no = yes_no_tokens(tokenizer_of(model)) if any(its.margins for its in asked) else None
     if yes_no and not all(yes_no):
         raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
-    for batch in begun_batches(model, prompts, prompts, gates, Limits(batch_size, n_new, known)):
-        first = _FirstMargin(*yes_no) if yes_no else None
-        finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
-        watching = LogitsProcessorList([finite, *([first] if first else [])])
-        with torch.no_grad(), attach_rows(model, [gates[name] for name in batch.gates]), _greedy(model):
-            more = {**batch.more, "attention_mask": batch.mask, "max_new_tokens": n_new}
-            output = hf.generate(batch.ids, logits_processor=watching, **more)
-        texts = tokenizer.batch_decode(output[:, batch.ids.shape[1] :], skip_special_tokens=True)
-        said = zip(batch.at, texts, first.margins if first else [None] * len(texts), strict=True)
-        yield from ((name, row, Answer(text, margin)) for (name, row), text, margin in said)
+    kinds = [kind for kind, its in enumerate(asked) for _ in its.rows]
+    numbers = [number for its in asked for number in range(len(its.rows))]
+    rows = [row for its in asked for row in its.shown]
+    prompts = [prompt for its in asked for prompt in its.prompts]
+    lengths = [len(row.ids) + asked[kind].n_new for row, kind in zip(rows, kinds, strict=True)]
+    families = shared_families(model, prompts, lengths, alone=True)
+    names = list(gates)
+
+    def attach(places: Sequence[Place]) -> AbstractContextManager[Any]:
+        return attach_rows(model, [gates[name] for name, _ in places])
+
+    def wanted(some: Collection[str], of: Collection[int]) -> bool:
+        return any((kinds[row], name, numbers[row]) not in known for name, row in product(some, of))
+
+    def answers_of(some: Sequence[Family]) -> list[tuple[Asked, Answer]]:
+        longest = max(lengths[row] for family in some for row in family.rows)
+        at_once, made = budget.rows(longest, model.cfg.d_vocab), list[tuple[Asked, Answer]]()
+        for chunk in (names[start : start + at_once] for start in range(0, len(names), at_once)):
+            if not wanted(chunk, [row for family in some for row in family.rows]):
+                continue
+            sharing = Sharing(model, rows, attach, kinds, [its.n_new for its in asked])
+            for batch in sharing.batches(some, chunk, at_once):
+                if not wanted(chunk, {row for _, row in batch.at}):
+                    continue
+                its = asked[kinds[batch.at[0][1]]]
+                with attach(batch.at):
+                    if its.n_new:
+                        found = _written(model, batch, its.n_new, yes_no if its.margins else None)
+                    else:
+                        found = _ranked(model, batch)
+                at = [(kinds[row], name, numbers[row]) for name, row in batch.at]
+                made += zip(at, found, strict=True)
+        return made
+
+    def cost(family: Family, before: Family | None) -> int:
+        return len(names) * max(lengths[row] for row in family.rows)
+
+    families.sort(key=lambda family: -cost(family, None))
+    with torch.no_grad():
+        for _, made in within_budget(families, cost, budget, answers_of):
+            yield from made
+
+
+def _written(model: Any, batch: Begun, n_new: int, yes_no: tuple[list[int], list[int]] | None) -> list[Answer]:
+    hf, tokenizer = inner_model(model), tokenizer_of(model)
+    first = _FirstMargin(*yes_no) if yes_no else None
+    finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
+    watching = LogitsProcessorList([finite, *([first] if first else [])])
+    with _greedy(model):
+        more = {**batch.more, "attention_mask": batch.mask, "max_new_tokens": n_new}
+        output = hf.generate(batch.ids, logits_processor=watching, **more)
+    texts = tokenizer.batch_decode(output[:, batch.ids.shape[1] :], skip_special_tokens=True)
+    said = zip(texts, first.margins if first else [None] * len(texts), strict=True)
+    return [Answer(text, margin) for text, margin in said]
+
+
+def _ranked(model: Any, batch: Begun) -> list[Answer]:
+    rows = cast("tuple[Encoded, ...]", batch.rows)
+    return [Answer("", value) for value in cast("list[float]", batch_log_probs(model, batch, rows).tolist())]
 
 
 @contextmanager

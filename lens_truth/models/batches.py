@@ -1,9 +1,9 @@
-"""Batches of token rows: rows of similar length together, padded, with a mask."""
+"""Batches of token rows, padded, with a mask, and what a forward pass is given beside them."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -14,32 +14,6 @@ from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import image_arguments
 from lens_truth.models.placing import device_of
-
-
-def length_batches(lengths: Sequence[int], batch_size: int, tokens: int = 64) -> list[list[int]]:
-    """Row numbers in batches of `batch_size` rows, of fewer if they are longer than `tokens`: memory goes by tokens.
-
-    Longest rows first (what does not fit in memory fails at once); ties keep their order.
-    """
-    check_batch_size(batch_size)
-    order, start = sorted(range(len(lengths)), key=lambda row: -lengths[row]), 0
-    batches: list[list[int]] = []
-    while start < len(order):
-        n = rows_at_once(lengths[order[start]], batch_size, tokens)
-        batches.append(order[start : start + n])
-        start += n
-    return batches
-
-
-def rows_at_once(longest: int, batch_size: int, tokens: int = 64) -> int:
-    """How many rows a batch takes whose longest row has so many tokens."""
-    return max(1, batch_size * tokens // max(tokens, longest))
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Raises an InputError unless a batch holds at least one row."""
-    if batch_size < 1:
-        raise InputError(f"the batch size is {batch_size}; it must be at least 1")
 
 
 def pad_rows(
@@ -116,10 +90,17 @@ def check_lengths(lengths: Sequence[int], ids: Sequence[str], model: Hooked) -> 
         )
 
 
-def run_body(model: Hooked, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], images: Sequence[str]) -> None:
-    """A forward pass for its hooks alone: without cache, and without logits where the model lets us."""
-    more = {**without_cache(model), **logits_only(model, 1), **image_arguments(model, ids, images)}
-    model(ids, attention_mask=mask, return_type=None, **more)
+def run_body(
+    model: Hooked,
+    ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T_whole"],
+    images: Sequence[str],
+    begun: Mapping[str, Any] | None = None,
+) -> None:
+    """A forward pass for its hooks alone: without cache, and without logits where the model lets us. Where rows have
+    begun already, `begun` is what the model is given for that (keys and values, positions)."""
+    more = {**without_cache(model), **image_arguments(model, ids, images)} if begun is None else dict(begun)
+    model(ids, attention_mask=mask, return_type=None, **logits_only(model, 1), **more)
 
 
 def without_cache(model: Hooked) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lens_truth.models.batches import without_cache
 from lens_truth.models.hooks import Hooked
-from lens_truth.models.image_input import image_arguments
 
 _LOGITS_AT_ONCE = 1 << 24
 """Numbers in one piece of the logits, of which a backward pass needs several copies: 64 MB each in float32."""
@@ -23,13 +22,11 @@ def token_log_probs(
     mask: Int[Tensor, "B T_whole"],
     row: Int[Tensor, " n"],
     position: Int[Tensor, " n"],
-    images: Sequence[str],
-    begun: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any],
 ) -> Float[Tensor, " n"]:
-    """Log-probability of each token ids[row, position] (position > 0) after those before it; images[b] is the image
-    whose tokens row b holds (empty: none). Gradients flow to whatever acts before the unembedding. Where rows have
-    begun already, `begun` is what the model is given for that (keys and values, positions), and `mask` is of whole
-    rows.
+    """Log-probability of each token ids[row, position] (position > 0) after those before it. Gradients flow to whatever
+    acts before the unembedding. `given` is what else the model is given (images; keys and values and positions, where
+    rows have begun already, and `mask` is of whole rows then).
 
     What the unembedding is given is exchanged for the wanted rows of it, piece by piece. So whatever a class does to
     its logits (scaling, soft capping) is done by the class; for the second piece on, to a batch of single tokens.
@@ -37,19 +34,19 @@ def token_log_probs(
     hooked: Any = model
     size, differentiable = max(1, _LOGITS_AT_ONCE // model.cfg.d_vocab), torch.is_grad_enabled()
     hidden: list[Float[Tensor, "n M"]] = []
-    given: list[Float[Tensor, "n M"]] = []
+    shown: list[Float[Tensor, "n M"]] = []
 
     def instead(unembedding: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
         if not hidden:
             given_all = inputs[0]
             of_wanted: Tensor = given_all[row.to(given_all.device), position.to(given_all.device) - 1]
             hidden.extend(torch.split(of_wanted, size))
-        given.append(hidden[len(given)].detach().requires_grad_(differentiable))
-        return (given[-1][None],)
+        shown.append(hidden[len(shown)].detach().requires_grad_(differentiable))
+        return (shown[-1][None],)
 
     found: list[Float[Tensor, " n"]] = []
     wanted: Tensor = ids[row, position]
-    more = {**without_cache(model), **image_arguments(model, ids, images)} if begun is None else dict(begun)
+    more = dict(given)
     with hooked.unembed.register_forward_pre_hook(instead):
         for tokens in torch.split(wanted, size):
             logits = model(ids, attention_mask=mask, **more)[0]
@@ -57,8 +54,8 @@ def token_log_probs(
             log_prob = log_probs.gather(1, tokens.to(logits.device)[:, None])[:, 0]
             if differentiable:
                 # The slope is taken at once: for a later backward pass, the logits of all pieces would have to be kept.
-                (slope,) = torch.autograd.grad(log_prob.sum(), given[-1])
-                zeros = (hidden[len(found)] - given[-1].detach()).to(log_prob)  # by which gradients pass
+                (slope,) = torch.autograd.grad(log_prob.sum(), shown[-1])
+                zeros = (hidden[len(found)] - shown[-1].detach()).to(log_prob)  # by which gradients pass
                 log_prob = log_prob.detach() + (slope.to(log_prob) * zeros).sum(-1)
             found.append(log_prob)
             ids, mask, more = torch.ones_like(ids[:, :1]), torch.ones_like(mask[:, :1]), without_cache(model)

@@ -1,7 +1,7 @@
 """Activations on disk: written batch by batch, resumable after a kill at any moment, read back lazily.
 
 A folder holds `rows.json` (what the rows are) and `z.npy` (float32, [N, L, H, D]). While it is being written the
-array is called `z.partial.npy` and `progress.json` counts the batches that are safely in it.
+array is called `z.partial.npy` and `progress.json` counts the rows that are safely in it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HeadActivations:
         rows = rows_record(self.labels.numpy().tolist(), self.groups, self.ids, self.provenance)
         writer = ActivationWriter(Path(folder), tuple(self.z.shape), rows)
         if not writer.complete:
-            writer.write(0, range(len(self.z)), self.z)
+            writer.write(range(len(self.z)), self.z)
             writer.finish()
 
     @classmethod
@@ -96,7 +96,8 @@ def _rows(record: Any) -> tuple[list[int], tuple[str, ...], tuple[str, ...], dic
 
 
 class ActivationWriter:
-    """Fills a folder batch by batch; opened again, it goes on where it stopped, and refuses other rows."""
+    """Fills a folder batch by batch; opened again, it goes on where it stopped (so rows must come in the same order
+    again), and refuses other rows."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], rows: dict[str, Any]) -> None:
         self._final, self._partial = folder / "z.npy", folder / "z.partial.npy"
@@ -115,7 +116,7 @@ class ActivationWriter:
             write_json(record, rows)
         remove_leftovers(folder)
         self.complete = self._final.exists()
-        self.batches_done = 0
+        self.rows_done = 0
         self._header, self._row = _npy_header(shape), 4 * math.prod(shape[1:])
         size = len(self._header) + shape[0] * self._row
         if self.complete:
@@ -123,11 +124,11 @@ class ActivationWriter:
             return
         done = self._counted()
         if done is not None and self._partial.is_file() and self._partial.stat().st_size == size:
-            self.batches_done = done
+            self.rows_done = done
         else:
             self._begin(size)
 
-    def write(self, batch: int, rows: Sequence[int], z: Float[Tensor, "B L H D"]) -> None:
+    def write(self, rows: Sequence[int], z: Float[Tensor, "B L H D"]) -> None:
         """Stores one batch; only when its numbers are on disk does it count as done."""
         with writing(self._partial), self._partial.open("r+b") as file:
             for row, numbers in zip(rows, z.numpy().astype("<f4"), strict=True):
@@ -135,8 +136,8 @@ class ActivationWriter:
                 file.write(numbers.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        self.batches_done = batch + 1
-        write_json(self._progress, self.batches_done)
+        self.rows_done += len(rows)
+        write_json(self._progress, self.rows_done)
 
     def finish(self) -> None:
         """Gives the array its name: from now on the folder can be loaded."""
@@ -144,7 +145,7 @@ class ActivationWriter:
         self._progress.unlink(missing_ok=True)
 
     def _counted(self) -> int | None:
-        """How many batches an interrupted run has finished; None if none, or if its count is damaged."""
+        """How many rows an interrupted run has finished; None if none, or if its count is damaged."""
         try:
             done = json.loads(self._progress.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):

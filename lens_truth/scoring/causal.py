@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
+from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
-from lens_truth.models.batches import check_lengths, length_batches, pad_rows, tokenizer_of
+from lens_truth.models.batches import check_lengths, tokenizer_of, without_cache
+from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.common_gain import relative_layers
 from lens_truth.models.finite import check_finite, check_slopes
 from lens_truth.models.gradients import check_gradients
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, grid_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
-from lens_truth.models.prompts import Encoded, Template, encode
+from lens_truth.models.prompts import Encoded, PromptTokens, Template, encode
 from lens_truth.models.provenance import provenance_of
+from lens_truth.models.sharing import Begun, Place, Sharing, shared_families
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.scoring.surface import length_controls, length_record
 from lens_truth.stats.bootstrap import bootstrap_interval
 
 _PARTS = 5
-_TOKENS = 32
-"""Of a row, half as many as elsewhere: a backward pass needs what every layer computed."""
 _LEARNING_RATE = 0.05
+_QUESTIONS = 16
+"""Of each step of a learned gate."""
 
 
+@stage("causal scores")
 def causal_scores(
     model: Hooked,
     examples: Sequence[Example],
     *,
     template: Template = "plain",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
     progress: bool = False,
@@ -46,8 +52,9 @@ def causal_scores(
 
     The margin is the log-probability of the supported answer minus that of the hallucinated one (means, if a question
     has several), each summed over all tokens after the prompt, in nats; the score says how much the margin would grow
-    for each unit that is added to the head's gain, to first order. One backward pass per batch gives every head, for
-    every row. Metrics: ci_low and ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the
+    for each unit that is added to the head's gain, to first order. Answers to one question go on from its prompt, which
+    goes through the model once; two backward passes give every head, for the margin and for its per-token control.
+    Metrics: ci_low and ci_high, a 95% bootstrap interval over groups; folds: the scores of five parts of the
     groups.
 
     A sum over tokens weighs the longer answer more, so length alone can make a map. Beside the score stand the metrics
@@ -66,23 +73,15 @@ def causal_scores(
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
     pairs, encoded, weight = _margin_rows(model, examples, template)
-    gradient = np.zeros((len(examples), *grid_of(model)))
-    rows_used = sorted(weight)
-    batches = length_batches([len(encoded[row].ids) for row in rows_used], batch_size, _TOKENS)
-    for batch in tqdm(batches, desc="causal scores", disable=not progress, leave=False):
-        rows = [rows_used[i] for i in batch]
-        gate = torch.ones(len(rows), *grid_of(model), requires_grad=True)
-        with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
-            log_prob = answer_log_probs(model, [encoded[row] for row in rows])
-        (slope,) = torch.autograd.grad(log_prob.sum(), gate)
-        check_slopes(slope, model, [encoded[row] for row in rows])
-        gradient[rows] = slope.double().numpy() * np.array([weight[row] for row in rows])[:, None, None]
-
     tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
+    questions, budget = _questions(pairs, encoded), Budget.of(model, batch_size, backward=True)
+    of_rows = np.array([weight.get(row, 0.0) for row in range(len(encoded))])
+    with bar(None, "causal scores", sum(its.tokens for its in questions), shown=progress) as done:
+        slopes = _slopes(model, questions, encoded, np.stack([of_rows, of_rows / tokens]), budget, done)
     by_group: dict[str, tuple[np.ndarray, float]] = {}
-    for supported, hallucinated in pairs:
+    for (supported, _), slope in zip(pairs, slopes[0], strict=True):
         total, count = by_group.get(group := examples[supported[0]].group, (0.0, 0.0))
-        by_group[group] = (total + gradient[supported + hallucinated].sum(0), count + 1)
+        by_group[group] = (total + slope, count + 1)
     totals, counts = (np.stack(parts) for parts in zip(*by_group.values(), strict=True))
     low, high = bootstrap_interval(totals, counts, n_bootstrap, stream(seed, Stream.CAUSAL_INTERVALS))
     parts = np.array_split(stream(seed, Stream.CAUSAL_PARTS).permutation(len(counts)), min(_PARTS, len(counts)))
@@ -90,11 +89,12 @@ def causal_scores(
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples)}
     provenance |= {"n_questions": int(counts.sum()), "seed": seed, **_relative(model)}
     values = totals.sum(0) / counts.sum()
-    maps, agreement = length_controls(pairs, tokens, values, gradient)
+    maps, agreement = length_controls(pairs, tokens, values, *slopes)
     provenance["surface"] = {**length_record(pairs, tokens), **agreement}
     return HeadScores(values, "causal", {"ci_low": low, "ci_high": high, **maps}, folds, provenance)
 
 
+@stage("learned gate")
 def learned_gate(
     model: Hooked,
     examples: Sequence[Example],
@@ -102,7 +102,7 @@ def learned_gate(
     template: Template = "plain",
     penalty: float = 1.0,
     steps: int = 60,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> HeadScores:
@@ -118,27 +118,29 @@ def learned_gate(
     pairs, encoded, weight = _margin_rows(model, examples, template)
     gate = torch.ones(*grid_of(model), requires_grad=True)
     optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
-    rng = stream(seed, Stream.GATE_STEPS)
-    questions_at_once = max(1, batch_size // 2)
-    rows_of = [supported + hallucinated for supported, hallucinated in pairs]
-    queue: list[int] = []
-    for _ in tqdm(range(steps), desc="learned gate", disable=not progress, leave=False):
-        if len(queue) < questions_at_once:
-            queue += rng.permutation(len(pairs)).tolist()
-        chosen, queue = queue[:questions_at_once], queue[questions_at_once:]
-        gate.grad = 2 * penalty * (gate.detach() - 1) / gate.numel()
-        lengths = [sum(len(encoded[row].ids) for row in rows_of[question]) for question in chosen]
-        for some in length_batches(lengths, batch_size, _TOKENS):
-            rows = [row for i in some for row in rows_of[chosen[i]]]
-            owner = [i for i, question in enumerate(some) for _ in rows_of[chosen[question]]]
-            with torch.enable_grad(), constant_weights(model), gate_heads(model, gate):
-                log_prob = answer_log_probs(model, [encoded[row] for row in rows])
+    rng, budget = stream(seed, Stream.GATE_STEPS), Budget.of(model, batch_size, backward=True)
+    questions = _questions(pairs, encoded)
+    n_chosen, queue = min(_QUESTIONS, len(pairs)), list[int]()
+
+    def slope_of(some: Sequence[int]) -> Float[Tensor, "L H"]:
+        rows = [row for question in some for row in questions[question].rows]
+        owner = torch.tensor([i for i, question in enumerate(some) for _ in questions[question].rows])
+        with torch.enable_grad(), constant_weights(model):
+            log_prob = answer_log_probs(model, [encoded[row] for row in rows], lambda _: gate_heads(model, gate))
             weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
-            owners = torch.tensor(owner, device=log_prob.device)
-            margin = log_prob.new_zeros(len(some)).index_add(0, owners, log_prob * weights)
-            loss = torch.nn.functional.softplus(-margin).sum() / len(chosen)
-            (slope,) = torch.autograd.grad(loss, gate)
-            check_slopes(slope.expand(len(rows), -1, -1), model, [encoded[row] for row in rows])
+            margin = log_prob.new_zeros(len(some)).index_add(0, owner.to(log_prob.device), log_prob * weights)
+            loss = torch.nn.functional.softplus(-margin).sum() / n_chosen
+        (slope,) = torch.autograd.grad(loss, gate)
+        check_slopes(slope.expand(len(rows), -1, -1), model, [encoded[row] for row in rows])
+        return slope
+
+    for _ in bar(range(steps), "learned gate", shown=progress):
+        if len(queue) < n_chosen:
+            queue += rng.permutation(len(pairs)).tolist()
+        chosen, queue = queue[:n_chosen], queue[n_chosen:]
+        gate.grad = 2 * penalty * (gate.detach() - 1) / gate.numel()
+        chosen = sorted(chosen, key=lambda question: -questions[question].tokens)
+        for _, slope in within_budget(chosen, lambda question, _: questions[question].tokens, budget, slope_of):
             gate.grad += slope
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
@@ -148,16 +150,99 @@ def learned_gate(
     return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
 
 
-def answer_log_probs(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, " B"]:
-    """Log-probability of each answer after its prompt, summed over its tokens; differentiable."""
-    ids, mask = pad_rows([row.ids for row in encoded], model)
-    spans = [range(e.continuation, e.answer[1]) for e in encoded]
-    row = torch.tensor([i for i, span in enumerate(spans) for _ in span])
-    position = torch.tensor([p for span in spans for p in span])
-    of_tokens = token_log_probs(model, ids, mask, row, position, [e.image for e in encoded])
+@dataclass(frozen=True)
+class _Question:
+    """The rows of its answers, and how many tokens go through the model for them."""
+
+    rows: list[int]
+    tokens: int
+
+
+def _questions(pairs: Sequence[tuple[list[int], list[int]]], encoded: Sequence[Encoded]) -> list[_Question]:
+    rows = [supported + hallucinated for supported, hallucinated in pairs]
+    shared = [max(encoded[row].continuation for row in its) for its in rows]
+    return [
+        _Question(its, begun + sum(encoded[row].n_answer_tokens for row in its))
+        for its, begun in zip(rows, shared, strict=True)
+    ]
+
+
+def _slopes(
+    model: Hooked,
+    questions: Sequence[_Question],
+    encoded: Sequence[Encoded],
+    weights: Float[np.ndarray, "2 N"],
+    budget: Budget,
+    done: Any,
+) -> Float[np.ndarray, "2 Q L H"]:
+    """Of every question, two sums of its rows' log-probabilities, by their slopes with respect to each head's gate."""
+    result = np.empty((2, len(questions), *grid_of(model)))
+    # Where answers have as many tokens, the second sum is the first one divided by it.
+    times = [weights[1, its.rows] / weights[0, its.rows] for its in questions]
+    alike = [bool((its == its[0]).all()) for its in times]
+
+    def slopes_of(some: Sequence[int]) -> tuple[Float[Tensor, "q L H"], ...]:
+        rows = [row for question in some for row in questions[question].rows]
+        owner = torch.tensor([i for i, question in enumerate(some) for _ in questions[question].rows])
+        gate = torch.ones(len(some), *grid_of(model), requires_grad=True)
+
+        def attach(places: Sequence[Place]) -> AbstractContextManager[Any]:
+            return gate_heads(model, gate[[int(owner[row]) for _, row in places]])
+
+        with torch.enable_grad(), constant_weights(model):
+            sets = [(owner == i).nonzero()[:, 0].tolist() for i in range(len(some))]
+            log_prob = answer_log_probs(model, [encoded[row] for row in rows], attach, sets)
+        sums = [(log_prob * torch.from_numpy(its[rows]).to(log_prob)).sum() for its in weights]
+        (slope,) = torch.autograd.grad(sums[0], gate, retain_graph=not alike[some[0]])
+        check_slopes(slope, model, [encoded[questions[question].rows[0]] for question in some])
+        if alike[some[0]]:
+            factor = torch.tensor([times[question][0] for question in some])
+            return slope, slope * factor[:, None, None]
+        return slope, *torch.autograd.grad(sums[1], gate)
+
+    for kind in (False, True):
+        order = sorted((i for i, its in enumerate(alike) if its is kind), key=lambda i: -questions[i].tokens)
+        for some, slopes in within_budget(order, lambda question, _: questions[question].tokens, budget, slopes_of):
+            result[:, list(some)] = torch.stack(slopes).double().numpy()
+            done.update(sum(questions[question].tokens for question in some))
+    return result
+
+
+_Attach = Callable[[Sequence[Place]], AbstractContextManager[Any]]
+
+
+def answer_log_probs(
+    model: Hooked, encoded: Sequence[Encoded], attach: _Attach | None = None, sets: Sequence[Sequence[int]] = ()
+) -> Float[Tensor, " B"]:
+    """Log-probability of each answer after its prompt, summed over its tokens; differentiable. What prompts have in
+    common goes through the model once, but for rows of different `sets`; `attach` is opened around each pass, for the
+    rows in it."""
+    prompts = [PromptTokens(e.ids[: e.continuation], e.image, e.image_span) for e in encoded]
+    rows = [replace(e, ids=e.ids[: e.answer[1]]) for e in encoded]
+    attach = attach or (lambda _: nullcontext())
+    families = shared_families(model, prompts, [len(row.ids) for row in rows], sets)
+    parts, order = list[Tensor](), list[int]()
+    for batch in Sharing(model, rows, attach).batches(families, [""], len(rows)):
+        with attach(batch.at):
+            parts.append(batch_log_probs(model, batch, [encoded[row] for _, row in batch.at]))
+        order += [row for _, row in batch.at]
+    back = torch.tensor(sorted(range(len(order)), key=order.__getitem__))
+    return torch.cat(parts)[back.to(parts[0].device)]
+
+
+def batch_log_probs(model: Hooked, batch: Begun, encoded: Sequence[Encoded]) -> Float[Tensor, " B"]:
+    """The same of one batch, each row of which holds the answer of `encoded`."""
+    places = [(i, p + shift) for i, (e, shift) in enumerate(zip(encoded, batch.shift, strict=True)) for p in _span(e)]
+    row, position = (torch.tensor(its) for its in zip(*places, strict=True))
+    begun = batch.given if "past_key_values" in batch.more else {**batch.given, **without_cache(model)}
+    of_tokens = token_log_probs(model, batch.rest, batch.mask, row, position, begun)
     log_probs = of_tokens.new_zeros(len(encoded)).index_add(0, row.to(of_tokens.device), of_tokens)
-    check_finite(log_probs, model, ids, mask, encoded)
+    check_finite(log_probs, model, batch.ids, batch.mask, batch.rows)
     return log_probs
+
+
+def _span(e: Encoded) -> range:
+    return range(e.continuation, e.answer[1])
 
 
 def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:

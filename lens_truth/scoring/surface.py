@@ -33,18 +33,21 @@ def length_record(pairs: Pairs, tokens: Float[np.ndarray, " N"]) -> dict[str, An
 
 
 def length_controls(
-    pairs: Pairs, tokens: Float[np.ndarray, " N"], values: Map, gradient: Float[np.ndarray, "N L H"]
+    pairs: Pairs,
+    tokens: Float[np.ndarray, " N"],
+    values: Map,
+    slopes: Float[np.ndarray, "Q L H"],
+    per_token: Float[np.ndarray, "Q L H"],
 ) -> tuple[dict[str, Map], dict[str, Any]]:
-    """Causal maps on which length has less hold, from the (signed) gradient of every row, and how they agree with the
-    scores over heads (Pearson's r): `per_token`, each answer's gradient divided by its tokens; and over the questions
-    whose answers differ by a factor below 1.25 in tokens, if there are ten of them, `matched`."""
+    """Causal maps on which length has less hold, from the slopes of every question's margin, and how they agree with
+    the scores over heads (Pearson's r): `per_token`, of margins of log-probabilities divided by the answers' tokens;
+    and over the questions whose answers differ by a factor below 1.25 in tokens, if there are ten of them, `matched`.
+    """
     supported, hallucinated = _lengths(pairs, tokens)
     alike = np.maximum(supported, hallucinated) < _ALIKE * np.minimum(supported, hallucinated)
-    by_token = gradient / tokens[:, None, None]
-    maps = {"per_token": np.mean([by_token[[*right, *wrong]].sum(0) for right, wrong in pairs], axis=0)}
+    maps = {"per_token": per_token.mean(0)}
     if alike.sum() >= ENOUGH:
-        kept = [pair for pair, use in zip(pairs, alike.tolist(), strict=True) if use]
-        maps["matched"] = np.mean([gradient[[*right, *wrong]].sum(0) for right, wrong in kept], axis=0)
+        maps["matched"] = slopes[alike].mean(0)
     agreement: dict[str, Any] = {f"r_{name}": agreement_of(values, its) for name, its in maps.items()}
     return maps, {"n_matched": int(alike.sum()), **agreement}
 

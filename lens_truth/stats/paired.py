@@ -33,6 +33,8 @@ class Comparison:
     """How many trials of the second are at least as accurate as the first (its mean, if it has several)."""
     trials: int
     """Trials of the second."""
+    undrawn: int = 0
+    """Further trials of the second that were not made: one that was is as good already, or nothing hung on them."""
 
     @property
     def significant(self) -> bool:
@@ -40,9 +42,20 @@ class Comparison:
         return significant(self.p_value)
 
     @property
+    def gained(self) -> bool:
+        """Whether the first is significantly better."""
+        return self.difference > 0 and self.significant
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a trial that was not made could be as good, and none that was is: neither beaten nor not."""
+        return self.undrawn > 0 and not self.as_good
+
+    @property
     def beaten(self) -> bool:
-        """Whether the first beats the second: by a significant gain, and with no trial of the second as good."""
-        return self.difference > 0 and self.significant and not self.as_good
+        """Whether the first beats the second: by a significant gain, with no trial of the second as good, and none left
+        that could be."""
+        return self.gained and not self.as_good and not self.undrawn
 
 
 def group_interval(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> tuple[float, float]:
@@ -60,7 +73,11 @@ def ratio_interval(
 
 
 def compare(
-    first: Float[np.ndarray, "R N"], second: Float[np.ndarray, "R2 N"], groups: Sequence[str], seed: int
+    first: Float[np.ndarray, "R N"],
+    second: Float[np.ndarray, "R2 N"],
+    groups: Sequence[str],
+    seed: int,
+    undrawn: int = 0,
 ) -> Comparison:
     """Compares marks (1 right, 0 wrong) of the same questions under two gates, each over one or more trials."""
     from scipy import stats  # takes longer than reading and showing a comparison
@@ -73,7 +90,7 @@ def compare(
     else:
         p = _sign_flip_p(difference, groups, seed)
     as_good = int((second.mean(1) >= first.mean()).sum())
-    return Comparison(float(difference.mean()), low, high, p, as_good, len(second))
+    return Comparison(float(difference.mean()), low, high, p, as_good, len(second), undrawn)
 
 
 def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lens_truth.ablation.rows import best_of
+from lens_truth.ablation.rows import Candidate, best_of
 from lens_truth.ablation.search import (
     CONTRASTS,
+    FINALISTS,
     STRENGTHS,
     Search,
     Validation,
@@ -20,8 +21,10 @@ from lens_truth.ablation.search import (
     search_uniform,
     strength_of,
 )
+from lens_truth.data.loading import load_examples
 from lens_truth.evaluate.answers import Mode
 from lens_truth.evaluate.asker import Asker, run_benchmark
+from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.gates.gate import HeadGate
 from lens_truth.scoring.scores import HeadScores
@@ -52,6 +55,39 @@ def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
     gains = search_uniform(validation)
     assert [g.lam for g in gains.candidates] == list(STRENGTHS)
     assert gains.gate is not None and gains.gate.values.unique().tolist() == [torch.tensor(1 + gains.best.lam).item()]
+
+
+def test_candidates_are_ranked_by_what_they_choose(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the best three, of equals the weaker, are asked in the other ways."""
+    examples = load_examples("zoo:text", limit=40)
+    ways: list[tuple[str, Mode]] = [("open", "answer"), ("choose", "choose"), ("judgement", "judge")]
+    validation = Validation.of(
+        Asker(tiny, "plain"), [benchmark_of(name, mode, examples, n_new=1) for name, mode in ways]
+    )
+    stages: list[tuple[list[str], int]] = []
+
+    def spy(asker: Asker, benchmarks: Any, gates: Any) -> Any:
+        stages.append(([its.name for its in benchmarks], len(gates)))
+        return run_all(asker, benchmarks, gates)
+
+    run_all = Asker.run_all
+    monkeypatch.setattr(Asker, "run_all", spy)
+    found = search_lambda(validation, HeadScores(np.random.default_rng(0).normal(size=(3, 4)), "causal"))
+    assert stages == [(["choose"], 12), (["open", "judgement"], FINALISTS)]
+    ranked = sorted(found.candidates, key=lambda c: (-c.accuracy["choose"], c.strength))
+    assert sorted(map(len, (c.accuracy for c in ranked[:FINALISTS]))) == [3] * FINALISTS
+    assert all(list(c.accuracy) == ["choose"] for c in ranked[FINALISTS:])
+    assert found.best in ranked[:FINALISTS]
+    search_lambda(validation, HeadScores(np.zeros((3, 4)), "learned"))
+    assert stages[2:] == [(["open", "choose", "judgement"], 1)]
+
+
+def test_only_candidates_that_were_asked_in_every_way_are_compared() -> None:
+    lucky, full = (
+        Candidate(0.1, "center", 0.1, {"choose": 0.9}),
+        Candidate(0.2, "center", 0.2, {"choose": 0.9, "open": 0.1}),
+    )
+    assert best_of([lucky, full]) == full
 
 
 def test_learned_and_constant_scores_are_taken_as_they_are(zoo: Any) -> None:

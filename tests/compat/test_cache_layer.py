@@ -1,4 +1,4 @@
-"""`evaluate/prefixes.py` stands in for a layer of Transformers' cache, so Transformers' version is bounded."""
+"""`models/prefixes.py` stands in for a layer of Transformers' cache, so Transformers' version is bounded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lens_truth.evaluate.prefixes import rows_of
+from lens_truth.models.prefixes import rows_of
 
 ROOT = Path(__file__).parent.parent.parent
-BROKE = f"transformers {version('transformers')} changed the cache layer that evaluate/prefixes.py overrides: "
+BROKE = f"transformers {version('transformers')} changed the cache layer that models/prefixes.py overrides: "
 
 
 def test_the_layer_has_the_parts_that_are_overridden() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import generate
 from conftest import build
 from converted import convert
 
@@ -21,7 +22,6 @@ from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
-from lens_truth.evaluate.generate import generate
 from lens_truth.gates.controls import CONTROLS, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.hooks import Hooked, hook_names, sliding_windows

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import generate
 from conftest import build
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,6 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer, first_line, normalized, token_f1, yes_or_no
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.evaluate.generate import generate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
@@ -55,10 +55,10 @@ def test_open_answers_are_normalised_as_squad_does() -> None:
 def scripted(model: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> None:
     from lens_truth.evaluate import asker
 
-    def said(*_: Any, **__: Any) -> list[tuple[str, int, Answer]]:
-        return [("", row, Answer(text)) for row, text in enumerate(answers)]
+    def said(*_: Any, **__: Any) -> list[tuple[tuple[int, str, int], Answer]]:
+        return [((0, "", row), Answer(text)) for row, text in enumerate(answers)]
 
-    monkeypatch.setattr(asker, "generate", said)
+    monkeypatch.setattr(asker, "answered", said)
 
 
 def continuations(model: Any, prompts: list[PromptTokens], n_new: int, batch_size: int) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from asking import generate, log_probs
 from conftest import build
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -24,12 +25,11 @@ from lens_truth.evaluate import asker as askers
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.asker import Asker, choose, run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.prefixes import Family, prompt_families, token_families
-from lens_truth.evaluate.rank import log_probs
-from lens_truth.evaluate.shared import Limits
+from lens_truth.evaluate.generate import answered
 from lens_truth.gates.gate import HeadGate
+from lens_truth.models.budget import Budget
 from lens_truth.models.loading import load
+from lens_truth.models.prefixes import Family, prompt_families, token_families
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
 from lens_truth.scoring.causal import answer_log_probs, encode_answers
 
@@ -191,12 +191,12 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
     whole = Asker(model, "plain", batch_size=8).run(benchmark, gates)
 
     def killed(*arguments: Any, **more: Any) -> Any:
-        for number, item in enumerate(generate(*arguments, **more)):
+        for number, item in enumerate(answered(*arguments, **more)):
             if number == 25:
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(askers, "generate", killed)
+    monkeypatch.setattr(askers, "answered", killed)
     with pytest.raises(KeyboardInterrupt), AnswerLog(path, model, "m", "w") as log:
         Asker(model, "plain", batch_size=8, log=log).run(benchmark, gates)
     assert len(path.read_text().splitlines()) == 25
@@ -205,16 +205,18 @@ def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeyp
 
     asked: list[int] = []
 
-    def counted(model: Any, prompts: Any, n_new: int, batch_size: int, gates: Any, **more: Any) -> Any:
-        asked.append(len(prompts) * len(gates))
-        return generate(model, prompts, n_new, batch_size, gates, **more)
+    def counted(model: Any, sets: Any, gates: Any, **more: Any) -> Any:
+        asked.append(0)
+        for item in answered(model, sets, gates, **more):
+            asked[-1] += 1
+            yield item
 
-    monkeypatch.setattr(askers, "generate", counted)
+    monkeypatch.setattr(askers, "answered", counted)
     for rest in (60 - 25, 0):
         with AnswerLog(path, model, "m", "w") as log:
             resumed = Asker(model, "plain", batch_size=8, log=log).run(benchmark, gates)
         assert all(resumed[name].texts == whole[name].texts for name in gates)
-        assert rest <= asked[-1] <= 60 and (rest or not asked[-1])
+        assert rest <= asked[-1] < 60 and (rest or not asked[-1])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == len({row["key"] for row in rows}) == 60
     assert {row["gate"] for row in rows} == set(gates)
@@ -317,6 +319,6 @@ def test_a_benchmark_of_choices(zoo: Any, tmp_path: Path) -> None:
 
 
 def test_long_rows_and_large_vocabularies_make_small_batches() -> None:
-    limits = Limits(128)
-    assert (limits.rows(40, 1000), limits.rows(640, 1000)) == (128, 12)
-    assert limits.rows(40, 1 << 20) == 32 and limits.rows(10**6, 1 << 30) == 1
+    budget = Budget(128 * 64)
+    assert (budget.rows(40, 1000), budget.rows(640, 1000)) == (128, 12)
+    assert budget.rows(40, 1 << 20) == 32 and budget.rows(10**6, 1 << 30) == 1

@@ -180,22 +180,22 @@ def test_a_capture_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
     shape, rows = (6, 2, 2, 4), rows_record([0] * 6, ["g"] * 6, ["i"] * 6, {})
     z = torch.arange(6.0 * 16).reshape(shape)
     writer = ActivationWriter(tmp_path, shape, rows)
-    writer.write(0, [5, 0], z[[5, 0]])
+    writer.write([5, 0], z[[5, 0]])
     with full_disk(), pytest.raises(InputError, match=r"z\.partial\.npy: cannot be written"):
-        writer.write(1, [1, 2, 3, 4], z[1:5])
+        writer.write([1, 2, 3, 4], z[1:5])
     again = ActivationWriter(tmp_path, shape, rows)
-    assert again.batches_done == 1
-    again.write(1, [1, 2, 3, 4], z[1:5])
+    assert again.rows_done == 2
+    again.write([1, 2, 3, 4], z[1:5])
     again.finish()
     assert np.array_equal(np.load(tmp_path / "z.npy"), z.numpy())
 
 
 @pytest.mark.parametrize("damage", ["", "nonsense", "-1", "true", "[1]", "1.5", "[" * 5000])
-def test_a_damaged_count_of_batches_begins_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_count_of_rows_begins_anew(tmp_path: Path, damage: str) -> None:
     rows = rows_record([0] * 6, ["g"] * 6, ["i"] * 6, {})
-    ActivationWriter(tmp_path, (6, 2, 2, 4), rows).write(0, [0], torch.ones(1, 2, 2, 4))
+    ActivationWriter(tmp_path, (6, 2, 2, 4), rows).write([0], torch.ones(1, 2, 2, 4))
     (tmp_path / "progress.json").write_text(damage)
-    assert ActivationWriter(tmp_path, (6, 2, 2, 4), rows).batches_done == 0
+    assert ActivationWriter(tmp_path, (6, 2, 2, 4), rows).rows_done == 0
 
 
 @pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system")])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import generate
 from conftest import build, output_projections
 from multimodal import FAMILIES, build_multimodal
 from PIL import Image
@@ -18,13 +19,12 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from lens_truth.data.examples import Example
 from lens_truth.data.images import BLACK
 from lens_truth.errors import InputError
-from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.prefixes import prompt_families
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.batches import pad_rows
 from lens_truth.models.hooks import gate_heads
 from lens_truth.models.image_input import image_arguments, images_for, images_of
 from lens_truth.models.loading import load
+from lens_truth.models.prefixes import prompt_families
 from lens_truth.models.prompts import IMAGE, PromptTokens, Wording, encode, encode_prompts, prompt_of
 from lens_truth.models.selftest import batch_checks, hook_checks, images_to_check
 from lens_truth.scoring.capturing import capture

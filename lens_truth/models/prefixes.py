@@ -8,12 +8,18 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lens_truth.models.prompts import PromptTokens
+
+_WORTH = 0.1
+"""Of the tokens of a family, the share that must be saved: less does not pay for the copies of keys and values."""
+_COMPARED = 1024
+"""Prompts among which the best cut is sought: the time goes by the square."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,9 @@ class Family:
     length: int
 
 
-def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
-    """Partition of the prompts into families, so that computing each beginning once saves many tokens.
+def prompt_families(prompts: Sequence[PromptTokens], alone: bool = False) -> list[Family]:
+    """Partition of the prompts into families, so that computing each beginning once saves many tokens; a prompt that
+    shares too little is a family of its own, which begins with nothing, or if `alone` with all but its last token.
 
     A family has one image at most, and its beginning holds the whole of it with the token that closes it (from which
     Qwen2.5-Omni counts on): nothing that follows needs pixels.
@@ -37,11 +44,12 @@ def prompt_families(prompts: Sequence[PromptTokens]) -> list[Family]:
     for rows in by_image.values():
         for family in token_families([prompts[row].ids for row in rows]):
             members = tuple(rows[i] for i in family.rows)
-            if _holds_image(prompts[members[0]], family.length):
+            worth = (len(members) - 1) * family.length > _WORTH * sum(len(prompts[row].ids) for row in members)
+            if worth and _holds_image(prompts[members[0]], family.length):
                 families.append(Family(members, family.length))
-            else:  # they part before the image
-                alone = {row: len(prompts[row].ids) - 1 for row in members}
-                families += [Family((row,), n if _holds_image(prompts[row], n) else 0) for row, n in alone.items()]
+            else:  # they share little, or part before the image
+                own = {row: len(prompts[row].ids) - 1 if alone else 0 for row in members}
+                families += [Family((row,), n if _holds_image(prompts[row], n) else 0) for row, n in own.items()]
     return families
 
 
@@ -50,13 +58,19 @@ def _holds_image(prompt: PromptTokens, length: int) -> bool:
 
 
 def token_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
-    """The same for token ids alone: of all ways to cut their sorted order into families the one that saves most.
-
-    What a family shares is the least that neighbours in it share, and the best cut up to each prompt follows from the
-    best cuts before it. A prompt alone is a family whose beginning is all but its last token.
-    """
+    """The same for token ids alone: of all ways to cut their sorted order into families the one that saves most (of
+    each thousand prompts)."""
     order = sorted(range(len(prompts)), key=lambda row: list(prompts[row]))
-    ranked = [prompts[row] for row in order]
+    families: list[Family] = []
+    for start in range(0, len(order), _COMPARED):
+        some = order[start : start + _COMPARED]
+        families += [Family(tuple(some[a:b]), n) for a, b, n in _best_cut([prompts[row] for row in some])]
+    return families
+
+
+def _best_cut(ranked: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+    """First prompt, one past the last, and length of the beginning of each family. What a family shares is the least
+    that neighbours in it share, and the best cut up to each prompt follows from the best cuts before it."""
     n = len(ranked)
     saved = np.zeros(n + 1, dtype=np.int64)  # by the best cut of the first so many prompts
     start, length = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)  # of its last family
@@ -68,12 +82,12 @@ def token_families(prompts: Sequence[Sequence[int]]) -> list[Family]:
         gains = saved[:stop] + np.arange(stop - 1, -1, -1) * common[:stop]
         first = stop - 1 - int(gains[::-1].argmax())  # of equals the smallest family
         saved[stop], start[stop], length[stop] = gains[first], first, common[first]
-    families: list[Family] = []
+    cuts: list[tuple[int, int, int]] = []
     stop = n
     while stop:
-        families.append(Family(tuple(order[start[stop] : stop]), int(length[stop])))
+        cuts.append((int(start[stop]), stop, int(length[stop])))
         stop = int(start[stop])
-    return families[::-1]
+    return cuts[::-1]
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
@@ -83,11 +97,21 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def rows_of(cache: DynamicCache, rows: Sequence[int], room: int) -> DynamicCache:
-    """A copy of some rows, with room for so many further tokens; `generate` writes into the cache that it is given."""
+    """A copy of some rows, with room for so many further tokens; a model writes into the cache that it is given. Where
+    gradients are taken, nothing is written into, and they flow back to the rows."""
     copy = DynamicCache()
-    layers: list[Any] = [_RoomyLayer(layer, rows, room) for layer in cache.layers]
+    make = _grown if torch.is_grad_enabled() else _RoomyLayer
+    layers: list[Any] = [make(layer, rows, room) for layer in cache.layers]
     copy.layers = layers
     return copy
+
+
+def _grown(layer: Any, rows: Sequence[int], room: int) -> DynamicLayer:
+    grown = DynamicLayer()
+    grown.lazy_initialization(layer.keys, layer.values)
+    index = torch.tensor(rows, device=layer.keys.device)
+    grown.keys, grown.values = layer.keys.index_select(0, index), layer.values.index_select(0, index)
+    return grown
 
 
 class _RoomyLayer(DynamicLayer):
@@ -116,6 +140,9 @@ class _RoomyLayer(DynamicLayer):
 def _with_room(states: Float[Tensor, "B H T D"], rows: Sequence[int], room: int) -> Float[Tensor, "R H T_room D"]:
     _, heads, length, width = states.shape
     roomy = states.new_empty(len(rows), heads, length + room, width)
+    if states.device.type != "cpu":  # where every call is waited for
+        roomy[:, :, :length] = states[torch.tensor(rows, device=states.device)]
+        return roomy
     for row, source in enumerate(rows):  # row by row, since an indexed copy would make another one
         roomy[row, :, :length] = states[source]
     return roomy
