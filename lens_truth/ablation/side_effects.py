@@ -17,6 +17,7 @@ from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import Gates, HeadGate, attach_rows
 from lens_truth.io.readers import read_text
+from lens_truth.io.stages import bar
 from lens_truth.models.batches import pad_rows, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
@@ -92,10 +93,12 @@ def side_effects(
         return int(read.sum()), found
 
     longest_first = sorted(named, key=lambda row: -len(row.ids))
-    for _, (n, found) in within_budget(longest_first, lambda row, _: len(row.ids), budget, measured):
-        count += n
-        for name, its in found.items():
-            totals[name] += its
+    with bar(None, "side effects", sum(len(row.ids) for row in named)) as done:
+        for rows, (n, found) in within_budget(longest_first, lambda row, _: len(row.ids), budget, measured):
+            count += n
+            for name, its in found.items():
+                totals[name] += its
+            done.update(sum(len(row.ids) for row in rows))
     return {name: SideEffect(*(total / count).tolist()) for name, total in totals.items()}
 
 

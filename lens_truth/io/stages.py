@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def bar(items: Iterable[Any] | None, what: str, total: int | None = None, *, sho
 
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} to go"
     watched = shown or (_CLOCK.get() is not None and on_terminal())
-    return tqdm(items, what, total, leave=False, disable=not watched, dynamic_ncols=True, bar_format=form)
+    columns = get_terminal_size().columns - 1  # 79 where a terminal has no size, in which tqdm shows nothing
+    return tqdm(items, what, total, leave=False, disable=not watched, bar_format=form, ncols=columns, nrows=20)
 
 
 def on_terminal() -> bool:
