@@ -49,7 +49,7 @@ def ablation_bars(
     validation did not want."""
     models = {model: _benchmarks(rows, model) for model in dict.fromkeys(row.model for row in rows)}
     columns = max(map(len, models.values()))
-    heights = [0.3 + 0.2 * len({r.arm for r in rows if r.model == model}) for model in models]
+    heights = [max(0.9, 0.3 + 0.2 * len({r.arm for r in rows if r.model == model})) for model in models]
     label = max(style.text_width(gate_name(*row.arm), style.SMALL) for row in rows)
     figure = style.new_figure(max(label + 0.8 + 1.75 * columns, 6.0), 1.1 + sum(height + 0.6 for height in heights))
     grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
