@@ -8,7 +8,7 @@ one inverse serves the true labels and any number of permuted ones.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -50,35 +50,36 @@ def fit_closed_form(
     and for the last two the boundary lies midway between the projected class means.
     """
     N, L, H, D = x.shape
-    order = np.argsort(fold, kind="stable")
-    folds = [slice(a, b) for a, b in pairwise([0, *np.cumsum(np.bincount(fold)).tolist()])]
-    K, P = len(folds), len(draws)
-    rows = torch.from_numpy(order).to(x.device)
+    if len(draws) and L > 1:  # each layer has its own penalties for draws
+        by_layer = [fit_closed_form(x[:, i : i + 1], labels, fold, draws, kind) for i in range(L)]
+        return torch.cat([told for told, _ in by_layer], dim=1), np.concatenate([null for _, null in by_layer], axis=1)
     like = x.new_empty(0, dtype=torch.float64 if kind == "mass-mean" else torch.float32)
-    told, drawn = (_Draws(y.take(order, axis=1), folds, like) for y in (labels[None], draws))
+    given = _Draws(np.concatenate([labels[None], draws]), fold, like)
+    K, order, flat = len(given.folds), torch.from_numpy(given.order).to(x.device), x.flatten(1, 2)
+    held_out = [(k,) for k in range(K)]
     penalties = like.new_tensor({"ridge": PENALTIES if K > 2 else PENALTIES[1:2], "mass-mean": [_JITTER]}.get(kind, [0]))
-    of_told, of_drawn = np.zeros((K, L, 1), dtype=np.int64), np.zeros((K, L, P), dtype=np.int64)
-    if len(penalties) > 1:  # with two folds none is left to choose on
-        chosen_by = x[:, :, :: max(1, H // _JURY)][:, :, :_JURY].flatten(1, 2)
-        jury = _Heads(chosen_by[rows].to(like), folds, [(k, (k + 1) % K) for k in range(K)], kind)
-        of_told, of_drawn = (jury.choose(draws, penalties, L) for draws in (told, drawn))
+    chosen = np.zeros((K, L, 1 + len(draws)), dtype=np.int64)  # which of them
 
-    decisions, null = x.new_empty(N, L * H, dtype=torch.float32), np.empty((P, L * H))
-    flat, layer = x.flatten(1, 2), np.repeat(np.arange(L), H)
-    span = H if P else L * H  # of so many heads each draw has one penalty
-    size = min(span, _HEADS if x.device.type == "cpu" else max(1, _room(x.device) // (16 * D * (N + K * (4 * D + P)))))
-    for start, stop in ((a, min(a + size, b + span)) for b in range(0, L * H, span) for a in range(b, b + span, size)):
-        heads = _Heads(flat[:, start:stop].index_select(0, rows).to(like), folds, [(k,) for k in range(K)], kind)
-        which = torch.from_numpy(of_told[:, layer[start:stop], 0]).to(x.device)  # K F
-        if P:
-            inverse = heads.inverses(penalties[:, None, None])
-            right = heads.count(drawn, inverse, of_drawn[:, layer[start]]).cpu().double()
-            shares = right / torch.tensor([part.stop - part.start for part in folds])[:, None, None]
-            null[:, start:stop] = shares.mean(0).numpy()
-            inverse = torch.stack([inverse[which[k], k, torch.arange(stop - start)] for k in range(K)])
+    heads = np.arange(L * H)
+    jury = heads.reshape(L, H)[:, :: max(1, H // _JURY)][:, :_JURY].ravel()
+    others = np.setdiff1d(heads, jury)
+    size = _HEADS if x.device.type == "cpu" else max(1, _room(x.device) // (16 * D * (N + K * (4 * D + len(draws)))))
+    blocks = [jury, *(others[i : i + size] for i in range(0, len(others), size))]
+    decisions, null = x.new_empty(N, L * H, dtype=torch.float32), np.empty((len(draws), L * H))
+    for number, block in enumerate(blocks):
+        here = torch.from_numpy(block).to(x.device)
+        some = _Heads(flat.index_select(1, here).index_select(0, order).to(like), given, kind)
+        if number == 0 and len(penalties) > 1:  # with two folds none is left to choose on
+            chosen = some.choose(some.trained([(k, (k + 1) % K) for k in range(K)], penalties[:, None, None]), L)
+        if len(draws):
+            fits = some.trained(held_out, penalties[:, None, None])
+            null[:, block] = some.accuracies(fits, chosen[:, 0])[1:]
+            told = [fit.inverses[chosen[k, 0, 0]] for k, fit in enumerate(fits)]
         else:
-            inverse = heads.inverses(penalties[which][None])[0]
-        decisions[rows, start:stop] = heads.decide(told, inverse).float()
+            which = torch.from_numpy(chosen[:, block // H, 0]).to(x.device)
+            fits = some.trained(held_out, penalties[which][None])
+            told = [fit.inverses[0] for fit in fits]
+        decisions[order[:, None], here] = some.decisions(fits, told)
     return decisions, null
 
 
@@ -88,137 +89,153 @@ def _room(device: torch.device) -> int:
 
 
 class _Draws:
-    """Draws of the labels, of rows in the order of the folds."""
+    """Draws of the labels, and an order of the rows: by folds, and in each first pairs of rows whose labels are equal or
+    opposite in every draw (as those of a right and a wrong answer are), which count as one row in sums."""
 
-    def __init__(self, y: Int[np.ndarray, "P N"], folds: list[slice], like: Tensor) -> None:
-        self.labels = [like.new_tensor(y[:, rows]) for rows in folds]  # each P n
-        self.leaning = torch.stack([(labels - 0.5).sum(1) for labels in self.labels])  # K P: how many more than half are 1
-        self._folds = folds
-        self._pairs = [_paired(y[:, rows], like) if len(y) > _FEW else None for rows in folds]
+    def __init__(self, y: Int[np.ndarray, "P N"], fold: Int[np.ndarray, " N"], like: Tensor) -> None:
+        orders = [_in_pairs(y, np.flatnonzero(fold == k), paired=len(y) > _FEW) for k in range(int(fold.max()) + 1)]
+        self.order = np.concatenate([rows for rows, _ in orders])
+        self.folds = [slice(a, b) for a, b in pairwise([0, *np.cumsum([len(rows) for rows, _ in orders]).tolist()])]
+        self.labels = [like.new_tensor(y.take(rows, axis=1)) for rows, _ in orders]  # each P n
+        leaning = torch.stack([labels.sum(1) - labels.shape[1] / 2 for labels in self.labels])
+        self.leaning = torch.cat([leaning, leaning.sum(0, keepdim=True)])  # K+1 P: how many more than half are 1
+        self.even = not self.leaning.any()
+        self._signs, self._relations = list[Tensor](), list[Tensor]()
+        for labels, (_, n) in zip(self.labels, orders, strict=True):
+            self._signs.append(torch.cat([labels[:, :n], labels[:, 2 * n :]], dim=1) - 0.5)
+            self._relations.append(torch.where(labels[0, :n] == labels[0, n : 2 * n], 1, -1).to(like)[:, None, None])
 
-    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K P F D"]:
-        """Of each fold: the sum of features times (label - 1/2)."""
-        sums = x.new_empty(len(self._folds), len(self.labels[0]), *x.shape[1:])
-        for rows, labels, pairs, out in zip(self._folds, self.labels, self._pairs, sums, strict=True):
-            part, signs = x[rows], labels - 0.5
-            if pairs is not None:
-                first, second, relation = pairs
-                part = part.index_select(0, first).addcmul_(part.index_select(0, second), relation[:, None, None])
-                signs = signs.index_select(1, first)
+    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K+1 P F D"]:
+        """Of each fold, and at last of all: the sum of features times (label - 1/2)."""
+        sums = x.new_empty(len(self.folds) + 1, self.leaning.shape[1], *x.shape[1:])
+        for rows, signs, relation, out in zip(self.folds, self._signs, self._relations, sums[:-1], strict=True):
+            n, part = len(relation), x[rows]
+            if n:
+                part = torch.cat([torch.addcmul(part[:n], part[n : 2 * n], relation), part[2 * n :]])
             torch.mm(signs, part.flatten(1), out=out.view(len(signs), -1))
+        torch.sum(sums[:-1], 0, out=sums[-1])
         return sums
 
 
-def _paired(y: Int[np.ndarray, "P n"], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows two and two whose labels are equal (1) or opposite (-1) in every draw, as in pairs of a right and a wrong
-    answer, so that they count as one row; a row without such another stands by itself (0)."""
-    _, number = np.unique(np.packbits(y ^ y[:1] ^ 1, axis=0).T, axis=0, return_inverse=True)
-    in_order = np.argsort(number, kind="stable")
-    first, second, relation = [], [], []
-    i = 0
-    while i < len(in_order):
-        a = b = in_order[i]
-        if i + 1 < len(in_order) and number[in_order[i + 1]] == number[a]:
-            b = in_order[i + 1]
-        first.append(a), second.append(b), relation.append(0 if a == b else 1 if y[0, a] == y[0, b] else -1)
-        i += 1 if a == b else 2
-    return torch.tensor(first, device=like.device), torch.tensor(second, device=like.device), like.new_tensor(relation)
+def _in_pairs(y: Int[np.ndarray, "P N"], rows: Int[np.ndarray, " n"], *, paired: bool) -> tuple[np.ndarray, int]:
+    """The rows in the order: the first of each pair, the second of each, rows without such another; and how many pairs
+    there are."""
+    if not paired:
+        return rows, 0
+    here = y[:, rows].astype(np.uint8)
+    _, kind = np.unique(np.packbits(here ^ here[:1], axis=0).T, axis=0, return_inverse=True)
+    by_kind = np.argsort(kind.ravel(), kind="stable")
+    place = np.arange(len(rows)) - np.searchsorted(kind.ravel()[by_kind], kind.ravel()[by_kind])  # among those alike
+    second = np.flatnonzero(place % 2)
+    alone = np.setdiff1d(np.arange(len(rows)), [*second, *(second - 1)])
+    return rows[by_kind[np.concatenate([second - 1, second, alone]).astype(int)]], len(second)
+
+
+class _Fit(NamedTuple):
+    """What probes need that are trained without some folds and tested on the last of these."""
+
+    held_out: tuple[int, ...]
+    n: float
+    mean: Float[Tensor, "F D"]
+    inverses: Float[Tensor, "A F D D"]
+    """For each penalty a: of S + a D; for the centroid of D."""
 
 
 class _Heads:
-    """Some heads' rows in the order of the folds, and what probes need that are trained without some folds: K times,
-    each time tested on the last of these."""
+    """Some heads' rows, with the sums and Gram matrices of each fold."""
 
-    def __init__(
-        self, x: Float[Tensor, "N F D"], folds: list[slice], held_out: list[tuple[int, ...]], kind: str
-    ) -> None:
+    def __init__(self, x: Float[Tensor, "N F D"], draws: _Draws, kind: str) -> None:
         x -= x.mean(0)  # changes no result; keeps sums accurate
-        self._x, self._folds, self._held_out, self._kind = x, folds, held_out, kind
-        sizes = x.new_tensor([rows.stop - rows.start for rows in folds])
-        sums = torch.stack([x[rows].sum(0) for rows in folds])  # K F D
-        grams = x.new_empty(len(folds), *x.shape[1:], x.shape[2])  # K F D D
-        for rows, gram in zip(folds, grams, strict=True):
+        self._x, self._draws, self._kind = x, draws, kind
+        self._moments = torch.stack([x[rows].sum(0) for rows in draws.folds])  # K F D
+        self._grams = x.new_empty(len(draws.folds), *x.shape[1:], x.shape[2])  # K F D D
+        for rows, gram in zip(draws.folds, self._grams, strict=True):
             torch.bmm(x[rows].permute(1, 2, 0), x[rows].transpose(0, 1), out=gram)
-        self._kept = x.new_tensor([[k not in out for k in range(len(folds))] for out in held_out])  # K K
-        self._n = self._kept @ sizes
-        self._mean = torch.tensordot(self._kept, sums, 1) / self._n[:, None, None]
-        self._covariance = torch.tensordot(self._kept / self._n[:, None], grams, 1)
-        self._covariance -= self._mean[..., :, None] * self._mean[..., None, :]
-        variance = self._covariance.diagonal(dim1=-2, dim2=-1)
+        self._sums = draws.sums(x)
+
+    def trained(self, held_out: list[tuple[int, ...]], penalties: Float[Tensor, "A #K #F"]) -> list[_Fit]:
+        """Probes for each set of folds to be held out."""
+        sizes = [rows.stop - rows.start for rows in self._draws.folds]
+        n = [sum(size for k, size in enumerate(sizes) if k not in out) for out in held_out]
+        shares = [[(k not in out) / its for k in range(len(sizes))] for out, its in zip(held_out, n, strict=True)]
+        kept = self._x.new_tensor(shares)  # S K
+        mean = torch.tensordot(kept, self._moments, 1)
+        covariance = torch.tensordot(kept, self._grams, 1)
+        flat = mean.flatten(0, 1)
+        covariance.flatten(0, 1).baddbmm_(flat[:, :, None], flat[:, None], alpha=-1)
+        variance = covariance.diagonal(dim1=-2, dim2=-1)
         # A constant feature gets variance 1, which leaves it without effect.
         variance.masked_fill_(variance <= 1e-12 * variance.amax(-1, keepdim=True).clamp(min=1e-30), 1)
-
-    def inverses(self, penalties: Float[Tensor, "A #K #F"]) -> Float[Tensor, "A K F D D"]:
-        """Of S + penalty * diag(S); for the centroid of diag(S)."""
-        variance = self._covariance.diagonal(dim1=-2, dim2=-1)
         if self._kind == "centroid":
-            return torch.diag_embed(1 / variance)[None]
-        matrices = self._covariance.repeat(len(penalties), 1, 1, 1, 1)
-        matrices.diagonal(dim1=-2, dim2=-1).mul_(1 + penalties[..., None])
-        return inverses(matrices)
+            found = torch.diag_embed(1 / variance)[None]
+        else:
+            matrices = covariance.repeat(len(penalties), 1, 1, 1, 1)
+            matrices.diagonal(dim1=-2, dim2=-1).mul_(1 + penalties[..., None])
+            found = inverses(matrices)
+        return [_Fit(out, n[i], mean[i], found[:, i]) for i, out in enumerate(held_out)]
 
-    def choose(self, draws: _Draws, penalties: Float[Tensor, " A"], n_layers: int) -> Int[np.ndarray, "K L P"]:
+    def choose(self, fits: list[_Fit], n_layers: int) -> Int[np.ndarray, "K L P"]:
         """Which penalty decides best over all heads of a layer."""
-        sums, inverse = draws.sums(self._x), self.inverses(penalties[:, None, None])
-        right = sums.new_empty(len(penalties), len(self._folds), n_layers, sums.shape[1])
-        for k in range(len(self._folds)):
-            contrast, leaning, tested, labels = self._split(k, draws, sums)
-            for a in range(len(penalties)):
-                weighed = inverse[a, k] @ tested
-                for some in torch.arange(sums.shape[1]).split(self._step(tested)):
-                    drawn = slice(int(some[0]), int(some[-1]) + 1)
-                    decisions = torch.bmm(contrast[drawn].transpose(0, 1), weighed)  # F p n
-                    hits = decisions.gt_(-leaning[drawn, None]).eq_(labels[drawn]).sum(-1)
-                    right[a, k, :, drawn] = hits.unflatten(0, (n_layers, -1)).sum(1)
+        n_draws = self._sums.shape[1]
+        right = self._x.new_empty(len(fits[0].inverses), len(fits), n_layers, n_draws)
+        for k, fit in enumerate(fits):
+            tested, labels = self._tested(fit)
+            weighed = [inverse @ tested for inverse in fit.inverses]
+            for drawn in torch.arange(n_draws, device=self._x.device).split(self._step(tested)):
+                apart, leaning = self._apart(fit, drawn)
+                these = labels.index_select(0, drawn)
+                for a, by in enumerate(weighed):
+                    hits = torch.bmm(apart, by).gt_(-leaning).eq_(these).sum(-1)
+                    right[a, k].index_copy_(1, drawn, hits.unflatten(0, (n_layers, -1)).sum(1))
         return right.cpu().numpy().argmax(0)
 
-    def count(
-        self, draws: _Draws, inverse: Float[Tensor, "A K F D D"], chosen: Int[np.ndarray, "K P"]
-    ) -> Float[Tensor, "K P F"]:
-        """How many decisions are right on each fold."""
-        sums = draws.sums(self._x)
-        right = sums.new_empty(sums.shape[:3])
-        for k in range(len(self._folds)):
-            contrast, leaning, tested, labels = self._split(k, draws, sums)
-            for a in range(len(inverse)):
-                for drawn in torch.from_numpy(np.flatnonzero(chosen[k] == a)).to(sums.device).split(self._step(tested)):
-                    apart = contrast.index_select(0, drawn).transpose(0, 1)  # F p D
-                    direction = torch.bmm(apart, inverse[a, k])
-                    boundary = self._boundary(k, leaning[drawn], apart, direction)
+    def accuracies(self, fits: list[_Fit], chosen: Int[np.ndarray, "K P"]) -> Float[np.ndarray, "P F"]:
+        """Means over folds, for every draw of the labels."""
+        right = self._x.new_empty(len(fits), *self._sums.shape[1:3])
+        for k, fit in enumerate(fits):
+            tested, labels = self._tested(fit)
+            for a, inverse in enumerate(fit.inverses):
+                for drawn in torch.from_numpy(np.flatnonzero(chosen[k] == a)).to(right.device).split(self._step(tested)):
+                    direction, boundary, _ = self._directions(fit, inverse, drawn)
                     hits = torch.bmm(direction, tested).gt_(boundary).eq_(labels.index_select(0, drawn)).sum(-1)
                     right[k].index_copy_(0, drawn, hits.T)
-        return right
+        sizes = np.array([labels.shape[1] for labels in self._draws.labels])
+        return (right.cpu().double().numpy() / sizes[:, None, None]).mean(0)
 
-    def decide(self, draws: _Draws, inverse: Float[Tensor, "K F D D"]) -> Float[Tensor, "N F"]:
-        """Out-of-fold decisions for one draw."""
-        sums, decisions = draws.sums(self._x), []
-        for k in range(len(self._folds)):
-            contrast, leaning, tested, _ = self._split(k, draws, sums)
-            apart = contrast.transpose(0, 1)  # F 1 D
-            direction = torch.bmm(apart, inverse[k])
-            n = self._n[k]
-            scale = 1 / n if self._kind == "ridge" else n / (n * n / 4 - leaning**2)
-            found = (torch.bmm(direction, tested) - self._boundary(k, leaning, apart, direction)) * scale
-            decisions.append(found[:, 0].T)
-        return torch.cat(decisions)
+    def decisions(self, fits: list[_Fit], inverses: list[Float[Tensor, "F D D"]]) -> Float[Tensor, "N F"]:
+        """Out-of-fold decisions for the first draw of the labels."""
+        found: list[Float[Tensor, "n F"]] = []
+        for fit, inverse in zip(fits, inverses, strict=True):
+            first = torch.zeros(1, dtype=torch.long, device=self._x.device)
+            direction, boundary, scale = self._directions(fit, inverse, first)
+            found.append(((torch.bmm(direction, self._tested(fit)[0]) - boundary) * scale)[:, 0].T)
+        return torch.cat(found).float()
 
-    def _split(self, k: int, draws: _Draws, sums: Float[Tensor, "K P F D"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of training without some folds: the sum of centred features times (label - 1/2), the number of labels 1 above
-        half; and of the fold to test on: features and labels."""
-        training = [j for j in range(len(self._folds)) if j not in self._held_out[k]]
-        tested = self._held_out[k][-1]
-        contrast = sums[training[0]].clone()
-        for j in training[1:]:
-            contrast += sums[j]
-        leaning = draws.leaning[training].sum(0)
-        contrast.addcmul_(leaning[:, None, None], self._mean[k], value=-1)
-        centred = self._x[self._folds[tested]] - self._mean[k]
-        return contrast, leaning, centred.permute(1, 2, 0), draws.labels[tested]
-
-    def _boundary(self, k: int, leaning: Tensor, apart: Tensor, direction: Tensor) -> Tensor:
+    def _directions(
+        self, fit: _Fit, inverse: Float[Tensor, "F D D"], drawn: Int[Tensor, " p"]
+    ) -> tuple[Float[Tensor, "F p D"], Float[Tensor, "#F p 1"], Float[Tensor, "p 1"] | float]:
+        """Directions for some draws, the boundary on each, and the factor that makes decisions of what lies beyond."""
+        apart, leaning = self._apart(fit, drawn)
+        direction = torch.bmm(apart, inverse)
         if self._kind == "ridge":
-            return -leaning[:, None]
-        return (apart * direction).sum(-1, keepdim=True) * (-leaning / (self._n[k] ** 2 / 4 - leaning**2))[:, None]
+            return direction, -leaning[None], 1 / fit.n
+        balance = fit.n**2 / 4 - leaning**2  # labels 1 times labels 0
+        return direction, (apart * direction).sum(-1, keepdim=True) * (-leaning / balance), fit.n / balance
+
+    def _apart(self, fit: _Fit, drawn: Int[Tensor, " p"]) -> tuple[Float[Tensor, "F p D"], Float[Tensor, "p 1"]]:
+        """Of the training rows: sums of centred features times (label - 1/2), and how many labels more than half are 1."""
+        sums, leaning = (of.index_select(0, drawn) for of in (self._sums[-1], self._draws.leaning[-1]))
+        for k in fit.held_out:
+            sums -= self._sums[k].index_select(0, drawn)
+            leaning -= self._draws.leaning[k].index_select(0, drawn)
+        if not self._draws.even:
+            sums.addcmul_(leaning[:, None, None], fit.mean, value=-1)
+        return sums.transpose(0, 1), leaning[:, None]
+
+    def _tested(self, fit: _Fit) -> tuple[Float[Tensor, "F D n"], Float[Tensor, "P n"]]:
+        """Centred features of the fold to test on, and its labels."""
+        k = fit.held_out[-1]
+        return (self._x[self._draws.folds[k]] - fit.mean).permute(1, 2, 0), self._draws.labels[k]
 
     def _step(self, tested: Float[Tensor, "F D n"]) -> int:
         """How many draws are decided at once."""
