@@ -63,7 +63,7 @@ def fit_closed_form(
     heads = np.arange(L * H)
     jury = heads.reshape(L, H)[:, :: max(1, H // _JURY)][:, :_JURY].ravel()
     others = np.setdiff1d(heads, jury)
-    size = _HEADS if x.device.type == "cpu" else max(1, _room(x.device) // (16 * D * (N + K * (4 * D + len(draws)))))
+    size = _HEADS if x.device.type == "cpu" else max(1, room(x.device) // (16 * D * (N + K * (4 * D + len(draws)))))
     blocks = [jury, *(others[i : i + size] for i in range(0, len(others), size))]
     decisions, null = x.new_empty(N, L * H, dtype=torch.float32), np.empty((len(draws), L * H))
     for number, block in enumerate(blocks):
@@ -83,9 +83,12 @@ def fit_closed_form(
     return decisions, null
 
 
-def _room(device: torch.device) -> int:
-    """Bytes that one block of heads may take on an accelerator."""
-    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 1 << 28
+def room(device: torch.device) -> int:
+    """Bytes of an accelerator that one block of heads may take."""
+    if device.type != "cuda":
+        return 1 << 28
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return (torch.cuda.mem_get_info(device)[0] + unused) // 4
 
 
 class _Draws:
@@ -105,7 +108,7 @@ class _Draws:
             self._signs.append(torch.cat([labels[:, :n], labels[:, 2 * n :]], dim=1) - 0.5)
             self._relations.append(torch.where(labels[0, :n] == labels[0, n : 2 * n], 1, -1).to(like)[:, None, None])
 
-    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K+1 P F D"]:
+    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K1 P F D"]:
         """Of each fold, and at last of all: the sum of features times (label - 1/2)."""
         sums = x.new_empty(len(self.folds) + 1, self.leaning.shape[1], *x.shape[1:])
         for rows, signs, relation, out in zip(self.folds, self._signs, self._relations, sums[:-1], strict=True):
@@ -240,4 +243,4 @@ class _Heads:
     def _step(self, tested: Float[Tensor, "F D n"]) -> int:
         """How many draws are decided at once."""
         F, _, n = tested.shape
-        return max(1, (_CACHE if tested.device.type == "cpu" else _room(tested.device)) // (4 * F * n))
+        return max(1, (_CACHE if tested.device.type == "cpu" else room(tested.device)) // (4 * F * n))

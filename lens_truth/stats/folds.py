@@ -13,6 +13,26 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
 
+class _Splitter(StratifiedGroupKFold):
+    """scikit-learn's, with all folds that a group could join weighed at once: the same arithmetic in a tenth of the
+    time. (A release of scikit-learn that does not ask this method splits as well, at its own pace.)"""
+
+    def _find_best_fold(self, y_counts_per_fold: Any, y_cnt: Any, group_y_counts: Any) -> int:
+        K = len(y_counts_per_fold)
+        sizes = y_counts_per_fold.sum(1).tolist()
+        proposed = np.repeat(y_counts_per_fold[None], K, axis=0)
+        proposed[range(K), range(K)] += group_y_counts
+        shares = proposed / y_cnt
+        apart = shares - shares.sum(1, keepdims=True) / K
+        spreads = (np.sqrt((apart * apart).sum(1) / K).sum(1) / shares.shape[2]).tolist()
+        best = 0
+        for k in range(1, K):
+            close = abs(spreads[k] - spreads[best]) <= 1e-8 + 1e-5 * abs(spreads[best])  # NumPy's isclose
+            if spreads[k] < spreads[best] or (close and sizes[k] < sizes[best]):
+                best = k
+        return best
+
+
 Labels = Int[np.ndarray, " N"]
 OfGroups = Int[np.ndarray, " G"]
 
@@ -37,7 +57,7 @@ def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int
     if len(names) < n_folds:
         raise InputError(f"there are {len(names)} groups, fewer than the {n_folds} folds; use fewer folds or more data")
     fold = np.full(len(labels), -1)
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    splitter = _Splitter(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the least populated class: checked below, with a clear message
         try:

@@ -74,14 +74,15 @@ def test_ridge_is_scikit_learns_with_the_penalty_it_chose(monkeypatch: pytest.Mo
 
 
 def test_ridge_chooses_the_penalty_without_the_held_out_fold() -> None:
-    """Labels of a fold do not touch the decisions on it."""
+    """Labels of a fold do not touch the decisions on it, but for rounding: training sums are those of all rows minus
+    the fold's."""
     labels, fold = ACTIVATIONS.labels.numpy(), grouped_folds(ACTIVATIONS.labels.numpy(), ACTIVATIONS.groups, 5, 0)
-    x, none = ACTIVATIONS.z[:, 1], np.empty((0, len(labels)), dtype=np.int64)
+    x, none = ACTIVATIONS.z[:, 1:], np.empty((0, len(labels)), dtype=np.int64)
     before, _ = closed_form.fit_closed_form(x, labels, fold, none, "ridge")
     for k in range(5):
         flipped = np.where(fold == k, 1 - labels, labels)
         after, _ = closed_form.fit_closed_form(x, flipped, fold, none, "ridge")
-        assert torch.equal(before[fold == k], after[fold == k])
+        torch.testing.assert_close(before[fold == k], after[fold == k], rtol=1e-4, atol=1e-5)
 
 
 def test_adamw_is_the_papers_recipe() -> None:
