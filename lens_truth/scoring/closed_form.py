@@ -23,7 +23,7 @@ PENALTIES = (0.003, 0.1, 3.0)
 """Ridge penalties to choose from: what is added to the diagonal of the features' correlation matrix."""
 _JITTER = 1e-6  # keeps mass-mean defined when features are collinear
 _JURY = 8  # heads of a layer, spread evenly, that choose the penalty
-_HEADS, _CACHE = 8, 1 << 21  # heads, and bytes of decisions, handled at once on a processor: more overflow its caches
+_HEADS, _CACHE = 8, 1 << 22  # heads, and bytes of decisions, handled at once on a processor: more overflow its caches
 _FEW = 64  # draws for which pairing rows costs more than it saves
 
 
