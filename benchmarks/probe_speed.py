@@ -113,7 +113,9 @@ def main() -> None:
         lens_truth.truth_scores(warm, n_permutations=1)
         print(timed(lambda: lens_truth.truth_scores(activations, n_permutations=flags.permutations)))
         return
-    print(f"{flags.rows} rows x {flags.heads} heads x {flags.width}, 5 folds, {flags.device}, {flags.threads} thread(s)")
+    print(
+        f"{flags.rows} rows x {flags.heads} heads x {flags.width}, 5 folds, {flags.device}, {flags.threads} thread(s)"
+    )
     problem = make_problem(flags.rows, flags.heads, flags.width)
     if flags.against:
         against(flags.against, problem, flags)

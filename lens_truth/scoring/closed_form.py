@@ -28,14 +28,10 @@ _FEW = 64  # draws for which pairing rows costs more than it saves
 
 
 def fit_closed_form(
-    x: Float[Tensor, "N L H D"],
-    labels: Int[np.ndarray, " N"],
-    fold: Int[np.ndarray, " N"],
-    draws: Int[np.ndarray, "P N"],
-    kind: ClosedFormKind,
+    x: Float[Tensor, "N L H D"], given: LabelDraws, kind: ClosedFormKind
 ) -> tuple[Float[Tensor, "N F"], Float[np.ndarray, "P F"]]:
     """Out-of-fold decisions of probes on F = L H heads (above 0: supported), on the device of `x`, and the accuracies
-    (mean over folds) of probes fitted and tested on permuted labels.
+    (mean over folds) of probes fitted and tested on permuted labels. `given` must be for that device and this kind.
 
     Features are standardised inside the training rows. In raw coordinates, with training covariance S, D = diag(S),
     difference of class means d, covariance of features and label b, and labels y in {0, 1}, the direction is
@@ -50,28 +46,27 @@ def fit_closed_form(
     and for the last two the boundary lies midway between the projected class means.
     """
     N, L, H, D = x.shape
-    if len(draws) and L > 1:  # each layer has its own penalties for draws
-        by_layer = [fit_closed_form(x[:, i : i + 1], labels, fold, draws, kind) for i in range(L)]
+    K, P = len(given.folds), given.leaning.shape[1] - 1
+    if P and L > 1:  # each layer has its own penalties for draws
+        by_layer = [fit_closed_form(x[:, i : i + 1], given, kind) for i in range(L)]
         return torch.cat([told for told, _ in by_layer], dim=1), np.concatenate([null for _, null in by_layer], axis=1)
-    like = x.new_empty(0, dtype=torch.float64 if kind == "mass-mean" else torch.float32)
-    given = _Draws(np.concatenate([labels[None], draws]), fold, like)
-    K, order, flat = len(given.folds), torch.from_numpy(given.order).to(x.device), x.flatten(1, 2)
-    held_out = [(k,) for k in range(K)]
-    penalties = like.new_tensor({"ridge": PENALTIES if K > 2 else PENALTIES[1:2], "mass-mean": [_JITTER]}.get(kind, [0]))
-    chosen = np.zeros((K, L, 1 + len(draws)), dtype=np.int64)  # which of them
+    flat, held_out = x.flatten(1, 2), [(k,) for k in range(K)]
+    penalties = {"ridge": PENALTIES if K > 2 else PENALTIES[1:2], "mass-mean": (_JITTER,)}.get(kind, (0.0,))
+    penalties = given.leaning.new_tensor(penalties)
+    chosen = np.zeros((K, L, 1 + P), dtype=np.int64)  # which of them
 
     heads = np.arange(L * H)
     jury = heads.reshape(L, H)[:, :: max(1, H // _JURY)][:, :_JURY].ravel()
     others = np.setdiff1d(heads, jury)
-    size = _HEADS if x.device.type == "cpu" else max(1, room(x.device) // (16 * D * (N + K * (4 * D + len(draws)))))
+    size = _HEADS if x.device.type == "cpu" else max(1, room(x.device) // (16 * D * (N + K * (4 * D + P))))
     blocks = [jury, *(others[i : i + size] for i in range(0, len(others), size))]
-    decisions, null = x.new_empty(N, L * H, dtype=torch.float32), np.empty((len(draws), L * H))
+    decisions, null = x.new_empty(N, L * H, dtype=torch.float32), np.empty((P, L * H))
     for number, block in enumerate(blocks):
         here = torch.from_numpy(block).to(x.device)
-        some = _Heads(flat.index_select(1, here).index_select(0, order).to(like), given, kind)
+        some = _Heads(flat.index_select(1, here).index_select(0, given.order).to(penalties), given, kind)
         if number == 0 and len(penalties) > 1:  # with two folds none is left to choose on
             chosen = some.choose(some.trained([(k, (k + 1) % K) for k in range(K)], penalties[:, None, None]), L)
-        if len(draws):
+        if P:
             fits = some.trained(held_out, penalties[:, None, None])
             null[:, block] = some.accuracies(fits, chosen[:, 0])[1:]
             told = [fit.inverses[chosen[k, 0, 0]] for k, fit in enumerate(fits)]
@@ -79,7 +74,7 @@ def fit_closed_form(
             which = torch.from_numpy(chosen[:, block // H, 0]).to(x.device)
             fits = some.trained(held_out, penalties[which][None])
             told = [fit.inverses[0] for fit in fits]
-        decisions[order[:, None], here] = some.decisions(fits, told)
+        decisions[given.order[:, None], here] = some.decisions(fits, told)
     return decisions, null
 
 
@@ -91,24 +86,34 @@ def room(device: torch.device) -> int:
     return (torch.cuda.mem_get_info(device)[0] + unused) // 4
 
 
-class _Draws:
-    """Draws of the labels, and an order of the rows: by folds, and in each first pairs of rows whose labels are equal or
-    opposite in every draw (as those of a right and a wrong answer are), which count as one row in sums."""
+class LabelDraws:
+    """The true labels and draws of them, and an order of the rows: by folds, and in each first pairs of rows whose
+    labels are equal or opposite in every draw (as those of a right and a wrong answer are), which count as one row in
+    sums."""
 
-    def __init__(self, y: Int[np.ndarray, "P N"], fold: Int[np.ndarray, " N"], like: Tensor) -> None:
+    def __init__(
+        self,
+        labels: Int[np.ndarray, " N"],
+        draws: Int[np.ndarray, "P N"],
+        fold: Int[np.ndarray, " N"],
+        kind: ClosedFormKind,
+        device: torch.device,
+    ) -> None:
+        y = np.concatenate([labels[None], draws]).astype(np.int8)
+        like = torch.empty(0, dtype=torch.float64 if kind == "mass-mean" else torch.float32, device=device)
         orders = [_in_pairs(y, np.flatnonzero(fold == k), paired=len(y) > _FEW) for k in range(int(fold.max()) + 1)]
-        self.order = np.concatenate([rows for rows, _ in orders])
+        self.order = torch.from_numpy(np.concatenate([rows for rows, _ in orders])).to(device)
         self.folds = [slice(a, b) for a, b in pairwise([0, *np.cumsum([len(rows) for rows, _ in orders]).tolist()])]
-        self.labels = [like.new_tensor(y.take(rows, axis=1)) for rows, _ in orders]  # each P n
-        leaning = torch.stack([labels.sum(1) - labels.shape[1] / 2 for labels in self.labels])
-        self.leaning = torch.cat([leaning, leaning.sum(0, keepdim=True)])  # K+1 P: how many more than half are 1
+        self.labels = [torch.from_numpy(y.take(rows, axis=1)).to(like) for rows, _ in orders]  # each P+1 n
+        leaning = torch.stack([its.sum(1) - its.shape[1] / 2 for its in self.labels])
+        self.leaning = torch.cat([leaning, leaning.sum(0, keepdim=True)])  # K+1 P+1: how many above half are 1
         self.even = not self.leaning.any()
         self._signs, self._relations = list[Tensor](), list[Tensor]()
-        for labels, (_, n) in zip(self.labels, orders, strict=True):
-            self._signs.append(torch.cat([labels[:, :n], labels[:, 2 * n :]], dim=1) - 0.5)
-            self._relations.append(torch.where(labels[0, :n] == labels[0, n : 2 * n], 1, -1).to(like)[:, None, None])
+        for its, (_, n) in zip(self.labels, orders, strict=True):
+            self._signs.append(torch.cat([its[:, :n], its[:, 2 * n :]], dim=1) - 0.5)
+            self._relations.append(torch.where(its[0, :n] == its[0, n : 2 * n], 1, -1).to(like)[:, None, None])
 
-    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K1 P F D"]:
+    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K1 P1 F D"]:
         """Of each fold, and at last of all: the sum of features times (label - 1/2)."""
         sums = x.new_empty(len(self.folds) + 1, self.leaning.shape[1], *x.shape[1:])
         for rows, signs, relation, out in zip(self.folds, self._signs, self._relations, sums[:-1], strict=True):
@@ -125,8 +130,8 @@ def _in_pairs(y: Int[np.ndarray, "P N"], rows: Int[np.ndarray, " n"], *, paired:
     there are."""
     if not paired:
         return rows, 0
-    here = y[:, rows].astype(np.uint8)
-    _, kind = np.unique(np.packbits(here ^ here[:1], axis=0).T, axis=0, return_inverse=True)
+    here = y[:, rows]
+    _, kind = np.unique(np.packbits(here != here[:1], axis=0).T, axis=0, return_inverse=True)
     by_kind = np.argsort(kind.ravel(), kind="stable")
     place = np.arange(len(rows)) - np.searchsorted(kind.ravel()[by_kind], kind.ravel()[by_kind])  # among those alike
     second = np.flatnonzero(place % 2)
@@ -147,7 +152,7 @@ class _Fit(NamedTuple):
 class _Heads:
     """Some heads' rows, with the sums and Gram matrices of each fold."""
 
-    def __init__(self, x: Float[Tensor, "N F D"], draws: _Draws, kind: str) -> None:
+    def __init__(self, x: Float[Tensor, "N F D"], draws: LabelDraws, kind: str) -> None:
         x -= x.mean(0)  # changes no result; keeps sums accurate
         self._x, self._draws, self._kind = x, draws, kind
         self._moments = torch.stack([x[rows].sum(0) for rows in draws.folds])  # K F D
@@ -156,14 +161,13 @@ class _Heads:
             torch.bmm(x[rows].permute(1, 2, 0), x[rows].transpose(0, 1), out=gram)
         self._sums = draws.sums(x)
 
-    def trained(self, held_out: list[tuple[int, ...]], penalties: Float[Tensor, "A #K #F"]) -> list[_Fit]:
+    def trained(self, held_out: list[tuple[int, ...]], penalties: Float[Tensor, "..."]) -> list[_Fit]:
         """Probes for each set of folds to be held out."""
         sizes = [rows.stop - rows.start for rows in self._draws.folds]
         n = [sum(size for k, size in enumerate(sizes) if k not in out) for out in held_out]
         shares = [[(k not in out) / its for k in range(len(sizes))] for out, its in zip(held_out, n, strict=True)]
         kept = self._x.new_tensor(shares)  # S K
-        mean = torch.tensordot(kept, self._moments, 1)
-        covariance = torch.tensordot(kept, self._grams, 1)
+        mean, covariance = ((kept @ of.flatten(1)).view(-1, *of.shape[1:]) for of in (self._moments, self._grams))
         flat = mean.flatten(0, 1)
         covariance.flatten(0, 1).baddbmm_(flat[:, :, None], flat[:, None], alpha=-1)
         variance = covariance.diagonal(dim1=-2, dim2=-1)
@@ -184,12 +188,12 @@ class _Heads:
         for k, fit in enumerate(fits):
             tested, labels = self._tested(fit)
             weighed = [inverse @ tested for inverse in fit.inverses]
-            for drawn in torch.arange(n_draws, device=self._x.device).split(self._step(tested)):
+            for drawn in torch.split(torch.arange(n_draws, device=self._x.device), self._step(tested)):
                 apart, leaning = self._apart(fit, drawn)
                 these = labels.index_select(0, drawn)
                 for a, by in enumerate(weighed):
                     hits = torch.bmm(apart, by).gt_(-leaning).eq_(these).sum(-1)
-                    right[a, k].index_copy_(1, drawn, hits.unflatten(0, (n_layers, -1)).sum(1))
+                    right[a, k].index_copy_(1, drawn, hits.view(n_layers, -1, len(drawn)).sum(1))
         return right.cpu().numpy().argmax(0)
 
     def accuracies(self, fits: list[_Fit], chosen: Int[np.ndarray, "K P"]) -> Float[np.ndarray, "P F"]:
@@ -197,8 +201,11 @@ class _Heads:
         right = self._x.new_empty(len(fits), *self._sums.shape[1:3])
         for k, fit in enumerate(fits):
             tested, labels = self._tested(fit)
+            step = self._step(tested)
             for a, inverse in enumerate(fit.inverses):
-                for drawn in torch.from_numpy(np.flatnonzero(chosen[k] == a)).to(right.device).split(self._step(tested)):
+                its = torch.from_numpy(np.flatnonzero(chosen[k] == a)).to(right.device)
+                for start in range(0, len(its), step):
+                    drawn = its[start : start + step]
                     direction, boundary, _ = self._directions(fit, inverse, drawn)
                     hits = torch.bmm(direction, tested).gt_(boundary).eq_(labels.index_select(0, drawn)).sum(-1)
                     right[k].index_copy_(0, drawn, hits.T)
@@ -226,7 +233,7 @@ class _Heads:
         return direction, (apart * direction).sum(-1, keepdim=True) * (-leaning / balance), fit.n / balance
 
     def _apart(self, fit: _Fit, drawn: Int[Tensor, " p"]) -> tuple[Float[Tensor, "F p D"], Float[Tensor, "p 1"]]:
-        """Of the training rows: sums of centred features times (label - 1/2), and how many labels more than half are 1."""
+        """Of the training rows: sums of centred features times (label - 1/2), and how many labels above half are 1."""
         sums, leaning = (of.index_select(0, drawn) for of in (self._sums[-1], self._draws.leaning[-1]))
         for k in fit.held_out:
             sums -= self._sums[k].index_select(0, drawn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -28,9 +30,9 @@ def _inverse_factors(a: Float[Tensor, "B D D"]) -> tuple[Float[Tensor, "B D D"],
     """Inverses of the lower Cholesky factors, and which are none: a pivot was not above 0."""
     width = a.shape[-1]
     if width <= _LEAF:
-        factor, info = torch.linalg.cholesky_ex(a)
+        factor, info = cast("tuple[Tensor, Tensor]", torch.linalg.cholesky_ex(a))
         one = torch.eye(width, dtype=a.dtype, device=a.device)
-        return torch.linalg.solve_triangular(factor, one, upper=False), info > 0
+        return cast("Tensor", torch.linalg.solve_triangular(factor, one, upper=False)), info > 0
     half = width // 2
     first, singular = _inverse_factors(a[:, :half, :half])
     below = torch.bmm(a[:, half:, :half], first.mT)  # of the factor

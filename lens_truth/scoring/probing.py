@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lens_truth.errors import InputError, first_line
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import fit_closed_form, room
+from lens_truth.scoring.closed_form import LabelDraws, fit_closed_form, room
 from lens_truth.scoring.metrics import accuracy_intervals, fold_metrics
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
@@ -141,7 +141,8 @@ def _fit(
     if estimator != "adamw":
         layers = 1 if on.type == "cpu" else max(1, room(on) // (4 * z[:, :1].numel()))
     found: list[tuple[Float[Tensor, "N _"], Float[np.ndarray, "P _"]]] = []
-    for block in tqdm(z.split(layers, dim=1), desc=f"probe ({estimator})", disable=not progress, leave=False):
+    given: LabelDraws | None = None
+    for block in tqdm(torch.split(z, layers, dim=1), desc=f"probe ({estimator})", disable=not progress, leave=False):
         x = block.to(on).float()
         if not torch.stack(x.aminmax()).isfinite().all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
@@ -151,7 +152,8 @@ def _fit(
             null = [fold_metrics(fit(heads, draw, fold), draw, fold)["accuracy"].mean(0) for draw in draws]
             found.append((fit(heads, labels, fold), np.array(null).reshape(len(draws), heads.shape[1])))
         else:  # a name that is no kind of closed form does not pass the type checker
-            found.append(fit_closed_form(x, labels, fold, draws, estimator))
+            given = given or LabelDraws(labels, draws, fold, estimator, on)
+            found.append(fit_closed_form(x, given, estimator))
     decisions, null = zip(*found, strict=True)
     return torch.cat(decisions, dim=1), np.concatenate(null, axis=1)
 
