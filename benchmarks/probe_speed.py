@@ -1,28 +1,37 @@
-"""Truth scores of 128 heads on 1,000 examples: ridge against the paper's AdamW and scikit-learn, side by side.
+"""Truth scores against the paper's AdamW and scikit-learn on the same features, or against another build.
 
-    python benchmarks/probe_speed.py [--heads 128] [--examples 1000] [--width 128] [--threads 1]
+    python benchmarks/probe_speed.py [--rows 1000] [--heads 128] [--width 128] [--permutations 1000] [--device cpu]
+    python benchmarks/probe_speed.py --rows 2000 --heads 1024 --against FOLDER   # of another build of the package
 
-The floor of ridge is one Gram matrix a head (N D^2 multiply-adds) and one Cholesky factor a head and fold (D^3 / 3).
-Features are correlated and differ in scale, as those of real heads; a fifth of the heads know the label, to different
-degrees. All estimators see the same features and labels; ridge and scikit-learn share their folds.
+`truth_scores` counts whole: folds, fits, null, metrics, intervals. Of AdamW (all heads at once, on the same device) and
+scikit-learn (on a CPU only) only the fits count. Rounds are interleaved; medians and ratios are printed. Features are
+correlated and differ in scale, as those of real heads; a fifth of the heads know the label, to different degrees.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from lens_truth.scoring.closed_form import fit_closed_form
-from lens_truth.scoring.probing import adamw_decisions, fold_metrics, logistic_decisions
-from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
+import lens_truth
+from lens_truth.scoring.activations import HeadActivations
+from lens_truth.stats.folds import grouped_folds, paper_folds
+
+HEADS_A_LAYER = 32
 
 
-def make_problem(n: int, heads: int, width: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, list[str]]:
-    """Features [n, heads, width], labels, groups (pairs)."""
+def make_problem(n: int, heads: int, width: int, seed: int = 0) -> HeadActivations:
+    """Pairs of a right and a wrong answer, in layers of 32 heads."""
     rng = np.random.default_rng(seed)
     labels = np.tile([1, 0], n // 2)
     spectrum = np.arange(1, width + 1) ** -0.7
@@ -31,48 +40,87 @@ def make_problem(n: int, heads: int, width: int, seed: int = 0) -> tuple[torch.T
         mixing = rng.normal(size=(width, width)) * spectrum[:, None]
         signal = rng.normal(size=width) * (0.15 * (head % 5 == 0) * rng.random())
         x[:, head] = rng.normal(size=(n, width)) @ mixing + (2 * labels[:, None] - 1) * (signal + 0.02 * mixing[0])
-    return torch.from_numpy(x), labels, [f"pair {i // 2}" for i in range(n)]
+    z = torch.from_numpy(x).view(n, -1, min(heads, HEADS_A_LAYER), width)
+    rows = [str(i) for i in range(n)]
+    return HeadActivations(z, torch.from_numpy(labels), tuple(f"pair {i // 2}" for i in range(n)), tuple(rows), {})
 
 
-def timed(run: Callable[[], object]) -> tuple[float, object]:
+def timed(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
-    result = run()
-    return time.perf_counter() - start, result
+    run()
+    return time.perf_counter() - start
+
+
+def compare(problem: HeadActivations, permutations: int, device: str, rounds: int) -> None:
+    from lens_truth.scoring.probing import adamw_decisions, logistic_decisions
+
+    x, labels = problem.z.flatten(1, 2).to(device), problem.labels.numpy()
+    here = HeadActivations(problem.z.to(device), problem.labels, problem.groups, problem.ids, {})
+    folds, own = paper_folds(labels, 5), grouped_folds(labels, problem.groups, 5, 0)
+    work: dict[str, Callable[[], Any]] = {
+        "AdamW, the paper's recipe": lambda: adamw_decisions(x, labels, folds).cpu(),
+        "ridge": lambda: lens_truth.truth_scores(here, n_permutations=0),
+        f"ridge, {permutations:,} permutations": lambda: lens_truth.truth_scores(here, n_permutations=permutations),
+    }
+    if device == "cpu":
+        work["scikit-learn LogisticRegression"] = lambda: logistic_decisions(x, labels, own)
+    lens_truth.truth_scores(here, n_permutations=1)  # libraries are loaded, the device awake
+    seconds = {name: list[float]() for name in work}
+    for _ in range(rounds):
+        for name, run in work.items():
+            seconds[name].append(timed(run))
+    medians = {name: float(np.median(its)) for name, its in seconds.items()}
+    slowest = medians["AdamW, the paper's recipe"]
+    print(f"{'':36}{'seconds':>9}{'of AdamW':>12}")
+    for name, its in medians.items():
+        print(f"{name:36}{its:9.3f}{'1 / ' + format(slowest / its, '.1f'):>12}")
+
+
+def against(build: Path, problem: HeadActivations, flags: argparse.Namespace) -> None:
+    """Whole `truth_scores` of two builds, turn by turn, each in a process of its own."""
+    seconds: dict[str, list[float]] = {"this build": [], str(build): []}
+    with tempfile.TemporaryDirectory() as folder:
+        problem.save(folder)
+        for _ in range(flags.rounds):
+            for name, path in (("this build", Path(__file__).parents[1]), (str(build), build)):
+                of_it = [sys.executable, __file__, "--turn", folder, "--permutations", str(flags.permutations)]
+                of_it += ["--threads", str(flags.threads)]
+                run = subprocess.run(
+                    of_it, env={**os.environ, "PYTHONPATH": str(path)}, capture_output=True, text=True, check=True
+                )
+                seconds[name].append(float(run.stdout.split()[-1]))
+                print(f"{name:36}{seconds[name][-1]:9.3f}", flush=True)
+    this, other = (float(np.median(its)) for its in seconds.values())
+    print(f"medians: {this:.3f} s against {other:.3f} s, 1 / {other / this:.1f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--heads", type=int, default=128)
     parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--permutations", type=int, default=1000)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=15, help="of ridge, of which the median counts")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", type=Path, help="folder of another build, to be timed instead of AdamW")
+    parser.add_argument("--turn", type=Path, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-
-    x, labels, groups = make_problem(flags.examples, flags.heads, flags.width)
-    fold = grouped_folds(labels, groups, 5, seed=0)
-    draws = permuted_labels(labels, groups, 1000, seed=0, fold=fold)
-
-    ridge_runs = [timed(lambda: fit_closed_form(x, labels, fold, draws[:0], "ridge")[0]) for _ in range(flags.repeats)]
-    ridge_seconds = float(np.median([seconds for seconds, _ in ridge_runs]))
-    null_seconds, _ = timed(lambda: fit_closed_form(x, labels, fold, draws, "ridge"))
-    logistic_seconds, logistic = timed(lambda: logistic_decisions(x, labels, fold))
-    adamw_fold = paper_folds(labels, 5)
-    adamw_seconds, adamw = timed(lambda: adamw_decisions(x, labels, adamw_fold))
-
-    def accuracy(decisions: object, its_fold: np.ndarray) -> float:
-        return float(fold_metrics(np.asarray(decisions), labels, its_fold)["accuracy"].mean())
-
-    print(f"{flags.examples} examples x {flags.heads} heads x {flags.width} dims, 5 folds, {flags.threads} thread(s)")
-    print(f"{'':34}{'seconds':>9}{'times ridge':>13}{'mean accuracy':>15}")
-    for name, seconds, acc in (
-        ("ridge", ridge_seconds, accuracy(ridge_runs[0][1], fold)),
-        ("scikit-learn LogisticRegression", logistic_seconds, accuracy(logistic, fold)),
-        ("AdamW, the paper's recipe", adamw_seconds, accuracy(adamw, adamw_fold)),
-    ):
-        print(f"{name:34}{seconds:9.3f}{seconds / ridge_seconds:13.1f}{acc:15.4f}")
-    print(f"{'ridge, 1,000 label permutations':34}{null_seconds:9.3f}{null_seconds / ridge_seconds:13.1f}")
+    if flags.turn:
+        activations = HeadActivations.load(flags.turn)
+        warm = HeadActivations(activations.z[:, :1, :1], activations.labels, activations.groups, activations.ids, {})
+        lens_truth.truth_scores(warm, n_permutations=1)
+        print(timed(lambda: lens_truth.truth_scores(activations, n_permutations=flags.permutations)))
+        return
+    print(
+        f"{flags.rows} rows x {flags.heads} heads x {flags.width}, 5 folds, {flags.device}, {flags.threads} thread(s)"
+    )
+    problem = make_problem(flags.rows, flags.heads, flags.width)
+    if flags.against:
+        against(flags.against, problem, flags)
+    else:
+        compare(problem, flags.permutations, flags.device, flags.rounds)
 
 
 if __name__ == "__main__":

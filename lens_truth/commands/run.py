@@ -120,6 +120,7 @@ def scores_by_kind(
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
     from lens_truth.models.hashing import weights_hash
+    from lens_truth.models.placing import device_of
     from lens_truth.models.provenance import setup_hash
 
     how: dict[str, Any] = {"seed": flags.seed, "progress": on_terminal()}
@@ -131,7 +132,7 @@ def scores_by_kind(
         shown = hash_of_examples(examples), template, str(flags.batch_size)
         keep /= hash_of(weights_hash(model), setup_hash(model), *shown)
     activations = lens_truth.capture(model, examples, out=keep, progress=on_terminal(), **passes)
-    settings: dict[str, Any] = {"n_permutations": 0, **how, **probe}
+    settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
     return lens_truth.truth_scores(activations, **settings)
 
 

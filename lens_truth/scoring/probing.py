@@ -1,5 +1,5 @@
-"""`truth_scores`, the out-of-fold accuracy of a linear probe on every head's output; the probes that are fitted by
-iteration; and metrics, means over folds as in scikit-learn's `cross_val_score` and in the paper."""
+"""`truth_scores`, the out-of-fold accuracy of a linear probe on every head's output, and the probes that are fitted by
+iteration. Metrics are means over folds, as in scikit-learn's `cross_val_score` and in the paper."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from scipy import stats
+from jaxtyping import Float, Int
 from sklearn import model_selection, pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, first_line
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import fit_closed_form
+from lens_truth.scoring.closed_form import LabelDraws, fit_closed_form, room
+from lens_truth.scoring.metrics import accuracy_intervals, fold_metrics
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.stats.bootstrap import bootstrap_interval, group_sums
 from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
 
 Estimator = Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"]
@@ -38,6 +37,7 @@ def truth_scores(
     seed: int = 0,
     n_permutations: int | None = None,
     n_bootstrap: int = 1000,
+    device: str | torch.device | None = None,
     progress: bool = False,
 ) -> HeadScores:
     """Truth scores: how well a linear probe on one head's output tells supported from hallucinated answers.
@@ -58,14 +58,17 @@ def truth_scores(
         estimator: `ridge`, `mass-mean` and `centroid` in closed form (`lens_truth.scoring.closed_form`); `logistic`,
             scikit-learn's; `adamw`.
         n_permutations: 0 for no null; by default 1,000, and 20 for the iterative estimators.
+        device: where to compute; by default where the activations are. Layers come there one by one, or as many as
+            there is room for. (`logistic` stays on the CPU, and `mass-mean` too where a device lacks double precision.)
 
     Raises:
-        InputError: for one class only, fewer groups than folds, or activations that are not finite.
+        InputError: for one class only, fewer groups than folds, activations that are not finite, or a device that
+            cannot be used.
     """
     if estimator not in get_args(Estimator):
         raise InputError(f"estimator '{estimator}' is not one of {', '.join(get_args(Estimator))}")
     n_permutations = _PERMUTATIONS.get(estimator, 1000) if n_permutations is None else n_permutations
-    labels = activations.labels.numpy()
+    labels = activations.labels.cpu().numpy()
     if n_permutations < 0 or n_bootstrap < 1:
         raise InputError(
             f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for; at least 0 and 1 are "
@@ -75,17 +78,16 @@ def truth_scores(
     # The paper's folds cut through groups and know nothing of labels, so they restrict no draw.
     kept = None if estimator == "adamw" else fold
     draws = permuted_labels(labels, activations.groups, n_permutations, seed, kept)
-    decisions, null = _fit(activations, estimator, fold, draws, progress)
+    decisions, null = _fit(activations, estimator, fold, draws, device, progress)
 
     per_fold = fold_metrics(decisions, labels, fold)
     metrics = {name: _nanmean(values) for name, values in per_fold.items()}
-    right = (decisions > 0) == (labels[:, None] > 0)
+    right = (decisions > 0) == (activations.labels > 0).to(decisions.device)[:, None]
     weight = 1 / (len(per_fold["accuracy"]) * np.bincount(fold))[fold]  # the weighted mean is the mean over folds
-    totals, mass = (group_sums(values, activations.groups) for values in (weight[:, None] * right, weight))
-    rng = stream(seed, Stream.SCORE_INTERVALS)
-    metrics["ci_low"], metrics["ci_high"] = bootstrap_interval(totals, mass, n_bootstrap, rng)
+    drawn = n_bootstrap, stream(seed, Stream.SCORE_INTERVALS)
+    metrics["ci_low"], metrics["ci_high"] = accuracy_intervals(right, weight, activations.groups, *drawn)
     if n_permutations:
-        accuracy = metrics["accuracy"] - 1e-6  # null accuracies are float32: equal ones must count as reached
+        accuracy = metrics["accuracy"] - 1e-6  # means over folds are rounded: equal ones must count as reached
         metrics["null_mean"], metrics["null_q95"] = null.mean(0), np.quantile(null, 0.95, axis=0)
         metrics["p_value"] = (1 + (null >= accuracy).sum(0)) / (1 + n_permutations)
         metrics["p_familywise"] = (1 + (null.max(1)[:, None] >= accuracy).sum(0)) / (1 + n_permutations)
@@ -99,7 +101,12 @@ def truth_scores(
 
 @stage("probes")
 def held_out_decisions(
-    activations: HeadActivations, *, estimator: Estimator = "ridge", n_folds: int = 5, seed: int = 0
+    activations: HeadActivations,
+    *,
+    estimator: Estimator = "ridge",
+    n_folds: int = 5,
+    seed: int = 0,
+    device: str | torch.device | None = None,
 ) -> tuple[Float[np.ndarray, "N L H"], Int[np.ndarray, " N"]]:
     """The decision of every head's probe on every row while it was held out (above 0: supported), and the fold of
     every row; arguments and errors as for `truth_scores`.
@@ -108,12 +115,13 @@ def held_out_decisions(
     >>> right = (decisions > 0) == (activations.labels.numpy() == 1)[:, None, None]
     """
     fold = _folds(activations, estimator, n_folds, seed)
-    decisions, _ = _fit(activations, estimator, fold, np.empty((0, len(fold)), dtype=np.int64), progress=False)
-    return decisions.reshape(activations.z.shape[:3]), fold
+    none = np.empty((0, len(fold)), dtype=np.int64)
+    decisions, _ = _fit(activations, estimator, fold, none, device, progress=False)
+    return decisions.cpu().numpy().reshape(activations.z.shape[:3]), fold
 
 
 def _folds(activations: HeadActivations, estimator: Estimator, n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
-    labels = activations.labels.numpy()
+    labels = activations.labels.cpu().numpy()
     if estimator == "adamw":
         return paper_folds(labels, n_folds)
     return grouped_folds(labels, activations.groups, n_folds, seed)
@@ -124,28 +132,43 @@ def _fit(
     estimator: Estimator,
     fold: Int[np.ndarray, " N"],
     draws: Int[np.ndarray, "P N"],
+    device: str | torch.device | None,
     progress: bool,
-) -> tuple[Float[np.ndarray, "N F"], Float[np.ndarray, "P F"]]:
-    """Decisions, and accuracies under the null, of all L x H heads; one layer of activations in memory at a time."""
-    z, labels = activations.z, activations.labels.numpy()
-    blocks = [z.flatten(1, 2)] if estimator == "adamw" else z.unbind(1)  # adamw's loss is a mean over all heads
-    found: list[tuple[Float[Tensor, "N _"], Float[Tensor, "P _"]]] = []
-    for block in bar(blocks, f"probe ({estimator})", shown=progress):
-        x = block.float()
-        if not torch.isfinite(x).all():
+) -> tuple[Float[Tensor, "N F"], Float[np.ndarray, "P F"]]:
+    """Decisions, where they were computed, and accuracies under the null, of all L x H heads; of activations as many
+    layers at a time as the device has room for, on a processor one."""
+    z, labels = activations.z, activations.labels.cpu().numpy()
+    on = _usable(z.device if device is None else device, estimator)
+    layers = z.shape[1]  # adamw's loss is a mean over all heads
+    if estimator != "adamw":
+        layers = 1 if on.type == "cpu" else max(1, room(on) // (4 * z[:, :1].numel()))
+    found: list[tuple[Float[Tensor, "N _"], Float[np.ndarray, "P _"]]] = []
+    given: LabelDraws | None = None
+    for block in bar(torch.split(z, layers, dim=1), f"probe ({estimator})", shown=progress):
+        x = block.to(on).float()
+        if not torch.stack(x.aminmax()).isfinite().all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise InputError(f"the activations of example '{activations.ids[row]}' are not finite")
         if estimator == "logistic" or estimator == "adamw":
-            fit = logistic_decisions if estimator == "logistic" else adamw_decisions
-            null = [
-                fold_metrics(fit(x, draw, fold).numpy(), draw, fold)["accuracy"].mean(0)
-                for draw in bar(draws, "null", shown=progress)
-            ]
-            found.append((fit(x, labels, fold), torch.from_numpy(np.array(null).reshape(len(draws), x.shape[1]))))
+            fit, heads = logistic_decisions if estimator == "logistic" else adamw_decisions, x.flatten(1, 2)
+            shuffled = bar(draws, "null", shown=progress)
+            null = [fold_metrics(fit(heads, draw, fold), draw, fold)["accuracy"].mean(0) for draw in shuffled]
+            found.append((fit(heads, labels, fold), np.array(null).reshape(len(draws), heads.shape[1])))
         else:  # a name that is no kind of closed form does not pass the type checker
-            found.append(fit_closed_form(x, labels, fold, draws, estimator))
+            given = given or LabelDraws(labels, draws, fold, estimator, on)
+            found.append(fit_closed_form(x, given, estimator))
     decisions, null = zip(*found, strict=True)
-    return torch.cat(decisions, dim=1).numpy(), torch.cat(null, dim=1).numpy()
+    return torch.cat(decisions, dim=1), np.concatenate(null, axis=1)
+
+
+def _usable(device: str | torch.device, estimator: Estimator) -> torch.device:
+    """The device, or the CPU where scikit-learn computes or the device (Apple's) lacks double precision."""
+    try:
+        on = torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
+    on_cpu = estimator == "logistic" or (estimator == "mass-mean" and on.type == "mps")
+    return torch.device("cpu") if on_cpu else on
 
 
 def _nanmean(values: Float[np.ndarray, "K F"]) -> Float[np.ndarray, " F"]:
@@ -176,10 +199,10 @@ def adamw_decisions(
     The loss is the mean over rows and heads, as in the reference code; heads stay independent, since AdamW divides
     each gradient by its own size. `x` must hold all heads at once for that mean to be the reference's.
     """
-    x, target = x.float(), torch.from_numpy(y).float()
+    x, target = x.float(), torch.from_numpy(y).to(x.device).float()
     result = x.new_empty(x.shape[:2])
     for k in range(int(fold.max()) + 1):
-        train, test = torch.from_numpy(np.flatnonzero(fold != k)), torch.from_numpy(np.flatnonzero(fold == k))
+        train, test = (torch.from_numpy(np.flatnonzero(rows)).to(x.device) for rows in (fold != k, fold == k))
         weight = x.new_zeros(x.shape[1:]).requires_grad_()
         bias = x.new_zeros(x.shape[1]).requires_grad_()
         optimizer = torch.optim.AdamW([weight, bias], lr=1e-2, weight_decay=1e-3)
@@ -194,32 +217,3 @@ def adamw_decisions(
         with torch.no_grad():
             result[test] = (x[test] * weight).sum(-1) + bias
     return result
-
-
-def fold_metrics(
-    decisions: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
-) -> dict[str, Float[np.ndarray, "K F"]]:
-    """Accuracy, precision, recall, F1 (supported = positive; 0 where nothing is predicted so) and AUROC of each fold.
-
-    AUROC is NaN in a fold whose test rows lack a class.
-    """
-    rows = [np.flatnonzero(fold == k) for k in range(int(fold.max()) + 1)]
-    per_fold = [_metrics(decisions[r], labels[r].astype(bool)) for r in rows]
-    return {name: np.stack([m[name] for m in per_fold]) for name in per_fold[0]}
-
-
-def _metrics(decisions: Float[np.ndarray, "n F"], labels: Bool[np.ndarray, " n"]) -> dict[str, Float[np.ndarray, " F"]]:
-    predicted, positive = decisions > 0, labels[:, None]
-    hits = (predicted & positive).sum(0).astype(float)
-    n_predicted, n_positive = predicted.sum(0), positive.sum()
-    n_negative = len(labels) - n_positive
-    ranks = stats.rankdata(decisions, axis=0)[labels].sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        auroc = (ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-    return {
-        "accuracy": (predicted == positive).mean(0),
-        "precision": hits / np.maximum(n_predicted, 1),
-        "recall": hits / max(n_positive, 1),
-        "f1": 2 * hits / np.maximum(n_predicted + n_positive, 1),
-        "auroc": auroc,
-    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,10 @@ from sklearn.preprocessing import StandardScaler
 from lens_truth.errors import InputError
 from lens_truth.scoring import closed_form
 from lens_truth.scoring.activations import HeadActivations
+from lens_truth.scoring.inverses import inverses
+from lens_truth.scoring.metrics import accuracy_intervals, fold_metrics
 from lens_truth.scoring.probing import held_out_decisions, truth_scores
+from lens_truth.stats.bootstrap import bootstrap_interval, group_sums
 from lens_truth.stats.folds import grouped_folds, permuted_labels
 
 
@@ -74,14 +80,79 @@ def test_ridge_is_scikit_learns_with_the_penalty_it_chose(monkeypatch: pytest.Mo
 
 
 def test_ridge_chooses_the_penalty_without_the_held_out_fold() -> None:
-    """Labels of a fold do not touch the decisions on it."""
+    """Labels of a fold do not touch the decisions on it, but for rounding: training sums are those of all rows minus
+    the fold's."""
     labels, fold = ACTIVATIONS.labels.numpy(), grouped_folds(ACTIVATIONS.labels.numpy(), ACTIVATIONS.groups, 5, 0)
-    x, none = ACTIVATIONS.z[:, 1], np.empty((0, len(labels)), dtype=np.int64)
-    before, _ = closed_form.fit_closed_form(x, labels, fold, none, "ridge")
+    x, none = ACTIVATIONS.z[:, 1:], np.empty((0, len(labels)), dtype=np.int64)
+
+    def fit(labels: np.ndarray) -> torch.Tensor:
+        given = closed_form.LabelDraws(labels, none, fold, "ridge", x.device)
+        return closed_form.fit_closed_form(x, given, "ridge")[0]
+
+    before = fit(labels)
     for k in range(5):
         flipped = np.where(fold == k, 1 - labels, labels)
-        after, _ = closed_form.fit_closed_form(x, flipped, fold, none, "ridge")
-        assert torch.equal(before[fold == k], after[fold == k])
+        after = fit(flipped)
+        torch.testing.assert_close(before[fold == k], after[fold == k], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("n_folds", [2, 5])
+@pytest.mark.parametrize("kind", ["ridge", "mass-mean", "centroid"])
+def test_accuracies_under_the_null_are_those_of_probes_fitted_to_each_draw(
+    kind: Any, n_folds: int, paired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All draws at once, rows of pairs counted as one, heads in blocks: against each draw by itself as true labels."""
+    a = problem(150, L=2, H=11, D=5)
+    rng = np.random.default_rng(0)
+    labels = a.labels.numpy() if paired else rng.integers(0, 2, 150)
+    groups = a.groups if paired else [str(i // 3) for i in range(150)]
+    z = a.z[:, 1:].clone()
+    z[..., 2], z[..., 3] = 7.0, z[..., 1]  # constant, and collinear
+    fold = grouped_folds(labels, groups, n_folds, 0)
+    draws = permuted_labels(labels, groups, 70, 0, fold)
+    monkeypatch.setattr(closed_form, "_HEADS", 2)
+    monkeypatch.setattr(closed_form, "_CACHE", 4 * 2 * 150 * 9)
+    given = closed_form.LabelDraws(labels, draws, fold, kind, z.device)
+    _, null = closed_form.fit_closed_form(z, given, kind)
+    for draw, accuracy in zip(draws[::7], null[::7], strict=True):
+        alone = closed_form.LabelDraws(draw, draws[:0], fold, kind, z.device)
+        decisions, _ = closed_form.fit_closed_form(z, alone, kind)
+        right = (decisions.numpy() > 0) == draw[:, None]
+        expected = np.mean([right[fold == k].mean(0) for k in range(n_folds)], axis=0)
+        np.testing.assert_allclose(accuracy, expected, atol=1e-9)
+
+
+def test_layers_together_are_layers_one_by_one() -> None:
+    a = problem(120, L=3, H=10, D=4)
+    fold = grouped_folds(a.labels.numpy(), a.groups, 5, 0)
+    none = np.empty((0, 120), dtype=np.int64)
+    given = closed_form.LabelDraws(a.labels.numpy(), none, fold, "ridge", a.z.device)
+    together, _ = closed_form.fit_closed_form(a.z, given, "ridge")
+    one_by_one = [closed_form.fit_closed_form(a.z[:, i : i + 1], given, "ridge")[0] for i in range(3)]
+    torch.testing.assert_close(together, torch.cat(one_by_one, dim=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 7, 33, 70])
+def test_inverses_by_halves(width: int) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 200, width)))
+    matrices = x.mT @ x / 200
+    matrices[1, 2] = torch.diag(torch.linspace(2, 3, width)) - 10 * (width > 1)  # no longer positive
+    found = inverses(matrices)
+    expected = torch.linalg.inv(matrices)
+    if width > 1:
+        expected[1, 2] = torch.diag(1 / matrices[1, 2].diagonal())
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_device_gives_the_numbers_of_the_processor() -> None:
+    """On a made-up accelerator, which refuses what is elsewhere; importing it changes PyTorch for the whole process."""
+    subprocess.run([sys.executable, Path(__file__).with_name("on_a_device.py")], check=True)
+
+
+def test_a_device_that_cannot_be_used() -> None:
+    with pytest.raises(InputError, match="device 'nowhere' cannot be used"):
+        truth_scores(ACTIVATIONS, device="nowhere")
 
 
 def test_adamw_is_the_papers_recipe() -> None:
@@ -132,6 +203,23 @@ def test_signal_is_found_and_its_absence_too() -> None:
     assert (scores.metrics["ci_low"] <= scores.values).all() and (scores.values <= scores.metrics["ci_high"]).all()
     assert scores.metrics["ci_high"][1, 2] - scores.metrics["ci_low"][1, 2] < 0.15
     assert (np.abs(scores.metrics["null_mean"] - 0.5) < 0.03).all()
+
+
+def test_ties_count_half_in_auroc_and_a_class_that_lacks_leaves_it_open() -> None:
+    decisions = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 3.0], [-1.0, 3.0]])
+    metrics = fold_metrics(decisions, np.array([1, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1]))
+    np.testing.assert_array_equal(metrics["auroc"], [[0.75, 0.5], [np.nan, np.nan]])
+    np.testing.assert_array_equal(metrics["precision"], [[0.5, 0], [1, 1]])
+    np.testing.assert_array_equal(metrics["accuracy"], [[2 / 3, 2 / 3], [0.5, 1]])
+
+
+def test_intervals_are_those_of_the_bootstrap_over_groups() -> None:
+    rng = np.random.default_rng(0)
+    right, weight = rng.integers(0, 2, (60, 3)) > 0, rng.random(60)
+    groups = [f"g{i // 4}" for i in range(60)]
+    found = accuracy_intervals(torch.from_numpy(right), weight, groups, 300, np.random.default_rng(1))
+    totals, mass = group_sums(weight[:, None] * right, groups), group_sums(weight, groups)
+    np.testing.assert_allclose(found, bootstrap_interval(totals, mass, 300, np.random.default_rng(1)))
 
 
 def test_p_values_are_uniform_under_the_null() -> None:
@@ -212,6 +300,16 @@ def test_p_values_hold_for_groups_of_one_label(rows_a_group: int, n_groups: int)
 def test_bad_numbers_of_draws() -> None:
     with pytest.raises(InputError, match="-1 permutations"):
         truth_scores(ACTIVATIONS, n_permutations=-1)
+
+
+def test_folds_are_scikit_learns() -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        labels, groups = rng.integers(0, 2, 90), rng.integers(0, 30, 90)
+        fold = grouped_folds(labels, [f"{g:02}" for g in groups], 4, seed)
+        splitter = StratifiedGroupKFold(4, shuffle=True, random_state=seed)
+        for k, (_, test) in enumerate(splitter.split(labels, labels, groups)):
+            assert np.array_equal(np.flatnonzero(fold == k), test)
 
 
 def test_groups_are_never_split() -> None:
