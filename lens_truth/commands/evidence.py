@@ -82,6 +82,7 @@ def _measured(config: Config) -> _Study:
     from lens_truth.attention.evidence import MAIN
     from lens_truth.data.examples import HALLUCINATED, SUPPORTED
     from lens_truth.data.loading import describe
+    from lens_truth.models.hashing import is_hash_of
     from lens_truth.models.hooks import grid_of
     from lens_truth.models.image_input import is_multimodal
 
@@ -101,7 +102,7 @@ def _measured(config: Config) -> _Study:
     scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
     looked = lens_truth.evidence_attention(model, right, **settings)
     for name, its in scores.items():
-        if its.provenance.get("weights") not in (None, looked.provenance["weights"]):
+        if (said := its.provenance.get("weights")) is not None and not is_hash_of(said, model):
             of = its.provenance.get("model", "another model")
             notice(
                 f"{name}: the scores are those of {of}, what is looked at that of {config.model}, which has other "

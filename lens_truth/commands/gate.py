@@ -121,12 +121,18 @@ def _save_gated(config: Config, save: Path, folder: Path) -> None:
 
 def _write_folder(config: Config, run: Run, gate: lens_truth.HeadGate, model: Any) -> str:
     """Saves the checkpoint; what is to be said of it."""
+    from lens_truth.gates.fold_agreement import fold_agreement
     from lens_truth.models.hashing import weights_hash
     from lens_truth.models.image_input import is_multimodal
     from lens_truth.models.loading import copy_processor
 
     folded = gate.fold_into(model)
     run.hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
+    try:
+        agreement = fold_agreement(model, gate, folded)
+        run.results["fold_agreement"], told = asdict(agreement), agreement.sentence()
+    except InputError as error:  # what is saved is right all the same
+        told = f"attached and folded were not compared: {error}"
 
     def fill(folder: Path) -> None:
         folded.save_pretrained(folder)
@@ -140,9 +146,8 @@ def _write_folder(config: Config, run: Run, gate: lens_truth.HeadGate, model: An
     write_folder_with(run.out, fill)
     auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
     trust = ", trust_remote_code=True" if config.trust_remote_code else ""
-    return (
-        f"\nsaved to {config.save}, a {type(folded).__name__}: {auto}.from_pretrained('{config.save}'{trust}) loads it"
-    )
+    loads = f"{auto}.from_pretrained('{config.save}'{trust}) loads it"
+    return f"{told}\n\nsaved to {config.save}, a {type(folded).__name__}: {loads}"
 
 
 def _write_file(config: Config, run: Run, gate: lens_truth.HeadGate, save: Path) -> str:

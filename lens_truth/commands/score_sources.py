@@ -246,7 +246,7 @@ def score_model(
     scores: dict[str, lens_truth.HeadScores] = {}
     for kind in kinds:
         path = keep / f"{plain_name(where)}-{kind}.safetensors"
-        made = _kept(path, kind, settings)
+        made = _kept(path, kind, settings, model)
         if made is None:
             estimates = [
                 scores_by_kind(kind, model, examples, replace(config, seed=seed), config.template)
@@ -256,19 +256,23 @@ def score_model(
             made = lens_truth.HeadScores.load(path)  # what a run that goes on finds there
         if said := warning_of(made):
             notice(f"{plain_name(where)}: {said}")
-        scores[kind] = replace(made, provenance={**made.provenance, "data": title})
+        scores[kind] = replace(made, provenance={**made.provenance, **settings, "data": title})
     return scores
 
 
-def _kept(path: Path, kind: str, settings: dict[str, Any]) -> lens_truth.HeadScores | None:
-    """Scores that an earlier run left there, if they were made in the same way."""
+def _kept(path: Path, kind: str, settings: dict[str, Any], model: Any) -> lens_truth.HeadScores | None:
+    """Scores that an earlier run (of an earlier build, too) left there, if they were made in the same way."""
+    from lens_truth.models.hashing import is_hash_of
+
     try:
         scores = lens_truth.HeadScores.load(path) if path.is_file() else None
     except InputError:
         return None
     if scores is None or scores.kind != kind:
         return None
-    return scores if all(scores.provenance.get(name) == value for name, value in settings.items()) else None
+    said = {name: scores.provenance.get(name) for name in settings}
+    same = said == {**settings, "weights": said["weights"]} and is_hash_of(said["weights"], model)
+    return scores if same else None
 
 
 def _mean(runs: Sequence[lens_truth.HeadScores], settings: dict[str, Any]) -> lens_truth.HeadScores:

@@ -23,6 +23,8 @@ may promise more than there is. Mapped into memory (`mmap_mode`), no more is tak
 
 _OURS = re.compile(r"\..+\.(\d+)\.lens-truth")
 """Names of what is being written, with the process that writes it."""
+OF_WEIGHTS = "2-"
+"""What a hash of weights begins with; those of earlier builds, SHA-256 of all bytes, do not."""
 _IN_RUST = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers name an error of the system; their exceptions hold no number."""
 
@@ -165,6 +167,11 @@ def hash_of(*parts: bytes | str) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()[:16]
+
+
+def same_kind(one: str, other: str) -> bool:
+    """Whether two hashes of weights can be compared: of one by an earlier build and one of now nothing follows."""
+    return one.startswith(OF_WEIGHTS) == other.startswith(OF_WEIGHTS)
 
 
 def file_hash(path: Path) -> str:

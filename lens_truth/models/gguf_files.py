@@ -28,6 +28,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, on_terminal
 from lens_truth.models.gguf_config import ends_of_answers, gguf_config
 from lens_truth.models.gguf_header import Gguf, StoredTensor, read_gguf
+from lens_truth.models.room import check_room
 from lens_truth.models.whole import load_whole
 
 _FOR_POSITIONS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -55,6 +56,8 @@ def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, device: s
     with torch.device("meta"):
         empty = kind(config)
     _check_size(file, empty)
+    for where in {"cpu", device}:  # it is dequantised on the one and moved to the other
+        check_room(name, wanted.itemsize * sum(its.numel() for its in empty.parameters()), where)
     tensors = _converted(file, empty, wanted)
     hf = load_whole(kind, name, None, attn, config=config, state_dict=tensors, dtype=wanted)
     hf.name_or_path = hf.config.name_or_path = name

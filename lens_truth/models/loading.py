@@ -15,12 +15,13 @@ import transformers
 from torch import nn
 from transformers.utils import hub
 
-from lens_truth.errors import InputError, first_line, notice
+from lens_truth.errors import InputError, notice
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.io.stages import stage
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
+from lens_truth.models.room import bytes_needed, check_device, check_room
 from lens_truth.models.structure import check_decoder, is_multimodal_config, modules_of
 from lens_truth.models.weight_files import why
 from lens_truth.models.whole import load_whole
@@ -158,10 +159,8 @@ def load_plain(
             hf = load_plain(base, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         return put_on(hf, adapter)
     source = model_source(name)
-    try:
-        torch.zeros(1, device="cpu" if device == SPREAD else device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
+    if device != SPREAD:
+        check_device(device)
     try:
         if source.endswith(GGUF):
             from lens_truth.models.gguf_cache import CACHE, cached_folder
@@ -184,6 +183,8 @@ def load_plain(
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
         elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
             auto = _class_said(config) or auto
+        if device != SPREAD:
+            _check_room(name, source, config, dtype, device)
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
         if device == SPREAD:
             how["device_map"] = SPREAD
@@ -201,6 +202,14 @@ def load_plain(
     if device != SPREAD:
         hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
+
+
+def _check_room(name: str, source: str, config: Any, dtype: Dtype, device: str) -> None:
+    """Raises an InputError if the device is too small for the weights, as far as files that are here tell."""
+    found = _file_of(source, "config.json")
+    wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
+    quantised = getattr(config, "quantization_config", None) is not None
+    check_room(name, bytes_needed(Path(found or source).parent, wanted, quantised=quantised), device)
 
 
 def _class_said(config: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lens_truth.attention.record import AttentionRecord
 from lens_truth.errors import InputError, one_line, shortened
+from lens_truth.io.files import OF_WEIGHTS, same_kind
 from lens_truth.io.readers import is_list, is_object, read_json
 from lens_truth.io.results import structured
 from lens_truth.io.runs import RESULT, Record, read_record
@@ -195,7 +196,14 @@ def mixture(runs: Sequence[RunRecord]) -> list[Problem]:
         hashes = {weights: run for run, models in of_runs.items() for n, weights in models if n == name and weights}
         if len(hashes) > 1:
             said = ", ".join(f"{weights} in {run}" for weights, run in hashes.items())
-            problems.append(f"'{name}' stands for different weights: {said}")
+            one, *others = hashes
+            if all(same_kind(one, other) for other in others):
+                problems.append(f"'{name}' stands for different weights: {said}")
+            else:
+                problems.append(
+                    f"'{name}': whether its weights are the same is not known, since earlier builds hashed them "
+                    f"otherwise ({said}); run again what has no '{OF_WEIGHTS}'"
+                )
     versions = {run.name: str(run.versions.get("lens-truth", "unknown")) for run in runs}
     if len({*versions.values()}) > 1:
         problems.append(f"the runs were made by different versions of lens_truth ({_together(versions)})")
@@ -203,8 +211,9 @@ def mixture(runs: Sequence[RunRecord]) -> list[Problem]:
 
 
 def _same(one: Model, other: Model) -> bool:
-    """By hash; by name where one of the two has none."""
-    return one[1] == other[1] if one[1] is not None and other[1] is not None else one[0] == other[0]
+    """By hash; by name where one of the two has none, or that of an earlier build."""
+    told = one[1] is not None and other[1] is not None and same_kind(one[1], other[1])
+    return one[1] == other[1] if told else one[0] == other[0]
 
 
 def _together(said: Mapping[str, str]) -> str:

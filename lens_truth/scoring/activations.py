@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.io.files import DAMAGED_NPY, remove_leftovers, write_json, writing
+from lens_truth.io.files import DAMAGED_NPY, OF_WEIGHTS, remove_leftovers, write_json, writing
 from lens_truth.io.readers import is_list, is_object
 
 
@@ -107,11 +107,11 @@ class ActivationWriter:
             folder.mkdir(parents=True, exist_ok=True)
         if record.exists():
             try:
-                same = json.loads(record.read_text(encoding="utf-8")) == rows
+                held = json.loads(record.read_text(encoding="utf-8"))
             except ValueError:
-                same = False
-            if not same:
-                raise InputError(f"{folder}: holds the activations of another run; choose another folder")
+                held = None
+            if held != rows:
+                raise InputError(f"{folder}: holds the activations of {_whose(held)}; choose another folder")
         else:
             write_json(record, rows)
         remove_leftovers(folder)
@@ -165,6 +165,15 @@ class ActivationWriter:
                     raise
             file.truncate(size)
             file.write(self._header)
+
+
+def _whose(held: Any) -> str:
+    """What is to be said of a record that is not the one wanted."""
+    try:
+        earlier = not held["provenance"]["weights"].startswith(OF_WEIGHTS)
+    except (LookupError, TypeError, AttributeError):
+        earlier = False
+    return "an earlier build, whose hash of the weights is of another kind" if earlier else "another run"
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:
