@@ -51,7 +51,9 @@ def ablation_bars(
     columns = max(map(len, models.values()))
     heights = [max(0.9, 0.3 + 0.2 * len({r.arm for r in rows if r.model == model})) for model in models]
     label = max(style.text_width(gate_name(*row.arm), style.SMALL) for row in rows)
-    figure = style.new_figure(max(label + 0.8 + 1.75 * columns, 6.0), 1.1 + sum(height + 0.6 for height in heights))
+    width = max(label + 0.8 + 1.75 * columns, 6.0)
+    doubted = style.fitted(f"accuracy\n{warning}".rstrip(), width - 0.4, style.MEDIUM)
+    figure = style.new_figure(width, 1.1 + 0.15 * doubted.count("\n") + sum(height + 0.6 for height in heights))
     grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
     for line, height, (model, benchmarks) in zip(grid, heights, models.items(), strict=True):
         for axes in line[len(benchmarks) :]:
@@ -74,7 +76,6 @@ def ablation_bars(
         if its := (unwanted or {}).get(model):
             said = f"validation wanted no gate: {', '.join(its)}"
             line[0].set_xlabel(style.fitted(said, 1.6 * len(benchmarks), style.SMALL), fontsize=style.SMALL)
-    doubted = style.fitted(f"accuracy\n{warning}".rstrip(), figure.get_figwidth() - 0.4, style.MEDIUM)
     figure.supxlabel(doubted, color=style.RED if warning else style.INK)
     said = {"vanilla": style.ORANGE, "gates by scores": style.BLUE, "controls": style.GREY}
     dashed = Line2D([], [], color=style.RED, ls="--", lw=1, label="as vanilla")
