@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from lens_truth.data.examples import Example
 from lens_truth.data.world_examples import presence_examples, text_examples
-from lens_truth.evaluate import shared as sharing
-from lens_truth.evaluate.generate import generate
-from lens_truth.evaluate.prefixes import Family, prompt_families
+from lens_truth.evaluate.generate import Questions, answered
 from lens_truth.gates.controls import control_gate
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.gate import Gates, HeadGate
+from lens_truth.models import sharing
+from lens_truth.models.budget import Budget
 from lens_truth.models.loading import load
+from lens_truth.models.prefixes import prompt_families
 from lens_truth.models.prompts import PromptTokens, Wording, encode_prompts, judge_text, prompt_of
 
 N_NEW = 3
@@ -66,21 +66,21 @@ def floor_seconds(model: Any, prompts: list[PromptTokens], n_gates: int) -> floa
     return (time.perf_counter() - start) / 3 / (BATCH * width) * tokens * n_gates
 
 
-def alone(prompts: Sequence[PromptTokens]) -> list[Family]:
-    """Every prompt a family of its own."""
-    return [Family((row,), 0) for row in range(len(prompts))]
+def said_together(model: Any, prompts: list[PromptTokens], gates: Gates) -> dict[tuple[str, int], str]:
+    made = answered(model, [Questions(prompts, N_NEW)], gates, budget=Budget.of(model, BATCH))
+    return {(gate, row): answer.text for (_, gate, row), answer in made}
 
 
 def unshared_seconds(model: Any, prompts: list[PromptTokens], gates: dict[str, HeadGate]) -> float:
     """All gates together as ever, but every prompt goes through the model whole: what sharing alone is worth."""
-    shared = sharing.prompt_families
-    sharing.prompt_families = alone
+    shares = sharing.shares_beginnings
+    sharing.shares_beginnings = lambda model: False
     try:
         start = time.perf_counter()
-        list(generate(model, prompts, N_NEW, BATCH, gates))
+        said_together(model, prompts, gates)
         return time.perf_counter() - start
     finally:
-        sharing.prompt_families = shared
+        sharing.shares_beginnings = shares
 
 
 def measure(name: str, model: Any, examples: list[Example], wording: Wording | None, n_gates: int) -> None:
@@ -92,9 +92,9 @@ def measure(name: str, model: Any, examples: list[Example], wording: Wording | N
     ]
     asked = encode_prompts(model.tokenizer, prompts)
     ids = [prompt.ids for prompt in asked]
-    list(generate(model, asked[:4], N_NEW, BATCH, {"": None}))  # warm up
+    said_together(model, asked[:4], {"": None})  # warm up
     start = time.perf_counter()
-    together = {(gate, row): answer.text for gate, row, answer in generate(model, asked, N_NEW, BATCH, gates)}
+    together = said_together(model, asked, gates)
     ours = time.perf_counter() - start
     alone = unshared_seconds(model, asked, gates)
     start = time.perf_counter()
