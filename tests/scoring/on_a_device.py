@@ -26,8 +26,7 @@ for estimator in ("ridge", "mass-mean", "centroid", "adamw", "logistic"):
     decisions, _ = held_out_decisions(activations, estimator=estimator)
     with Toys():
         there = truth_scores(activations, estimator=estimator, n_permutations=n, n_bootstrap=50, device="toy:0")
-        np.testing.assert_array_equal(
-            held_out_decisions(activations, estimator=estimator, device="toy:0")[0], decisions
-        )
+        elsewhere, _ = held_out_decisions(activations, estimator=estimator, device="toy:0")
+    np.testing.assert_allclose(elsewhere, decisions, rtol=1e-5, atol=1e-6)  # other heads are handled together
     for name, values in here.metrics.items():
-        np.testing.assert_array_equal(there.metrics[name], values, err_msg=f"{estimator} {name}")
+        np.testing.assert_allclose(there.metrics[name], values, atol=1e-9, err_msg=f"{estimator} {name}")
