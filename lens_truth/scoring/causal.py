@@ -183,14 +183,14 @@ def _slopes(
 
     def slopes_of(some: Sequence[int]) -> tuple[Float[Tensor, "q L H"], ...]:
         rows = [row for question in some for row in questions[question].rows]
-        owner = torch.tensor([i for i, question in enumerate(some) for _ in questions[question].rows])
+        owner = [i for i, question in enumerate(some) for _ in questions[question].rows]
         gate = torch.ones(len(some), *grid_of(model), requires_grad=True)
 
         def attach(places: Sequence[Place]) -> AbstractContextManager[Any]:
-            return gate_heads(model, gate[[int(owner[row]) for _, row in places]])
+            return gate_heads(model, gate[[owner[row] for _, row in places]])
 
         with torch.enable_grad(), constant_weights(model):
-            sets = [(owner == i).nonzero()[:, 0].tolist() for i in range(len(some))]
+            sets = [[at for at, its in enumerate(owner) if its == i] for i in range(len(some))]
             log_prob = answer_log_probs(model, [encoded[row] for row in rows], attach, sets)
         sums = [(log_prob * torch.from_numpy(its[rows]).to(log_prob)).sum() for its in weights]
         (slope,) = torch.autograd.grad(sums[0], gate, retain_graph=not alike[some[0]])

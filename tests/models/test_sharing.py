@@ -36,9 +36,13 @@ def questions() -> list[Example]:
     return [*rows, Example("alone", "alone", "Where is the crown?", "attic", 1, context="The crown is in the attic.")]
 
 
+def never(_: Any) -> bool:
+    return False
+
+
 def unshared(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]) -> Any:
     with monkeypatch.context() as patched:
-        patched.setattr(sharing, "shares_beginnings", lambda model: False)
+        patched.setattr(sharing, "shares_beginnings", never)
         return make()
 
 
@@ -46,7 +50,7 @@ def unshared(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]) -> Any:
 def prefilled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many beginnings went through a model."""
     seen: list[int] = []
-    prefill = sharing.Sharing._prefilled
+    prefill: Any = vars(sharing.Sharing)["_prefilled"]
 
     def counted(self: Any, ids: Tensor, *rest: Any) -> Any:
         seen.append(len(ids))
@@ -64,9 +68,10 @@ def test_every_family_of_models(
     assert sharing.shares_beginnings(model)
     assert len(prefilled) > 1  # and not only while it is measured that beginnings can be shared
     torch.testing.assert_close(shared.z, alone.z, rtol=1e-5, atol=1e-5)
-    for make in (causal_scores, lambda model, rows: learned_gate(model, rows, steps=2)):
+    makes = [lambda: causal_scores(model, rows), lambda: learned_gate(model, rows, steps=2)]
+    for make in makes:
         prefilled.clear()
-        scores, plain = make(model, rows), unshared(monkeypatch, lambda make=make: make(model, rows))
+        scores, plain = make(), unshared(monkeypatch, make)
         assert prefilled
         for name in ("values", *(f"metrics.{metric}" for metric in scores.metrics)):
             first, _, last = name.partition(".")
@@ -101,7 +106,10 @@ def test_a_model_whose_beginnings_cannot_be_shared_is_found_out(tokenizer: Any) 
     attention: Any = model.original_model.model.layers[1].self_attn
     forward = attention.forward
     # A layer that counts positions in a way of its own.
-    attention.forward = lambda hidden, *a, **more: forward(hidden * (1 + hidden.shape[1] / 10), *a, **more)
+    def counts(hidden: Tensor, *rest: Any, **more: Any) -> Any:
+        return forward(hidden * (1 + hidden.shape[1] / 10), *rest, **more)
+
+    attention.forward = counts
     assert not sharing.shares_beginnings(model)
 
 
@@ -119,8 +127,8 @@ def test_ways_to_put_a_question_share_it(zoo: Any, prefilled: list[int]) -> None
     for name, its in alone.items():
         assert together[name][""].texts == its.texts
         if its.choices:
-            margins = [[c.margin for c in found.choices] for found in (its, together[name][""])]
-            np.testing.assert_allclose(*margins, atol=1e-4)
+            one, other = ([c.margin for c in found.choices] for found in (its, together[name][""]))
+            np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def short_of_memory(model: Any, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
