@@ -80,10 +80,10 @@ def fold_agreement(model: Hooked, gate: HeadGate, folded: Any) -> FoldAgreement:
     room = getattr(folded.config.get_text_config(), "max_position_embeddings", None) or _N_NEW + ids.shape[1]
     n_new = max(1, min(_N_NEW, room - ids.shape[1]))
     kl, same, n = 0.0, 0, 0
-    parted: list[int | None] = []
     with torch.no_grad():
         with gate.attach(model):
             written = _greedy(inner_model(model), ids, mask, n_new, pad_id(model))
+        again = _greedy(folded, ids, mask, n_new, pad_id(model))
         for row, text, own in zip(rows, written, pad(mask, (0, n_new), value=1).bool(), strict=True):
             inputs = text[own][None]  # one at a time: logits are large
             seen = torch.ones_like(inputs)
@@ -94,12 +94,12 @@ def fold_agreement(model: Hooked, gate: HeadGate, folded: Any) -> FoldAgreement:
             kl += float((attached.exp() * (attached - other)).sum())
             agree = (attached.argmax(-1) == other.argmax(-1))[0]
             same, n = same + int(agree.sum()), n + len(agree)
-            differ = (~agree[-n_new - 1 : -1]).nonzero()  # where the next token is another, its own text would part
-            parted.append(int(differ[0]) + 1 if len(differ) else None)
     if not math.isfinite(kl):
         raise not_finite(folded, rows[0].id, "once the gate is folded")
+    differ = (written != again)[:, ids.shape[1] :]
+    parted = tuple(int(its.nonzero()[0]) + 1 if its.any() else None for its in differ)
     dtype = str(folded.dtype).removeprefix("torch.")
-    return FoldAgreement(dtype, max(0.0, kl / n), same / n, n, tuple(parted), n_new)
+    return FoldAgreement(dtype, max(0.0, kl / n), same / n, n, parted, n_new)
 
 
 def _shown(tokenizer: Any, text: str) -> str | None:
@@ -108,6 +108,6 @@ def _shown(tokenizer: Any, text: str) -> str | None:
 
 
 def _greedy(hf: Any, ids: Int[Tensor, "B T"], mask: Int[Tensor, "B T"], n_new: int, pads: int) -> Int[Tensor, "B U"]:
-    """So many tokens, whatever the checkpoint's own settings say; where a text would end it goes on."""
+    """So many tokens, each the likeliest; where a text would end it goes on."""
     how = GenerationConfig(do_sample=False, max_new_tokens=n_new, min_new_tokens=n_new, pad_token_id=pads)
     return hf.generate(ids, attention_mask=mask, generation_config=how)

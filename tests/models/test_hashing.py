@@ -6,15 +6,20 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import build
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lens_truth.commands.score_sources import _kept
+from lens_truth.errors import InputError
 from lens_truth.io.files import OF_WEIGHTS, same_kind
 from lens_truth.models import hashing
 from lens_truth.models.hashing import is_hash_of, weights_hash
+from lens_truth.scoring.activations import ActivationWriter
+from lens_truth.scoring.scores import HeadScores
 
 LANES = 64
 
@@ -186,3 +191,19 @@ def test_an_earlier_hash_is_known_again(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(hashing, "_sha256", None)
     assert is_hash_of(weights_hash(model), model) and not is_hash_of(weights_hash(build("llama")), model)
     assert not is_hash_of(None, model)
+
+
+def test_scores_of_an_earlier_build_are_taken(tmp_path: Path) -> None:
+    model = build("llama")
+    settings = {"weights": weights_hash(model), "setup": "s", "runs": ["r"], "seeds": [0], "template": "plain"}
+    path = tmp_path / "scores.safetensors"
+    for weights, taken in ((settings["weights"], True), (hashing._sha256(model), True), ("0" * 16, False)):
+        HeadScores(np.ones((3, 4)), "truth", provenance={**settings, "weights": weights}).save(path)
+        assert (_kept(path, "truth", settings, model) is not None) == taken
+        assert _kept(path, "truth", {**settings, "setup": "other"}, model) is None
+
+
+def test_activations_of_an_earlier_build_are_refused_in_its_name(tmp_path: Path) -> None:
+    ActivationWriter(tmp_path, (2, 3, 4, 8), {"provenance": {"weights": "0" * 16}})
+    with pytest.raises(InputError, match="activations of an earlier build, whose hash of the weights is of another"):
+        ActivationWriter(tmp_path, (2, 3, 4, 8), {"provenance": {"weights": OF_WEIGHTS + "0" * 16}})
