@@ -67,14 +67,12 @@ class Budget:
 
 def _bytes_per_token(model: Any, backward: bool) -> int:
     """A generous guess: what the widest layer computes, or with a backward pass all layers, and keys and values."""
-    text = model.cfg
-    hf = getattr(model, "original_model", model)
-    config = hf.config.get_text_config(decoder=True) if hasattr(hf, "config") else None
-    inner = getattr(config, "intermediate_size", None) or 4 * text.d_model
-    inner = max(inner) if isinstance(inner, list) else inner
-    kept = 12 * text.d_model + 4 * inner
-    cached = 2 * text.n_layers * text.n_heads * text.d_head
-    return next(model.parameters()).element_size() * (text.n_layers * kept if backward else kept + cached)
+    cfg, hf = model.cfg, getattr(model, "original_model", None)
+    stated: Any = None if hf is None else getattr(hf.config.get_text_config(decoder=True), "intermediate_size", None)
+    inner: int = stated if isinstance(stated, int) else 4 * cfg.d_model
+    kept = 12 * cfg.d_model + 4 * inner
+    cached = 2 * cfg.n_layers * cfg.n_heads * cfg.d_head
+    return next(model.parameters()).element_size() * (cfg.n_layers * kept if backward else kept + cached)
 
 
 def within_budget(

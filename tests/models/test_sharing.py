@@ -116,9 +116,8 @@ def test_a_model_whose_beginnings_cannot_be_shared_is_found_out(tokenizer: Any) 
 def test_ways_to_put_a_question_share_it(zoo: Any, prefilled: list[int]) -> None:
     """And are answered as each alone."""
     model, rows = zoo("llama-memory"), load_examples("zoo:conflict", limit=24)
-    ways = [
-        benchmark_of(name, mode, rows) for name, mode in (("choose", "choose"), ("open", "answer"), ("judged", "judge"))
-    ]  # type: ignore[arg-type]
+    modes: tuple[Mode, ...] = ("choose", "answer", "judge")
+    ways = [benchmark_of(mode, mode, rows) for mode in modes]
     asker = Asker(model, "plain")
     alone = {its.name: asker.run(its)[""] for its in ways}
     n_alone, _ = sum(prefilled), prefilled.clear()
