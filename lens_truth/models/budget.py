@@ -18,8 +18,9 @@ _SHORT = 64
 """Tokens of a row that costs no more than a shorter one."""
 _MOST = 1 << 15
 """Tokens at once that keep any GPU busy."""
-PASS = 128
-"""Tokens of padding that cost as much as another forward pass, which reads all weights."""
+PASS = 48
+"""Tokens of padding that cost as much as another forward pass, which reads all weights (about so many on a CPU; on a
+GPU twice as many)."""
 _LOGITS = 1 << 25
 """Numbers in the logits of one forward pass, of which a few copies are made: 128 MB each in float32."""
 
@@ -110,6 +111,6 @@ def _stop(units: Sequence[Unit], start: int, cost: Callable[[Unit, Unit | None],
         own = cost(units[stop], units[stop - 1])
         padded = max(own, width) if own == cost(units[stop], None) else own
         spent, padding = spent + padded, padding + padded - own
-        if spent > tokens or padding > max(PASS, spent // 8):
+        if spent > tokens or padding > max(PASS, spent // 16):
             return stop
     return len(units)

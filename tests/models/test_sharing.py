@@ -105,6 +105,7 @@ def test_a_model_whose_beginnings_cannot_be_shared_is_found_out(tokenizer: Any) 
     model = load(build("llama", len(tokenizer)), tokenizer=tokenizer)
     attention: Any = model.original_model.model.layers[1].self_attn
     forward = attention.forward
+
     # A layer that counts positions in a way of its own.
     def counts(hidden: Tensor, *rest: Any, **more: Any) -> Any:
         return forward(hidden * (1 + hidden.shape[1] / 10), *rest, **more)
