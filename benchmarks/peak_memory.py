@@ -49,7 +49,7 @@ def main() -> None:
             line = WAYS[name].format(model=given.model.resolve(), data=given.data.resolve(), out=out)
             more = "" if name in _NO_ROWS else given.flags
             code, peak = measured([*shlex.split(line), *shlex.split(more)], Path(folder))
-            record = json.loads(its.read_text()) if (its := out / "result.json").is_file() else {}
+            record: dict[str, Any] = json.loads(its.read_text()) if (its := out / "result.json").is_file() else {}
         spent = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in record.get("seconds_by_stage", {}).items())
         failed = f"  ended with {code}" if code else ""
         print(f"{name:<18} {peak / 1e6:6.2f} {record.get('seconds', 0):8.0f}  {spent}{failed}", flush=True)

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, notice
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.files import hash_of, writing
+from lens_truth.io.numbers import count
 from lens_truth.models.hooks import inner_model
 from lens_truth.models.provenance import setup_hash
 
 
 class AnswerLog:
     """Answers by what determines them (model, gate, prompt, length limit), so that a run with other flags takes what is
-    the same in both. A line: `{"key", "model", "benchmark", "id", "gate", "answer", "margin"}`."""
+    the same in both. A line: `{"key", "model", "benchmark", "id", "gate", "answer", "margin",
+    "weights"}`."""
 
     def __init__(self, path: Path, model: Any, name: str, weights: str) -> None:
         """Reads what the file holds (a killed run leaves its last line cut off), or makes it with its first answer. Its
@@ -31,12 +33,20 @@ class AnswerLog:
         self._file: IO[str] | None = None
         content = path.read_bytes() if path.is_file() else b""
         self._keep = content.rfind(b"\n") + 1
+        self._weights, older = weights, 0
         for number, line in enumerate(content[: self._keep].splitlines(), start=1):
             try:
-                self._known.update([_entry(json.loads(line))])
+                row = json.loads(line)
+                self._known.update([_entry(row)])
+                older += "weights" not in row
             except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
                 problem = "is not an answer; delete the file to begin anew"
                 raise InputError(f"{path}, line {number}: {problem}") from None
+        if older:
+            notice(
+                f"{path}: {count(older, 'answer')} of an earlier build, which named weights in another way, "
+                f"{'is' if older == 1 else 'are'} asked again"
+            )
 
     def __enter__(self) -> AnswerLog:
         return self
@@ -68,7 +78,7 @@ class AnswerLog:
         if answer.margin is not None and not math.isfinite(answer.margin):
             raise InputError(f"{self._path}: the margin of '{id}' under gate '{gate}' is {answer.margin}, not a number")
         row = {"key": key, "model": self._model, "benchmark": benchmark, "id": id, "gate": gate}
-        row |= {"answer": answer.text, "margin": answer.margin}
+        row |= {"answer": answer.text, "margin": answer.margin, "weights": self._weights}
         line = json.dumps(row, ensure_ascii=False) + "\n"
         with writing(self._path):
             if self._file is None:
