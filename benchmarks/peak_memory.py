@@ -15,6 +15,7 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 WAYS = {
     "check": "check {model}",

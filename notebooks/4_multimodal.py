@@ -108,7 +108,7 @@ lens_truth.heritability(causal).plot()
 #
 # The language tower has the base's layers and heads, so a gate from the base's scores fits as it is. As in [tutorial
 # 3](3_gate.ipynb), lambda is chosen on validation pictures and every gate has controls. Beside the conflicts: presence
-# (POPE's adversarial split) and descriptions. A small run: 100 questions, 50 descriptions, at most three draws a control.
+# (POPE's adversarial split) and descriptions. A small run: 100 questions, 50 descriptions, up to 3 draws a control.
 
 # %%
 validation = [

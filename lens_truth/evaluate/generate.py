@@ -104,11 +104,11 @@ def answered(
         return made
 
     def cost(family: Family, before: Family | None) -> int:
-        return len(names) * max(lengths[row] for row in family.rows)
+        return max(lengths[row] for row in family.rows)
 
     families.sort(key=lambda family: -cost(family, None))
     with torch.no_grad():
-        for _, made in within_budget(families, cost, budget, answers_of):
+        for _, made in within_budget(families, cost, budget, answers_of, max(1, len(names))):
             yield from made
 
 

@@ -81,13 +81,15 @@ def within_budget(
     cost: Callable[[Unit, Unit | None], int],
     budget: Budget,
     run: Callable[[Sequence[Unit]], Made],
+    times: int = 1,
 ) -> Iterator[tuple[Sequence[Unit], Made]]:
     """Runs all units, in their order, which is from the longest to the shortest, in batches whose tokens are within the
     budget; of a batch for which the memory is too small, half. `cost` is how many tokens a unit adds behind another one
-    of its batch, or by itself (None); what adds as many as by itself is padded to the batch's first."""
+    of its batch, or by itself (None); what adds as many as by itself is padded to the batch's first. Each unit goes
+    through the model so many `times`, which `run` may do in parts."""
     start = 0
     while start < len(units):
-        batch = units[start : _stop(units, start, cost, budget.tokens)]
+        batch = units[start : _stop(units, start, cost, budget.tokens // times)]
         try:
             made = run(batch)
         except (RuntimeError, MemoryError) as error:

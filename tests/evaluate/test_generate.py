@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from lens_truth.data import world_examples as zoo_data
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
-from lens_truth.errors import InputError
+from lens_truth.errors import DataWarning, InputError
 from lens_truth.evaluate import asker as askers
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.asker import Asker, choose, run_benchmark
@@ -261,7 +261,11 @@ def test_an_answer_without_its_margin_is_asked_again(tiny: Any, tmp_path: Path) 
     path = tmp_path / "answers.jsonl"
     log = AnswerLog(path, tiny, "m", "w")
     (key,) = log.keys(None, ["prompt"], 4, margins=True)
-    path.write_text(json.dumps({"key": key, "answer": "yes", "margin": None}) + "\n")
+    row = {"key": key, "answer": "yes", "margin": None}
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.warns(DataWarning, match=r"answers\.jsonl: 1 answer of an earlier build, .* is asked again"):
+        AnswerLog(path, tiny, "m", "w")
+    path.write_text(json.dumps({**row, "weights": "w"}) + "\n")
     log = AnswerLog(path, tiny, "m", "w")
     assert log.get(key) is not None
     log.keys(None, ["prompt"], 4, margins=True)

@@ -19,8 +19,10 @@ from lens_truth.errors import DataWarning, InputError
 from lens_truth.evaluate.answers import Mode
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import benchmark_of
+from lens_truth.gates.gate import HeadGate
 from lens_truth.models import sharing
 from lens_truth.models.budget import Budget, within_budget
+from lens_truth.models.hooks import grid_of
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import encode
 from lens_truth.scoring.capturing import capture
@@ -147,10 +149,11 @@ def short_of_memory(model: Any, monkeypatch: pytest.MonkeyPatch, most: int) -> N
 def test_where_memory_runs_out_half_goes_on(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = load(build("llama", len(tokenizer)), tokenizer=tokenizer), questions()
     benchmark = benchmark_of("mine", "answer", rows, n_new=3)
+    gates = {"vanilla": None, **{str(gain): HeadGate(gain * torch.ones(*grid_of(model))) for gain in range(2, 20)}}
     makes: list[Callable[[], Any]] = [
         lambda: capture(model, rows).z,
         lambda: torch.from_numpy(causal_scores(model, rows).values),
-        lambda: Asker(model, "plain").one(benchmark).texts,
+        lambda: [its.texts for its in Asker(model, "plain").run(benchmark, gates).values()],
     ]
     expected = [make() for make in makes]
     short_of_memory(model, monkeypatch, 150)
