@@ -12,7 +12,6 @@ from lens_truth.errors import InputError, notice
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.files import hash_of, writing
-from lens_truth.io.numbers import count
 from lens_truth.models.hooks import inner_model
 from lens_truth.models.provenance import setup_hash
 
@@ -44,8 +43,8 @@ class AnswerLog:
                 raise InputError(f"{path}, line {number}: {problem}") from None
         if older:
             notice(
-                f"{path}: {count(older, 'answer')} of an earlier build, which named weights in another way, "
-                f"{'is' if older == 1 else 'are'} asked again"
+                f"{path}: {older} of its answers came from an earlier build, which named weights in another way; they are "
+                "asked again"
             )
 
     def __enter__(self) -> AnswerLog:
