@@ -26,6 +26,7 @@ _LANES, _BLOCK = 1 << 18, 1 << 15
 _ODD = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
+@stage("hash")
 def weights_hash(model: Any) -> str:
     """A hash of all weights (parameters, and saved buffers, in which quantised layers keep theirs), names and shapes
     included; the same for a model with and without hooks, and on every device.

@@ -40,6 +40,7 @@ def _counts(positive: Float[Tensor, "F p"], negative: Float[Tensor, "F n"]) -> I
     return torch.stack([(positive > 0).sum(1), (negative > 0).sum(1), wins])
 
 
+@stage("bootstrap")
 def accuracy_intervals(
     right: Bool[Tensor, "N F"],
     weight: Float[np.ndarray, " N"],

@@ -46,7 +46,7 @@ def wanted(model: Any, gate: torch.Tensor, some: bool) -> torch.Tensor:
     row, position = torch.tensor(AT).T
     with constant_weights(model), gate_heads(model, gate):
         if some:
-            return token_log_probs(model, ids, mask, row, position, [""] * 3)
+            return token_log_probs(model, ids, mask, row, position, {})
         log_probs = model(ids, attention_mask=mask)[row, position - 1].log_softmax(-1)
     return log_probs.gather(1, ids[row, position, None])[:, 0]
 
