@@ -43,8 +43,8 @@ class AnswerLog:
                 raise InputError(f"{path}, line {number}: {problem}") from None
         if older:
             notice(
-                f"{path}: {older} of its answers came from an earlier build, which named weights in another way; they are "
-                "asked again"
+                f"{path}: {older} of its answers came from an earlier build, which named weights in another way; they "
+                "are asked again"
             )
 
     def __enter__(self) -> AnswerLog:

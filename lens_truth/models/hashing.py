@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lens_truth.io.files import OF_WEIGHTS
+from lens_truth.io.stages import stage
 from lens_truth.models.placing import fetched
 
 _KNOWN: WeakKeyDictionary[Any, tuple[bytes, str]] = WeakKeyDictionary()

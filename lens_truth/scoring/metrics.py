@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens_truth.io.stages import stage
+
 
 def fold_metrics(
     decisions: Float[Tensor, "N F"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
