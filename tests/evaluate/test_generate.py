@@ -263,9 +263,7 @@ def test_an_answer_without_its_margin_is_asked_again(tiny: Any, tmp_path: Path) 
     (key,) = log.keys(None, ["prompt"], 4, margins=True)
     row = {"key": key, "answer": "yes", "margin": None}
     path.write_text(json.dumps(row) + "\n")
-    with pytest.warns(
-        DataWarning, match=r"answers\.jsonl: 1 of its answers came from an earlier build"
-    ):
+    with pytest.warns(DataWarning, match=r"answers\.jsonl: 1 of its answers came from an earlier build"):
         AnswerLog(path, tiny, "m", "w")
     path.write_text(json.dumps({**row, "weights": "w"}) + "\n")
     log = AnswerLog(path, tiny, "m", "w")
