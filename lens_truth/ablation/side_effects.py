@@ -19,12 +19,11 @@ from lens_truth.gates.gate import Gates, HeadGate, attach_rows
 from lens_truth.io.readers import read_text
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import pad_rows, tokenizer_of
-from lens_truth.models.budget import Budget, within_budget
+from lens_truth.models.budget import LOGITS_AT_ONCE, Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.prompts import PromptTokens
 
 _SCENES, _WINDOWS, _WINDOW = 32, 16, 128
-_LOGITS_AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def side_effects(
     tokens = tokenizer_of(model)(list(text.passages), verbose=False)["input_ids"]
     named = [PromptTokens(ids[: text.window], id=f"passage {i} of {text.name}") for i, ids in enumerate(tokens)]
     # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
-    budget = Budget(min(Budget.of(model, batch_size).tokens, _LOGITS_AT_ONCE // model.cfg.d_vocab))
+    budget = Budget(min(Budget.of(model, batch_size).tokens, LOGITS_AT_ONCE // model.cfg.d_vocab))
     totals, count = {name: np.zeros(2) for name in gates}, 0
 
     def measured(rows: Sequence[PromptTokens]) -> tuple[int, dict[str, tuple[float, float]]]:

@@ -10,6 +10,7 @@ import torch
 
 from lens_truth.errors import InputError, first_line, lacks_memory, notice
 from lens_truth.models.placing import device_of
+from lens_truth.models.room import free_memory
 
 Unit = TypeVar("Unit")
 Made = TypeVar("Made")
@@ -21,7 +22,7 @@ _MOST = 1 << 15
 PASS = 48
 """Tokens of padding that cost as much as another forward pass, which reads all weights (about so many on a CPU; on a
 GPU twice as many)."""
-_LOGITS = 1 << 25
+LOGITS_AT_ONCE = 1 << 25
 """Numbers in the logits of one forward pass, of which a few copies are made: 128 MB each in float32."""
 
 
@@ -39,8 +40,8 @@ class Budget:
         tokens = _SHORT // 2 if backward else _SHORT
         device = device_of(model)
         if batch_size is None and device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            return cls(min(_MOST, max(tokens * rows, free // 2 // _bytes_per_token(model, backward))))
+            fits = (free_memory(device) or 0) // 2 // _bytes_per_token(model, backward)
+            return cls(min(_MOST, max(tokens * rows, fits)))
         batch_size = rows if batch_size is None else batch_size
         if batch_size < 1:
             raise InputError(f"the batch size is {batch_size}; it must be at least 1")
@@ -48,7 +49,7 @@ class Budget:
 
     def rows(self, longest: int, vocabulary: int = 1) -> int:
         """How many rows of so many tokens go through at once, the logits of one token of each being wanted."""
-        return max(1, min(self.tokens // max(_SHORT, longest), _LOGITS // vocabulary))
+        return max(1, min(self.tokens // max(_SHORT, longest), LOGITS_AT_ONCE // vocabulary))
 
     def halve(self, error: BaseException, tokens: int) -> None:
         """After memory ran out over so many tokens: half of them from now on. An InputError says if that was one row.

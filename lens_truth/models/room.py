@@ -45,18 +45,18 @@ def _unusable(name: str, why: str) -> InputError:
 
 def check_room(name: str, needed: int, device: str) -> None:
     """Raises an InputError if a device's free memory is less than a model's weights need, in bytes."""
-    if needed > (_free(device) or needed):
+    on = torch.device(device)
+    if needed > (free_memory(on) or needed):
         gc.collect()  # a model before this one
-    if needed > (free := _free(device) or needed):
+    if needed > (free := free_memory(on) or needed):
         raise InputError(
             f"model '{name}': its weights need {needed / 1e9:,.2f} GB, and '{device}' has {free / 1e9:,.2f} GB free: "
             "bfloat16 takes half of float32 (--dtype), and --device auto spreads them over all that there is"
         )
 
 
-def _free(device: str) -> int | None:
+def free_memory(on: torch.device) -> int | None:
     """Bytes; None where nothing tells. What this process holds in reserve on a GPU is free to it; on a CPU, swap is."""
-    on = torch.device(device)
     if on.type == "cuda":
         return torch.cuda.mem_get_info(on)[0] + torch.cuda.memory_reserved(on) - torch.cuda.memory_allocated(on)
     if on.type == "cpu" and find_spec("psutil") is not None:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_truth.models.room import free_memory
 from lens_truth.scoring.inverses import inverses
 
 ClosedFormKind = Literal["ridge", "mass-mean", "centroid"]
@@ -80,10 +81,7 @@ def fit_closed_form(
 
 def room(device: torch.device) -> int:
     """Bytes of an accelerator that one block of heads may take."""
-    if device.type != "cuda":
-        return 1 << 28
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return (torch.cuda.mem_get_info(device)[0] + unused) // 4
+    return (free_memory(device) or 0) // 4 if device.type == "cuda" else 1 << 28
 
 
 class LabelDraws:

@@ -13,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from lens_truth.errors import InputError, first_line
+from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
+from lens_truth.models.room import check_device
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.closed_form import LabelDraws, fit_closed_form, room
 from lens_truth.scoring.metrics import accuracy_intervals, fold_metrics
@@ -163,10 +164,8 @@ def _fit(
 
 def _usable(device: str | torch.device, estimator: Estimator) -> torch.device:
     """The device, or the CPU where scikit-learn computes or the device (Apple's) lacks double precision."""
-    try:
-        on = torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from error
+    check_device(str(device))
+    on = torch.zeros(1, device=device).device
     on_cpu = estimator == "logistic" or (estimator == "mass-mean" and on.type == "mps")
     return torch.device("cpu") if on_cpu else on
 
