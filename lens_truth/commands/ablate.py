@@ -23,7 +23,6 @@ from lens_truth.commands.run import (
     Run,
     hash_of_examples,
     load_model,
-    on_terminal,
     plain_name,
     scores_by_kind,
     shown_name,
@@ -269,7 +268,7 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
         run.results.setdefault("templates", {"scores": config.scoring})[name] = template
         print(f"{name} is asked {ASKED[template]}")
         with AnswerLog(run.out / LOG, model, name, weights) as log:
-            asker = lens_truth.Asker(model, template, name, config.batch_size, log, on_terminal())
+            asker = lens_truth.Asker(model, template, name, config.batch_size, log)
             ablation = lens_truth.run_ablation(
                 asker,
                 {**inputs.scores, **{f"own {kind}": made for kind, made in own.items()}},

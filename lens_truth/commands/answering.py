@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
-from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, on_terminal, shown_name
+from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
@@ -88,7 +88,7 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template
     with AnswerLog(run.wrote(LOG), model, config.model, weights) as log:
-        asker = lens_truth.Asker(model, template, config.called, config.batch_size, log, on_terminal())
+        asker = lens_truth.Asker(model, template, config.called, config.batch_size, log)
         yield Answerer(asker, gate)
 
 

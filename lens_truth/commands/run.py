@@ -15,7 +15,7 @@ from lens_truth.errors import InputError, first_line, gathered_notices, lacks_me
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
-from lens_truth.io.stages import on_terminal, seconds_by_stage
+from lens_truth.io.stages import seconds_by_stage
 from lens_truth.io.tables import print_warnings
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def scores_by_kind(
     from lens_truth.models.placing import device_of
     from lens_truth.models.provenance import setup_hash
 
-    how: dict[str, Any] = {"seed": flags.seed, "progress": on_terminal()}
+    how: dict[str, Any] = {"seed": flags.seed}
     passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}
     if kind != "truth":
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
@@ -131,7 +131,7 @@ def scores_by_kind(
     if keep is not None:
         shown = hash_of_examples(examples), template, str(flags.batch_size)
         keep /= hash_of(weights_hash(model), setup_hash(model), *shown)
-    activations = lens_truth.capture(model, examples, out=keep, progress=on_terminal(), **passes)
+    activations = lens_truth.capture(model, examples, out=keep, **passes)
     settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
     return lens_truth.truth_scores(activations, **settings)
 
