@@ -157,7 +157,8 @@ class Asker:
                 known = ((row, log.get(key)) for row, key in enumerate(keys[number, name]))
                 answers |= {(number, name, row): answer for row, answer in known if answer is not None}
         every = [(n, name, row) for n, its in enumerate(sets) for name in gates for row in range(len(its.contents))]
-        acting = {name: gate for name, gate in gates.items() if any(a not in answers for a in every if a[1] == name)}
+        lack = {name for number, name, row in every if (number, name, row) not in answers}
+        acting = {name: gate for name, gate in gates.items() if name in lack}
         budget = Budget.of(self.model, self.batch_size, rows=_ROWS)
         made = answered(self.model, [its.questions for its in sets], acting, budget=budget, known=frozenset(answers))
         desc, lacking = ", ".join(its.name for its in sets), len(every) - len(answers)

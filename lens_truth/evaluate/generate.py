@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, cast
@@ -40,19 +40,6 @@ class Questions:
     margins: bool = False
     """Whether the log-odds of yes against no are wanted."""
 
-    @property
-    def shown(self) -> list[PromptTokens]:
-        """What the model is shown: nothing behind an answer."""
-        return [replace(row, ids=row.ids[: row.answer[1]]) if isinstance(row, Encoded) else row for row in self.rows]
-
-    @property
-    def prompts(self) -> list[PromptTokens]:
-        """What an answer comes after."""
-        ends = [row.continuation if isinstance(row, Encoded) else len(row.ids) for row in self.rows]
-        return [
-            PromptTokens(row.ids[:end], row.image, row.image_span) for row, end in zip(self.rows, ends, strict=True)
-        ]
-
 
 def answered(
     model: Any, asked: Sequence[Questions], gates: Gates = UNGATED, *, budget: Budget, known: Collection[Asked] = ()
@@ -71,8 +58,8 @@ def answered(
         raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
     kinds = [kind for kind, its in enumerate(asked) for _ in its.rows]
     numbers = [number for its in asked for number in range(len(its.rows))]
-    rows = [row for its in asked for row in its.shown]
-    prompts = [prompt for its in asked for prompt in its.prompts]
+    rows = [row.shown for its in asked for row in its.rows]
+    prompts = [row.prompt for its in asked for row in its.rows]
     lengths = [len(row.ids) + asked[kind].n_new for row, kind in zip(rows, kinds, strict=True)]
     families = shared_families(model, prompts, lengths, alone=True)
     names = list(gates)
@@ -83,13 +70,14 @@ def answered(
     def wanted(some: Collection[str], of: Collection[int]) -> bool:
         return any((kinds[row], name, numbers[row]) not in known for name, row in product(some, of))
 
+    sharing = Sharing(model, rows, attach, kinds, [its.n_new for its in asked])
+
     def answers_of(some: Sequence[Family]) -> list[tuple[Asked, Answer]]:
         longest = max(lengths[row] for family in some for row in family.rows)
         at_once, made = budget.rows(longest, model.cfg.d_vocab), list[tuple[Asked, Answer]]()
         for chunk in (names[start : start + at_once] for start in range(0, len(names), at_once)):
             if not wanted(chunk, [row for family in some for row in family.rows]):
                 continue
-            sharing = Sharing(model, rows, attach, kinds, [its.n_new for its in asked])
             for batch in sharing.batches(some, chunk, at_once):
                 if not wanted(chunk, {row for _, row in batch.at}):
                     continue

@@ -94,12 +94,12 @@ def run_body(
     model: Hooked,
     ids: Int[Tensor, "B T"],
     mask: Int[Tensor, "B T_whole"],
-    images: Sequence[str],
-    begun: Mapping[str, Any] | None = None,
+    images: Sequence[str] = (),
+    given: Mapping[str, Any] | None = None,
 ) -> None:
-    """A forward pass for its hooks alone: without cache, and without logits where the model lets us. Where rows have
-    begun already, `begun` is what the model is given for that (keys and values, positions)."""
-    more = {**without_cache(model), **image_arguments(model, ids, images)} if begun is None else dict(begun)
+    """A forward pass for its hooks alone: without logits where the model lets us, and without cache, or with what it is
+    `given` in place of that and the images (as of rows that have begun already)."""
+    more = {**without_cache(model), **image_arguments(model, ids, images)} if given is None else given
     model(ids, attention_mask=mask, return_type=None, **logits_only(model, 1), **more)
 
 

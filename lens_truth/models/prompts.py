@@ -78,6 +78,16 @@ class PromptTokens:
         """What a model is shown, as a key."""
         return f"{self.ids!r} {image_hash(self.image)}" if self.image else repr(self.ids)
 
+    @property
+    def prompt(self) -> PromptTokens:
+        """What an answer comes after."""
+        return self
+
+    @property
+    def shown(self) -> PromptTokens:
+        """What a model has to be shown: nothing behind an answer."""
+        return self
+
 
 @dataclass(frozen=True)
 class Encoded(PromptTokens):
@@ -95,6 +105,16 @@ class Encoded(PromptTokens):
     """Tokens that hold characters of the example's evidence."""
     n_cut: int = 0
     """Spans of evidence that begin or end inside a token, which counts as evidence whole."""
+
+    @property
+    def prompt(self) -> PromptTokens:
+        """What the answer comes after."""
+        return PromptTokens(self.ids[: self.continuation], self.image, self.image_span)
+
+    @property
+    def shown(self) -> Encoded:
+        """Without what stands behind the answer."""
+        return replace(self, ids=self.ids[: self.answer[1]])
 
     @property
     def n_answer_tokens(self) -> int:

@@ -42,20 +42,14 @@ class Begun:
     shift: tuple[int, ...]
     """What is added to the position of a row's token for its place among these."""
     more: dict[str, Any]
-    """What the model wants to be given beside ids and mask: the cache and positions, or the images."""
+    """What `generate` is given beside `ids` and mask: the cache and positions, or the images."""
+    given: dict[str, Any]
+    """What the model is given beside `rest` and mask for a pass that is not generation."""
 
     @property
     def rest(self) -> Int[Tensor, "B new"]:
         """The tokens that have not gone through the model."""
         return self.ids[:, self.ids.shape[1] - self.new :]
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What the model is given with `rest` and the mask for a pass that is not generation."""
-        more = dict(self.more)
-        if "position_ids" in more:
-            more["position_ids"] = more["position_ids"][:, -self.new :]
-        return more
 
 
 @dataclass(frozen=True)
@@ -98,17 +92,19 @@ class Sharing:
                 first = [number * len(names) + g for number, _ in rows for g in range(len(names))]
                 tails = [self.rows[row].ids[families[number].length :] for number, row in rows for _ in names]
                 tail, tail_mask = pad_rows(tails, self.model, side="left" if room else "right")
-                whole = torch.cat([ids[first], tail], 1), torch.cat([mask[first], tail_mask], 1)
+                whole, width = (torch.cat([ids[first], tail], 1), torch.cat([mask[first], tail_mask], 1)), tail.shape[1]
                 if shared is None:
                     more = image_arguments(self.model, whole[0], [heads[row].image for row in first])
+                    given = {**without_cache(self.model), **more}
                 else:
                     cache, turn = shared
-                    copied = rows_of(cache, first, tail.shape[1] + room)
-                    more = {"past_key_values": copied, **self._positions(whole[1], turn[first])}
-                width = tail.shape[1]
+                    copied = {"past_key_values": rows_of(cache, first, width + room)}
+                    positions = self._positions(whole[1], turn[first])
+                    more = {**copied, **positions}
+                    given = {**copied, **{name: its[:, -width:] for name, its in positions.items()}}
                 shift = [(width - len(its) if room else 0) - lengths[f] for its, f in zip(tails, first, strict=True)]
                 at = tuple((name, row) for _, row in rows for name in names)
-                yield Begun(at, tuple(self.rows[row] for _, row in at), *whole, width, tuple(shift), more)
+                yield Begun(at, tuple(self.rows[row] for _, row in at), *whole, width, tuple(shift), more, given)
 
     def _positions(self, mask: Int[Tensor, "B T"], turn: Int[Tensor, "B 1"]) -> dict[str, Tensor]:
         if not takes(self.model, "position_ids"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def _order(examples: Sequence[Example], spans: Sequence[tuple[int, int]]) -> lis
 def _read(model: Hooked, encoded: Sequence[Encoded]) -> Float[Tensor, "B L H D"]:
     """What hooks keep of each row: one position. Where layers have heads of different width, zeros fill up the narrower
     ones, which no linear probe sees."""
-    rows = [replace(row, ids=row.ids[: row.answer[1]]) for row in encoded]
+    rows = [row.shown for row in encoded]
     families = shared_families(model, rows, [len(row.ids) for row in rows])
     result = torch.empty(len(rows), *grid_of(model), model.cfg.d_head)
     with torch.no_grad():
@@ -142,9 +141,8 @@ def _read_batch(model: Hooked, batch: Begun) -> Float[Tensor, "B L H D"]:
     def keep(z: Float[Tensor, "batch pos H D"], hook: Any) -> None:
         kept.append(z[row.to(z.device), position.to(z.device)])  # fetched at the end: of a GPU each would be waited for
 
-    images = [its.image for its in batch.rows]
     with model.hooks(fwd_hooks=[(name, keep) for name in hook_names(model)]):
-        run_body(model, batch.rest, batch.mask, images, batch.given if "past_key_values" in batch.more else None)
+        run_body(model, batch.rest, batch.mask, given=batch.given)
     layers = [pad(its.to(row.device), (0, model.cfg.d_head - its.shape[-1])) for its in kept]
     z = torch.stack(layers, dim=1).cpu().float()
     check_finite(z, model, batch.ids, batch.mask, batch.rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
-from lens_truth.models.batches import check_lengths, tokenizer_of, without_cache
+from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.common_gain import relative_layers
 from lens_truth.models.finite import check_finite, check_slopes
@@ -24,7 +24,7 @@ from lens_truth.models.gradients import check_gradients
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, grid_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
-from lens_truth.models.prompts import Encoded, PromptTokens, Template, encode
+from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.provenance import provenance_of
 from lens_truth.models.sharing import Begun, Place, Sharing, shared_families
 from lens_truth.scoring.scores import HeadScores
@@ -217,8 +217,7 @@ def answer_log_probs(
     """Log-probability of each answer after its prompt, summed over its tokens; differentiable. What prompts have in
     common goes through the model once, but for rows of different `sets`; `attach` is opened around each pass, for the
     rows in it."""
-    prompts = [PromptTokens(e.ids[: e.continuation], e.image, e.image_span) for e in encoded]
-    rows = [replace(e, ids=e.ids[: e.answer[1]]) for e in encoded]
+    prompts, rows = [row.prompt for row in encoded], [row.shown for row in encoded]
     attach = attach or (lambda _: nullcontext())
     families = shared_families(model, prompts, [len(row.ids) for row in rows], sets)
     parts, order = list[Tensor](), list[int]()
@@ -234,8 +233,7 @@ def batch_log_probs(model: Hooked, batch: Begun, encoded: Sequence[Encoded]) -> 
     """The same of one batch, each row of which holds the answer of `encoded`."""
     places = [(i, p + shift) for i, (e, shift) in enumerate(zip(encoded, batch.shift, strict=True)) for p in _span(e)]
     row, position = (torch.tensor(its) for its in zip(*places, strict=True))
-    begun = batch.given if "past_key_values" in batch.more else {**batch.given, **without_cache(model)}
-    of_tokens = token_log_probs(model, batch.rest, batch.mask, row, position, begun)
+    of_tokens = token_log_probs(model, batch.rest, batch.mask, row, position, batch.given)
     log_probs = of_tokens.new_zeros(len(encoded)).index_add(0, row.to(of_tokens.device), of_tokens)
     check_finite(log_probs, model, batch.ids, batch.mask, batch.rows)
     return log_probs
