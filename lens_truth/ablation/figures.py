@@ -124,16 +124,15 @@ def random_gate_bars(rows: Sequence[GateRow]) -> Figure:
 
 @style.in_house_style
 def lambda_curves(ablation: Ablation) -> Figure:
-    """A line of panels a model, a panel a gate; every curve begins at the vanilla model. Hollow: candidates that were
-    asked in one way only, at what they reached there."""
-    columns, ranked = max(map(len, ablation.search.values())), set[str]()
+    """A line of panels a model, a panel a gate; every curve begins at the vanilla model. Hollow: candidates that others
+    ranked before, at the share of the probability by which they were ranked."""
+    columns, ranked = max(map(len, ablation.search.values())), False
     width = 1.0 + 2.2 * max(2, columns)  # room for the legend
     figure = style.new_figure(width, 1.1 + 2.1 * len(ablation.search))
     grid = figure.subplots(len(ablation.search), columns, squeeze=False, sharex=True, sharey="row")
     for line, (model, searched) in zip(grid, ablation.search.items(), strict=True):
         vanilla = ablation.vanilla_objective(model)
         full = {gate: finalists(its) for gate, its in searched.items() if its}
-        ranked |= {way for gate, its in searched.items() for c in its if c not in full[gate] for way in c.accuracy}
         for axes in line[len(searched) :]:
             axes.set_visible(False)
         for axes, (gate, candidates) in zip(line, searched.items(), strict=False):
@@ -142,8 +141,9 @@ def lambda_curves(ablation: Ablation) -> Figure:
                 x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
                 colour, marker = _LOOKS[norm]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.2)
-                others = [c for c in candidates if c.norm == norm and c not in curve]
-                x, y = [c.strength for c in others], [c.objective for c in others]
+                others = [(c.strength, c.share) for c in candidates if c.norm == norm and c not in curve]
+                ranked |= bool(others)
+                x, y = [strength for strength, _ in others], [share for _, share in others]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, mfc="white", ls="")
             axes.axhline(vanilla, color=style.RED, lw=0.8, ls="--")
             chosen = "no gate wanted"
@@ -160,8 +160,8 @@ def lambda_curves(ablation: Ablation) -> Figure:
     looks = {norm: _LOOKS[norm] for norm in norms}
     handles = [Line2D([], [], color=c, marker=marker, ms=3.5, label=norm) for norm, (c, marker) in looks.items()]
     if ranked:
-        said = f"{', '.join(sorted(ranked))} only"
-        handles.append(Line2D([], [], color=style.INK, marker="o", mfc="white", ls="", ms=3.5, label=said))
+        hollow = Line2D([], [], color=style.INK, marker="o", mfc="white", ls="", ms=3.5, label="share in the ranking")
+        handles.append(hollow)
     handles.append(Line2D([], [], color=style.RED, marker="*", ls="", ms=9, label="chosen"))
     handles.append(Line2D([], [], color=style.RED, ls="--", lw=0.8, label="vanilla"))
     style.legend(figure, handles)

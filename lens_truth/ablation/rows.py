@@ -105,11 +105,15 @@ class Candidate:
     strength: float
     """Root mean square of gate - 1 over heads."""
     accuracy: Mapping[str, float]
-    """On each validation benchmark that it was asked; of a search in two stages only the best were asked all."""
+    """On each validation benchmark; none, if others ranked before it."""
+    share: float | None = None
+    """Where candidates were ranked by what they choose: the supported answers' mean share of the probability of all, on
+    the questions that ranked them."""
 
     @property
     def objective(self) -> float:
-        """Mean over benchmarks, so that a gain on one is weighed against losses on the others."""
+        """Mean over benchmarks, so that a gain on one is weighed against losses on the others; NaN if it was asked
+        none."""
         return mean_accuracy(self.accuracy)
 
     def said(self) -> str:

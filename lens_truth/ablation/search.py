@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from lens_truth.ablation.rows import Candidate, best_of, mean_accuracy
+from lens_truth.data.examples import question_pairs
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.result import MARGIN
 from lens_truth.gates.controls import contrast_gate
@@ -25,8 +27,11 @@ STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """How far gates may be from 1 (root mean square over heads). Scores of different kinds have different units, so
 lambda is set to reach these; TruthProbe's control 1 + U(-1, 1) has 0.58. What a model stands differs with its depth, so
 they begin low."""
-FINALISTS = 3
-"""Candidates of a gate that are asked in every way, where all of them are first ranked by which answers they choose."""
+FINALISTS = 2
+"""Candidates of a gate that are asked in every way, where all of them are first ranked by what they choose."""
+RANKED = 16
+"""Questions on which they are ranked. A share of probability tells candidates apart that as few right answers would
+not."""
 CONTRASTS = 2
 """Directions that are tried for a contrast without scores: as many candidates as a gate by scores has."""
 
@@ -87,31 +92,36 @@ class Validation:
     def tried(self, gates: Sequence[tuple[HeadGate, float, str]], fixed: bool = False) -> Found:
         """All gates with their lambda and normalisation; a fixed one is taken whatever it does.
 
-        Where questions are put as a choice and in other ways too, all gates choose, which takes one short pass, and the
-        best `FINALISTS` (of equals the weaker) answer in the other ways; the winner is best in all of them.
+        Where questions are put as a choice and in other ways too, all gates choose, which takes one short pass, on
+        `RANKED` of the questions. The `FINALISTS` that give the supported answers the largest share of the probability
+        (of equals the weaker) are asked everything; the winner is best in all ways.
         """
         named = {f"search {norm} {lam:.3g}": gate for gate, lam, norm in gates}
-        found: dict[str, dict[str, float]] = {name: {} for name in named}
+        choices, share = [its for its in self.benchmarks if its.mode == "choose"], dict[str, float]()
         asked = list(named)
-        for stage in self._stages(len(named)):
-            for benchmark, by_gate in self.asker.run_all(stage, {name: named[name] for name in asked}).items():
-                for name, result in by_gate.items():
-                    found[name][benchmark] = result.accuracy
-            ranked = sorted(asked, key=lambda name: (-mean_accuracy(found[name]), strength_of(named[name])))
-            asked = ranked[:FINALISTS]
+        if choices and len(choices) < len(self.benchmarks) and len(named) > FINALISTS:
+            by_way = self.asker.run_all([_some_of(its) for its in choices], named).values()
+            share = {
+                name: float(np.mean([its[name].ranked.measures["mass"].mean() for its in by_way])) for name in named
+            }
+            asked = sorted(named, key=lambda name: (-share[name], strength_of(named[name])))[:FINALISTS]
+        found = self.asker.run_all(self.benchmarks, {name: named[name] for name in asked})
+        reached = {name: {its: by_gate[name].accuracy for its, by_gate in found.items()} for name in asked}
         candidates = tuple(
-            Candidate(lam, norm, strength_of(gate), found[name])
+            Candidate(lam, norm, strength_of(gate), reached.get(name, {}), share.get(name))
             for name, (gate, lam, norm) in zip(named, gates, strict=True)
         )
         best = best_of(candidates)
         wanted = fixed or best.objective > mean_accuracy(self.vanilla)
         return Found(candidates, gates[candidates.index(best)][0] if wanted else None)
 
-    def _stages(self, n_gates: int) -> list[list[Benchmark]]:
-        """What is asked of all gates, then of the best of them; all of it at once where that would spare nothing."""
-        choices = [its for its in self.benchmarks if its.mode == "choose"]
-        others = [its for its in self.benchmarks if its.mode != "choose"]
-        return [choices, others] if choices and others and n_gates > FINALISTS else [[*self.benchmarks]]
+
+def _some_of(benchmark: Benchmark) -> Benchmark:
+    """So many of its questions as rank candidates, from all over it."""
+    pairs = question_pairs(benchmark.examples)
+    kept = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(RANKED, len(pairs)), dtype=int)]
+    rows = sorted(row for pair in kept for side in pair for row in side)
+    return replace(benchmark, examples=tuple(benchmark.examples[row] for row in rows))
 
 
 def counting(result: BenchmarkResult) -> str:

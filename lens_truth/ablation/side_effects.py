@@ -15,7 +15,7 @@ from torch import Tensor
 from lens_truth.ablation.rows import SideEffect
 from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import Gates, HeadGate, attach_rows
+from lens_truth.gates.gate import Gates, HeadGate, alike, attach_rows
 from lens_truth.io.readers import read_text
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import pad_rows, tokenizer_of
@@ -73,15 +73,16 @@ def side_effects(
     named = [PromptTokens(ids[: text.window], id=f"passage {i} of {text.name}") for i, ids in enumerate(tokens)]
     # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
     budget = Budget(min(Budget.of(model, batch_size).tokens, LOGITS_AT_ONCE // model.cfg.d_vocab))
-    totals, count = {name: np.zeros(2) for name in gates}, 0
+    totals, count, first = {name: np.zeros(2) for name in gates}, 0, alike(gates)
 
     def measured(rows: Sequence[PromptTokens]) -> tuple[int, dict[str, tuple[float, float]]]:
         ids, mask = pad_rows([row.ids for row in rows], model)
         read, found = mask[:, 1:].bool(), dict[str, tuple[float, float]]()
         vanilla = _log_probs(model, ids, mask, [None] * len(rows), rows)
         bare = float(_surprise(vanilla, ids)[read].sum())
-        found |= {name: (0.0, bare) for name, gate in gates.items() if gate is None}
-        names, at_once = [name for name in gates if name not in found], max(1, budget.tokens // ids.numel())
+        found |= {first[name]: (0.0, bare) for name, gate in gates.items() if gate is None}
+        names = [name for name in dict.fromkeys(first.values()) if name not in found]
+        at_once = max(1, budget.tokens // ids.numel())
         for chunk in (names[start : start + at_once] for start in range(0, len(names), at_once)):
             of_rows = [gates[name] for name in chunk for _ in rows]
             repeated = ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1)
@@ -95,8 +96,8 @@ def side_effects(
     with bar(None, "side effects", sum(len(row.ids) for row in named)) as done:
         for rows, (n, found) in within_budget(longest_first, lambda row, _: len(row.ids), budget, measured):
             count += n
-            for name, its in found.items():
-                totals[name] += its
+            for name, same in first.items():
+                totals[name] += found[same]
             done.update(sum(len(row.ids) for row in rows))
     return {name: SideEffect(*(total / count).tolist()) for name, total in totals.items()}
 

@@ -42,9 +42,9 @@ READING_LEGEND = (
 )
 _SEARCH_LEGEND = (
     "Accuracy on validation questions, mean over benchmarks, by how far the gate is from 1 (root mean square over "
-    "heads); the line across is the model without a gate. Bold: what was best; it is chosen if it beats that. Where a "
-    "number is of choose alone, all candidates were ranked by which answers they choose, and the best three were asked "
-    "in every way."
+    "heads); the line across is the model without a gate. Bold: what was best; it is chosen if it beats that. Where it "
+    "says share, candidates were ranked on some questions by the share of the probability that they give the supported "
+    "answers, and the best two were asked everything."
 )
 
 _ABOUT = {
@@ -238,7 +238,7 @@ def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> C
     if its is None:
         return Cell("")
     lam = f"λ = {short(its.lam)}"
-    if len(its.accuracy) < len(best.accuracy):  # of other questions than the line across is
-        return Cell(f"{number(its.objective)} {', '.join(its.accuracy)}", more=(lam,))
+    if not its.accuracy and its.share is not None:
+        return Cell(f"share {number(its.share)}", more=(lam,))
     bar = Bar(0, its.objective, its.objective, vanilla)
     return Cell(number(its.objective), more=(lam,), bar=bar, strong=its is best)

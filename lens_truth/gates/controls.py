@@ -22,10 +22,15 @@ def _norm_matched(values: _Values, draw: Generator, centred: bool = False) -> _V
     return 1 + direction * wanted / drawn.clamp(min=torch.finfo(values.dtype).tiny)
 
 
+def _mean(values: _Values) -> Float[Tensor, "L 1"]:
+    """Of each layer, to six decimals: that of a centred gate is exactly 1, not 1 but for rounding."""
+    return values.double().mean(1, keepdim=True).round(decimals=6).to(values)
+
+
 _KINDS: dict[str, Callable[[_Values, Generator], _Values]] = {
     "random": lambda values, draw: 2 * torch.rand(values.shape, generator=draw),
     "permuted": lambda values, draw: values.gather(1, torch.rand(values.shape, generator=draw).argsort(1)),
-    "uniform": lambda values, _: values.mean(1, keepdim=True).expand_as(values).clone(),
+    "uniform": lambda values, _: _mean(values).expand_as(values).clone(),
     "inverse": lambda values, _: 2 - values,
     "norm-matched": _norm_matched,
 }

@@ -202,6 +202,19 @@ Gates = Mapping[str, HeadGate | None]
 UNGATED: Gates = {"": None}
 
 
+def alike(gates: Gates) -> dict[str, str]:
+    """For each name the first one whose gate does the same: gates of ones do what none does."""
+    first: dict[tuple[str, bytes] | None, str] = {}
+    return {name: first.setdefault(_does(gate), name) for name, gate in gates.items()}
+
+
+def _does(gate: HeadGate | None) -> tuple[str, bytes] | None:
+    """What tells gates apart; None of one that does nothing."""
+    if gate is None or (gate.values.ndim == 2 and not (gate.values != 1).any()):
+        return None
+    return gate.site, gate.values.detach().cpu().numpy().tobytes()
+
+
 def attach_rows(model: Any, gates: Sequence[HeadGate | None]) -> AbstractContextManager[Any]:
     """While open, row b of a batch runs under gates[b]; where all are None, nothing is attached.
 

@@ -33,7 +33,7 @@ from lens_truth.stats.bootstrap import bootstrap_interval
 
 _PARTS = 5
 _LEARNING_RATE = 0.05
-_QUESTIONS = 16
+_QUESTIONS = 8
 """Of each step of a learned gate."""
 
 

@@ -12,6 +12,7 @@ from lens_truth.ablation.rows import Candidate, best_of
 from lens_truth.ablation.search import (
     CONTRASTS,
     FINALISTS,
+    RANKED,
     STRENGTHS,
     Search,
     Validation,
@@ -21,6 +22,7 @@ from lens_truth.ablation.search import (
     search_uniform,
     strength_of,
 )
+from lens_truth.data.examples import question_pairs
 from lens_truth.data.loading import load_examples
 from lens_truth.evaluate.answers import Mode
 from lens_truth.evaluate.asker import Asker, run_benchmark
@@ -58,33 +60,40 @@ def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
 
 
 def test_candidates_are_ranked_by_what_they_choose(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the best three, of equals the weaker, are asked in the other ways."""
-    examples = load_examples("zoo:text", limit=40)
+    """On some questions, by the share of probability; the best two, of equals the weaker, are asked everything."""
+    examples = load_examples("zoo:text", limit=60)
     ways: list[tuple[str, Mode]] = [("open", "answer"), ("choose", "choose"), ("judgement", "judge")]
     validation = Validation.of(
         Asker(tiny, "plain"), [benchmark_of(name, mode, examples, n_new=1) for name, mode in ways]
     )
-    stages: list[tuple[list[str], int]] = []
+    stages: list[tuple[list[tuple[str, int]], int]] = []
 
-    def spy(asker: Asker, benchmarks: Any, gates: Any) -> Any:
-        stages.append(([its.name for its in benchmarks], len(gates)))
-        return run_all(asker, benchmarks, gates)
+    def spy(asker: Asker, benchmarks: Any, gates: Any, *rest: Any) -> Any:
+        stages.append(([(its.name, len(its.examples)) for its in benchmarks], len(gates)))
+        return run_all(asker, benchmarks, gates, *rest)
 
     run_all = Asker.run_all
     monkeypatch.setattr(Asker, "run_all", spy)
-    found = search_lambda(validation, HeadScores(np.random.default_rng(0).normal(size=(3, 4)), "causal"))
-    assert stages == [(["choose"], 12), (["open", "judgement"], FINALISTS)]
-    ranked = sorted(found.candidates, key=lambda c: (-c.accuracy["choose"], c.strength))
-    assert sorted(map(len, (c.accuracy for c in ranked[:FINALISTS]))) == [3] * FINALISTS
-    assert all(list(c.accuracy) == ["choose"] for c in ranked[FINALISTS:])
+    scores = HeadScores(np.random.default_rng(0).normal(size=(3, 4)), "causal")
+    pairs = [[examples[row] for side in pair for row in side] for pair in question_pairs(examples)]
+    found = search_lambda(validation, scores)
+    everything = [("open", 30), ("choose", 60), ("judgement", 60)]
+    assert stages == [([("choose", 2 * RANKED)], 12), (everything, FINALISTS)]
+    ranked = sorted(found.candidates, key=lambda c: (-(c.share or 0), c.strength))
+    assert all(list(c.accuracy) == ["open", "choose", "judgement"] for c in ranked[:FINALISTS])
+    assert not any(c.accuracy for c in ranked[FINALISTS:]) and len({c.share for c in ranked}) == 12
     assert found.best in ranked[:FINALISTS]
+    some = benchmark_of("choose", "choose", [e for i in np.linspace(0, 29, RANKED, dtype=int) for e in pairs[i]])
+    gate = HeadGate.from_scores(scores, ranked[-1].lam, ranked[-1].norm)  # pyright: ignore[reportArgumentType]
+    mass = Asker(tiny, "plain").run(some, {"": gate})[""].ranked.measures["mass"]
+    assert ranked[-1].share == pytest.approx(mass.mean(), abs=1e-5)
     search_lambda(validation, HeadScores(np.zeros((3, 4)), "learned"))
-    assert stages[2:] == [(["open", "choose", "judgement"], 1)]
+    assert stages[-1] == (everything, 1)
 
 
 def test_only_candidates_that_were_asked_in_every_way_are_compared() -> None:
     lucky, full = (
-        Candidate(0.1, "center", 0.1, {"choose": 0.9}),
+        Candidate(0.1, "center", 0.1, {}, 0.95),
         Candidate(0.2, "center", 0.2, {"choose": 0.9, "open": 0.1}),
     )
     assert best_of([lucky, full]) == full

@@ -35,6 +35,9 @@ def test_side_effects_by_hand(zoo: Any, tmp_path: Path) -> None:
     assert found["gate"].cross_entropy == pytest.approx(surprise / n, rel=1e-4)
     assert found["vanilla"].kl == pytest.approx(0, abs=1e-6)
     assert found["vanilla"].cross_entropy == pytest.approx(vanilla_surprise / n, rel=1e-4)
+    same = side_effects(model, {"ones": HeadGate(torch.ones(6, 8)), "gate": gate, "again": gate, "vanilla": None}, text)
+    assert same["ones"] == same["vanilla"] and same["again"] == same["gate"]
+    assert same["ones"].kl == 0 and same["gate"].kl == pytest.approx(found["gate"].kl, rel=1e-4)
     for batch_size in (1, 5):
         again = side_effects(model, {"vanilla": None, "gate": gate}, text, batch_size=batch_size)
         assert again["gate"].kl == pytest.approx(found["gate"].kl, rel=1e-4)

@@ -183,6 +183,28 @@ def scene_questions(n: int) -> list[Example]:
     return [e for e in zoo_data.conflict_examples("test", 2 * n, 0) if e.label]
 
 
+def test_gates_that_do_the_same_are_asked_once(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gates of ones do what none does; one for another model is refused all the same."""
+    asked: list[str] = []
+
+    def spy(model: Any, sets: Any, gates: Any, **rest: Any) -> Any:
+        asked.extend(gates)
+        return answered(model, sets, gates, **rest)
+
+    monkeypatch.setattr(askers, "answered", spy)
+    benchmark = benchmark_of("open", "answer", load_examples("zoo:text", limit=6), n_new=2)
+    acting = torch.linspace(0.5, 1.5, 12).view(3, 4)
+    gates = {"ones": HeadGate(torch.ones(3, 4)), "vanilla": None, "a": HeadGate(acting), "b": HeadGate(acting.clone())}
+    gates |= {"block": HeadGate(torch.ones(3, 4), "block")}  # which could not run in one batch with the others
+    found = Asker(tiny, "plain").run(benchmark, gates)
+    assert asked == ["ones", "a"] and list(found) == list(gates)
+    assert found["ones"].texts == found["block"].texts == run_benchmark(tiny, benchmark, "plain").texts
+    with HeadGate(acting).attach(tiny):
+        assert found["a"].texts == found["b"].texts == run_benchmark(tiny, benchmark, "plain").texts
+    with pytest.raises(InputError, match="2 layers"):
+        Asker(tiny, "plain").run(benchmark, {"vanilla": None, "other": HeadGate(torch.ones(2, 4))})
+
+
 def test_a_killed_run_goes_on_where_it_stopped(zoo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = zoo("llama-memory")
     benchmark = benchmark_of("conflict", "answer", scene_questions(20))

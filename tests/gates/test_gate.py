@@ -217,6 +217,15 @@ def test_another_seed_draws_another_control(kind: Any) -> None:
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
+def test_the_uniform_control_of_a_centred_gate_does_nothing() -> None:
+    """Exactly, so that it need not be asked."""
+    for lam in (0.1, 0.7, 13.0):
+        uniform = control_gate("uniform", HeadGate.from_scores(SCORES, lam, "center"), seed=0)
+        assert (uniform.values == 1).all()
+    raised = HeadGate.from_scores(SCORES, 0.7, "minmax")
+    torch.testing.assert_close(control_gate("uniform", raised, seed=0).values[:, 0], raised.values.mean(1))
+
+
 def test_permutations_stay_inside_layers_and_move_heads() -> None:
     g = torch.arange(32.0).reshape(4, 8)
     draws = torch.stack([control_gate("permuted", HeadGate(g), s).values for s in range(200)])
