@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from conftest import build
@@ -80,6 +82,16 @@ def test_auto_keeps_plain_numbers_and_halves_quantised_ones(stored: Any, dtype: 
     for name, weight in hf.state_dict().items():
         error = float((loaded[name] - weight).abs().max())
         assert error <= float(weight.abs().max()) * {F32: 0, F16: 2**-11, BF16: 2**-8, Q8_0: 1 / 240}[stored], name
+
+
+def test_a_file_that_needs_more_memory_than_there_is(grouped: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is what its numbers take as they are wanted, not as they are stored."""
+    n = sum(its.numel() for its in grouped.parameters())
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * n))
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=0))
+    assert load_plain(str(file), dtype="bfloat16").dtype == torch.bfloat16
+    with pytest.raises(InputError, match="its weights need .* and 'cpu' has"):
+        load_plain(str(file))
 
 
 KINDS = [kind for kind in GGMLQuantizationType if kind.name[0] in "QIT" and kind.name[:2] != "I8"]

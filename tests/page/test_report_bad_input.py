@@ -315,6 +315,18 @@ def test_one_name_for_two_weights_is_named(tmp_path: Path) -> None:
     assert [model.name for model in viewed(one, two).models] == [f"org/base ({BASE})", f"org/base ({OTHER})"]
 
 
+def test_hashes_of_an_earlier_build_are_not_compared_with_those_of_now(tmp_path: Path) -> None:
+    """Of which nothing follows, so the name counts."""
+    now = f"2-{OTHER}"
+    one = reports.probe_run(tmp_path / "one", reports.scores())
+    two = reports.probe_run(tmp_path / "two", reports.scores(weights=now))
+    _, warned = reported(tmp_path / "r.html", one, two)
+    assert warned == [
+        "'org/base': whether its weights are the same is not known, since earlier builds hashed them otherwise "
+        f"({BASE} in one, {now} in two); run again what has no '2-'"
+    ]
+
+
 def test_a_run_of_a_lineage_shares_a_model_with_a_run_of_one(tmp_path: Path) -> None:
     lineage = reports.inherit_run(tmp_path / "inherit")
     probe = reports.probe_run(tmp_path / "probe", reports.scores(model="zoo:model-1", weights=f"{1:016x}"))
