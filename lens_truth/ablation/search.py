@@ -119,7 +119,8 @@ class Validation:
 def _some_of(benchmark: Benchmark) -> Benchmark:
     """So many of its questions as rank candidates, from all over it."""
     pairs = question_pairs(benchmark.examples)
-    kept = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(RANKED, len(pairs)), dtype=int)]
+    n = min(RANKED, len(pairs))
+    kept = [pairs[i * len(pairs) // n] for i in range(n)]
     rows = sorted(row for pair in kept for side in pair for row in side)
     return replace(benchmark, examples=tuple(benchmark.examples[row] for row in rows))
 

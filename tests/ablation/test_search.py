@@ -83,7 +83,7 @@ def test_candidates_are_ranked_by_what_they_choose(tiny: Any, monkeypatch: pytes
     assert all(list(c.accuracy) == ["open", "choose", "judgement"] for c in ranked[:FINALISTS])
     assert not any(c.accuracy for c in ranked[FINALISTS:]) and len({c.share for c in ranked}) == 12
     assert found.best in ranked[:FINALISTS]
-    some = benchmark_of("choose", "choose", [e for i in np.linspace(0, 29, RANKED, dtype=int) for e in pairs[i]])
+    some = benchmark_of("choose", "choose", [e for i in range(RANKED) for e in pairs[i * 30 // RANKED]])
     gate = HeadGate.from_scores(scores, ranked[-1].lam, ranked[-1].norm)  # pyright: ignore[reportArgumentType]
     mass = Asker(tiny, "plain").run(some, {"": gate})[""].ranked.measures["mass"]
     assert ranked[-1].share == pytest.approx(mass.mean(), abs=1e-5)
