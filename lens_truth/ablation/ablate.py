@@ -104,8 +104,8 @@ def run_ablation(
     Lambda and normalisation are chosen on `validation` only, and a gate that does no better there than none is not
     tested, nor are its controls. Where validation puts questions as a choice and in other ways too, all candidates are
     ranked by what they choose on some, and the best two are asked everything. Controls are made from the chosen gate,
-    and drawn as often as the verdict needs (`Controls.trials`). How answers are read is decided by what the model without a
-    gate writes on validation.
+    and drawn as often as the verdict needs (`Controls.trials`). How answers are read is decided by what the model
+    without a gate writes on validation.
 
     >>> test, validation = (lens_truth.zoo_benchmarks(split, 20, seed=0) for split in ("test", "validation"))
     >>> ablation = lens_truth.run_ablation(asker, {"causal": scores}, test=test, validation=validation)
