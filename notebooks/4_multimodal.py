@@ -160,7 +160,7 @@ ablation
 # %% [markdown]
 # - Presence is answered almost perfectly without a gate, so there is nothing to gain, only to lose.
 # - **Descriptions do not get better by the base's scores.** What moves them is one gain for all heads, a control; no
-#   score gets the credit. The full run, with 200 questions and the child's own scores beside its base's, says the same
+#   score gets the credit. Nor does one in the full run, with 200 questions and the child's own scores beside its base's
 #   ([multimodal models](../docs/multimodal.md)).
 # - A truth score travels from base to child (it is *inherited*), and a gate made of it does nothing for either. That a
 #   number can be read off a head is not that turning the head up helps.

@@ -105,7 +105,7 @@ class Candidate:
     strength: float
     """Root mean square of gate - 1 over heads."""
     accuracy: Mapping[str, float]
-    """On each validation benchmark; none, if others ranked before it."""
+    """On each validation benchmark; none, if others ranked before it (choose alone, as earlier builds ranked)."""
     share: float | None = None
     """Where candidates were ranked by what they choose: the supported answers' mean share of the probability of all, on
     the questions that ranked them."""

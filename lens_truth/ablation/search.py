@@ -15,6 +15,7 @@ from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.result import MARGIN
 from lens_truth.gates.controls import contrast_gate
 from lens_truth.gates.gate import UNGATED, HeadGate, Norm, Site
+from lens_truth.io.files import hash_of
 from lens_truth.models.hooks import grid_of
 from lens_truth.scoring.scores import HeadScores
 
@@ -30,8 +31,8 @@ they begin low."""
 FINALISTS = 2
 """Candidates of a gate that are asked in every way, where all of them are first ranked by what they choose."""
 RANKED = 16
-"""Questions on which they are ranked. A share of probability tells candidates apart that as few right answers would
-not."""
+"""The most questions on which they are ranked. A share of probability tells candidates apart that as few right answers
+would not."""
 CONTRASTS = 2
 """Directions that are tried for a contrast without scores: as many candidates as a gate by scores has."""
 
@@ -117,10 +118,9 @@ class Validation:
 
 
 def _some_of(benchmark: Benchmark) -> Benchmark:
-    """So many of its questions as rank candidates, from all over it."""
+    """So many of its questions as rank candidates, whatever their order."""
     pairs = question_pairs(benchmark.examples)
-    n = min(RANKED, len(pairs))
-    kept = [pairs[i * len(pairs) // n] for i in range(n)]
+    kept = sorted(pairs, key=lambda pair: hash_of(benchmark.examples[pair[0][0]].id))[:RANKED]
     rows = sorted(row for pair in kept for side in pair for row in side)
     return replace(benchmark, examples=tuple(benchmark.examples[row] for row in rows))
 

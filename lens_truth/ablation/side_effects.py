@@ -15,7 +15,7 @@ from torch import Tensor
 from lens_truth.ablation.rows import SideEffect
 from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import Gates, HeadGate, alike, attach_rows
+from lens_truth.gates.gate import Gates, HeadGate, attach_rows, distinct
 from lens_truth.io.readers import read_text
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import pad_rows, tokenizer_of
@@ -73,18 +73,19 @@ def side_effects(
     named = [PromptTokens(ids[: text.window], id=f"passage {i} of {text.name}") for i, ids in enumerate(tokens)]
     # All logits of a batch are kept at once, in single precision: 128 MB, of which several copies are made.
     budget = Budget(min(Budget.of(model, batch_size).tokens, LOGITS_AT_ONCE // model.cfg.d_vocab))
-    totals, count, first = {name: np.zeros(2) for name in gates}, 0, alike(gates)
+    totals, count = {name: np.zeros(2) for name in gates}, 0
+    first, asked = distinct(gates, model)
 
     def measured(rows: Sequence[PromptTokens]) -> tuple[int, dict[str, tuple[float, float]]]:
         ids, mask = pad_rows([row.ids for row in rows], model)
         read, found = mask[:, 1:].bool(), dict[str, tuple[float, float]]()
         vanilla = _log_probs(model, ids, mask, [None] * len(rows), rows)
         bare = float(_surprise(vanilla, ids)[read].sum())
-        found |= {first[name]: (0.0, bare) for name, gate in gates.items() if gate is None}
-        names = [name for name in dict.fromkeys(first.values()) if name not in found]
+        found |= {name: (0.0, bare) for name, gate in asked.items() if gate is None}
+        names = [name for name in asked if name not in found]
         at_once = max(1, budget.tokens // ids.numel())
         for chunk in (names[start : start + at_once] for start in range(0, len(names), at_once)):
-            of_rows = [gates[name] for name in chunk for _ in rows]
+            of_rows = [asked[name] for name in chunk for _ in rows]
             repeated = ids.repeat(len(chunk), 1), mask.repeat(len(chunk), 1)
             gated = _log_probs(model, *repeated, of_rows, [*rows] * len(chunk))
             for name, own in zip(chunk, torch.split(gated, len(rows)), strict=True):

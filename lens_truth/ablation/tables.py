@@ -15,8 +15,8 @@ LEGEND = (
     "Accuracy (mean over trials, ± their standard deviation), 95% interval over groups of questions, and the "
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
     "group). λ, normalisation and the tuned gain were chosen on validation questions (where they are put as a choice "
-    "too, of the three that choose best); what did no better there than no gate was not tested. A control that draws "
-    "is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla there and no draw is "
+    "too, of the two that choose best on some of them); what did no better there than no gate was not tested. A "
+    "control that draws is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla there and no draw is "
     "as good. One that is settles that the control is not beaten, only all draws (--trials) settle that it is. Floor, "
     "ceiling: what a guess reaches, or 1, lies in the interval of the model without a gate: these questions can show "
     "no loss, or no gain."
@@ -240,5 +240,7 @@ def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> C
     lam = f"λ = {short(its.lam)}"
     if not its.accuracy and its.share is not None:
         return Cell(f"share {number(its.share)}", more=(lam,))
+    if len(its.accuracy) < len(best.accuracy):  # of an earlier build
+        return Cell(f"{number(its.objective)} {', '.join(its.accuracy)}", more=(lam,))
     bar = Bar(0, its.objective, its.objective, vanilla)
     return Cell(number(its.objective), more=(lam,), bar=bar, strong=its is best)

@@ -57,7 +57,7 @@ class AnswerLog:
 
     def keys(self, gate: HeadGate | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
         """Names the answers to some prompts (given by what is in them) by all that they depend on."""
-        acts = "" if gate is None else hash_of(gate.site, gate.values.numpy().tobytes())
+        acts = "" if gate is None else hash_of(gate.site, gate.values.float().numpy().tobytes())
         shared = hash_of(self._settings, acts, str(n_new), str(margins))
         keys = [hash_of(shared, prompt) for prompt in prompts]
         for key in keys if margins else ():

@@ -16,11 +16,11 @@ from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
 from lens_truth.evaluate.generate import Asked, Questions, answered, yes_no_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
-from lens_truth.gates.gate import UNGATED, Gates, HeadGate, alike
+from lens_truth.gates.gate import UNGATED, Gates, HeadGate, distinct
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget
-from lens_truth.models.hooks import Hooked, check_gate_shape, grid_of
+from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import Encoded, Template, encode_prompts, prompt_of
 from lens_truth.scoring.causal import encode_answers
@@ -150,11 +150,7 @@ class Asker:
 
     def _answers(self, sets: Sequence[_Set], wanted: Gates) -> list[dict[str, list[Answer]]]:
         """Every answer, by set and gate, from the log or made now; of gates that do the same one is asked."""
-        for gate in wanted.values():
-            if gate is not None:  # also one that will not be attached
-                check_gate_shape(grid_of(self.model), gate.values)
-        first = alike(wanted)
-        gates = {name: wanted[name] for name in dict.fromkeys(first.values())}
+        first, gates = distinct(wanted, self.model)
         log, keys, answers = self.log, dict[tuple[int, str], list[str]](), dict[Asked, Answer]()
         for (number, its), (name, gate) in product(enumerate(sets), gates.items()):
             if log is not None:

@@ -202,17 +202,23 @@ Gates = Mapping[str, HeadGate | None]
 UNGATED: Gates = {"": None}
 
 
-def alike(gates: Gates) -> dict[str, str]:
-    """For each name the first one whose gate does the same: gates of ones do what none does."""
+def distinct(gates: Gates, model: Any) -> tuple[dict[str, str], Gates]:
+    """For each name the first one whose gate does the same to the model, and the gates of these names; one of ones does
+    what none does, and is None there. An InputError refuses gates of another model's shape."""
     first: dict[tuple[str, bytes] | None, str] = {}
-    return {name: first.setdefault(_does(gate), name) for name, gate in gates.items()}
+    names: dict[str, str] = {}
+    for name, gate in gates.items():
+        if gate is not None:  # also one that will not be attached
+            check_gate_shape(grid_of(model), gate.values)
+        names[name] = first.setdefault(_does(gate), name)
+    return names, {name: None if does is None else gates[name] for does, name in first.items()}
 
 
 def _does(gate: HeadGate | None) -> tuple[str, bytes] | None:
     """What tells gates apart; None of one that does nothing."""
-    if gate is None or (gate.values.ndim == 2 and not (gate.values != 1).any()):
+    if gate is None or (gate.values.ndim == 2 and gate.site == "z" and not (gate.values != 1).any()):
         return None
-    return gate.site, gate.values.detach().cpu().numpy().tobytes()
+    return gate.site, gate.values.detach().cpu().double().numpy().tobytes()
 
 
 def attach_rows(model: Any, gates: Sequence[HeadGate | None]) -> AbstractContextManager[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, best_of
 from lens_truth.ablation.search import (
     CONTRASTS,
@@ -22,6 +24,7 @@ from lens_truth.ablation.search import (
     search_uniform,
     strength_of,
 )
+from lens_truth.ablation.tables import search_tables
 from lens_truth.data.examples import question_pairs
 from lens_truth.data.loading import load_examples
 from lens_truth.evaluate.answers import Mode
@@ -29,6 +32,7 @@ from lens_truth.evaluate.asker import Asker, run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.gates.gate import HeadGate
+from lens_truth.io.files import hash_of
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.benchmarks import zoo_benchmarks
 
@@ -83,12 +87,46 @@ def test_candidates_are_ranked_by_what_they_choose(tiny: Any, monkeypatch: pytes
     assert all(list(c.accuracy) == ["open", "choose", "judgement"] for c in ranked[:FINALISTS])
     assert not any(c.accuracy for c in ranked[FINALISTS:]) and len({c.share for c in ranked}) == 12
     assert found.best in ranked[:FINALISTS]
-    some = benchmark_of("choose", "choose", [e for i in range(RANKED) for e in pairs[i * 30 // RANKED]])
+    pairs.sort(key=lambda pair: hash_of(pair[0].id))
+    some = benchmark_of("choose", "choose", [e for pair in pairs[:RANKED] for e in pair])
     gate = HeadGate.from_scores(scores, ranked[-1].lam, ranked[-1].norm)  # pyright: ignore[reportArgumentType]
     mass = Asker(tiny, "plain").run(some, {"": gate})[""].ranked.measures["mass"]
-    assert ranked[-1].share == pytest.approx(mass.mean(), abs=1e-5)
+    assert ranked[-1].share == pytest.approx(mass.mean(), abs=1e-6)
+    assert min(b - a for a, b in pairwise(sorted(c.share or 0 for c in ranked))) > 1e-6
     search_lambda(validation, HeadScores(np.zeros((3, 4)), "learned"))
     assert stages[-1] == (everything, 1)
+
+
+def test_of_equals_the_weaker_candidates_are_asked_everything(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = load_examples("zoo:text", limit=20)
+    ways: list[tuple[str, Mode]] = [("open", "answer"), ("choose", "choose")]
+    asker = Asker(tiny, "plain")
+    validation = Validation.of(asker, [benchmark_of(name, mode, examples, n_new=1) for name, mode in ways])
+    same = {name: asker.one(its) for name, its in zip(("open", "choose"), validation.benchmarks, strict=True)}
+
+    def equal(asker: Asker, benchmarks: Any, gates: Any) -> Any:
+        return {its.name: dict.fromkeys(gates, same[its.name]) for its in benchmarks}
+
+    monkeypatch.setattr(Asker, "run_all", equal)
+    found = search_lambda(validation, HeadScores(np.random.default_rng(0).normal(size=(3, 4)), "causal"))
+    full = [c for c in found.candidates if c.accuracy]
+    assert [c.norm for c in full] == ["center", "minmax"] and all(c.strength < 0.011 for c in full)
+
+
+def test_candidates_that_others_ranked_before_are_told_by_their_share() -> None:
+    """In tables and hollow in the figure; of earlier builds by what they chose alone."""
+    best, ranked, earlier = (
+        Candidate(0.1, "center", 0.1, {"choose": 0.9, "open": 0.2}, 0.7),
+        Candidate(0.2, "center", 0.2, {}, 0.65),
+        Candidate(0.5, "center", 0.5, {"choose": 0.95}),
+    )
+    search = {"causal": (best, ranked, earlier)}
+    cells = [line.cells[0] for line in search_tables(search, 0.5)[0].rows]
+    assert [cell.text for cell in cells] == ["0.500", "0.550", "share 0.650", "0.950 choose"]
+    assert [cell.bar is None for cell in cells] == [False, False, True, True]
+    axes = Ablation((), {"m": search}, {"m": {"choose": 0.6, "open": 0.4}}).plot("search").axes[0]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [np.asarray(line.get_xydata()).tolist() for line in hollow] == [[[0.2, 0.65], [0.5, 0.95]]]
 
 
 def test_only_candidates_that_were_asked_in_every_way_are_compared() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from lens_truth.ablation import side_effects as effects
 from lens_truth.ablation.side_effects import side_effects, text_file, zoo_text
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.gate import HeadGate, attach_rows
 
 
-def test_side_effects_by_hand(zoo: Any, tmp_path: Path) -> None:
+def test_side_effects_by_hand(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = zoo("llama-base")
     draw = torch.Generator().manual_seed(0)
     gate = HeadGate(1 + 0.5 * torch.randn(6, 8, generator=draw))
@@ -35,7 +36,15 @@ def test_side_effects_by_hand(zoo: Any, tmp_path: Path) -> None:
     assert found["gate"].cross_entropy == pytest.approx(surprise / n, rel=1e-4)
     assert found["vanilla"].kl == pytest.approx(0, abs=1e-6)
     assert found["vanilla"].cross_entropy == pytest.approx(vanilla_surprise / n, rel=1e-4)
+    passed: list[int] = []
+
+    def spy(model: Any, gates: Any) -> Any:
+        passed.append(len(gates))
+        return attach_rows(model, gates)
+
+    monkeypatch.setattr(effects, "attach_rows", spy)
     same = side_effects(model, {"ones": HeadGate(torch.ones(6, 8)), "gate": gate, "again": gate, "vanilla": None}, text)
+    assert sum(passed) == 2 * len(text.passages)  # none and one gate
     assert same["ones"] == same["vanilla"] and same["again"] == same["gate"]
     assert same["ones"].kl == 0 and same["gate"].kl == pytest.approx(found["gate"].kl, rel=1e-4)
     for batch_size in (1, 5):
