@@ -16,10 +16,10 @@ LEGEND = (
     "difference from vanilla; `*`: p < .05, paired over groups (sign-flip test; McNemar where each question is a "
     "group). λ, normalisation and the tuned gain were chosen on validation questions (where they are put as a choice "
     "too, of the two that choose best on some of them); what did no better there than no gate was not tested. A "
-    "control that draws is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla there and no draw is "
-    "as good. One that is settles that the control is not beaten, only all draws (--trials) settle that it is. Floor, "
-    "ceiling: what a guess reaches, or 1, lies in the interval of the model without a gate: these questions can show "
-    "no loss, or no gain."
+    "control that draws is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla "
+    "there and no draw is as good. One that is settles that the control is not beaten, only all draws (--trials) "
+    "settle that it is. Floor, ceiling: what a guess reaches, or 1, lies in the interval of the model without a gate:"
+    " these questions can show no loss, or no gain."
 )
 _BARS = (
     " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "
