@@ -141,10 +141,9 @@ def lambda_curves(ablation: Ablation) -> Figure:
                 x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
                 colour, marker = _LOOKS[norm]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.2)
-                left = [c for c in candidates if c.norm == norm and c not in curve]
-                others = [(c.strength, c.objective if c.share is None else c.share) for c in left]
+                others = [c for c in candidates if c.norm == norm and c not in curve]
                 ranked |= bool(others)
-                x, y = [strength for strength, _ in others], [share for _, share in others]
+                x, y = [c.strength for c in others], [c.objective if c.share is None else c.share for c in others]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, mfc="white", ls="")
             axes.axhline(vanilla, color=style.RED, lw=0.8, ls="--")
             chosen = "no gate wanted"
@@ -161,8 +160,8 @@ def lambda_curves(ablation: Ablation) -> Figure:
     looks = {norm: _LOOKS[norm] for norm in norms}
     handles = [Line2D([], [], color=c, marker=marker, ms=3.5, label=norm) for norm, (c, marker) in looks.items()]
     if ranked:
-        hollow = Line2D([], [], color=style.INK, marker="o", mfc="white", ls="", ms=3.5, label="ranked by choice only")
-        handles.append(hollow)
+        said = "ranked by choice only"
+        handles.append(Line2D([], [], color=style.INK, marker="o", mfc="white", ls="", ms=3.5, label=said))
     handles.append(Line2D([], [], color=style.RED, marker="*", ls="", ms=9, label="chosen"))
     handles.append(Line2D([], [], color=style.RED, ls="--", lw=0.8, label="vanilla"))
     style.legend(figure, handles)

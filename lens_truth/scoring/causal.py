@@ -144,13 +144,8 @@ def learned_gate(
             gate.grad += slope
         optimizer.step()
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
-    provenance |= {
-        "steps": steps,
-        "questions_per_step": n_chosen,
-        "learning_rate": _LEARNING_RATE,
-        "seed": seed,
-        **_relative(model),
-    }
+    provenance |= {"steps": steps, "questions_per_step": n_chosen, "learning_rate": _LEARNING_RATE}
+    provenance |= {"seed": seed, **_relative(model)}
     tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
     provenance["surface"] = length_record(pairs, tokens)
     return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
