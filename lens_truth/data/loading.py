@@ -25,8 +25,8 @@ from typing import Literal, get_args
 from lens_truth.data import world_examples as zoo
 from lens_truth.data.audit import label_warnings, repeats
 from lens_truth.data.examples import Example
-from lens_truth.data.fact_sets import FACT_KINDS, FactKind, fact_examples
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty
+from lens_truth.data.fact_sets import FACT_KINDS, FactKind, fact_examples
 from lens_truth.data.formats import SOURCES, open_data
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split

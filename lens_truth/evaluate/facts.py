@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lens_truth.data.fact_sets import fact_examples
 from lens_truth.data.fact_passages import Difficulty
+from lens_truth.data.fact_sets import fact_examples
 from lens_truth.data.world import Split
 from lens_truth.evaluate.benchmark import Benchmark, benchmark_of
 

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from lens_truth import InputError, load_examples
 from lens_truth.data.audit import audit_examples
 from lens_truth.data.examples import Example
-from lens_truth.data.fact_sets import FACT_KINDS, MORE_OR_LESS_CLEAR, FactKind, fact_examples
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty
+from lens_truth.data.fact_sets import FACT_KINDS, MORE_OR_LESS_CLEAR, FactKind, fact_examples
 from lens_truth.data.facts import Fact, pairs, relations, world_facts
 from lens_truth.data.row_fields import NOT_STATED
 from lens_truth.data.world import Split
