@@ -161,7 +161,7 @@ PUBLISHED: dict[str, tuple[str, Any, Said]] = {
                 }
             ],
         },
-        [(MOSS, "Where?", "roof", 1)],
+        [(MOSS, "Why?", "not stated", 1), (MOSS, "Why?", "roof", 0), (MOSS, "Where?", "roof", 1)],
     ),
     "hotpot": (
         "HotpotQA",
@@ -220,9 +220,7 @@ def test_published_files_are_recognised(tmp_path: Path, case: str, way: str) -> 
 def test_one_object_on_many_lines(tmp_path: Path) -> None:
     _, row, expected = PUBLISHED["squad 2"]
     (tmp_path / "dev.json").write_text(json.dumps(row, indent=2))
-    with gathered_notices() as said:
-        assert told(load_examples(str(tmp_path / "dev.json"))) == expected
-    assert "1 of 2 questions read" in said[0]
+    assert told(load_examples(str(tmp_path / "dev.json"))) == expected
 
 
 def test_groups_and_ids_of_a_question(tmp_path: Path) -> None:
