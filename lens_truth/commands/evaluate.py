@@ -12,12 +12,13 @@ from typing import Annotated
 import tyro
 
 import lens_truth
-from lens_truth.commands.answering import Answering, answerer, tell
+from lens_truth.commands.answering import Answering, answerer, check_files_only, tell
 from lens_truth.commands.evaluate_chair import Chair
 from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import ASKED, Run, hash_of_examples
 from lens_truth.commands.score_sources import short_name
+from lens_truth.io.files import hash_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Choose(Answering):
 
     data: str = "zoo:text/test"
     """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs."""
+    log: Path | None = None
+    """Instead of --data: log-likelihoods that exist already, a row for each question with labels (1 true, 0 false) and
+    ll of its choices, and for several runs id, run and alpha; they are scored as TruthfulQA's multiple choice."""
     out: Path = Path("runs/evaluate-choose")
     """Folder for the results."""
 
@@ -52,7 +56,13 @@ class Choose(Answering):
         """The answers to each question are ranked by their log-probability."""
         from lens_truth.data.loading import describe
         from lens_truth.evaluate.asker import choose
+        from lens_truth.evaluate.choice_log import read_choice_log
 
+        if self.log is not None:
+            check_files_only(self)
+            tell(run, read_choice_log(self.log, self.seed))
+            run.hashes[str(self.log)] = hash_of(self.log.read_bytes())
+            return
         examples = self.examples(self.data)
         with answerer(self, run) as asked:
             how = f"asked {ASKED[asked.asker.template]}"

@@ -47,7 +47,7 @@ def read_swapped(file: DataFile) -> list[Example]:
                     f"nqswap-{number}-{end}", question, question, answer, label, context, evidence, aliases=(*more,)
                 )
             )
-    if same and examples:
+    if same:
         notice(f"{len(same)} of {file.n_rows} rows of {file.path} exchange nothing and are left out (first: {same[0]})")
     return file.first(examples)
 

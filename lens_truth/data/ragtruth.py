@@ -42,7 +42,7 @@ def read_responses(file: DataFile) -> list[Example]:
         context, question = _given(its)
         id, label = f"ragtruth-{fields.word('id', str(file.n_rows))}", HALLUCINATED if spans else SUPPORTED
         examples.append(Example(id, f"ragtruth-{of}", question, fields.text("response"), label, context))
-    if left_out and examples:
+    if left_out:
         notice(
             f"{len(left_out)} of {file.n_rows} responses of {file.path} are empty or not of good quality and left out "
             f"(first: {left_out[0]})"
