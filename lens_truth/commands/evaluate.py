@@ -18,6 +18,7 @@ from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import ASKED, Run, hash_of_examples
 from lens_truth.commands.score_sources import short_name
+from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 
@@ -55,14 +56,17 @@ class Choose(Answering):
     def evaluate(self, run: Run) -> None:
         """The answers to each question are ranked by their log-probability."""
         from lens_truth.data.loading import describe
-        from lens_truth.evaluate.asker import choose
         from lens_truth.evaluate.choice_log import read_choice_log
 
         if self.log is not None:
             check_files_only(self)
+            if self.limit is not None:
+                raise InputError("--limit is for questions that a model is asked; all rows of --log are scored")
             tell(run, read_choice_log(self.log, self.seed))
             run.hashes[str(self.log)] = hash_of(self.log.read_bytes())
             return
+        from lens_truth.evaluate.asker import choose
+
         examples = self.examples(self.data)
         with answerer(self, run) as asked:
             how = f"asked {ASKED[asked.asker.template]}"

@@ -154,15 +154,17 @@ class _Question:
     metric: float | None
 
 
-def read_choice_log(path: Path, seed: int = 0) -> ChoiceLog:
+def read_choice_log(path: str | Path, seed: int = 0) -> ChoiceLog:
     """A file of rows with the `labels` of a question's choices (1 true, 0 false) and their log-likelihoods (`ll`), and,
     if there are several runs, `run`, `alpha` and the question's `id`; its own `metric` is compared.
+
+    >>> lens_truth.read_choice_log("mc1.jsonl.gz").tables()[0]
 
     Raises:
         InputError: names the row, for anything else, and for a question that comes twice in a run.
     """
     found: dict[str, dict[float | None, dict[str, _Question]]] = defaultdict(lambda: defaultdict(dict))
-    for count, (place, row_) in enumerate(read_rows(path)):
+    for count, (place, row_) in enumerate(read_rows(Path(path))):
         fields = Fields(row_, f"{path}, {place}")
         alpha = _number(fields, "alpha")
         question = _question(fields, fields.word("id", str(count)))

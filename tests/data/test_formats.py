@@ -548,7 +548,7 @@ def changed(case: str, **fields: Any) -> str:
 )
 def test_what_is_not_understood_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "data.json").write_text(content)
-    with pytest.raises(InputError, match=f"data.json.*{complaint}"):
+    with pytest.raises(InputError, match=f"data.json.*{complaint}"), gathered_notices():
         load_examples(str(tmp_path / "data.json"), images_needed=False)
 
 
