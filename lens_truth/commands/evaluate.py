@@ -1,4 +1,4 @@
-"""Benchmarks, scored as their authors score them: HaluEval, POPE, CHAIR, and data of your own.
+"""Benchmarks, scored as their authors score them: HaluEval, TruthfulQA (choose), POPE, CHAIR, and data of your own.
 
 A model answers (under a gate, if --scores is given), or answers that exist already are scored. Every answer is appended
 to answers.jsonl as it is given, so an interrupted run goes on where it stopped. Without a subcommand: judge."""

@@ -66,7 +66,11 @@ class LoggedRun:
 
 @dataclass(frozen=True, eq=False)
 class ChoiceLog(Result):
-    """All runs of a file: `lens_truth.ChoiceLog.load("runs/evaluate-choose")`."""
+    """All runs of a file.
+
+    >>> log = lens_truth.ChoiceLog.load("runs/evaluate-choose")
+    >>> print(*log.warnings(), log.summary()["differences"], log.tables()[0])
+    """
 
     command: ClassVar[str] = "evaluate choose"
     part: ClassVar[str] = "log"
@@ -188,6 +192,8 @@ def _question(fields: Fields, id: str) -> _Question:
         raise fields.wrong(f"field '{name}' is not a list of log-likelihoods")
     if not is_list(labels) or len(labels) != len(values) or not all(label in (0, 1) for label in labels):
         raise fields.wrong(f"field 'labels' is not a 1 (true) or 0 (false) for each of {len(values)} choices")
+    if {*labels} != {0, 1}:
+        raise fields.wrong("field 'labels' has no true or no false choice")
     metric = next((found for name in _METRICS if (found := _number(fields, name)) is not None), None)
     return _Question(id, [int(label) for label in labels], [float(value) for value in values], metric)
 
