@@ -126,7 +126,7 @@ class Fields:
         """Boxes of the image, none of them empty."""
         name, value = self.value("boxes")
         boxes: Any = value or []
-        if not is_list(boxes) or not all(is_list(box) and len(box) == 4 and all(map(_is_number, box)) for box in boxes):
+        if not is_list(boxes) or not all(is_list(box) and len(box) == 4 and all(map(is_number, box)) for box in boxes):
             raise self.wrong(f"field '{name}' is not a list of [left, top, right, bottom], each 4 finite numbers")
         if boxes and not image:
             raise self.wrong("has boxes but no image")
@@ -151,5 +151,6 @@ def _plain(value: Any) -> Any:
     return None if missing else value
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is one, and finite."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # neither NaN nor infinity

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.data.row_fields import Fields
+from lens_truth.data.row_fields import Fields, is_number
 from lens_truth.errors import InputError
 from lens_truth.evaluate.multiple_choice import mc1, mc2, mc3
 from lens_truth.io.numbers import interval, number, signed
@@ -188,7 +188,7 @@ def read_choice_log(path: str | Path, seed: int = 0) -> ChoiceLog:
 def _question(fields: Fields, id: str) -> _Question:
     name = next((name for name in _LIKELIHOODS if fields.value(name)[1] is not None), _LIKELIHOODS[0])
     values, labels = fields.value(name)[1], fields.value("labels")[1]
-    if not is_list(values) or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+    if not is_list(values) or not all(map(is_number, values)):
         raise fields.wrong(f"field '{name}' is not a list of log-likelihoods")
     if not is_list(labels) or len(labels) != len(values) or not all(label in (0, 1) for label in labels):
         raise fields.wrong(f"field 'labels' is not a 1 (true) or 0 (false) for each of {len(values)} choices")

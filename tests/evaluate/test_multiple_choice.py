@@ -153,6 +153,9 @@ def test_any_right_answer_is_right(tmp_path: Path) -> None:
     assert BenchmarkResult.load(tmp_path / "out") == result
     assert marked(benchmark_of("b", "answer", rows[3:]), [Answer("x"), Answer("y")]).also == ()
     assert len(benchmark_of("b", "judge", rows).examples) == 5
+    band = benchmark_of("b", "answer", [Example("1", "g", "Which band?", "Matt Johnson's", 1, aliases=("The The",))])
+    readings = [marked(band, [Answer(text)]).by_reading for text in ("The The", " ", "Which?")]
+    assert [set(its.values()) for its in readings] == [{1.0}, {0.0}, {0.0}]  # articles alone are not no answer
     write_examples(tmp_path / "rows.jsonl", rows)
     assert read_examples(tmp_path / "rows.jsonl") == rows
     assert '"aliases"' not in (tmp_path / "rows.jsonl").read_text().splitlines()[3]
