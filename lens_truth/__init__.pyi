@@ -23,7 +23,12 @@ from .evaluate.asker import Asker as Asker
 from .evaluate.asker import run_benchmark as run_benchmark
 from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
+from .evaluate.choice_log import ChoiceLog as ChoiceLog
+from .evaluate.choice_log import read_choice_log as read_choice_log
 from .evaluate.facts import fact_benchmarks as fact_benchmarks
+from .evaluate.multiple_choice import mc1 as mc1
+from .evaluate.multiple_choice import mc2 as mc2
+from .evaluate.multiple_choice import mc3 as mc3
 from .evaluate.result import BenchmarkResult as BenchmarkResult
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate

@@ -20,7 +20,7 @@ COMMANDS = {
     "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",
     "evidence": "what heads look at: attention to the evidence, retrieval and lookback, against head scores",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
-    "evaluate": "benchmarks: HaluEval, POPE, CHAIR, own data; a model's answers, or answers that exist already",
+    "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
     "report": "one self-contained HTML page from the results of any runs",
     "check": "self-test of the hooks on any model",

@@ -16,6 +16,7 @@ from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
+    from lens_truth.evaluate.choice_log import ChoiceLog
     from lens_truth.evaluate.choices import Choices
 
 
@@ -98,7 +99,7 @@ def check_files_only(config: Answering) -> None:
         raise InputError("--scores and --lam gate a model; what was written already cannot be gated")
 
 
-def tell(run: Run, result: lens_truth.BenchmarkResult | Choices) -> None:
+def tell(run: Run, result: lens_truth.BenchmarkResult | Choices | ChoiceLog) -> None:
     """Puts a result and its numbers into result.json and prints its tables; warns of answers that cannot be read."""
     run.hold(result)
     run.results |= result.summary()

@@ -26,7 +26,8 @@ class Config:
 
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = ("zoo:text", "zoo:conflict")
     """Data sets: zoo:text, zoo:conflict, ..., or files, of examples or as their authors publish them (halueval:FILE,
-    truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:; without these a file is recognised by its fields)."""
+    truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:, triviaqa:, nqswap:, faitheval:, memotrap:,
+    ragtruth:; without these a file is recognised by its fields)."""
     images: Path | None = None
     """The folder of the images that files of examples name."""
     folds: int = 5

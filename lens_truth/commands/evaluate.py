@@ -1,4 +1,4 @@
-"""Benchmarks, scored as their authors score them: HaluEval, POPE, CHAIR, and data of your own.
+"""Benchmarks, scored as their authors score them: HaluEval, TruthfulQA (choose), POPE, CHAIR, and data of your own.
 
 A model answers (under a gate, if --scores is given), or answers that exist already are scored. Every answer is appended
 to answers.jsonl as it is given, so an interrupted run goes on where it stopped. Without a subcommand: judge."""
@@ -12,12 +12,14 @@ from typing import Annotated
 import tyro
 
 import lens_truth
-from lens_truth.commands.answering import Answering, answerer, tell
+from lens_truth.commands.answering import Answering, answerer, check_files_only, tell
 from lens_truth.commands.evaluate_chair import Chair
 from lens_truth.commands.evaluate_pope import Pope
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import ASKED, Run, hash_of_examples
 from lens_truth.commands.score_sources import short_name
+from lens_truth.errors import InputError
+from lens_truth.io.files import hash_of
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,24 @@ class Choose(Answering):
 
     data: str = "zoo:text/test"
     """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs."""
+    log: Path | None = None
+    """Instead of --data: log-likelihoods that exist already, a row for each question with labels (1 true, 0 false) and
+    ll of its choices, and for several runs id, run and alpha; they are scored as TruthfulQA's multiple choice."""
     out: Path = Path("runs/evaluate-choose")
     """Folder for the results."""
 
     def evaluate(self, run: Run) -> None:
         """The answers to each question are ranked by their log-probability."""
         from lens_truth.data.loading import describe
+        from lens_truth.evaluate.choice_log import read_choice_log
+
+        if self.log is not None:
+            check_files_only(self)
+            if self.limit is not None:
+                raise InputError("--limit is for questions that a model is asked; all rows of --log are scored")
+            tell(run, read_choice_log(self.log, self.seed))
+            run.hashes[str(self.log)] = hash_of(self.log.read_bytes())
+            return
         from lens_truth.evaluate.asker import choose
 
         examples = self.examples(self.data)

@@ -33,7 +33,8 @@ class Config(Rows, OneModel):
     """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
     data: str | None = None
     """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, squad:FILE (SQuAD,
-    XQuAD), hotpot:FILE, or a file with `evidence` (spans of the context) or `boxes` (in the image)."""
+    XQuAD), hotpot:FILE, nqswap:FILE, faitheval:FILE (counterfactual contexts), or a file with `evidence` (spans of the
+    context) or `boxes` (in the image)."""
     scores: tuple[str, ...] = ("truth", "causal")
     """Kinds of scores (truth, causal, learned), computed on the same examples, which then need answers of both labels;
     or score files."""

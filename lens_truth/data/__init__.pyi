@@ -12,6 +12,7 @@ from .images import BLACK as BLACK
 from .images import open_image as open_image
 from .moved import moved_answers as moved_answers
 from .row_fields import HALLUCINATED as HALLUCINATED
+from .row_fields import NOT_STATED as NOT_STATED
 from .row_fields import SUPPORTED as SUPPORTED
 from .world import COLOURS as COLOURS
 from .world import ROOMS as ROOMS

@@ -31,6 +31,7 @@ class FieldNames(TypedDict, total=False):
     evidence: str
     image: str
     boxes: str
+    aliases: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Example:
     """The image that the answer must rest on, as `lens_truth.data.images.open_image` knows it; empty for none."""
     boxes: tuple[Box, ...] = ()
     """Boxes of `image`, in pixels as `open_image` gives it, that show the evidence."""
+    aliases: tuple[str, ...] = ()
+    """Other answers that are as right, where a model writes its own."""
 
     @classmethod
     def from_row(
@@ -75,7 +78,8 @@ class Example:
         if absent where None, NaN or empty: id (default: a hash of the answer and what it is about), group (default: the
         image, or else equal context and question), context, evidence (a list of [start, stop] character spans of the
         context, or of texts that occur in it once), image (a file's name; `black`; `zoo:SCENE#N`), boxes (a list of
-        [left, top, right, bottom] in pixels of the image). Whether an image is there is seen when it is opened.
+        [left, top, right, bottom] in pixels of the image), aliases (a list of texts). Whether an image is there is seen
+        when it is opened.
 
         Args:
             where: what errors call the row.
@@ -100,6 +104,7 @@ class Example:
             evidence=its.evidence(context),
             image=image_in(Path(images), image) if images is not None else image,
             boxes=its.boxes(image),
+            aliases=tuple(its.texts("aliases")),
         )
 
     @property
@@ -124,10 +129,10 @@ def examples_hash(examples: Sequence[Example]) -> str:
 
 
 def _for_json(example: Example, image: str) -> dict[str, Any]:
-    """What an example holds; boxes only if there are any, and as floats, so that 1 and 1.0 are the same."""
-    row = {**asdict(example), "image": image}
-    boxes = row.pop("boxes")
-    return {**row, "boxes": [[float(edge) for edge in box] for box in boxes]} if boxes else row
+    """What an example holds; boxes and aliases only if there are any, boxes as floats, so that 1 and 1.0 are the
+    same."""
+    row = {**asdict(example), "image": image, "boxes": [[float(edge) for edge in box] for box in example.boxes]}
+    return {name: value for name, value in row.items() if value or name not in ("boxes", "aliases")}
 
 
 def labels_of(examples: Sequence[Example]) -> list[int]:

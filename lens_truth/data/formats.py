@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+from lens_truth.data.conflicts import read_counterfactual, read_memo_trap, read_swapped, read_unanswerable
 from lens_truth.data.data_file import DataFile, Reader
 from lens_truth.data.examples import Example, examples_of
 from lens_truth.data.halueval import read_judged, read_pairs
 from lens_truth.data.paper_files import read_image_rows, read_text_rows
 from lens_truth.data.pope_phd import read_phd, read_pope
+from lens_truth.data.ragtruth import read_responses
 from lens_truth.data.rlhfv import read_preferences
 from lens_truth.data.squad_hotpot import read_hotpot, read_squad
+from lens_truth.data.triviaqa import read_trivia
 from lens_truth.data.truthfulqa import read_answers, read_choices
 from lens_truth.errors import InputError, shortened
+from lens_truth.io.readers import is_object
 from lens_truth.io.rows import read_rows
 
 
@@ -29,7 +34,7 @@ class Format:
     sources: tuple[str, ...]
     """What is written in front of a file that is in this format: `halueval:FILE`; none if a file needs nothing."""
     fields: tuple[str, ...]
-    """Those that tell it from others; a row may have more."""
+    """Those that tell it from others; a row may have more. `answer.value` is a field of the object in `answer`."""
     read: Reader | None
     """None for what is no set of examples."""
     instead: str = ""
@@ -49,11 +54,11 @@ def _pairs(name: str, *fields: str) -> Format:
     return Format(name, ("halueval",), tuple(filter(None, fields)), read)
 
 
-def _judged(name: str, *fields: str) -> Format:
+def _judged(name: str, *fields: str, verdict: str = "hallucination") -> Format:
     """HaluEval's, of context, question and one answer with a verdict."""
     context, question, answer = fields
-    read = partial(read_judged, context=context, question=question, answer=answer)
-    return Format(name, ("halueval",), (*filter(None, fields), "hallucination"), read)
+    read = partial(read_judged, context=context, question=question, answer=answer, verdict=verdict)
+    return Format(name, ("halueval",), (*filter(None, fields), verdict), read)
 
 
 _TQA_TABLE = ("Question", "Best Answer", "Correct Answers", "Incorrect Answers")
@@ -70,6 +75,7 @@ FORMATS = (  # the first whose fields a file has
     _judged("HaluEval's dialogue samples", "knowledge", "dialogue_history", "response"),
     _judged("HaluEval's summary samples", "document", "", "summary"),
     _judged("HaluEval's user queries", "", "user_query", "chatgpt_response"),
+    _judged("HaluEval's user queries", "", "user_query", "chatgpt_response", verdict="hallucination_label"),
     *(
         Format(
             "TruthfulQA", ("truthfulqa",), fields, partial(read_answers, question=q, right=tuple(right), wrong=(wrong,))
@@ -88,6 +94,21 @@ FORMATS = (  # the first whose fields a file has
     Format("RLHF-V", ("rlhfv",), ("text", "image_path"), read_preferences),
     Format("RLAIF-V", ("rlhfv",), ("question", "chosen", "rejected", "image_path"), read_preferences),
     Format("POPE's questions", ("pope",), ("question_id", "image", "text", "label"), read_pope),
+    Format("NQ-Swap", ("nqswap",), ("question", "sub_context", "sub_answer", "org_answer"), read_swapped),
+    Format("MemoTrap", ("memotrap",), ("prompt", "classes", "answer_index"), read_memo_trap),
+    Format(
+        "FaithEval's counterfactual contexts",
+        ("faitheval",),
+        ("context", "question", "choices", "answerKey"),
+        read_counterfactual,
+    ),
+    Format("FaithEval", ("faitheval",), ("qid", "context", "question", "answers"), read_unanswerable),
+    Format("RAGTruth", ("ragtruth",), ("source_id", "response", "labels"), read_responses),
+    Format(
+        "RAGTruth's sources", (), ("source_id", "source_info"), None, "--data ragtruth:response.jsonl (in this folder)"
+    ),
+    Format("TriviaQA", ("triviaqa",), ("Data",), read_trivia),
+    Format("TriviaQA's rows", ("triviaqa",), ("question_id", "question", "answer.value"), read_trivia),
     Format("HotpotQA", ("hotpot",), ("question", "answer", "context", "supporting_facts"), read_hotpot),
     Format("SQuAD", ("squad",), ("data",), read_squad),
     Format("SQuAD's rows", ("squad",), ("context", "question", "answers"), read_squad),
@@ -120,7 +141,7 @@ def open_data(
         raise InputError(f"{path}: holds no rows")
     place, row = first
     known = [format for format in FORMATS if (source in format.sources if source else format.unasked)]
-    format = next((format for format in known if row.keys() >= set(format.fields)), None)
+    format = next((format for format in known if all(_has(row, field) for field in format.fields)), None)
     if format is None:
         readable = sorted((format for format in known if format.read), key=lambda format: format.read is not _own)
         formats = "; ".join(f"{format.name} ({', '.join(format.fields)})" for format in readable)
@@ -131,6 +152,11 @@ def open_data(
         raise InputError(f"{path}: holds {format.name}, not answers with labels; `{format.instead}` reads it")
     source = (source or next(iter(format.sources), "")).removesuffix("-text")
     return format, DataFile(path, chain([first], rows), source, images, images_needed, limit)
+
+
+def _has(row: dict[str, Any], field: str) -> bool:
+    name, _, inside = field.partition(".")
+    return name in row and (not inside or (is_object(row[name]) and inside in row[name]))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -28,19 +28,21 @@ def read_pairs(file: DataFile, *, context: str, question: str, right: str, wrong
     return file.first(examples)
 
 
-def read_judged(file: DataFile, *, context: str, question: str, answer: str) -> list[Example]:
-    """An example for each row, whose `hallucination` is yes or no."""
+def read_judged(
+    file: DataFile, *, context: str, question: str, answer: str, verdict: str = "hallucination"
+) -> list[Example]:
+    """An example for each row, whose verdict is yes (it is hallucinated) or no."""
     examples: list[Example] = []
     empty: list[str] = []
     for place, fields in file.fields():
         its_context = fields.text(context) if context else ""
         asked, said = fields.text(question) if question else SUMMARIZE, _answer(fields, answer)
         empty += [] if said.strip() else [place]
-        verdict = fields.text("hallucination").strip().lower()
-        if verdict not in _VERDICTS:
-            raise fields.wrong(f"field 'hallucination' is '{verdict}', not yes or no")
+        judged = fields.text(verdict).strip().lower()
+        if judged not in _VERDICTS:
+            raise fields.wrong(f"field '{verdict}' is '{judged}', not yes or no")
         id = f"halueval-{len(examples)}"
-        examples.append(Example(id, id, asked, said, _VERDICTS[verdict], its_context))
+        examples.append(Example(id, id, asked, said, _VERDICTS[judged], its_context))
     refuse_empty(file.path, empty, len(examples))
     return file.first(examples)
 

@@ -80,10 +80,11 @@ def load_examples(
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
             `zoo:image-presence` (their train split; `zoo:text/test` for another); `facts:conflict` and others of world
             facts (`lens_truth/data/fact_sets.py`), also at one difficulty, `facts:conflict@passing/test`; or a
-            file: of examples, or as
-            HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD and HotpotQA are released, which its fields tell. With
-            `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:` or `hotpot:` it has to be
-            such a file. In SQuAD and HotpotQA all answers are supported and the evidence is known.
+            file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD, HotpotQA, TriviaQA, NQ-Swap,
+            FaithEval, MemoTrap and RAGTruth are released, which its fields tell. With `halueval:FILE`, `truthfulqa:`,
+            `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `nqswap:`, `faitheval:`,
+            `memotrap:` or `ragtruth:` it has to be such a file. SQuAD and HotpotQA have evidence; in HotpotQA and
+            TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are supported.
         limit: only the first so many examples.
         seed: of generated data; files are read as they are.
         images: the folder of the image files that rows name.

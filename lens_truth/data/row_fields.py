@@ -3,6 +3,7 @@ and field. Numbers may be NumPy's, and what is missing may be None, NaN or empty
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 import sys
@@ -22,6 +23,8 @@ HALLUCINATED = 0
 
 NOT_STATED = "not stated"
 """The supported answer to a question that its context does not answer."""
+UNSTATED = ("unknown", "unanswerable", "no answer", "no information", "not mentioned", "cannot be answered")
+"""Other ways to say so."""
 
 _LABELS: dict[str, int] = {
     **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),
@@ -35,9 +38,9 @@ class Fields:
     def __init__(self, row: Mapping[str, Any], where: str, names: Mapping[str, str] | None = None) -> None:
         self._row, self._where, self._names = row, where, names or {}
 
-    def of(self, row: Mapping[str, Any]) -> Fields:
+    def of(self, row: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Fields:
         """The fields of what stands inside this row."""
-        return Fields(row, self._where)
+        return Fields(row, self._where, names)
 
     def wrong(self, why: str) -> InputError:
         """An error that names the row, to be raised."""
@@ -63,6 +66,20 @@ class Fields:
         """Whatever stands there, as text."""
         _, value = self.value(field)
         return default if value in (None, "") else str(value)
+
+    def texts(self, field: str) -> list[str]:
+        """Texts, none where the field is missing; a list may stand as one text, as Python or JSON writes it, and any
+        other text is the only one."""
+        name, value = self.value(field)
+        if isinstance(value, str) and value.strip().startswith("["):
+            try:
+                value = ast.literal_eval(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                raise self.wrong(f"field '{name}' is not a list of texts") from None
+        texts: Any = [value] if isinstance(value, str) else value or []
+        if not is_list(texts) or not all(isinstance(text, str) for text in texts):
+            raise self.wrong(f"field '{name}' is not a list of texts")
+        return [text.strip() for text in texts if text.strip()]
 
     def label(self) -> int:
         """1 (supported) or 0 (hallucinated); also TruthProbe's words, gold and hallucinated."""
@@ -109,7 +126,7 @@ class Fields:
         """Boxes of the image, none of them empty."""
         name, value = self.value("boxes")
         boxes: Any = value or []
-        if not is_list(boxes) or not all(is_list(box) and len(box) == 4 and all(map(_is_number, box)) for box in boxes):
+        if not is_list(boxes) or not all(is_list(box) and len(box) == 4 and all(map(is_number, box)) for box in boxes):
             raise self.wrong(f"field '{name}' is not a list of [left, top, right, bottom], each 4 finite numbers")
         if boxes and not image:
             raise self.wrong("has boxes but no image")
@@ -134,5 +151,6 @@ def _plain(value: Any) -> Any:
     return None if missing else value
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is one, and finite."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # neither NaN nor infinity

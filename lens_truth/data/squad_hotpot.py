@@ -2,7 +2,8 @@
 2020), where annotators marked the answer in a paragraph, and HotpotQA (Yang et al. 2018), where they marked the
 sentences that the answer takes, in ten paragraphs most of which are about something else.
 
-Every answer is supported by its context; there are no hallucinated ones.
+Every answer is supported by its context; hallucinated are only the plausible answers to SQuAD 2.0's unanswerable
+questions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lens_truth.data.data_file import DataFile
-from lens_truth.data.examples import SUPPORTED, Example
+from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.row_fields import NOT_STATED, UNSTATED
 from lens_truth.errors import InputError, notice, shortened
 from lens_truth.io.readers import is_object
 
@@ -26,32 +28,40 @@ def read_squad(file: DataFile) -> list[Example]:
     them, each with its first answer, whose span is the evidence; with a limit what comes after the first so many is not
     looked at.
 
-    SQuAD's development set has the answers of several annotators; the others are left aside. Questions about the same
-    paragraph share a group. Unanswerable questions (SQuAD 2.0) are left out with a `DataWarning` that counts them.
+    SQuAD's development set has the answers of several annotators; the others are aliases. Questions about the same
+    paragraph share a group. To an unanswerable question (SQuAD 2.0) `not stated` is the supported answer; one that
+    annotators found plausible, if there is one, is hallucinated.
     """
     path = file.path
     examples: list[Example] = []
-    unanswerable: list[str] = []
+    n = 0
     groups: dict[str, str] = {}
     for context, row, id in _squad_rows(file):
-        where = f"{path}, question {id}"
-        answers = _answers(row, where)
-        if row.get("is_impossible") or not answers:
-            unanswerable.append(id)
-            continue
+        n += 1
         group = groups.setdefault(context, f"squad-{len(groups)}")
+        examples += _asked(row, id, group, context, f"{path}, question {id}")
+        if file.limit is not None and len(examples) >= file.limit:
+            break
+    file.n_rows = n
+    return _distinct(examples[: file.limit], path, "holds no questions")
+
+
+def _asked(row: dict[str, Any], id: str, group: str, context: str, where: str) -> list[Example]:
+    """A question with its answer, or, if it has none, with what says so and what looks like an answer."""
+    id, answers = f"squad-{id}", _answers(row, where)
+    if answers and not row.get("is_impossible"):
         span = start, stop = _answer_span(answers[0], context, where)
         question, answer = _written(row, "question", where), context[start:stop]
-        examples.append(Example(f"squad-{id}", group, question, answer, SUPPORTED, context, (span,)))
-        if len(examples) == file.limit:
-            break
-    n = file.n_rows = len(examples) + len(unanswerable)
-    if unanswerable and examples:
-        notice(
-            f"{len(unanswerable)} of {n} questions read from {path} are unanswerable and left out (first: "
-            f"{unanswerable[0]})"
-        )
-    return _distinct(examples, path, f"all {n} questions are unanswerable" if n else "holds no questions")
+        texts = dict.fromkeys(_written(each, "text", where) for each in answers)
+        more = tuple(text for text in texts if text != answer)
+        return [Example(id, group, question, answer, SUPPORTED, context, (span,), aliases=more)]
+    question = _written(row, "question", where)
+    plausible = _answers(row, where, "plausible_answers") if row.get("plausible_answers") else []
+    wrong = [_written(each, "text", where) for each in plausible[:1]]
+    return [
+        Example(id, group, question, NOT_STATED, SUPPORTED, context, aliases=UNSTATED),
+        *(Example(f"{id}-plausible", group, question, answer, HALLUCINATED, context) for answer in wrong),
+    ]
 
 
 def _squad_rows(file: DataFile) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -69,12 +79,12 @@ def _squad_rows(file: DataFile) -> Iterator[tuple[str, dict[str, Any], str]]:
                     yield context, row, _id(row, ("id",), f"{where}, paragraph {p}, question {q}")
 
 
-def _answers(row: dict[str, Any], where: str) -> list[Any]:
+def _answers(row: dict[str, Any], where: str, field: str = "answers") -> list[Any]:
     """`[{"text", "answer_start"}, ...]`, also where the hub has two lists for it."""
-    answers: Any = row.get("answers")
+    answers: Any = row.get(field)
     if not is_object(answers):
-        return _field(row, "answers", list, where)
-    texts, starts = (_field(answers, name, list, f"{where}, answers") for name in ("text", "answer_start"))
+        return _field(row, field, list, where)
+    texts, starts = (_field(answers, name, list, f"{where}, {field}") for name in ("text", "answer_start"))
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=False)]
 
 

@@ -13,7 +13,8 @@ from lens_truth.io.readers import is_list, is_object
 
 
 def read_answers(file: DataFile, *, question: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> list[Example]:
-    """An example for each true and each false reference answer, each once; those of a question share a group."""
+    """An example for each true and each false reference answer, each once and the best one first; those of a question
+    share a group."""
     examples: list[Example] = []
     for number, (_, fields) in enumerate(file.fields()):
         answers = {answer: HALLUCINATED for field in wrong for answer in _listed(fields, field)}
@@ -23,10 +24,14 @@ def read_answers(file: DataFile, *, question: str, right: tuple[str, ...], wrong
 
 
 def read_choices(file: DataFile) -> list[Example]:
-    """The same from multiple choice: of `mc2_targets`, all true and all false choices."""
+    """The same from multiple choice: of `mc2_targets`, all true and all false choices, first the one true choice of
+    `mc1_targets`, which is the best answer."""
     examples: list[Example] = []
     for number, (_, fields) in enumerate(file.fields()):
-        examples += _examples(fields, fields.text("question"), f"truthfulqa-{number}", _choices(fields))
+        best, choices = _choices(fields, "mc1_targets"), _choices(fields, "mc2_targets")
+        first = [answer for answer, label in best.items() if label and answer in choices]
+        ordered = {answer: choices[answer] for answer in (*first, *choices)}
+        examples += _examples(fields, fields.text("question"), f"truthfulqa-{number}", ordered)
     return file.first(examples)
 
 
@@ -48,9 +53,9 @@ def _listed(fields: Fields, field: str) -> list[str]:
     return [answer.strip() for answer in answers if answer.strip()]
 
 
-def _choices(fields: Fields) -> dict[str, int]:
+def _choices(fields: Fields, field: str) -> dict[str, int]:
     """`{answer: 1 or 0}` as the authors have it, or `{"choices": [...], "labels": [...]}` as the hub has it."""
-    name, value = fields.value("mc2_targets")
+    name, value = fields.value(field)
     if is_object(value) and set(value) == {"choices", "labels"} and all(is_list(part) for part in value.values()):
         pairs = list(zip(value["choices"], value["labels"], strict=False))
         fits = len(value["choices"]) == len(value["labels"])

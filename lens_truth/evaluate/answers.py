@@ -47,14 +47,15 @@ def token_f1(said: str, gold: str) -> float:
 
 def equals(text: str, wanted: str) -> bool:
     """Whether the first line of an answer is the right one (the strict reading)."""
-    return normalized(first_line(text)) == normalized(wanted)
+    said = first_line(text)
+    return bool(said) and normalized(said) == normalized(wanted)
 
 
 def contains(text: str, wanted: str) -> bool:
     """Whether an answer has the right one in it, in whole words (the lenient reading); what a model writes behind an
     answer, to questions that it asks itself, does not count. An answer that lists all there is would be right."""
     said, gold = normalized(_NEXT.split(text.strip())[0]), normalized(wanted)
-    return said == gold or (bool(gold) and f" {gold} " in f" {said} ")
+    return f" {gold} " in f" {said} " if gold else equals(text, wanted)
 
 
 MATCHES: dict[str, Callable[[str, str], bool]] = {"strict": equals, "contains": contains}

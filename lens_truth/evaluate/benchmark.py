@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, question_pairs
+from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, question_pairs, rows_by_question
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.chair import Caption, ObjectNames, objects_described, score_captions
@@ -65,8 +65,8 @@ def benchmark_of(
     objects: ObjectNames | None = None,
     parses: tuple[str, ...] = (),
 ) -> Benchmark:
-    """A benchmark from labelled examples; unless it is to be judged or chosen from, a question is asked once for its
-    supported answer.
+    """A benchmark from labelled examples; unless it is to be judged or chosen from, only for supported answers. To an
+    open question (`answer`), which is asked once, any of its supported answers is right, and any of their aliases.
 
     >>> benchmark = lens_truth.benchmark_of("mine", "judge", lens_truth.load_examples("my-rows.jsonl"))
 
@@ -88,13 +88,22 @@ def benchmark_of(
         )
     if mode == "choose":
         kept = tuple(kept[row] for row in sorted(row for pair in question_pairs(kept) for side in pair for row in side))
+    if mode == "answer":
+        kept = tuple(_asked_once([kept[row] for row in rows]) for rows in rows_by_question(kept))
     parses = parses or _PARSES.get(mode, ("strict",))
     return Benchmark(name, mode, kept, wording or (JUDGE if mode == "judge" else QUESTION), n_new, objects, parses)
+
+
+def _asked_once(rows: Sequence[Example]) -> Example:
+    """The first of a question's rows, with all other answers as its aliases."""
+    first, answers = rows[0], dict.fromkeys(answer for row in rows for answer in (row.answer, *row.aliases))
+    return replace(first, aliases=tuple(answer for answer in answers if answer != first.answer))
 
 
 def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
     """The answers to a benchmark's questions, as its result."""
     margins = [answer.margin for answer in answers]
+    also = tuple(example.aliases for example in benchmark.examples)
     result = BenchmarkResult(
         name=benchmark.name,
         mode=benchmark.mode,
@@ -104,6 +113,7 @@ def marked(benchmark: Benchmark, answers: Sequence[Answer]) -> BenchmarkResult:
         texts=tuple(answer.text for answer in answers),
         parses=benchmark.parses,
         splits=benchmark.splits,
+        also=also if benchmark.mode == "answer" and any(also) else (),
         margins=None if None in margins else np.array(margins, dtype=float),
     )
     if benchmark.objects is None:

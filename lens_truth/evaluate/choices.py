@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from lens_truth.data.audit import CONFOUNDED
 from lens_truth.data.examples import Example, question_pairs
+from lens_truth.evaluate.multiple_choice import mc1, mc2, mc3
 from lens_truth.io.numbers import number
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table, row, table
@@ -21,7 +22,9 @@ from lens_truth.stats.paired import group_interval
 _MEASURES = {
     "accuracy": "more likely",
     "accuracy_per_token": "more likely per token",
-    "mass": "share of the probability",
+    "mc1": "the first supported one more likely (MC1)",
+    "mass": "share of the probability (MC2)",
+    "mc3": "share of the supported ones that are more likely (MC3)",
     "margin": "margin of log-probabilities",
     "margin_per_token": "margin per token",
     "shorter": "the shorter answer (baseline)",
@@ -40,11 +43,16 @@ class Choice:
     margin_per_token: float
     """The same with each log-probability divided by the answer's tokens, since longer answers are less likely."""
     mass: float
-    """Share of the supported answers in the probability of all answers (MC2 of TruthfulQA, Lin et al. 2022)."""
+    """Share of the supported answers in the probability of all answers (`mc2`)."""
     tokens: tuple[int, int] = (0, 0)
     """Of the shortest supported answer, and of the shortest hallucinated one."""
     chance: float = 0.5
     """Share of the supported answers among all."""
+    mc1: float | None = None
+    """1 if the first supported answer, TruthfulQA's best one, is likelier than every hallucinated one; None where it is
+    the only supported one."""
+    mc3: float | None = None
+    """Share of the supported answers that are likelier than every hallucinated one; None where there is but one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +69,18 @@ class Choices(Result):
     @cached_property
     def measures(self) -> dict[str, Float[np.ndarray, " N"]]:
         """By name, a number a question; `accuracy`, `accuracy_per_token` and `shorter` are 1 where the supported answer
-        is preferred, `shorter` (by length alone) .5 where both are as long."""
+        is preferred, `shorter` (by length alone) .5 where both are as long. `mc1` and `mc3` are there if any question
+        has several supported answers."""
         its = self.choices
         margin, per_token, mass = np.array([(c.margin, c.margin_per_token, c.mass) for c in its], dtype=float).T
         longer = np.array([c.tokens[1] - c.tokens[0] for c in its])
-        of_length = (1 + np.sign(longer)) / 2
-        found = (1.0 * (margin > 0), 1.0 * (per_token > 0), mass, margin, per_token, of_length)
-        return dict(zip(_MEASURES, found, strict=True))
+        found = {"accuracy": 1.0 * (margin > 0), "accuracy_per_token": 1.0 * (per_token > 0), "mass": mass}
+        if any(choice.mc1 is not None for choice in its):
+            preferred = found["accuracy"].tolist()  # which both are where one answer is supported
+            found["mc1"] = np.array([mark if c.mc1 is None else c.mc1 for c, mark in zip(its, preferred, strict=True)])
+            found["mc3"] = np.array([mark if c.mc3 is None else c.mc3 for c, mark in zip(its, preferred, strict=True)])
+        found |= {"margin": margin, "margin_per_token": per_token, "shorter": (1 + np.sign(longer)) / 2}
+        return {name: found[name] for name in _MEASURES if name in found}
 
     @cached_property
     def matched(self) -> Bool[np.ndarray, " N"]:
@@ -138,8 +151,11 @@ def choices_of(
     for right, wrong in question_pairs(examples):
         first = examples[right[0]]
         margin, margin_per_token = (float(its[right].max() - its[wrong].max()) for its in (log_probs, per_token))
-        mass = np.exp(log_probs[right] - np.logaddexp.reduce(log_probs[right + wrong])).sum()
         shortest = min(tokens[i] for i in right), min(tokens[i] for i in wrong)
         chance = len(right) / len(right + wrong)
-        choices.append(Choice(first.group, first.question, margin, margin_per_token, float(mass), shortest, chance))
+        labels, its = [1] * len(right) + [0] * len(wrong), log_probs[right + wrong]
+        best = mc1(labels[-len(wrong) - 1 :], log_probs[[right[0], *wrong]])
+        ranked = (best, mc3(labels, its)) if len(right) > 1 else ()
+        told = first.group, first.question, margin, margin_per_token, mc2(labels, its), shortest, chance
+        choices.append(Choice(*told, *ranked))
     return tuple(choices)

@@ -60,6 +60,8 @@ class BenchmarkResult(Result):
     """Of questions whose answers were ranked."""
     seed: int = 0
     """Of the bootstrap behind intervals."""
+    also: tuple[tuple[str, ...], ...] = ()
+    """Other right answers to each open question."""
 
     @cached_property
     def correct(self) -> Float[np.ndarray, " N"]:
@@ -103,12 +105,16 @@ class BenchmarkResult(Result):
 
     @property
     def f1(self) -> float:
-        """Of the answer yes; for open answers SQuAD's mean F1 of words, for captions that of the objects."""
+        """Of the answer yes; for open answers SQuAD's mean F1 of words (with the right answer that it is highest with),
+        for captions that of the objects."""
         if self.chair is not None:
             precision, recall = self.chair.precision or 0.0, self.chair.recall or 0.0
             return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
         if self.mode == "answer":
-            return float(np.mean([reading.token_f1(s, w) for s, w in zip(self.answers, self.wanted, strict=True)]))
+            best = (
+                max(reading.token_f1(s, w) for w in right) for s, right in zip(self.answers, self._right, strict=True)
+            )
+            return float(np.mean([*best]))
         return (self.metrics(self.parses[0]).f1 or 0.0) if self.is_yes_no else self.accuracy
 
     @property
@@ -224,6 +230,11 @@ class BenchmarkResult(Result):
 
         return benchmark_dots(self)
 
+    @property
+    def _right(self) -> list[tuple[str, ...]]:
+        """All right answers to each question."""
+        return [(its, *more) for its, more in zip(self.wanted, self.also or [()] * len(self.wanted), strict=True)]
+
     def _said(self, parse: str) -> list[str | None]:
         if parse == MARGIN and self.margins is not None:
             return ["yes" if margin > 0 else "no" for margin in self.margins.tolist()]
@@ -237,12 +248,13 @@ class BenchmarkResult(Result):
         if self.is_yes_no:
             right = [said == wanted for said, wanted in zip(self._said(parse), self.wanted, strict=True)]
         else:
-            right = [MATCHES[parse](text, wanted) for text, wanted in zip(self.texts, self.wanted, strict=True)]
+            match = MATCHES[parse]
+            right = [any(match(text, its) for its in all_) for text, all_ in zip(self.texts, self._right, strict=True)]
         return np.array(right, dtype=float)
 
     def _only(self, split: str) -> BenchmarkResult:
         rows = [row for row, its in enumerate(self.splits) if its == split]
-        fields = ("ids", "groups", "wanted", "texts")
+        fields = ("ids", "groups", "wanted", "texts", *(["also"] if self.also else []))
         some: dict[str, Any] = {field: tuple(getattr(self, field)[row] for row in rows) for field in fields}
         margins = None if self.margins is None else self.margins[rows]
         return replace(self, name=split, splits=(), margins=margins, **some)

@@ -8,6 +8,7 @@ from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
 from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
+from lens_truth.evaluate.choice_log import ChoiceLog
 from lens_truth.evaluate.choices import Choices
 from lens_truth.evaluate.result import BenchmarkResult
 from lens_truth.io.numbers import count
@@ -180,11 +181,11 @@ def benchmark_blocks(run: RunRecord, _: View) -> list[Block]:
     config = run.config
     gated = f"gated by {config['scores']}, λ = {config.get('lam')}" if config.get("scores") else "as it is"
     asked = f"{config.get('model')}, {gated}" if "weights" in run.hashes else "answers from a file"
-    on = f"on {config['data']}" if config.get("data") else ""
+    on = f"on {config['data']}" if config.get("data") and not config.get("log") else ""
     title = run.record.command.removeprefix("evaluate").strip() or "evaluate"
     blocks: list[Block] = [Heading(title, "; ".join(filter(None, (f"run {run.name}", asked, on))))]
     rest: dict[str, Any] = dict(run.record.results)
-    for kind in (BenchmarkResult, Choices):
+    for kind in (BenchmarkResult, Choices, ChoiceLog):
         if rest.pop(kind.part, None) is not None:
             result = kind.of_record(run.record)
             blocks += result.tables()

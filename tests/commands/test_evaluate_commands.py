@@ -150,6 +150,19 @@ def test_judging_and_choosing_own_data(capsys: pytest.CaptureFixture[str], tmp_p
     assert code == 0 and results["n"] == 40 and results["accuracy"] > 0.9 and 0.5 < results["mass"] <= 1
 
 
+def test_log_likelihoods_that_exist_already(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Neither a model nor data is loaded; the page of all runs shows it."""
+    rows = [{"id": n, "alpha": a, "labels": [1, 0], "ll": [-2, -1 - 2 * (n < a)]} for n in range(12) for a in (0, 6)]
+    file = lines(tmp_path / "log.jsonl", rows)
+    code, said, _ = run(capsys, "evaluate", "choose", "--log", file, "--out", tmp_path / "c")
+    assert code == 0 and "alpha 6" in said and "0 to 6" in said and "+0.5000" in said
+    recorded = results_of(tmp_path / "c")
+    assert recorded["results"]["means"]["alpha 6"]["MC1"] == 0.5 and str(file) in recorded["hashes"]
+    assert run(capsys, "report", tmp_path / "c", "--out", tmp_path / "page.html")[0] == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Paired by question" in page and "answers from a file<" in page and "on zoo:text" not in page
+
+
 def test_a_gate_changes_the_answers(capsys: pytest.CaptureFixture[str], zoo: Any, tmp_path: Path) -> None:
     scores = tmp_path / "causal.safetensors"
     causal.causal_scores(zoo("llama-memory"), load_examples("zoo:conflict", limit=120)).save(scores)
@@ -221,6 +234,10 @@ BAD = [
     (("chair", "--synonyms", "c.jsonl"), "--synonyms and --image-list go with --objects"),
     (("chair", "--captions", "half.json", "--objects", "objects.json"), "half of a surrogate pair"),
     (("pope", "--questions", "q.json", "--answers", "a.jsonl", "--limit", "1"), "--limit is for questions"),
+    (("choose", "--log", "q.json", "--limit", "1"), "--limit is for questions that a model is asked; all rows of --l"),
+    (("choose", "--log", "q.json", "--lam", "1"), "--scores and --lam gate a model"),
+    (("choose", "--log", "q.json"), "q.json, line 1: field 'll' is not a list of log-likelihoods"),
+    (("choose", "--log", "no.jsonl"), "no.jsonl: there is no such file"),
 ]
 
 

@@ -89,6 +89,11 @@ PUBLISHED: dict[str, tuple[str, Any, Said]] = {
         },
         [("", "Name a plant.", "Moss.", 1)],
     ),
+    "halueval general, first release": (
+        "HaluEval's user queries",
+        {"ID": "7", "user_query": "Name a plant.", "chatgpt_response": "Quartz.", "hallucination_label": "yes"},
+        [("", "Name a plant.", "Quartz.", 0)],
+    ),
     "truthfulqa csv": (
         "TruthfulQA",
         {
@@ -161,7 +166,7 @@ PUBLISHED: dict[str, tuple[str, Any, Said]] = {
                 }
             ],
         },
-        [(MOSS, "Where?", "roof", 1)],
+        [(MOSS, "Why?", "not stated", 1), (MOSS, "Why?", "roof", 0), (MOSS, "Where?", "roof", 1)],
     ),
     "hotpot": (
         "HotpotQA",
@@ -185,8 +190,96 @@ PUBLISHED: dict[str, tuple[str, Any, Said]] = {
         },
         [(f"Moss: {MOSS}", "Where?", "roof", 1)],
     ),
+    "nq-swap": (
+        "NQ-Swap",
+        {
+            "question": "where does moss grow",
+            "org_context": MOSS,
+            "org_answer": ["roof"],
+            "sub_context": "Moss grows on the fence.",
+            "sub_answer": ["fence"],
+        },
+        [
+            ("Moss grows on the fence.", "where does moss grow", "fence", 1),
+            ("Moss grows on the fence.", "where does moss grow", "roof", 0),
+        ],
+    ),
+    "memotrap": (
+        "MemoTrap",
+        {
+            "prompt": 'End with "moss": A rolling stone gathers no',
+            "classes": "[' dust.', ' moss.']",
+            "answer_index": 1,
+            "part": 1,
+        },
+        [
+            ("", 'End with "moss": A rolling stone gathers no', "dust.", 0),
+            ("", 'End with "moss": A rolling stone gathers no', "moss.", 1),
+        ],
+    ),
+    "faitheval counterfactual": (
+        "FaithEval's counterfactual contexts",
+        {
+            "id": "f1",
+            "question": "What is moss?",
+            "answer": "a metal",
+            "answerKey": "B",
+            "choices": {"label": ["A", "B"], "text": ["a plant", "a metal"]},
+            "context": "Moss is a metal.",
+            "num of options": 2,
+        },
+        [("Moss is a metal.", "What is moss?", "a plant", 0), ("Moss is a metal.", "What is moss?", "a metal", 1)],
+    ),
+    "faitheval unanswerable": (
+        "FaithEval",
+        {"qid": "u", "question": "Why?", "context": MOSS, "answers": ["unknown", "unclear"], "subset": "x"},
+        [(MOSS, "Why?", "not stated", 1)],
+    ),
+    "faitheval inconsistent": (
+        "FaithEval",
+        {"qid": "i", "question": "Where?", "context": f"{MOSS} Moss grows in bogs.", "answers": ["the roof", "bogs"]},
+        [
+            (f"{MOSS} Moss grows in bogs.", "Where?", "conflict", 1),
+            (f"{MOSS} Moss grows in bogs.", "Where?", "the roof", 0),
+            (f"{MOSS} Moss grows in bogs.", "Where?", "bogs", 0),
+        ],
+    ),
+    "ragtruth": (
+        "RAGTruth",
+        {"id": "3", "source_id": "9", "source_info": MOSS, "labels": [], "quality": "good", "response": "Roof moss."},
+        [(MOSS, "Summarize the document.", "Roof moss.", 1)],
+    ),
+    "triviaqa": (
+        "TriviaQA",
+        {
+            "Data": [
+                {
+                    "Question": "What is moss?",
+                    "QuestionId": "tc_1",
+                    "Answer": {
+                        "Value": "Plant",
+                        "Aliases": ["Plant", "Plantae"],
+                        "NormalizedAliases": ["plant", "plantae"],
+                    },
+                    "EntityPages": [],
+                }
+            ],
+            "Domain": "Web",
+        },
+        [("", "What is moss?", "Plant", 1)],
+    ),
+    "triviaqa hub": (
+        "TriviaQA's rows",
+        {
+            "question": "What is moss?",
+            "question_id": "tc_1",
+            "answer": {"value": "Plant", "aliases": ["Plantae"], "normalized_aliases": ["plant", "plantae"]},
+            "entity_pages": {"title": []},
+        },
+        [("", "What is moss?", "Plant", 1)],
+    ),
 }
-NESTED = ("truthfulqa g", "truthfulqa m", "squad", "hotpot", "halueval general")
+NESTED = ("truthfulqa g", "truthfulqa m", "squad", "hotpot", "halueval general", "faith", "ragtruth", "triviaqa", "nq")
 
 WAYS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
     "lines": ("data.json", lambda row: lines(row).encode()),
@@ -220,9 +313,7 @@ def test_published_files_are_recognised(tmp_path: Path, case: str, way: str) -> 
 def test_one_object_on_many_lines(tmp_path: Path) -> None:
     _, row, expected = PUBLISHED["squad 2"]
     (tmp_path / "dev.json").write_text(json.dumps(row, indent=2))
-    with gathered_notices() as said:
-        assert told(load_examples(str(tmp_path / "dev.json"))) == expected
-    assert "1 of 2 questions read" in said[0]
+    assert told(load_examples(str(tmp_path / "dev.json"))) == expected
 
 
 def test_groups_and_ids_of_a_question(tmp_path: Path) -> None:
@@ -293,9 +384,111 @@ def test_published_rows_about_images(
         load_examples(str(tmp_path / "data.json"), images=folder)
 
 
+# -- what becomes of the rows of some -------------------------------------------------------------------------------
+
+
+def read(path: Path, *rows: Any) -> list[Example]:
+    path.write_text(lines(*rows))
+    return load_examples(str(path))
+
+
+def test_aliases_are_all_other_answers(tmp_path: Path) -> None:
+    """Of TriviaQA as it was released and as the hub has it, each once; a question that comes again counts once."""
+    for case in ("triviaqa", "triviaqa hub"):
+        (found,) = read(tmp_path / "a.json", PUBLISHED[case][1])
+        assert (found.id, found.group, found.aliases) == (
+            "triviaqa-tc_1",
+            "triviaqa-tc_1",
+            ("Plantae", "plant", "plantae"),
+        )
+    row = PUBLISHED["triviaqa hub"][1]
+    with gathered_notices() as said:
+        found = read(tmp_path / "a.json", row, {**row, "question_id": "tc_2"}, row)
+    assert [e.id for e in found] == ["triviaqa-tc_1", "triviaqa-tc_2"]
+    assert said == [f"1 of 3 questions of {tmp_path / 'a.json'} stand there twice and are left out the second time"]
+    people = {**row["answer"], "human_answers": ["A green one"]}
+    assert "A green one" in read(tmp_path / "a.json", {**row, "answer": people})[0].aliases
+
+
+def test_what_was_exchanged_is_evidence(tmp_path: Path) -> None:
+    """Wherever it stands as a word; a row that exchanges an answer for itself is counted and left out."""
+    row = PUBLISHED["nq-swap"][1]
+    context = "Fence moss: it grows on the fence, not on fences."
+    same = {**row, "sub_answer": ["Roof"]}
+    with gathered_notices() as said:
+        right, wrong = read(tmp_path / "a.json", {**row, "sub_context": context, "org_answer": ["roof", "wall"]}, same)
+    assert [context[start:stop] for start, stop in right.evidence] == ["Fence", "fence"] and not wrong.evidence
+    assert right.group == wrong.group == row["question"] and wrong.aliases == ("wall",)
+    assert said == [f"1 of 2 rows of {tmp_path / 'a.json'} exchange nothing and are left out (first: line 2)"]
+
+
+def test_answers_that_say_that_there_is_none(tmp_path: Path) -> None:
+    """FaithEval names ways to say so; ours are as right."""
+    (silent,) = read(tmp_path / "a.json", PUBLISHED["faitheval unanswerable"][1])
+    assert silent.id == "faitheval-u-right" and {"unclear", "not mentioned"} <= set(silent.aliases)
+    assert (
+        read(tmp_path / "a.json", {**PUBLISHED["faitheval unanswerable"][1], "answers": []})[0].answer == "not stated"
+    )
+    said = read(tmp_path / "a.json", PUBLISHED["faitheval inconsistent"][1])
+    assert "contradictory" in said[0].aliases and len({e.group for e in said}) == 1
+    choices = [{"label": 1, "text": "a plant"}, {"label": 2, "text": "a metal"}]
+    row = {**PUBLISHED["faitheval counterfactual"][1], "answerKey": "2", "choices": choices}
+    assert [(e.answer, e.label, e.evidence) for e in read(tmp_path / "a.json", row)] == [
+        ("a plant", 0, ()),
+        ("a metal", 1, ((8, 15),)),
+    ]
+
+
+def test_prompts_of_one_proverb_share_a_group(tmp_path: Path) -> None:
+    """Endings as a list, as JSON or as Python writes it; an empty last line leaves the whole prompt."""
+    row = PUBLISHED["memotrap"][1]
+    again = {**row, "prompt": 'End with "dust": A rolling stone gathers no', "classes": [" dust.", " moss."]}
+    asked = {**row, "prompt": "What is moss?\nA. a plant\nAnswer:", "classes": '[" A", " B"]', "answer_index": "0"}
+    found = read(tmp_path / "a.json", row, again, asked)
+    assert [e.group for e in found[::2]] == ["A rolling stone gathers no"] * 2 + [asked["prompt"]]
+    assert [(e.answer, e.label) for e in found[4:]] == [("A", 1), ("B", 0)]
+
+
+def test_responses_are_joined_with_their_sources(tmp_path: Path) -> None:
+    """RAGTruth's three tasks: a question about passages, news to be summarised, data to be put into words."""
+    data = {"name": "Café Moss", "stars": 3.5}
+    sources = [
+        {"source_id": "1", "task_type": "QA", "source": "M", "source_info": {"question": "Where?", "passages": MOSS}},
+        {"source_id": "2", "task_type": "Summary", "source": "CNN/DM", "source_info": MOSS},
+        {"source_id": "3", "task_type": "Data2txt", "source": "Yelp", "source_info": data},
+    ]
+    span = {"start": 0, "end": 3, "text": "Bog", "label_type": "Evident Conflict"}
+    rows: list[dict[str, Any]] = [
+        {"id": n, "source_id": s, "labels": [], "quality": "good", "response": "Roof."} for n, s in enumerate("123")
+    ]
+    rows += [{**rows[0], "id": 3, "labels": [span], "response": "Bog."}, {**rows[0], "id": 4, "response": " "}]
+    (tmp_path / "source_info.jsonl").write_text(lines(*sources))
+    with gathered_notices() as said:
+        found = read(tmp_path / "response.jsonl", *rows, {**rows[0], "id": 5, "quality": "incorrect_refusal"})
+    assert told(found) == [
+        (MOSS, "Where?", "Roof.", 1),
+        (MOSS, "Summarize the document.", "Roof.", 1),
+        (
+            '{"name": "Café Moss", "stars": 3.5}',
+            "Write an overview of the business that the data describe.",
+            "Roof.",
+            1,
+        ),
+        (MOSS, "Where?", "Bog.", 0),
+    ]
+    assert [e.group for e in found] == ["ragtruth-1", "ragtruth-2", "ragtruth-3", "ragtruth-1"]
+    assert "2 of 6 responses of" in said[0] and "(first: line 5)" in said[0]
+    with pytest.raises(InputError, match=r"response.jsonl, line 1: no source has the source_id '7'"):
+        read(tmp_path / "response.jsonl", {**rows[0], "source_id": "7"})
+
+
 # -- what is not understood -----------------------------------------------------------------------------------------
 
 CHOICES = PUBLISHED["truthfulqa mc_task"][1]
+
+
+def changed(case: str, **fields: Any) -> str:
+    return lines({**PUBLISHED[case][1], **fields})
 
 
 @pytest.mark.parametrize(
@@ -332,12 +525,30 @@ CHOICES = PUBLISHED["truthfulqa mc_task"][1]
         (lines({**RLHFV, "text": "{]"}), "field 'text' is not a JSON object with question, chosen and rejected"),
         (lines({**RLHFV, "text": "[" * 99_999}), "field 'text' is not a JSON object with question"),
         (lines({**PHD, "image_id": None}), "line 1: has no field 'image_id'"),
+        (changed("nq-swap", sub_answer=[]), "line 1: field 'sub_answer' or 'org_answer' is empty"),
+        (changed("nq-swap", sub_answer=[7]), "line 1: field 'sub_answer' is not a list of texts"),
+        (changed("nq-swap", org_answer="[roof"), "line 1: field 'org_answer' is not a list of texts"),
+        (changed("nq-swap", org_answer=["FENCE"]), "holds no rows"),
+        (changed("memotrap", classes="[' moss.']"), "line 1: field 'classes' does not hold two endings"),
+        (changed("memotrap", answer_index=2), "field 'answer_index' is '2', not the place of one of 2 endings"),
+        (changed("memotrap", answer_index=None), "field 'answer_index' is '', not the place of one of 2 endings"),
+        (changed("faitheval counterfactual", answerKey="C"), "field 'answerKey' is 'C', not one of A, B"),
+        (changed("faitheval counterfactual", choices=["a", "b"]), "field 'choices' is not {'label': "),
+        (changed("faitheval inconsistent", answers=["bogs"]), "field 'answers' holds neither words for an unknown "),
+        (changed("ragtruth", labels=None), "line 1: field 'labels' is not a list of spans"),
+        (changed("ragtruth", source_info=5), "line 1: field 'source_info' is neither text nor an object"),
+        (changed("ragtruth", source_info=None), "needs RAGTruth's source_info.jsonl, .* in its folder"),
+        (changed("ragtruth", quality="truncated"), "holds no rows"),
+        (lines({"source_id": 1, "source_info": MOSS}), "holds RAGTruth's sources, .*--data ragtruth:response.jsonl"),
+        (changed("triviaqa", Data={}), "field 'Data' is not a list"),
+        (changed("triviaqa", Data=[7]), "question 1: field 'Answer' holds no answer, as in TriviaQA's test questions"),
+        (changed("triviaqa hub", answer={"value": "<unk>"}), "line 1: field 'answer' holds no answer, as in Trivi"),
         (lines({**POPE, "label": "maybe"}), "1 of 1 labels are not yes or no"),
     ],
 )
 def test_what_is_not_understood_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "data.json").write_text(content)
-    with pytest.raises(InputError, match=f"data.json.*{complaint}"):
+    with pytest.raises(InputError, match=f"data.json.*{complaint}"), gathered_notices():
         load_examples(str(tmp_path / "data.json"), images_needed=False)
 
 

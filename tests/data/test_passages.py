@@ -11,6 +11,7 @@ import pytest
 
 from lens_truth.data.examples import Example, read_examples, write_examples
 from lens_truth.data.loading import load_examples
+from lens_truth.data.row_fields import NOT_STATED, UNSTATED
 from lens_truth.errors import InputError, gathered_notices
 
 
@@ -36,8 +37,8 @@ def squad(path: Path, *paragraphs: tuple[str, list[Any]]) -> str:
 
 
 def test_squad_questions(tmp_path: Path) -> None:
-    """The first annotator's answer is the answer and its span the evidence; one paragraph is one group, also where it
-    comes again."""
+    """The first annotator's answer is the answer, its span the evidence, and others' are aliases; one paragraph is one
+    group, also where it comes again."""
     other = {"answer_start": 22, "text": "the attic"}
     several = asked("1", answers=[{"answer_start": 26, "text": "attic"}, other, other])
     last = asked("4", "brick", 43)
@@ -45,7 +46,8 @@ def test_squad_questions(tmp_path: Path) -> None:
         tmp_path / "a.json", (HOUSE, [several, asked("2")]), (GARDEN, [asked("3", "漢字", 29)]), (HOUSE, [last])
     )
     rows = load_examples(name)
-    assert rows[0] == Example("squad-1", "squad-0", "What of 1?", "attic", 1, HOUSE, ((26, 31),))
+    first = Example("squad-1", "squad-0", "What of 1?", "attic", 1, HOUSE, ((26, 31),), aliases=("the attic",))
+    assert rows[0] == first
     assert [row.id for row in rows] == ["squad-1", "squad-2", "squad-3", "squad-4"]
     assert [row.group for row in rows] == ["squad-0", "squad-0", "squad-1", "squad-0"]
     assert [row.answer for row in rows] == ["attic", "attic", "漢字", "brick"]
@@ -54,20 +56,27 @@ def test_squad_questions(tmp_path: Path) -> None:
     assert read_examples(tmp_path / "again.jsonl") == rows
 
 
-def test_unanswerable_questions_are_counted_and_left_out(tmp_path: Path) -> None:
-    """As SQuAD 2.0 marks them (with a plausible answer that is none), and without any answer."""
-    impossible = asked("1", answers=[], is_impossible=True, plausible_answers=[{"answer_start": 4, "text": "coral"}])
-    possible, none = asked("2", is_impossible=False), asked("3", answers=[])
-    name = squad(tmp_path / "a.json", (HOUSE, [impossible, possible, none, asked("4")]))
-    with gathered_notices() as said:
-        assert [row.id for row in load_examples(name)] == ["squad-2", "squad-4"]
-    assert said == [f"2 of 4 questions read from {tmp_path / 'a.json'} are unanswerable and left out (first: 1)"]
-    with gathered_notices() as said:
-        assert [row.id for row in load_examples(name, limit=1)] == ["squad-2"]
-    assert "1 of 2 questions" in said[0]
-    name = squad(tmp_path / "b.json", (HOUSE, [impossible, none]))
-    with pytest.raises(InputError, match=r"b.json: all 2 questions are unanswerable"):
-        load_examples(name)
+def test_unanswerable_questions_are_answered_by_saying_so(tmp_path: Path) -> None:
+    """As SQuAD 2.0 marks them (with a plausible answer that is none), and without any answer, as the hub has them."""
+    plausible = [{"answer_start": 4, "text": "coral"}]
+    impossible = asked("1", answers=[], is_impossible=True, plausible_answers=plausible)
+    possible, none = asked("2", is_impossible=False), asked("3", answers={"text": [], "answer_start": []})
+    name = squad(tmp_path / "a.json", (HOUSE, [impossible, possible, none]))
+    rows = load_examples(name)
+    assert [(row.id, row.answer, row.label) for row in rows] == [
+        ("squad-1", NOT_STATED, 1),
+        ("squad-1-plausible", "coral", 0),
+        ("squad-2", "attic", 1),
+        ("squad-3", NOT_STATED, 1),
+    ]
+    assert rows[0].aliases == rows[3].aliases == UNSTATED and not rows[0].has_evidence and not rows[1].has_evidence
+    assert len({row.group for row in rows}) == 1
+    assert [row.id for row in load_examples(name, limit=1)] == ["squad-1"]
+    write_examples(tmp_path / "again.jsonl", rows)
+    assert read_examples(tmp_path / "again.jsonl") == rows
+    wrong = asked("1", answers=[], is_impossible=True, plausible_answers=[{"answer_start": 4}])
+    with pytest.raises(InputError, match="question 1: has no field 'text'"):
+        load_examples(squad(tmp_path / "b.json", (HOUSE, [wrong])))
 
 
 @pytest.mark.parametrize(

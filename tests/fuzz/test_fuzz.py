@@ -35,6 +35,7 @@ from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.chair import read_synonyms
 from lens_truth.evaluate.chair_files import find_images, read_captions, read_objects
+from lens_truth.evaluate.choice_log import read_choice_log
 from lens_truth.evaluate.halueval import few_shot
 from lens_truth.evaluate.pope import pope_result, read_answers, read_questions
 from lens_truth.gates.gate import HeadGate
@@ -226,6 +227,21 @@ def examples(name: str, **how: Any) -> Callable[[Path], object]:
     return read
 
 
+TRIVIA = {"Data": [{"Question": "What?", "QuestionId": "1", "Answer": {"Value": "a heart", "Aliases": ["heart"]}}]}
+LOG = [{"id": 1, "run": "r", "alpha": alpha, "labels": [1, 0], "ll": [-1, -2.5], "metric": 1.0} for alpha in (0, 2)]
+CONFLICTS = {
+    "nqswap": {"question": "What?", "sub_context": "A brick.", "sub_answer": ["brick"], "org_answer": ["heart"]},
+    "memotrap": {"prompt": "End with brick: a", "classes": "[' heart', ' brick']", "answer_index": 1},
+    "faitheval": {"qid": "1", "context": "A brick, a heart.", "question": "What?", "answers": ["brick", "heart"]},
+    "ragtruth": {"source_id": 1, "source_info": {"of": "brick"}, "labels": [{"start": 0}], "response": "A heart."},
+}
+
+
+def log_read(folder: Path) -> None:
+    found = read_choice_log(folder / "l.json")
+    assert found.tables() and json.dumps(found.summary())
+
+
 HALUEVAL = "knowledge,raw_question,correct_answer,hallucinated_answer\n" + "It is there.,What is?,a heart,a brick\n" * 2
 OWN_CSV = "question,context,answer,label,group\nWhat?,All of it.,this,1,a\nWhat?,All of it.,that,0,a\n"
 
@@ -239,6 +255,12 @@ TARGETS = {
     ),
     "squad": Target(120, "s.json", JSON, text("s.json", json.dumps(SQUAD)), examples("squad:{}/s.json")),
     "hotpot": Target(120, "h.json", JSON, text("h.json", json.dumps([HOTPOT])), examples("hotpot:{}/h.json")),
+    **{
+        source: Target(50, "c.jsonl", JSON, text("c.jsonl", lines(row)), examples(f"{source}:{{}}/c.jsonl"))
+        for source, row in CONFLICTS.items()
+    },
+    "triviaqa": Target(60, "t.json", JSON, text("t.json", json.dumps(TRIVIA)), examples("triviaqa:{}/t.json")),
+    "log-likelihoods": Target(80, "l.json", JSON, text("l.json", json.dumps(LOG)), log_read),
     "pope questions": Target(80, "q.jsonl", JSON, pope, pope_read),
     "pope answers": Target(80, "a.jsonl", JSON, pope, pope_read),
     "captions": Target(80, "c.jsonl", JSON, captions, captions_read),
