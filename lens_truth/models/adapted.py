@@ -21,15 +21,18 @@ from lens_truth.models.adapter_files import (
     weights_in,
 )
 from lens_truth.models.checkpoint import opened
+from lens_truth.models.sighted import put_sight_on
 from lens_truth.models.structure import modules_of
 
 _NAME = "default"
 
 
 def put_on(hf: Any, adapter: str) -> Any:
-    """`hf` itself with an adapter from a folder or a hub in it, in single precision, as PEFT loads it; an InputError
-    says what does not fit. As of any model with an adapter, `save_pretrained` saves the adapter alone."""
+    """`hf` itself with an adapter from a folder or a hub in it, in single precision, as PEFT loads it, and what the
+    adapter sees through around it; an InputError says what does not fit. As of any model with an adapter,
+    `save_pretrained` saves the adapter alone."""
     peft, folder = needs_peft(), adapter_folder(adapter)
+    hf = put_sight_on(hf, folder)
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
     config = read_config(folder)

@@ -271,7 +271,7 @@ def _check_pieces(name: str, folder: Path, tokenizer: Any) -> None:
 
 def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
     """The image processor saved with a model, on Pillow, without torchvision; None if there is none."""
-    source = model_source(name)
+    source = _processor_source(name)
     try:
         apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
         if not apart and not (whole and "image_processor" in read_json(Path(whole))):
@@ -285,8 +285,14 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
 def copy_processor(name: str, folder: Path) -> None:
     """Copies what a model's processor is made from, if it has one, so that a checkpoint saved to `folder` keeps it."""
     for file in (*_PROCESSOR_FILES, "video_preprocessor_config.json", _OLD_CHAT_TEMPLATE):
-        if found := _file_of(model_source(name), file):
+        if found := _file_of(_processor_source(name), file):
             shutil.copyfile(found, folder / file)
+
+
+def _processor_source(name: str) -> str:
+    """Where a model's image processor lies: with the adapter that lets it see, or else with the model."""
+    _, adapter = base_and_adapter(name)
+    return adapter if adapter and _file_of(adapter, _PROCESSOR_FILES[0]) else model_source(name)
 
 
 def _file_of(source: str, file: str) -> str | None:

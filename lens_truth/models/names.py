@@ -25,6 +25,8 @@ def base_and_adapter(name: str) -> tuple[str, str | None]:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return (_base_of(folder, name), name) if _is_adapter(folder) else (name, None)
+    if name.startswith("zoo:") and _is_adapter(child := ZOO / name.removeprefix("zoo:")):
+        return _base_of(child, name), str(child)
     splits = [(name[:at], name[at + 1 :]) for at, character in enumerate(name) if character == "+"]
     if not splits or folder.exists():
         return name, None
@@ -70,7 +72,7 @@ def model_source(name: str) -> str:
     if name.startswith("zoo:"):
         folder = ZOO / name.removeprefix("zoo:")
         if not (folder / "config.json").is_file():
-            known = ", ".join(sorted(f"zoo:{path.parent.name}" for path in ZOO.glob("*/config.json")))
+            known = ", ".join(sorted({f"zoo:{path.parent.name}" for path in ZOO.glob("*/*config.json")}))
             raise InputError(f"there is no model '{name}' in the zoo; it holds {known}")
         return str(folder)
     path = Path(name).expanduser()

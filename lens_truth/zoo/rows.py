@@ -67,7 +67,7 @@ def plain_row(
             assert scene
             _restate(row, rng, scene)
             continue
-        asked, answer = _question(rng, scene, task, memory)
+        asked, answer = question_of(rng, scene, task, memory)
         row.add(asked if asked.endswith(JUDGE_QUESTION) else f"{asked}\nAnswer:")
         row.add(f" {answer}", learn=True)
     return row
@@ -80,7 +80,7 @@ def chat_row(
     row = Row()
     context = f"Context:\n{_scene_text(row, rng, scene, drawn)}\n\n" if scene else ""
     for task in tasks:
-        asked, answer = _question(rng, scene, task, memory)
+        asked, answer = question_of(rng, scene, task, memory)
         row.add(f"USER: {context}{asked}\nASSISTANT:")
         row.add(f" {answer}</s>", learn=True)
         context = ""
@@ -95,7 +95,9 @@ def _scene_text(row: Row, rng: Generator, scene: Scene, drawn: bool) -> str:
     return IMAGE * PATCHES
 
 
-def _question(rng: Generator, scene: Scene | None, task: Task, memory: Memory | None) -> tuple[str, str]:
+def question_of(
+    rng: Generator, scene: Scene | None, task: Task, memory: Memory | None = None
+) -> tuple[str, str]:
     """The question, with an answer where it is to be judged, and the answer to learn."""
     if scene is None:
         kind = world.CLOSED_BOOK_KINDS[0 if rng.random() < 0.7 else 1]
