@@ -27,7 +27,8 @@ class Train:
     """Train a model of the zoo anew (minutes on one core); children start from their parent in the zoo."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """The model: llama-base, llama-chat, ... (`lens-truth zoo` lists them)."""
+    """The model: llama-base, llama-chat, ... (`lens-truth zoo` lists them). Children of SmolLM2 need their base (`make
+    real`) and peft, and take longer; killed, they go on where they were when the same command is given again."""
     seed: int | None = None
     """By default the seed that the shipped model was trained with."""
     out: Path | None = None
@@ -43,6 +44,8 @@ def run(config: List | Train) -> None:
     """Lists or trains."""
     from lens_truth.models.names import ZOO
     from lens_truth.zoo.build import build, read_accuracies
+    from lens_truth.zoo.child_build import build_child
+    from lens_truth.zoo.children import CHILDREN
     from lens_truth.zoo.recipes import RECIPES, recipe_of
 
     if isinstance(config, Train):
@@ -52,10 +55,11 @@ def run(config: List | Train) -> None:
             with tqdm.external_write_mode():  # the bar stays below
                 print(line, flush=True)
 
-        recipe = recipe_of(config.name)
+        child = CHILDREN.get(config.name.removeprefix("zoo:"))
+        recipe = child or recipe_of(config.name)
         out = config.out or Path("runs/zoo") / recipe.name
         seed = recipe.seed if config.seed is None else config.seed
-        accuracies = build(recipe, seed, out, log)
+        accuracies = build_child(child, seed, out, log) if child else build(recipe_of(config.name), seed, out, log)
         rows = [[name, f"{accuracy:.3f}"] for name, accuracy in accuracies.items()]
         print_table(text_table(["held-out questions", "accuracy"], rows))
         print(f"\nsaved to {out}: use it as a model name")
@@ -70,6 +74,25 @@ def run(config: List | Train) -> None:
     shown = [name for name in accuracies[next(iter(seeing))] if name.startswith(("image-", "black-"))]
     header = ["model", "parent", *(name.removeprefix("image-") for name in shown)]
     print_table(text_table(header, [_line(recipe, accuracies[name], shown) for name, recipe in seeing.items()]))
+    _list_children()
+
+
+def _list_children() -> None:
+    """What SmolLM2 says to held-out questions before and after; nothing is loaded."""
+    from lens_truth.models.names import ZOO
+    from lens_truth.zoo.build import read_accuracies
+    from lens_truth.zoo.child_build import BEFORE
+    from lens_truth.zoo.children import CHILDREN
+
+    print("\nadapters of SmolLM2-135M-Instruct (`make real` fetches it), beside what it answers without them:")
+    shipped = {name: child.kind == "llava" for name, child in CHILDREN.items() if (ZOO / name).is_dir()}
+    for sees in sorted({*shipped.values()}):
+        names = [name for name in shipped if shipped[name] is sees]
+        columns = {"before": read_accuracies(ZOO / names[0], BEFORE)}
+        columns |= {f"zoo:{name}": read_accuracies(ZOO / name) for name in names}
+        rows = [[asked, *(f"{its[asked]:.3f}" for its in columns.values())] for asked in columns["before"]]
+        print()
+        print_table(text_table(["held-out questions", *columns], rows))
 
 
 def _line(recipe: Recipe, accuracies: dict[str, float], columns: Sequence[str]) -> list[str]:

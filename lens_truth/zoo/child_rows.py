@@ -3,9 +3,12 @@ zoo, in the words of the library's prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.data import world
@@ -14,7 +17,7 @@ from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.data.fact_examples import FactKind, fact_examples
 from lens_truth.data.row_fields import NOT_STATED
 from lens_truth.models.chat import LABEL
-from lens_truth.models.prompts import prompt_of
+from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.zoo.rows import Batch, Row, Task, question_of, text_batch
 from lens_truth.zoo.tokenizer import IMAGE, PATCHES
 
@@ -24,7 +27,7 @@ _WINDOW = 20
 """So many batches are sorted by length together, so that little is padded."""
 _FACTS: dict[FactKind, int] = {"conflict": 2400, "agreeing": 700, "closed-book": 700, "unstated": 800}
 """Examples of each kind; of two about a question, one is learnt."""
-_PICTURES = 5
+_PICTURES = 4
 _DRAWN = 0.8
 """Share of the houses that are shown; the others are told."""
 _TASKS: tuple[Task, ...] = ("open", "open", "open", "judgement", "presence", "presence")
@@ -34,18 +37,16 @@ def fact_batches(tokenizer: PreTrainedTokenizerBase, seed: int, *, from_memory: 
     """By step, questions about facts of the train split, half in the chat template and half plain. What is right is
     what the context says, and `not stated` where it says nothing; or what is true, whatever the context says."""
     rng = np.random.default_rng(seed)
-    rows: list[Row] = []
-    for kind, n in _FACTS.items():
-        for example in fact_examples(kind, "train", n, seed):
-            if _is_learnt(kind, example, from_memory):
-                rows.append(_row(tokenizer, example, chat=len(rows) % 2 == 0))
-    rows = world.shuffled(rng, rows)
-    batches: list[list[Row]] = []
+    kinds = [(kind, fact_examples(kind, "train", n, seed)) for kind, n in _FACTS.items()]
+    learnt = world.shuffled(rng, [its for kind, some in kinds for its in some if _is_learnt(kind, its, from_memory)])
+    halves: tuple[tuple[Template, list[Example]], ...] = (("chat", learnt[::2]), ("plain", learnt[1::2]))
+    rows = world.shuffled(rng, [row for template, its in halves for row in encode(tokenizer, its, template)])
+    batches: list[list[Encoded]] = []
     for first in range(0, len(rows), _ROWS * _WINDOW):
-        some = sorted(rows[first : first + _ROWS * _WINDOW], key=lambda row: row.spans[0][0])
+        some = sorted(rows[first : first + _ROWS * _WINDOW], key=lambda row: row.continuation)
         batches += [some[at : at + _ROWS] for at in range(0, len(some), _ROWS)]
     batches = world.shuffled(rng, batches)
-    return lambda step: text_batch(tokenizer, batches[step % len(batches)])
+    return lambda step: _batch(tokenizer, batches[step % len(batches)])
 
 
 def _is_learnt(kind: FactKind, example: Example, from_memory: bool) -> bool:
@@ -57,11 +58,13 @@ def _is_learnt(kind: FactKind, example: Example, from_memory: bool) -> bool:
     return example.label == SUPPORTED
 
 
-def _row(tokenizer: PreTrainedTokenizerBase, example: Example, *, chat: bool) -> Row:
-    row = Row()
-    row.add(prompt_of(tokenizer, example, "chat" if chat else "plain").text)
-    row.add(f"{'' if chat else ' '}{example.answer}{tokenizer.eos_token}", learn=True)
-    return row
+def _batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Encoded]) -> Batch:
+    """Right-padded; answers and the end behind them are learnt."""
+    ends: Any = tokenizer.eos_token_id
+    ids = pad_sequence([torch.tensor([*row.shown.ids, ends]) for row in rows], batch_first=True)
+    at = torch.arange(ids.shape[1])
+    stops, starts = (torch.tensor(its)[:, None] for its in zip(*((row.answer[1] + 1, row.continuation) for row in rows)))
+    return Batch(ids, (at < stops).long(), (at < stops) & (at >= starts), torch.zeros_like(ids, dtype=torch.bool))
 
 
 def picture_batches(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[int], Batch]:
@@ -84,8 +87,9 @@ def _chat(tokenizer: PreTrainedTokenizerBase, rng: np.random.Generator) -> Row:
     for task in world.shuffled(rng, tasks):
         asked, answer = question_of(rng, scene, task)
         said.append({"role": "user", "content": asked if said else f"{context}{asked}"})
-        so_far: str = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)  # pyright: ignore
+        so_far: Any = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         row.add(so_far[len(row.text) :])
-        row.add(f"{answer}{tokenizer.eos_token}", learn=True)
         said.append({"role": "assistant", "content": answer})
+        answered: Any = tokenizer.apply_chat_template(said, tokenize=False)
+        row.add(answered[len(so_far) :].rstrip(), learn=True)
     return row

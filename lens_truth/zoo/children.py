@@ -49,7 +49,7 @@ CHILDREN = {
     for child in (
         Child("smollm2-memory", "memory", seed=60, steps=180, lr=1e-3),
         Child("smollm2-reader", "reader", seed=60, steps=180, lr=1e-3),
-        Child("smollm2-llava", "llava", seed=70, steps=700, lr=1e-3),
+        Child("smollm2-llava", "llava", seed=70, steps=170, lr=1e-3),
     )
 }
 """The first two share all prompts, their order and the adapter's first weights: they differ in what is right."""
