@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined, Template
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.data.examples import Example
-from lens_truth.data.fact_examples import FactKind, fact_examples
+from lens_truth.data.fact_sets import FactKind, fact_examples
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError

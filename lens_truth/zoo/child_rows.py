@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from lens_truth.data import world
 from lens_truth.data.drawing import image_name
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
-from lens_truth.data.fact_examples import FactKind, fact_examples
+from lens_truth.data.fact_sets import FactKind, fact_examples
 from lens_truth.data.row_fields import NOT_STATED
 from lens_truth.models.chat import LABEL
 from lens_truth.models.prompts import Encoded, Template, encode
@@ -72,7 +72,7 @@ def picture_batches(tokenizer: PreTrainedTokenizerBase, seed: int) -> Callable[[
 
     def batch_of(step: int) -> Batch:
         rng = np.random.default_rng([seed, step])
-        return text_batch(tokenizer, [_chat(tokenizer, rng) for _ in range(_PICTURES)])
+        return text_batch(tokenizer, [_chat(tokenizer, rng) for _ in range(_PICTURES)], special_tokens=False)
 
     return batch_of
 

@@ -158,9 +158,10 @@ def pixels_of(pictures: Sequence[Image.Image]) -> Float[Tensor, "I 3 48 48"]:
     return (stacked.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
-def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch:
-    """Rows as tokens; a token is learnt if any of its characters is."""
-    padded: Any = {"padding": True, "padding_side": "right"}
+def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], *, special_tokens: bool = True) -> Batch:
+    """Rows as tokens; a token is learnt if any of its characters is. The tokenizer adds its own special tokens, unless
+    a chat template has written them."""
+    padded: Any = {"padding": True, "padding_side": "right", "add_special_tokens": special_tokens}
     encoded = tokenizer([row.text for row in rows], **padded, return_offsets_mapping=True, return_tensors="pt")
     offsets = encoded["offset_mapping"]
     learn = torch.zeros(offsets.shape[:2], dtype=torch.bool)
