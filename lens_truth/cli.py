@@ -37,9 +37,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if name in ("-h", "--help"):
         print("usage: lens-truth COMMAND [--help] [flags]\n")
         print("\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items()))
-        print(
-            "\nWith no flags each command runs on the zoo. Models: an id, a folder, a GGUF file, zoo:NAME, pypi:PACKAGE."
-        )
+        print("\nWith no flags each command runs on the zoo.")
+        print("Models: an id, a folder, a GGUF file, zoo:NAME, pypi:PACKAGE.")
         sys.exit(0)
     if name not in COMMANDS:
         _fail(f"there is no command '{name}'; the commands are {', '.join(COMMANDS)}")

