@@ -18,8 +18,8 @@ _MAKERS = ("lens-truth", "transformers", "gguf", "tokenizers")
 def cached_folder(source: str, dtype: str) -> str | None:
     """The folder that holds a GGUF file's model and tokenizer as `save_pretrained` writes them, in the cache. It is
     made if it is not there, whole or not at all, where the environment names the cache (`LENS_TRUTH_GGUF_CACHE`); where
-    it names none, None is given instead. Its name says of what it was made: the bytes of the file, the number format, the
-    versions of what reads GGUF."""
+    it names none, None is given instead. Its name says of what it was made: the bytes of the file, the number format,
+    the versions of what reads GGUF."""
     path, cache = Path(source), cache_folder()
     named = bool(os.environ.get(CACHE))
     if not named and not (cache.is_dir() and any(its.name.startswith(f"{path.stem}-") for its in cache.iterdir())):
