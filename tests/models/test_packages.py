@@ -134,7 +134,7 @@ def test_what_is_no_model_is_refused(install: Install, gguf: Path, monkeypatch: 
         model_source("pypi:known")
 
 
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")  # peft asks for it
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing", "ignore:Could not find a config")  # of peft
 def test_adapters_name_a_package_as_base_and_lie_in_the_zoo(
     install: Install, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
