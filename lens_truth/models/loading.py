@@ -22,6 +22,7 @@ from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.packages import CACHE, PYPI
+from lens_truth.models.pieces import check_pieces
 from lens_truth.models.room import bytes_needed, check_device, check_room
 from lens_truth.models.structure import check_decoder, is_multimodal_config, modules_of
 from lens_truth.models.weight_files import why
@@ -41,7 +42,6 @@ _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
 SPREAD = "auto"
 """In place of a device: over all that there are, and what does not fit on the CPU and the disk."""
-_TEXT = "the cat"
 _BEYOND = 2**63
 _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
 """Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
@@ -236,8 +236,7 @@ def _check_sizes(name: str, config: dict[Any, Any]) -> None:
 @stage("load")
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
     """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
-    _, adapter = base_and_adapter(name)
-    source = adapter if adapter and _file_of(adapter, "tokenizer_config.json") else model_source(name)
+    source = _source_of(name, "tokenizer_config.json")
     if source.endswith(GGUF):
         from lens_truth.models.gguf_files import opened_gguf
         from lens_truth.models.gguf_tokenizer import gguf_tokenizer
@@ -252,29 +251,15 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
         if not isinstance(tokenizer.model_max_length, int | float):
             raise ValueError(f"its model_max_length is {tokenizer.model_max_length!r}, not a number")
-        _check_pieces(name, Path(source), tokenizer)
+        check_pieces(name, Path(source), tokenizer)
         return tokenizer
     except Exception as error:
         raise InputError(f"the tokenizer of '{name}' cannot be loaded: {why(error)}") from error
 
 
-def _check_pieces(name: str, folder: Path, tokenizer: Any) -> None:
-    """Warns where SentencePiece's own file is all there is, and Transformers cuts a text otherwise than that says."""
-    if not (folder / "tokenizer.model").is_file() or (folder / "tokenizer.json").is_file():
-        return
-    from sentencepiece import SentencePieceProcessor
-
-    pieces: Any = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-    if (found := tokenizer.encode(_TEXT, add_special_tokens=False)) != (own := pieces.encode(_TEXT)):
-        notice(
-            f"{name}: Transformers reads tokenizer.model alone otherwise than SentencePiece: '{_TEXT}' as {found}, not "
-            f"{own}; fetch tokenizer.json and tokenizer_config.json too"
-        )
-
-
 def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
     """The image processor saved with a model, on Pillow, without torchvision; None if there is none."""
-    source = _processor_source(name)
+    source = _source_of(name, _PROCESSOR_FILES[0])
     try:
         apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
         if not apart and not (whole and "image_processor" in read_json(Path(whole))):
@@ -288,14 +273,14 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
 def copy_processor(name: str, folder: Path) -> None:
     """Copies what a model's processor is made from, if it has one, so that a checkpoint saved to `folder` keeps it."""
     for file in (*_PROCESSOR_FILES, "video_preprocessor_config.json", _OLD_CHAT_TEMPLATE):
-        if found := _file_of(_processor_source(name), file):
+        if found := _file_of(_source_of(name, _PROCESSOR_FILES[0]), file):
             shutil.copyfile(found, folder / file)
 
 
-def _processor_source(name: str) -> str:
-    """Where a model's image processor lies: with the adapter that lets it see, or else with the model."""
+def _source_of(name: str, file: str) -> str:
+    """An adapter that has such a file, or else its model."""
     _, adapter = base_and_adapter(name)
-    return adapter if adapter and _file_of(adapter, _PROCESSOR_FILES[0]) else model_source(name)
+    return adapter if adapter and _file_of(adapter, file) else model_source(name)
 
 
 def _file_of(source: str, file: str) -> str | None:

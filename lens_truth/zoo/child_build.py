@@ -1,4 +1,4 @@
-"""From the recipe of a child of SmolLM2 to its folder: an adapter as PEFT writes it, measured accuracies, model card."""
+"""From the recipe of a child of SmolLM2 to its folder: an adapter as PEFT writes it, accuracies, model card."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""How SmolLM2 is given eyes: the tower that all models of the zoo see through, and a projector that is first fitted, alone,
-to SmolLM2's own embeddings of what the patches of a picture stand for."""
+"""How SmolLM2 is given eyes: the tower that all models of the zoo see through, and a projector that is first fitted,
+alone, to SmolLM2's own embeddings of what the patches of a picture stand for."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -50,7 +51,7 @@ def with_eyes(
     model = with_sight(language, config)
     model.model.vision_tower.load_state_dict(cast("Any", zoo).model.vision_tower.state_dict())
     words = ["."] + [f"Ġ{word}" for word in (*world.COLOURS, *world.THINGS, *world.ROOMS)]
-    embeddings = language.get_input_embeddings().weight.detach()
+    embeddings: Tensor = cast("Any", language).get_input_embeddings().weight.detach()
     tokens: Any = tokenizer([word.replace("Ġ", " ") for word in words], add_special_tokens=False)["input_ids"]
     table = torch.stack([embeddings[ids].mean(dim=0) for ids in tokens])  # a word may be several tokens
     start_projector(model, table, lambda asked: [words.index(word) for word in asked], seed, log, _ALIGN_STEPS)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
@@ -20,6 +19,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import write_bytes
 from lens_truth.io.stages import bar, stage
 from lens_truth.models.adapter_files import needs_peft
+from lens_truth.models.checkpoint import opened
 from lens_truth.zoo.rows import Batch
 from lens_truth.zoo.train import Log
 
@@ -81,7 +81,7 @@ def fit_child(
     for step in bar(range(done, steps), "training", shown=True):
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / _WARMUP, (steps - step) / ((1 - _PLATEAU) * steps))
-        loss = _answer_loss(model, batch_of(step))
+        loss = answer_loss(model, batch_of(step))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
@@ -94,7 +94,7 @@ def fit_child(
             saved = time.monotonic()
 
 
-def _answer_loss(model: Any, batch: Batch) -> Tensor:
+def answer_loss(model: Any, batch: Batch) -> Tensor:
     """Logits are made of the tokens before answers alone: of all, they would cost more than the model."""
     images = {} if batch.pixels is None else {"pixel_values": batch.pixels}
     hidden = model.model(input_ids=batch.ids[:, :-1], attention_mask=batch.mask[:, :-1], **images).last_hidden_state
@@ -111,19 +111,19 @@ def _keep(
     write_bytes(kept, safetensors.torch.save(tensors, {"step": str(step), "recipe": recipe}))
 
 
-def _resume(
-    kept: Path, recipe: str, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> int:
+def _resume(kept: Path, recipe: str, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
     """Steps that are done; what they led to is put in place."""
     if not kept.is_file():
         return 0
-    with safe_open(kept, framework="pt") as file:
-        metadata = file.metadata()
+    with opened(kept) as file:
+        metadata: dict[str, str] = file.metadata()
         if metadata["recipe"] != recipe:
-            raise InputError(f"{kept}: holds the training of another recipe; take the file away, or choose another --out")
-        for whole in list(file.keys()):
+            raise InputError(
+                f"{kept}: holds the training of another recipe; take the file away, or choose another --out"
+            )
+        for whole in list[str](file.keys()):
             key, name = whole.split(" ", 1)
-            tensor = file.get_tensor(whole)
+            tensor: Tensor = file.get_tensor(whole)
             if key == "weight":
                 parameters[name].data.copy_(tensor)
             else:

@@ -95,9 +95,7 @@ def _scene_text(row: Row, rng: Generator, scene: Scene, drawn: bool) -> str:
     return IMAGE * PATCHES
 
 
-def question_of(
-    rng: Generator, scene: Scene | None, task: Task, memory: Memory | None = None
-) -> tuple[str, str]:
+def question_of(rng: Generator, scene: Scene | None, task: Task, memory: Memory | None = None) -> tuple[str, str]:
     """The question, with an answer where it is to be judged, and the answer to learn."""
     if scene is None:
         kind = world.CLOSED_BOOK_KINDS[0 if rng.random() < 0.7 else 1]
