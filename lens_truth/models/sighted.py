@@ -27,9 +27,9 @@ def with_sight(language: Any, config: LlavaConfig) -> LlavaForConditionalGenerat
         for module in (language.get_input_embeddings(), language.get_output_embeddings()):
             module.weight[len(words) :] = mean
     config = deepcopy(config)
-    config.text_config = deepcopy(language.config)
-    config.tie_word_embeddings = language.config.tie_word_embeddings
-    config.text_config.num_hidden_layers = 0  # a language model that is to be replaced
+    placeholder = deepcopy(language.config)
+    placeholder.num_hidden_layers = 0
+    config.text_config, config.tie_word_embeddings = placeholder, placeholder.tie_word_embeddings
     model = LlavaForConditionalGeneration(config).to(language.dtype)  # pyright: ignore[reportArgumentType] (as in load)
     model.model.language_model, model.lm_head = language.model, language.lm_head
     model.config.text_config = language.config

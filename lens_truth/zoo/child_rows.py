@@ -37,10 +37,10 @@ def fact_batches(tokenizer: PreTrainedTokenizerBase, seed: int, *, from_memory: 
     """By step, questions about facts of the train split, half in the chat template and half plain. What is right is
     what the context says, and `not stated` where it says nothing; or what is true, whatever the context says."""
     rng = np.random.default_rng(seed)
-    kinds: list[tuple[FactKind, list[Example]]] = [
-        (kind, fact_examples(kind, "train", n, seed)) for kind, n in _FACTS.items()
-    ]
-    learnt = world.shuffled(rng, [its for kind, some in kinds for its in some if _is_learnt(kind, its, from_memory)])
+    learnt: list[Example] = []
+    for kind, n in _FACTS.items():
+        learnt += [its for its in fact_examples(kind, "train", n, seed) if _is_learnt(kind, its, from_memory)]
+    learnt = world.shuffled(rng, learnt)
     halves: tuple[tuple[Template, list[Example]], ...] = (("chat", learnt[::2]), ("plain", learnt[1::2]))
     rows = world.shuffled(rng, [row for template, its in halves for row in encode(tokenizer, its, template)])
     batches: list[list[Encoded]] = []
@@ -65,9 +65,8 @@ def _batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Encoded]) -> Batch
     ends: Any = tokenizer.eos_token_id
     ids = pad_sequence([torch.tensor([*row.shown.ids, ends]) for row in rows], batch_first=True)
     at = torch.arange(ids.shape[1])
-    stops, starts = (
-        torch.tensor(its)[:, None] for its in zip(*((row.answer[1] + 1, row.continuation) for row in rows))
-    )
+    starts = torch.tensor([[row.continuation] for row in rows])
+    stops = torch.tensor([[row.answer[1] + 1] for row in rows])
     return Batch(ids, (at < stops).long(), (at < stops) & (at >= starts), torch.zeros_like(ids, dtype=torch.bool))
 
 

@@ -1,5 +1,5 @@
-"""Children of SmolLM2: recipes run on a tiny stand-in, go on after a kill, and what they write is what `load` finds; what
-the shipped ones say of themselves is true of them."""
+"""Children of SmolLM2: recipes run on a tiny stand-in, go on after a kill, and `load` finds what they write; what the
+shipped ones say of themselves is true of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import build, refused, run
-from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
 from lens_truth.data import world_examples
 from lens_truth.errors import InputError
+from lens_truth.models.checkpoint import opened
 from lens_truth.models.image_input import ImageInput, images_of
 from lens_truth.models.loading import load
 from lens_truth.models.names import ZOO, base_and_adapter
@@ -135,8 +135,8 @@ def test_shipped_children_are_small_and_say_what_they_are(name: str, capsys: pyt
     folder, child = ZOO / name, CHILDREN[name]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
     assert base_and_adapter(f"zoo:{name}") == (BASE, str(folder))
-    tensors = load_file(folder / "adapter_model.safetensors")
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    with opened(folder / "adapter_model.safetensors") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     after, before = read_accuracies(folder, ACCURACIES), read_accuracies(folder, BEFORE)
     assert child_card(child, child.seed, after, before) == (folder / "README.md").read_text(encoding="utf-8")
     code, out, _ = run(capsys, "zoo")
