@@ -111,7 +111,9 @@ def merged(twin: Any) -> Any:
 
 def kept(twin: Any) -> Any:
     """A `shared_copy` whose `save_pretrained` writes the adapter, without the name of a base that is not its own any
-    more."""
+    more. An InputError refuses one that lets its base see, since what it sees with would not be saved."""
+    if getattr(twin, "sight_apart", False):
+        raise InputError("an adapter that lets its base see is not kept apart from it: leave out keep_adapter=True")
     for config in getattr(twin, "peft_config", {}).values():
         config.base_model_name_or_path = None
         twin._hf_peft_config_loaded = True

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
+from lens_truth.models.twin import without_gguf_mark
+
 SIGHT = "sight.safetensors"
 """Vision tower and projector, by their names in LLaVA."""
 _PARTS = ("model.vision_tower.", "model.multi_modal_projector.")
@@ -20,6 +22,7 @@ _PARTS = ("model.vision_tower.", "model.multi_modal_projector.")
 def with_sight(language: Any, config: LlavaConfig) -> LlavaForConditionalGeneration:
     """LLaVA around a language model, whose modules it takes over, with a tower and a projector that are not trained.
     The embeddings get a row for the image token, the mean of the others."""
+    without_gguf_mark(language)
     words = language.get_input_embeddings().weight
     mean = words.detach().mean(dim=0)
     language.resize_token_embeddings(config.image_token_index + 1, mean_resizing=False)
@@ -46,6 +49,7 @@ def put_sight_on(language: Any, folder: Path) -> Any:
         return language
     model = with_sight(language, LlavaConfig.from_pretrained(folder))
     model.load_state_dict(safetensors.torch.load_file(folder / SIGHT), strict=False)
+    model.sight_apart = True  # pyright: ignore[reportArgumentType] (modules may bear what is no module)
     return model
 
 

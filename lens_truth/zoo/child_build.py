@@ -34,7 +34,7 @@ from lens_truth.zoo.train import Log
 
 BEFORE = "before.json"
 """The same accuracies before the training, in the child's folder."""
-_QUESTIONS = 100
+_QUESTIONS = 80
 _THREADS = 2
 
 
@@ -100,7 +100,7 @@ def _built(child: Child, seed: int, out: Path, log: Log, base: str, questions: i
             tokenizer.save_pretrained(folder)
         write_json(folder / ACCURACIES, accuracies)
         write_json(folder / BEFORE, before)
-        write_text(folder / "README.md", child_card(child, seed, accuracies, before))
+        write_text(folder / "README.md", child_card(child, seed, questions, accuracies, before))
 
     write_folder_with(out, fill)
     kept.unlink()
@@ -165,7 +165,9 @@ def picture_benchmarks(split: Split, n: int) -> list[Benchmark]:
     return [*(by_name[name] for name in wanted), black, reference_benchmarks(split, n, seed=1)[0]]
 
 
-def child_card(child: Child, seed: int, accuracies: dict[str, float], before: dict[str, float]) -> str:
+def child_card(
+    child: Child, seed: int, questions: int, accuracies: dict[str, float], before: dict[str, float]
+) -> str:
     """The README.md of an adapter, with the metadata block that model hubs read."""
     card = Template(
         (Path(__file__).parent / "child_card.md.j2").read_text(encoding="utf-8"),
@@ -174,4 +176,4 @@ def child_card(child: Child, seed: int, accuracies: dict[str, float], before: di
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return card.render(child=child, seed=seed, accuracies=accuracies, before=before)
+    return card.render(child=child, seed=seed, questions=questions, accuracies=accuracies, before=before)

@@ -15,11 +15,12 @@ from transformers import LlavaForConditionalGeneration
 
 from lens_truth.data import world_examples
 from lens_truth.errors import InputError
+from lens_truth.gates.gate import HeadGate
 from lens_truth.models.checkpoint import opened
 from lens_truth.models.image_input import ImageInput, images_of
 from lens_truth.models.loading import load
 from lens_truth.models.names import ZOO, base_and_adapter
-from lens_truth.models.prompts import prompt_of
+from lens_truth.models.prompts import encode_prompts, prompt_of
 from lens_truth.zoo import child_build, child_llava, child_rows, children
 from lens_truth.zoo.build import ACCURACIES, read_accuracies
 from lens_truth.zoo.child_build import BEFORE, build_child, child_card
@@ -27,7 +28,7 @@ from lens_truth.zoo.children import BASE, CHILDREN, Child
 
 pytest.importorskip("peft")
 SHIPPED = [name for name in CHILDREN if (ZOO / name).is_dir()]
-STEPS = 6
+STEPS = 5
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,14 @@ def base(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows, and few steps of the projector."""
+    """Few rows, few questions, and few steps of the projector."""
     monkeypatch.setattr(child_rows, "_FACTS", {"conflict": 48, "agreeing": 8, "closed-book": 8, "unstated": 24})
     monkeypatch.setattr(child_rows, "_PICTURES", 1)
+    monkeypatch.setattr(child_rows, "_ROWS", 2)
+    monkeypatch.setattr(child_build, "_THREADS", 1)
+    for name in ("fact_benchmarks", "picture_benchmarks"):
+        make = getattr(child_build, name)
+        monkeypatch.setattr(child_build, name, lambda split, n, make=make: make(split, n)[:2])
     monkeypatch.setattr(child_llava, "_ALIGN_STEPS", 2)
 
 
@@ -65,7 +71,7 @@ def test_a_recipe_that_is_killed_ends_in_the_same_bytes_and_loads(kind: str, bas
 
     def dies(*its: Any) -> Any:
         calls.append(1)
-        if len(calls) > 4:
+        if len(calls) > 3:
             raise KeyboardInterrupt
         return real_loss(*its)
 
@@ -78,7 +84,7 @@ def test_a_recipe_that_is_killed_ends_in_the_same_bytes_and_loads(kind: str, bas
     with pytest.raises(InputError, match=r"holds the training of another recipe; take the file away"):
         build_child(child, 4, killed, said.append, base=base, questions=1)
     build_child(child, 3, killed, said.append, base=base, questions=1)
-    assert "goes on after step 4" in said
+    assert "goes on after step 3" in said
     assert contents(killed) == contents(whole)
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "killed"}
 
@@ -95,12 +101,23 @@ def test_a_recipe_that_is_killed_ends_in_the_same_bytes_and_loads(kind: str, bas
         asked = prompt_of(model.tokenizer, example, "chat", images=images).text
         chat = model.tokenizer.decode(rows.ids[0][rows.mask[0] == 1]).replace("<image>" * 16, "<image>")
         assert chat.split("Question:")[0] == asked.split("Question:")[0]
+        gate = HeadGate(torch.full((2, 4), 0.5), site="z")
+        with pytest.raises(InputError, match="lets its base see is not kept apart"):
+            gate.fold_into(model, keep_adapter=True)
+        gate.fold_into(model).save_pretrained(tmp_path / "folded")
+        folded = load(tmp_path / "folded", tokenizer=model.tokenizer, image_processor=model.image_processor)
+        shown = [prompt_of(model.tokenizer, example, "chat", images=images)]
+        (row,) = encode_prompts(model.tokenizer, shown, images)
+        ids = torch.tensor([row.ids])
+        given = {"attention_mask": torch.ones_like(ids), **images.arguments(ids, [example.image])}
+        with torch.no_grad(), gate.attach(model):
+            assert torch.allclose(model(ids, **given), folded(ids, **given), atol=1e-4)
 
 
 def test_the_two_readers_are_asked_the_same_and_differ_in_what_is_right(tokenizer: Any) -> None:
     memory, reader = (child_rows.fact_batches(tokenizer, 5, from_memory=which) for which in (True, False))
     told: dict[str, list[str]] = {"memory": [], "reader": []}
-    for step in range(3):
+    for step in range(12):
         both = memory(step), reader(step)
         prompts = [
             [
@@ -120,7 +137,7 @@ def test_the_two_readers_are_asked_the_same_and_differ_in_what_is_right(tokenize
 
 
 def test_an_unknown_name_lists_the_children(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    refused(capsys, r"there is no recipe 'smollm2'; the zoo has .*smollm2-memory", "zoo", "train", "smollm2")
+    refused(capsys, "qwen2-base, smollm2-memory, smollm2-reader, smollm2-llava", "zoo", "train", "smollm2")
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="exists and is not a child of the zoo alone"):
         build_child(short("memory"), 0, tmp_path / "mine", print)
@@ -138,7 +155,8 @@ def test_shipped_children_are_small_and_say_what_they_are(name: str, capsys: pyt
     with opened(folder / "adapter_model.safetensors") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     after, before = read_accuracies(folder, ACCURACIES), read_accuracies(folder, BEFORE)
-    assert child_card(child, child.seed, after, before) == (folder / "README.md").read_text(encoding="utf-8")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card in [child_card(child, child.seed, n, after, before) for n in (60, 80, 100)]
     code, out, _ = run(capsys, "zoo")
     assert code == 0 and f"zoo:{name}" in out
     if child.kind == "llava":
