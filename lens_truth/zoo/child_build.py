@@ -165,9 +165,7 @@ def picture_benchmarks(split: Split, n: int) -> list[Benchmark]:
     return [*(by_name[name] for name in wanted), black, reference_benchmarks(split, n, seed=1)[0]]
 
 
-def child_card(
-    child: Child, seed: int, questions: int, accuracies: dict[str, float], before: dict[str, float]
-) -> str:
+def child_card(child: Child, seed: int, questions: int, accuracies: dict[str, float], before: dict[str, float]) -> str:
     """The README.md of an adapter, with the metadata block that model hubs read."""
     card = Template(
         (Path(__file__).parent / "child_card.md.j2").read_text(encoding="utf-8"),
