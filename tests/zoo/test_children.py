@@ -49,9 +49,14 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_rows, "_ROWS", 2)
     monkeypatch.setattr(child_build, "_THREADS", 1)
     for name in ("fact_benchmarks", "picture_benchmarks"):
-        make = getattr(child_build, name)
-        monkeypatch.setattr(child_build, name, lambda split, n, make=make: make(split, n)[:2])
-    monkeypatch.setattr(child_llava, "_ALIGN_STEPS", 2)
+        monkeypatch.setattr(child_build, name, first_two(getattr(child_build, name)))
+
+
+def first_two(make: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def some(*how: Any) -> list[Any]:
+        return make(*how)[:2]
+
+    return some
 
 
 def short(kind: str) -> Child:
