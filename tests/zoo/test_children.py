@@ -48,6 +48,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_rows, "_PICTURES", 1)
     monkeypatch.setattr(child_rows, "_ROWS", 2)
     monkeypatch.setattr(child_build, "_THREADS", 1)
+    monkeypatch.setattr(child_llava, "_ALIGN_STEPS", 2)
     for name in ("fact_benchmarks", "picture_benchmarks"):
         monkeypatch.setattr(child_build, name, first_two(getattr(child_build, name)))
 
