@@ -95,6 +95,7 @@ def _built(child: Child, seed: int, out: Path, log: Log, base: str, questions: i
         if sight:
             whole = {name: its.contiguous() for name, its in sight.items()}
             write_bytes(folder / SIGHT, safetensors.torch.save(whole, {"format": "pt"}))
+            model.config.text_config._name_or_path = ""  # a folder of this machine
             model.config.save_pretrained(folder)
             image_processor().save_pretrained(folder)
             tokenizer.save_pretrained(folder)
