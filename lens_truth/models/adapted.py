@@ -21,15 +21,18 @@ from lens_truth.models.adapter_files import (
     weights_in,
 )
 from lens_truth.models.checkpoint import opened
+from lens_truth.models.sighted import put_sight_on
 from lens_truth.models.structure import modules_of
 
 _NAME = "default"
 
 
 def put_on(hf: Any, adapter: str) -> Any:
-    """`hf` itself with an adapter from a folder or a hub in it, in single precision, as PEFT loads it; an InputError
-    says what does not fit. As of any model with an adapter, `save_pretrained` saves the adapter alone."""
+    """`hf` itself with an adapter from a folder or a hub in it, in single precision, as PEFT loads it, and what the
+    adapter sees through around it; an InputError says what does not fit. As of any model with an adapter,
+    `save_pretrained` saves the adapter alone."""
     peft, folder = needs_peft(), adapter_folder(adapter)
+    hf = put_sight_on(hf, folder)
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
     config = read_config(folder)
@@ -108,7 +111,9 @@ def merged(twin: Any) -> Any:
 
 def kept(twin: Any) -> Any:
     """A `shared_copy` whose `save_pretrained` writes the adapter, without the name of a base that is not its own any
-    more."""
+    more. An InputError refuses one that lets its base see, since what it sees with would not be saved."""
+    if getattr(twin, "sight_apart", False):
+        raise InputError("an adapter that lets its base see is not kept apart from it: leave out keep_adapter=True")
     for config in getattr(twin, "peft_config", {}).values():
         config.base_model_name_or_path = None
         twin._hf_peft_config_loaded = True

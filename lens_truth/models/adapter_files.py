@@ -88,7 +88,7 @@ def base_of(name: str, base: str, adapter: str) -> Generator[None, None, None]:
         said = (
             f"adapter '{name}' is for '{base}', by its config: {error}; another base is named in front, as BASE+{name}"
         )
-        raise (InputError(said) if adapter == name else error) from error
+        raise (error if name.startswith(f"{base}+") else InputError(said)) from error
 
 
 def check_kind(config: Any) -> str:

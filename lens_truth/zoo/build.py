@@ -147,9 +147,9 @@ _FROM_MEMORY = {
 }
 
 
-def read_accuracies(folder: Path) -> dict[str, float]:
+def read_accuracies(folder: Path, file: str = ACCURACIES) -> dict[str, float]:
     """The accuracies that were measured when the model was built."""
-    return json.loads((folder / ACCURACIES).read_text(encoding="utf-8"))
+    return json.loads((folder / file).read_text(encoding="utf-8"))
 
 
 def model_card(recipe: Recipe, seed: int, model: PreTrainedModel, accuracies: dict[str, float]) -> str:

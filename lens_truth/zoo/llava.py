@@ -38,6 +38,8 @@ from lens_truth.zoo.train import FineTuning, Log, fit
 PATCH_SIZE = 12
 TOWER_SEED = 0
 """All models of the zoo see through the same tower, as many large ones see through the same CLIP."""
+IdsOf = Callable[[list[str]], list[int]]
+"""From words, as tokens of the zoo, to the numbers by which they are known."""
 _TOWER_STEPS, _ALIGN_STEPS, _PROJECTOR_STEPS, _BATCH = 1200, 800, 100, 64
 
 
@@ -47,7 +49,8 @@ def learn_to_see(
     """LLaVA whose language model is still its parent, and whose projector already speaks to it; the tower is frozen."""
     torch.manual_seed(seed)
     model = new_llava(parent, train_tower(tokenizer, log), tokenizer)
-    start_projector(model, tokenizer, seed, log)
+    embeddings = model.state_dict()["model.language_model.embed_tokens.weight"]
+    start_projector(model, embeddings, _ids_in(tokenizer), seed, log)
     projector = model.model.multi_modal_projector
     model.requires_grad_(False)
     projector.requires_grad_(True)
@@ -111,7 +114,12 @@ def new_llava(
 
 
 def start_projector(
-    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, seed: int, log: Log
+    model: LlavaForConditionalGeneration,
+    embeddings: Float[Tensor, "V d"],
+    ids_of: IdsOf,
+    seed: int,
+    log: Log,
+    steps: int = _ALIGN_STEPS,
 ) -> None:
     """Fits the projector alone to the embeddings of the words: first by least squares, then by descent.
 
@@ -120,8 +128,7 @@ def start_projector(
     rng = np.random.default_rng([seed, 1])
     tower = cast(nn.Module, model.model.vision_tower)
     projector = cast(nn.Module, model.model.multi_modal_projector)
-    embeddings = model.state_dict()["model.language_model.embed_tokens.weight"]
-    _least_squares(tower, projector, embeddings, tokenizer, rng)
+    _least_squares(tower, projector, embeddings, ids_of, rng)
     scale = embeddings.pow(2).mean()
 
     def loss_of(pixels: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,7 +140,7 @@ def start_projector(
         return distance + 0.5 * cross_entropy(4 * near.flatten(0, 1), words.flatten()), near
 
     parameters = list(projector.parameters())
-    fit_to_words(parameters, loss_of, tokenizer, rng, _ALIGN_STEPS, lambda line: log(f"projector: {line}"))
+    fit_to_words(parameters, loss_of, ids_of, rng, steps, lambda line: log(f"projector: {line}"))
 
 
 @torch.no_grad()
@@ -141,11 +148,11 @@ def _least_squares(
     tower: nn.Module,
     projector: Any,
     embeddings: Float[Tensor, "V d"],
-    tokenizer: PreTrainedTokenizerBase,
+    ids_of: IdsOf,
     rng: np.random.Generator,
 ) -> None:
     """A random first layer on features of unit scale; the second layer by ridge regression."""
-    batches = [pictures_and_words(rng, tokenizer) for _ in range(40)]
+    batches = [pictures_and_words(rng, ids_of) for _ in range(40)]
     features = torch.cat([patch_features(tower, pixels).flatten(0, 1) for pixels, _ in batches])
     targets = embeddings[torch.cat([words.flatten() for _, words in batches])]
     first, second = projector.linear_1, projector.linear_2
@@ -179,7 +186,7 @@ def train_tower(tokenizer: PreTrainedTokenizerBase, log: Log) -> CLIPVisionModel
         return cross_entropy(said.flatten(0, 1), words.flatten()), said
 
     parameters = [*tower.parameters(), *head.parameters()]
-    fit_to_words(parameters, loss_of, tokenizer, rng, _TOWER_STEPS, lambda line: log(f"tower: {line}"))
+    fit_to_words(parameters, loss_of, _ids_in(tokenizer), rng, _TOWER_STEPS, lambda line: log(f"tower: {line}"))
     return tower.eval()
 
 
@@ -191,7 +198,7 @@ def patch_features(tower: nn.Module, pixels: Float[Tensor, "I 3 48 48"]) -> Floa
 def fit_to_words(
     parameters: Iterable[nn.Parameter],
     loss_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    tokenizer: PreTrainedTokenizerBase,
+    ids_of: IdsOf,
     rng: np.random.Generator,
     steps: int,
     log: Log,
@@ -200,7 +207,7 @@ def fit_to_words(
     parameters = list(parameters)
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     for step in range(1, steps + 1):
-        pixels, words = pictures_and_words(rng, tokenizer)
+        pixels, words = pictures_and_words(rng, ids_of)
         loss, scores = loss_of(pixels, words)
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1.0, step / 20, max(0.02, (steps - step) / (0.4 * steps)))
@@ -214,13 +221,17 @@ def fit_to_words(
 
 
 def pictures_and_words(
-    rng: np.random.Generator, tokenizer: PreTrainedTokenizerBase
+    rng: np.random.Generator, ids_of: IdsOf
 ) -> tuple[Float[Tensor, "B 3 48 48"], Int[Tensor, "B 16"]]:
-    """Pictures of fresh training scenes, and for each of their patches the id of the token that it stands for."""
+    """Pictures of fresh training scenes, and for each of their patches the id of the word that it stands for."""
     scenes = [world.sample_scene(rng, "train") for _ in range(_BATCH)]
-    words = tokenizer.convert_tokens_to_ids([word for scene in scenes for word in patch_words(scene)])
+    words = ids_of([word for scene in scenes for word in patch_words(scene)])
     pictures = [draw_scene(scene, int(rng.integers(2**31))) for scene in scenes]
     return pixels_of(pictures), torch.tensor(words).view(_BATCH, PATCHES)
+
+
+def _ids_in(tokenizer: PreTrainedTokenizerBase) -> IdsOf:
+    return cast("IdsOf", tokenizer.convert_tokens_to_ids)
 
 
 def patch_words(scene: Scene) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config
 
 from lens_truth.errors import InputError
+from lens_truth.zoo.children import CHILDREN
 from lens_truth.zoo.tokenizer import CONTEXT_LIMIT
 
 
@@ -66,7 +67,7 @@ def recipe_of(name: str) -> Recipe:
     """Raises an InputError for an unknown name; `zoo:` before it is optional."""
     name = name.removeprefix("zoo:")
     if name not in RECIPES:
-        raise InputError(f"there is no recipe '{name}'; the zoo has {', '.join(RECIPES)}")
+        raise InputError(f"there is no recipe '{name}'; the zoo has {', '.join((*RECIPES, *CHILDREN))}")
     return RECIPES[name]
 
 

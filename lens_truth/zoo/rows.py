@@ -67,7 +67,7 @@ def plain_row(
             assert scene
             _restate(row, rng, scene)
             continue
-        asked, answer = _question(rng, scene, task, memory)
+        asked, answer = question_of(rng, scene, task, memory)
         row.add(asked if asked.endswith(JUDGE_QUESTION) else f"{asked}\nAnswer:")
         row.add(f" {answer}", learn=True)
     return row
@@ -80,7 +80,7 @@ def chat_row(
     row = Row()
     context = f"Context:\n{_scene_text(row, rng, scene, drawn)}\n\n" if scene else ""
     for task in tasks:
-        asked, answer = _question(rng, scene, task, memory)
+        asked, answer = question_of(rng, scene, task, memory)
         row.add(f"USER: {context}{asked}\nASSISTANT:")
         row.add(f" {answer}</s>", learn=True)
         context = ""
@@ -95,7 +95,7 @@ def _scene_text(row: Row, rng: Generator, scene: Scene, drawn: bool) -> str:
     return IMAGE * PATCHES
 
 
-def _question(rng: Generator, scene: Scene | None, task: Task, memory: Memory | None) -> tuple[str, str]:
+def question_of(rng: Generator, scene: Scene | None, task: Task, memory: Memory | None = None) -> tuple[str, str]:
     """The question, with an answer where it is to be judged, and the answer to learn."""
     if scene is None:
         kind = world.CLOSED_BOOK_KINDS[0 if rng.random() < 0.7 else 1]
@@ -156,9 +156,10 @@ def pixels_of(pictures: Sequence[Image.Image]) -> Float[Tensor, "I 3 48 48"]:
     return (stacked.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
-def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> Batch:
-    """Rows as tokens; a token is learnt if any of its characters is."""
-    padded: Any = {"padding": True, "padding_side": "right"}
+def text_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], *, special_tokens: bool = True) -> Batch:
+    """Rows as tokens; a token is learnt if any of its characters is. The tokenizer adds its own special tokens, unless
+    a chat template has written them."""
+    padded: Any = {"padding": True, "padding_side": "right", "add_special_tokens": special_tokens}
     encoded = tokenizer([row.text for row in rows], **padded, return_offsets_mapping=True, return_tensors="pt")
     offsets = encoded["offset_mapping"]
     learn = torch.zeros(offsets.shape[:2], dtype=torch.bool)

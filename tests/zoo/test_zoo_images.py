@@ -245,9 +245,7 @@ def test_feed_shows_pictures_and_closed_books(seeing_tokenizer: Any) -> None:
 
 
 @pytest.mark.zoo
-def test_a_new_llava_speaks_as_its_parent_and_its_projector_speaks_to_it(
-    seeing_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_llava_speaks_as_its_parent_and_its_projector_speaks_to_it(seeing_tokenizer: Any) -> None:
     parent: Any = load_plain("zoo:llama-base")
     tower: Any = load_plain("zoo:llava").model.vision_tower  # pyright: ignore[reportAttributeAccessIssue]
     torch.manual_seed(0)
@@ -255,10 +253,10 @@ def test_a_new_llava_speaks_as_its_parent_and_its_projector_speaks_to_it(
     ids = seeing_tokenizer("Context:\nThe coral heart is in the attic.\n\nQuestion:", return_tensors="pt").input_ids
     with torch.no_grad():
         assert torch.equal(model(ids).logits[..., :-1], parent(ids).logits)
-    monkeypatch.setattr(llava, "_ALIGN_STEPS", 20)
-    llava.start_projector(model, seeing_tokenizer, 0, print)
-    pixels, words = pictures_and_words(np.random.default_rng(0), seeing_tokenizer)
-    embeddings = parent.get_input_embeddings().weight
+    embeddings = parent.get_input_embeddings().weight.detach()
+    ids_of = seeing_tokenizer.convert_tokens_to_ids
+    llava.start_projector(model, embeddings, ids_of, 0, print, steps=20)
+    pixels, words = pictures_and_words(np.random.default_rng(0), ids_of)
     with torch.no_grad():
         projected = model.get_image_features(pixels).pooler_output
         nearest = torch.cdist(torch.stack(list(projected)), embeddings[None]).argmin(dim=-1)
