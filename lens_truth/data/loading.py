@@ -24,6 +24,7 @@ from typing import Literal, get_args
 
 from lens_truth.data import world_examples as zoo
 from lens_truth.data.audit import label_warnings, repeats
+from lens_truth.data.conflicts import conflicts
 from lens_truth.data.examples import Example
 from lens_truth.data.fact_examples import FACT_KINDS, fact_examples
 from lens_truth.data.fact_passages import DIFFICULTIES
@@ -45,7 +46,7 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
-_FACTS = "facts:"
+_FACTS, _CONFLICT = "facts:", "conflict:"
 
 Setting = Literal["A", "B", "C", "D", "E"]
 Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
@@ -120,10 +121,14 @@ def read_data_set(
         return DataSet(_ZOO[kind](chosen, limit or DEFAULT_ROWS, seed))
     if name.startswith(_FACTS):
         return DataSet(_facts(name, limit or DEFAULT_ROWS, seed))
-    source, path = _source_and_file(name)
-    format, file = open_data(path, source, images, limit, images_needed=images_needed)
+    exchange = name.startswith(_CONFLICT)
+    source, path = _source_and_file(name.removeprefix(_CONFLICT))
+    format, file = open_data(path, source, images, None if exchange else limit, images_needed=images_needed)
     assert format.read is not None
-    return DataSet(format.read(file), format.name if format.sources else "", file.n_rows)
+    examples = format.read(file)
+    if exchange:
+        examples = conflicts(examples, path, seed)[:limit]
+    return DataSet(examples, format.name if format.sources else "", file.n_rows)
 
 
 def _facts(name: str, n: int, seed: int) -> list[Example]:
