@@ -79,11 +79,29 @@ def answer_kind(answer: str, question: str, context: str) -> str | None:
     inner = [word for word in words if word not in SMALL]
     if not inner or words[-1] in SMALL or not all(_is_name(word) for word in inner):
         return None
-    of = f"of {min(len(words), 3)}" + (" with a comma" if "," in answer else "") + (" with the" * (words[0] == "the"))
     # "a Welsh folk singer": what stands between an article and a common noun is an adjective
     if len(words) == 1 and re.search(rf"(?<!\w)[Aa]n? {re.escape(answer)},? [a-z]", context):
         return "adjective"
-    return f"{asked_for(question)} {of}"
+    asked = asked_for(question)
+    if asked == "name":
+        asked = next((name for name, around in _TOLD.items() if _told_as(around, answer).search(context)), asked)
+    with_the = words[0].lower() == "the" or bool(asked != "person" and re.search(rf"\b[Tt]he {re.escape(answer)}", context))
+    marks = [f"with '{mark}'" for mark, there in (("the", with_the), (",", "," in answer), ("and", "and" in words)) if there]
+    return " ".join([asked, f"of {min(len(words), 3)}", *marks])
+
+
+_TOLD = {  # how a passage writes of it
+    "person": (rf"\b(?:{_PEOPLE}) ", r",? \([^)]*\bborn|(?: \([^)]*\))?,? (?:is|was) an? [^.]*?\b(?:" + _PEOPLE + r")\b"),
+    "work": (r"[\"“]", r"[\"”]"),
+    "city": (r"\b(?:in|near) (?:the )?", r"\b"),
+}
+
+
+def _told_as(around: tuple[str, str], answer: str) -> re.Pattern[str]:
+    before, after = around
+    if before.startswith("["):  # quoted on both sides
+        return re.compile(before + re.escape(answer) + after)
+    return re.compile(f"(?:{before}){re.escape(answer)}" + ("" if "in|" in before else f"|{re.escape(answer)}{after}"))
 
 
 def _is_name(word: str) -> bool:
