@@ -15,14 +15,14 @@ from lens_truth.data.world import shuffled
 Difficulty = Literal["repeated", "stated", "passing", "rival"]
 DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 """repeated: said in three ways, with one sentence beside them; stated: said once, among two sentences; passing: as an
-aside in a sentence about something else, among four; rival: the same, and two of the four mention another answer
+aside in a sentence about something else, among four; rival: the same, and one of the four mentions another answer
 without saying anything about it."""
 
 _SENTENCES: dict[Difficulty, tuple[int, int, int, int]] = {  # claims, asides, neutral sentences, rivals
     "repeated": (3, 0, 1, 0),
     "stated": (1, 0, 2, 0),
     "passing": (0, 1, 4, 0),
-    "rival": (0, 1, 2, 2),
+    "rival": (0, 1, 3, 1),
 }
 
 Passage = tuple[str, tuple[tuple[int, int], ...]]
