@@ -42,7 +42,7 @@ _ASKED = {  # the words after "what" or "which" by which a question says what it
     "nationality": "nationality|nationalities|language",
     "country": "country|countries|nation|kingdom",
     "state": "state|province|county|region|territory|district",
-    "city": "city|town|village|capital|borough|suburb|neighborhood|place|location|island",
+    "place": "city|town|village|capital|borough|suburb|neighborhood|place|location|island",
     "work": "film|movie|album|song|single|book|novel|play|opera|musical|show|sitcom|series|game|magazine|newspaper",
     "organisation": "company|corporation|band|group|team|club|label|network|channel|university|college|school|league|"
     "party|organization|organisation|agency|airline|manufacturer|brand",
@@ -57,12 +57,22 @@ _WHO = re.compile(r"^\W*(?:who|whom|whose)\b|\b(?:by|after|to|with|and|is|was) w
 _WHERE = re.compile(r"^\W*(?:in )?where\b|\bwhere\W*$|\bof where\b|\b(?:based|located|born) where\b", re.IGNORECASE)
 
 
+_TOLD = {  # how a passage writes of an answer (\0), where the question does not say what it asks for
+    name: re.compile(form)
+    for name, form in {
+        "person": rf"\b(?:{_PEOPLE}) \0|\0,? \([^)]*\bborn|\0(?: \([^)]*\))?,? (?:is|was) an? [^.]*?\b(?:{_PEOPLE})\b",
+        "work": '["“]\0["”]',
+        "place": r"\b(?:in|near) (?:the )?\0",
+    }.items()
+}
+
+
 def answer_kind(answer: str, question: str, context: str) -> str | None:
     """What the answer is: `year`, `number`s by their unit, `date`s by their form, names by what is asked for and their
     number of words (three stands for more).
 
     >>> answer_kind("Delhi", "In what city is it?", "It is in Delhi.")
-    'city of 1'
+    'place of 1'
     """
     if re.fullmatch(r"1\d{3}|20\d\d", answer):
         return "year"
@@ -79,29 +89,18 @@ def answer_kind(answer: str, question: str, context: str) -> str | None:
     inner = [word for word in words if word not in SMALL]
     if not inner or words[-1] in SMALL or not all(_is_name(word) for word in inner):
         return None
+    told = context.replace(answer, "\0")
     # "a Welsh folk singer": what stands between an article and a common noun is an adjective
-    if len(words) == 1 and re.search(rf"(?<!\w)[Aa]n? {re.escape(answer)},? [a-z]", context):
+    if len(words) == 1 and re.search(r"\b[Aa]n? \0,? [a-z]", told):
         return "adjective"
     asked = asked_for(question)
     if asked == "name":
-        asked = next((name for name, around in _TOLD.items() if _told_as(around, answer).search(context)), asked)
-    with_the = words[0].lower() == "the" or bool(asked != "person" and re.search(rf"\b[Tt]he {re.escape(answer)}", context))
-    marks = [f"with '{mark}'" for mark, there in (("the", with_the), (",", "," in answer), ("and", "and" in words)) if there]
+        asked = next((name for name, form in _TOLD.items() if form.search(told)), asked)
+    with_the = words[0].lower() == "the" or (asked != "person" and re.search(r"\b[Tt]he \0", told))
+    marks = [
+        f"with '{mark}'" for mark, there in (("the", with_the), (",", "," in answer), ("and", "and" in words)) if there
+    ]
     return " ".join([asked, f"of {min(len(words), 3)}", *marks])
-
-
-_TOLD = {  # how a passage writes of it
-    "person": (rf"\b(?:{_PEOPLE}) ", r",? \([^)]*\bborn|(?: \([^)]*\))?,? (?:is|was) an? [^.]*?\b(?:" + _PEOPLE + r")\b"),
-    "work": (r"[\"“]", r"[\"”]"),
-    "city": (r"\b(?:in|near) (?:the )?", r"\b"),
-}
-
-
-def _told_as(around: tuple[str, str], answer: str) -> re.Pattern[str]:
-    before, after = around
-    if before.startswith("["):  # quoted on both sides
-        return re.compile(before + re.escape(answer) + after)
-    return re.compile(f"(?:{before}){re.escape(answer)}" + ("" if "in|" in before else f"|{re.escape(answer)}{after}"))
 
 
 def _is_name(word: str) -> bool:
@@ -109,9 +108,9 @@ def _is_name(word: str) -> bool:
 
 
 def asked_for(question: str) -> str:
-    """`person`, `city`, ...: what the question says it asks for; `name` where it does not say."""
+    """`person`, `place`, ...: what the question says it asks for; `name` where it does not say."""
     if _WHO.search(question):
         return "person"
     if said := _SAYS_WHAT.search(question):
         return str(said.lastgroup)
-    return "city" if _WHERE.search(question) else "name"
+    return "place" if _WHERE.search(question) else "name"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def conflicts(examples: Sequence[Example], path: Path, seed: int) -> list[Exampl
             left_out[found] += 1
     if left_out[_ABSENT] == len(right):
         raise InputError(
-            f"{path}: none of its {len(right)} supported answers stands in its context, so none can be exchanged there; "
+            f"{path}: none of its {len(right)} supported answers stands in its context, so none can be exchanged; "
             "conflict:FILE is for short answers that are taken from a passage"
         )
     pairs, group_of = _pairs(asked, stream(seed, Stream.EXCHANGES))
@@ -77,8 +78,8 @@ def conflicts(examples: Sequence[Example], path: Path, seed: int) -> list[Exampl
     reasons = ", ".join(f"{n} {why}" for why, n in left_out.items() if n)
     if not pairs:
         raise InputError(
-            f"{path}: no two of its {len(right)} supported answers can trade places ({reasons}): partners are of one kind, "
-            "about as long, and new to each other's question and context, of which a larger file has more"
+            f"{path}: no two of its {len(right)} supported answers can trade places ({reasons}): partners are of one "
+            "kind, about as long, and new to each other's question and context, of which a larger file has more"
         )
     if reasons:
         notice(f"{2 * len(pairs)} of {len(right)} supported answers of {path} trade places; of the others {reasons}")
@@ -95,7 +96,9 @@ def _asked(example: Example) -> _Asked | str:
     if not answer or not _standing(answer).search(context):
         return _ABSENT
     kind = answer_kind(answer, example.question, context)
-    if kind is None or example.image:
+    if example.image:
+        return "are about an image"
+    if kind is None:
         return "are no names, numbers or dates"
     mention = _mention(answer, kind)
     if mention.search(_plain(example.question)):
@@ -126,9 +129,9 @@ def _mention(answer: str, kind: str) -> re.Pattern[str]:
         ways.append("".join(word[0] for word in words) + r"\b")
         if kind.startswith(("person", "name")):
             ways += [re.escape(word) + r"\b" for word in words if len(word) > 2]
-    elif len(plain) > 4 and kind.startswith(("country", "nationality", "state", "city", "adjective")):
+    elif len(plain) > 4 and kind.startswith(("country", "nationality", "state", "place", "adjective")):
         ways.append(re.escape(plain[:4]))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(ways)})")
+    return re.compile(rf"(?<!\w)(?<!\d[.,])(?:{'|'.join(ways)})")
 
 
 @cache
@@ -162,15 +165,17 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
     """Which questions trade answers, in the file's order, and the group of each question."""
     from scipy.cluster.hierarchy import DisjointSet
 
-    groups = DisjointSet(range(len(asked)))
+    groups: Any = DisjointSet(range(len(asked)))
     first: dict[str, int] = {}
     for n, one in enumerate(asked):
         for shared in (f"group {one.example.group}", f"context {one.example.context}"):
             groups.merge(first.setdefault(shared, n), n)
-    most = max([len(asked) // _PART, *(2 * groups.subset_size(n) for n in range(len(asked)))])
+    sizes: list[int] = [groups.subset_size(n) for n in range(len(asked))]
+    most = max(len(asked) // _PART, 2 * max(sizes, default=0))
     pools: dict[str, list[int]] = {}
-    for n in rng.permutation(len(asked)):
-        pools.setdefault(asked[n].kind, []).append(int(n))
+    order: list[int] = rng.permutation(len(asked)).tolist()
+    for n in order:
+        pools.setdefault(asked[n].kind, []).append(n)
     pairs: list[tuple[int, int]] = []
     for pool in pools.values():
         length = {n: len(asked[n].answer) for n in pool}
@@ -190,7 +195,7 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
                 pool.remove(m)
                 groups.merge(n, m)
                 pairs.append((min(n, m), max(n, m)))
-    names = {groups[n]: f"conflict-{asked[n].example.group}" for n in reversed(range(len(asked)))}
+    names: dict[int, str] = {groups[n]: f"conflict-{asked[n].example.group}" for n in reversed(range(len(asked)))}
     return sorted(pairs), [names[groups[n]] for n in range(len(asked))]
 
 

@@ -1,6 +1,6 @@
 """Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), world facts (`facts:conflict`, ...), a file in one of
-the `formats`, alone (`FILE`) or with the name of its data set in front (`halueval:FILE`); and by the probing settings
-of TruthProbe:
+the `formats`, alone (`FILE`) or with the name of its data set in front (`halueval:FILE`); memory against context, made
+of such a file (`conflict:FILE`, `conflict:halueval:FILE`); and by the probing settings of TruthProbe:
 
 | setting | text models | multimodal models |
 |---|---|---|
@@ -83,9 +83,10 @@ def load_examples(
             file: of examples, or as
             HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD and HotpotQA are released, which its fields tell. With
             `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:` or `hotpot:` it has to be
-            such a file. In SQuAD and HotpotQA all answers are supported and the evidence is known.
+            such a file. In SQuAD and HotpotQA all answers are supported and the evidence is known. With `conflict:`
+            in front of any of these, right answers trade places in their contexts (`lens_truth/data/conflicts.py`).
         limit: only the first so many examples.
-        seed: of generated data; files are read as they are.
+        seed: of generated data, and of which answers trade places; files are read as they are.
         images: the folder of the image files that rows name.
         images_needed: False reads published rows about images without these, for looking at rows alone.
 
@@ -155,7 +156,7 @@ def _source_and_file(name: str) -> tuple[str, Path]:
         return source, Path(rest)
     looks_like_a_file = "/" in name or (Path(name).suffix and ":" not in name)
     if not looks_like_a_file and not Path(name).is_file():
-        formats = ", ".join(f"{source}:FILE" for source in SOURCES)
+        formats = ", ".join(f"{source}:FILE" for source in ("conflict", *SOURCES))
         raise InputError(
             f"there is no data set '{name}', nor such a file; generated ones are {', '.join(_ZOO)} and facts:KIND, and "
             f"files may have their format in front ({formats})"
