@@ -44,8 +44,8 @@ class Choose(Answering):
     """Is the supported answer more likely than the hallucinated one? By log-likelihood, without generation."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs; conflict:FILE exchanges the
-    right answers of such a file in their contexts."""
+    """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs;
+    conflict:FILE exchanges the right answers of such a file in their contexts."""
     out: Path = Path("runs/evaluate-choose")
     """Folder for the results."""
 

@@ -47,6 +47,12 @@ _ASKED = {  # the words after "what" or "which" by which a question says what it
     "organisation": "company|corporation|band|group|team|club|label|network|channel|university|college|school|league|"
     "party|organization|organisation|agency|airline|manufacturer|brand",
 }
+_SAYS_ITSELF = {  # the words by which a name does
+    "organisation": "Corporation|Company|Inc|Ltd|University|College|School|Institute|Association|Group|League|"
+    "Club|Records|Entertainment|Party|Army|Agency|Bank|Airlines|Society|Studios|Pictures|Foundation|Church",
+    "place": "River|County|City|Lake|Mount|Stadium|Airport|Hall|Island|Islands|Park|Street|Avenue|Bridge|Castle|Museum|"
+    "Province|Bay|Valley|Theatre|Theater|Center|Centre|Arena|House",
+}
 _SAYS_WHAT = re.compile(
     r"\b(?:what|which)\b(?:\W+[\w'-]+){0,5}?\W+(?:"
     + "|".join(f"(?P<{name}>(?:{words})s?)" for name, words in _ASKED.items())
@@ -77,7 +83,7 @@ def answer_kind(answer: str, question: str, context: str) -> str | None:
     if re.fullmatch(r"1\d{3}|20\d\d", answer):
         return "year"
     if re.fullmatch(r"\d+(?:[.,]\d+)*", answer):
-        return "number"
+        return "number" + " with a point" * ("." in answer)
     if _DATE.fullmatch(answer):
         return "date " + re.sub(r"\d+", "0", re.sub(_MONTHS, "M", answer))
     if re.fullmatch(r"\W?\d+(?:[.,]\d+)*\W?(?: ?[\w ]+)?", answer):
@@ -93,7 +99,8 @@ def answer_kind(answer: str, question: str, context: str) -> str | None:
     # "a Welsh folk singer": what stands between an article and a common noun is an adjective
     if len(words) == 1 and re.search(r"\b[Aa]n? \0,? [a-z]", told):
         return "adjective"
-    asked = asked_for(question)
+    itself = (name for name, of in _SAYS_ITSELF.items() if re.search(rf"\b(?:{of})\b", answer))
+    asked = next(itself, None) or asked_for(question)
     if asked == "name":
         asked = next((name for name, form in _TOLD.items() if form.search(told)), asked)
     with_the = words[0].lower() == "the" or (asked != "person" and re.search(r"\b[Tt]he \0", told))

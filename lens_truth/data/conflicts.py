@@ -103,11 +103,7 @@ def _asked(example: Example) -> _Asked | str:
     mention = _mention(answer, kind)
     if mention.search(_plain(example.question)):
         return "are mentioned in the question"
-    rest = _standing(answer).sub("\0", context)
-    names = _parts(answer) if kind.startswith("person") else ()
-    for name in names:
-        rest = _standing(name).sub("\0", rest)
-    if mention.search(_plain(rest)):
+    if mention.search(_plain(_put(answer, "\0 \0", kind, context))):
         return "stand in their context in another form too"
     return _Asked(example, answer, kind, context, _plain(f"{example.question}\n{context}"))
 
@@ -136,8 +132,10 @@ def _mention(answer: str, kind: str) -> re.Pattern[str]:
 
 @cache
 def _plain(text: str) -> str:
-    """Without accents, and without dots after initials."""
-    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    """Without accents, with one kind of apostrophe, and without dots after initials."""
+    letters = (
+        letter for letter in unicodedata.normalize("NFKD", text.replace("’", "'")) if not unicodedata.combining(letter)
+    )
     return re.sub(r"(?<=\b[A-Z])\.", "", "".join(letters))
 
 
@@ -151,8 +149,8 @@ def _fit(one: _Asked, other: _Asked) -> bool:
     """Whether two questions can trade answers."""
     if one.kind == "year" and abs(int(one.answer) - int(other.answer)) > _YEARS:
         return False
-    if one.kind == "number":
-        small, large = sorted(float(number.replace(",", "")) for number in (one.answer, other.answer))
+    if one.kind.startswith("number"):
+        small, large = sorted(int(re.sub(r"\D", "", number)) for number in (one.answer, other.answer))
         if large > _TIMES * small:
             return False
     return not any(
@@ -201,10 +199,7 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
 
 def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
     """The new answer, which the context now supports, and the old one."""
-    context = _put(one.answer, new, one.context)
-    if one.kind.startswith("person"):
-        for old_part, new_part in zip(_parts(one.answer), _parts(new), strict=True):
-            context = _put(old_part, new_part, context)
+    context = _put(one.answer, new, one.kind, one.context)
     evidence = tuple(found.span() for found in _standing(new).finditer(context))
     id, question = f"conflict-{one.example.id}", one.example.question
     return (
@@ -213,11 +208,21 @@ def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
     )
 
 
-def _put(old: str, new: str, context: str) -> str:
-    """The context with the new text wherever the old one stands, and the article that goes with it."""
-    article = re.compile(rf"(?:(?<!\w)([Aa])n? (?=\W?{re.escape(old)}))?" + _standing(old).pattern)
+def _put(old: str, new: str, kind: str, context: str) -> str:
+    """The context with the new answer wherever the old one stands; of a person also the last name, and the first where
+    it stands alone."""
+    context = _instead(_standing(old).pattern, new, context)
+    if kind.startswith("person") and (names := _parts(old)):
+        last, first = _parts(new) or (new, new)
+        context = _instead(_standing(names[0]).pattern, last, context)
+        context = _instead(_standing(names[1]).pattern + r"(?! [A-Z])", first, context)
+    return context
 
-    def instead(found: re.Match[str]) -> str:
+
+def _instead(old: str, new: str, context: str) -> str:
+    """The new text for what the pattern finds, after the article that goes with it."""
+
+    def put(found: re.Match[str]) -> str:
         return (f"{found[1]}n " if _AN.match(new) else f"{found[1]} ") + new if found[1] else new
 
-    return article.sub(instead, context)
+    return re.sub(rf"(?:(?<!\w)([Aa])n? )?(?:{old})", put, context)

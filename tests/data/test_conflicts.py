@@ -61,6 +61,8 @@ def test_a_person_is_exchanged_under_every_name() -> None:
         (replace(DELHI, context="In New Delhi-town or Delhiville."), "another form"),
         (replace(DELHI, answer="an office", context="It has an office."), "no names"),
         (replace(DELHI, image="black"), "image"),
+        (replace(DELHI, answer="L’Aquila", context="In L’Aquila, or L'Aquila."), "another form"),
+        (replace(ADA, answer="Kim So-hyun", context="Kim So-hyun met Kim Myung-soo."), "another form"),
         (
             replace(ADA, answer="Grace Hopper", context="Grace Hopper. Brewster was her name: G. Hopper, GH."),
             "another form",
@@ -99,6 +101,10 @@ def test_articles_and_whole_numbers() -> None:
     [
         ("1984", "When?", "", "year"),
         ("8,100", "How many?", "", "number"),
+        ("3.62", "How many?", "", "number with a point"),
+        ("1.2.3", "Which version?", "", "number with a point"),
+        ("Moss Corporation", "Owned by whom?", "", "organisation of 2"),
+        ("Moss River", "Name it.", "", "place of 2"),
         ("$2.5 million", "How much?", "", "number $0 million"),
         ("July 5, 1984", "When?", "", "date M 0, 0"),
         ("May", "When?", "", "month"),
