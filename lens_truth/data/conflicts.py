@@ -43,8 +43,6 @@ class _Asked:
     example: Example
     answer: str
     kind: str
-    context: str
-    """With `answer` for every form in which its context has it."""
     told: str
     """Question and context, as `_mention` looks through them."""
 
@@ -57,13 +55,17 @@ def conflicts(examples: Sequence[Example], path: Path, seed: int) -> list[Exampl
         InputError: if the file has no supported answers, none that stands in its context, or no two that can trade
             places.
     """
-    right = {(e.context, e.question): e for e in reversed(examples) if e.label == SUPPORTED}
+    right: dict[tuple[str, str], dict[str, Example]] = {}
+    for example in examples:
+        if example.label == SUPPORTED:
+            right.setdefault((example.context, example.question), {}).setdefault(example.answer, example)
     if not right:
         raise InputError(f"{path}: has no supported answers (label 1), so there are none to exchange in their contexts")
     asked: list[_Asked] = []
     left_out: Counter[str] = Counter()
-    for example in reversed(right.values()):
-        found = _asked(example)
+    for answers in right.values():
+        example, *others = answers.values()
+        found = "have others beside them" if others else _asked(example)
         if isinstance(found, _Asked):
             asked.append(found)
         else:
@@ -105,7 +107,7 @@ def _asked(example: Example) -> _Asked | str:
         return "are mentioned in the question"
     if mention.search(_plain(_put(answer, "\0 \0", kind, context))):
         return "stand in their context in another form too"
-    return _Asked(example, answer, kind, context, _plain(f"{example.question}\n{context}"))
+    return _Asked(example, answer, kind, _plain(f"{example.question}\n{context}"))
 
 
 @cache
@@ -130,7 +132,6 @@ def _mention(answer: str, kind: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?<!\d[.,])(?:{'|'.join(ways)})")
 
 
-@cache
 def _plain(text: str) -> str:
     """Without accents, with one kind of apostrophe, and without dots after initials."""
     letters = (
@@ -199,7 +200,7 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
 
 def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
     """The new answer, which the context now supports, and the old one."""
-    context = _put(one.answer, new, one.kind, one.context)
+    context = _put(one.answer, new, one.kind, one.example.context)
     evidence = tuple(found.span() for found in _standing(new).finditer(context))
     id, question = f"conflict-{one.example.id}", one.example.question
     return (

@@ -84,6 +84,13 @@ def test_what_cannot_be_exchanged_is_left_out_and_said(kept: Example, why: str) 
     assert why in sentence
 
 
+def test_a_question_with_several_right_answers_is_left_out() -> None:
+    with gathered_notices() as said:
+        two = [replace(DELHI, id="x", context="In Delhi, a city."), replace(DELHI, id="y", context="In Delhi, a city.")]
+        found = conflicts([DELHI, replace(PARIS, id="p"), two[0], replace(two[1], answer="a city")], HERE, 0)
+    assert len(found) == 4 and said[0].endswith("of the others 1 have others beside them")
+
+
 def test_articles_and_whole_numbers() -> None:
     an, _, a, _ = traded(
         asked("Irish", "She is an Irish singer.", "What is her nationality?"),
