@@ -29,10 +29,10 @@ _LENGTHS = 4
 """Characters by which two answers that trade places may differ."""
 _YEARS, _TIMES = 50, 10
 """By how many years they may differ, and by what factor numbers."""
-_LOOKED_AT = 200
+_LOOKED_AT = 50
 """Partners that are looked at for a question."""
-_PART = 20
-"""Pairs join groups of one context up to a group that holds one in so many of the questions."""
+_PART = 50
+"""Pairs join groups of one context up to one in so many of the questions, or twice the largest such group."""
 _AN = re.compile(r"(?!eu|ewe|one\b|once|uni(?!n|m)|us|ut|uk|ur)[aeiou]|8|11\b|18\b", re.IGNORECASE)
 
 
