@@ -29,7 +29,7 @@ _LENGTHS = 4
 """Characters by which two answers that trade places may differ."""
 _YEARS, _TIMES = 50, 10
 """By how many years they may differ, and by what factor numbers."""
-_LOOKED_AT = 50
+_LOOKED_AT = 100
 """Partners that are looked at for a question."""
 _PART = 50
 """Pairs join groups of one context up to one in so many of the questions, or twice the largest such group."""
