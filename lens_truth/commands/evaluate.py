@@ -46,7 +46,8 @@ class Choose(Answering):
     """Is the supported answer more likely than the hallucinated one? By log-likelihood, without generation."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, TruthfulQA, ... publish theirs."""
+    """zoo:text, zoo:conflict, zoo:image, facts:conflict, or a file of examples, or as HaluEval, TruthfulQA, ... publish
+    theirs; conflict:FILE exchanges the right answers of such a file in their contexts."""
     log: Path | None = None
     """Instead of --data: log-likelihoods that exist already, a row for each question with labels (1 true, 0 false) and
     ll of its choices, and for several runs id, run and alpha; they are scored as TruthfulQA's multiple choice."""

@@ -1,6 +1,6 @@
 """Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), world facts (`facts:conflict`, ...), a file in one of
-the `formats`, alone (`FILE`) or with the name of its data set in front (`halueval:FILE`); and by the probing settings
-of TruthProbe:
+the `formats`, alone (`FILE`) or with the name of its data set in front (`halueval:FILE`); memory against context, made
+of such a file (`conflict:FILE`, `conflict:halueval:FILE`); and by the probing settings of TruthProbe:
 
 | setting | text models | multimodal models |
 |---|---|---|
@@ -25,6 +25,7 @@ from typing import Literal, get_args
 from lens_truth.data import world_examples as zoo
 from lens_truth.data.audit import label_warnings, repeats
 from lens_truth.data.examples import Example
+from lens_truth.data.exchanges import conflicts
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty
 from lens_truth.data.fact_sets import FACT_KINDS, FactKind, fact_examples
 from lens_truth.data.formats import SOURCES, open_data
@@ -45,8 +46,8 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
-FACTS = "facts:"
-"""What names of data sets of world facts begin with."""
+FACTS, _CONFLICT = "facts:", "conflict:"
+"""What names of data sets of world facts, and of files whose answers are to be exchanged, begin with."""
 
 Setting = Literal["A", "B", "C", "D", "E"]
 Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
@@ -85,8 +86,10 @@ def load_examples(
             `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `nqswap:`, `faitheval:`,
             `memotrap:` or `ragtruth:` it has to be such a file. SQuAD and HotpotQA have evidence; in HotpotQA and
             TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are supported.
+            With `conflict:` in front of any of these, right answers trade places in their contexts
+            (`lens_truth/data/exchanges.py`).
         limit: only the first so many examples.
-        seed: of generated data; files are read as they are.
+        seed: of generated data, and of which answers trade places; files are read as they are.
         images: the folder of the image files that rows name.
         images_needed: False reads published rows about images without these, for looking at rows alone.
 
@@ -123,10 +126,14 @@ def read_data_set(
     if name.startswith(FACTS):
         kind, split, level = fact_set(name)
         return DataSet(fact_examples(kind, split, limit or DEFAULT_ROWS, seed, level))
-    source, path = _source_and_file(name)
-    format, file = open_data(path, source, images, limit, images_needed=images_needed)
+    exchange = name.startswith(_CONFLICT)
+    source, path = _source_and_file(name.removeprefix(_CONFLICT))
+    format, file = open_data(path, source, images, None if exchange else limit, images_needed=images_needed)
     assert format.read is not None
-    return DataSet(format.read(file), format.name if format.sources else "", file.n_rows)
+    examples = format.read(file)
+    if exchange:
+        examples = conflicts(examples, path, seed)[:limit]
+    return DataSet(examples, format.name if format.sources else "", file.n_rows)
 
 
 def fact_set(name: str) -> tuple[FactKind, Split, Difficulty | None]:
@@ -153,7 +160,7 @@ def _source_and_file(name: str) -> tuple[str, Path]:
         return source, Path(rest)
     looks_like_a_file = "/" in name or (Path(name).suffix and ":" not in name)
     if not looks_like_a_file and not Path(name).is_file():
-        formats = ", ".join(f"{source}:FILE" for source in SOURCES)
+        formats = ", ".join(f"{source}:FILE" for source in ("conflict", *SOURCES))
         raise InputError(
             f"there is no data set '{name}', nor such a file; generated ones are {', '.join(_ZOO)} and facts:KIND, and "
             f"files may have their format in front ({formats})"

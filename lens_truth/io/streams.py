@@ -42,6 +42,8 @@ class Stream(IntEnum):
     """Which of a question's two answers is shown to be judged."""
     FACTS = 14
     """Which facts are paired, and how they are put into words."""
+    EXCHANGES = 15
+    """Which questions of a file trade answers in their contexts."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

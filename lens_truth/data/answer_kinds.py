@@ -1,0 +1,123 @@
+"""Of which kind a short answer is, as far as its shape and the question tell without a tagger: answers of one kind can
+trade places. `None` for an answer that is neither a name nor a number or date: others seldom fit into a sentence."""
+
+from __future__ import annotations
+
+import re
+
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DATE = re.compile(rf"(?=.*\d)[\d\s,]*\b(?:{_MONTHS})\b[\d\s,]*(?:st|nd|rd|th)?[\d\s,]*")
+_DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
+_COUNTED = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fifteen|twenty|thirty|forty|fifty"
+SMALL = {
+    "of",
+    "the",
+    "and",
+    "de",
+    "la",
+    "le",
+    "del",
+    "di",
+    "du",
+    "da",
+    "van",
+    "von",
+    "der",
+    "den",
+    "for",
+    "in",
+    "on",
+    "at",
+}
+_PEOPLE = (
+    "who|whom|person|people|man|woman|actor|actress|singer|songwriter|rapper|musician|guitarist|drummer|composer|"
+    "director|producer|filmmaker|screenwriter|writer|author|novelist|playwright|poet|journalist|artist|painter|"
+    "architect|designer|comedian|host|model|player|footballer|quarterback|coach|wrestler|boxer|driver|politician|"
+    "president|minister|governor|senator|mayor|king|queen|emperor|general|businessman|entrepreneur|founder|scientist|"
+    "physicist|mathematician|philosopher|historian|explorer|inventor|executive|lawyer|superstar|star|character|"
+    "brother|sister|father|mother|son|daughter|wife|husband"
+)
+_ASKED = {  # the words after "what" or "which" by which a question says what it asks for
+    "person": _PEOPLE,
+    "nationality": "nationality|nationalities|language",
+    "country": "country|countries|nation|kingdom",
+    "state": "state|province|county|region|territory|district",
+    "place": "city|town|village|capital|borough|suburb|neighborhood|place|location|island",
+    "work": "film|movie|album|song|single|book|novel|play|opera|musical|show|sitcom|series|game|magazine|newspaper",
+    "organisation": "company|corporation|band|group|team|club|label|network|channel|university|college|school|league|"
+    "party|organization|organisation|agency|airline|manufacturer|brand",
+}
+_SAYS_ITSELF = {  # the words by which a name does
+    "organisation": "Corporation|Company|Inc|Ltd|University|College|School|Institute|Association|Group|League|"
+    "Club|Records|Entertainment|Party|Army|Agency|Bank|Airlines|Society|Studios|Pictures|Foundation|Church",
+    "place": "River|County|City|Lake|Mount|Stadium|Airport|Hall|Island|Islands|Park|Street|Avenue|Bridge|Castle|Museum|"
+    "Province|Bay|Valley|Theatre|Theater|Center|Centre|Arena|House",
+}
+_SAYS_WHAT = re.compile(
+    r"\b(?:what|which)\b(?:\W+[\w'-]+){0,5}?\W+(?:"
+    + "|".join(f"(?P<{name}>(?:{words})s?)" for name, words in _ASKED.items())
+    + r")\b",
+    re.IGNORECASE,
+)
+_WHO = re.compile(r"^\W*(?:who|whom|whose)\b|\b(?:by|after|to|with|and|is|was) who(?:m|se)?\b", re.IGNORECASE)
+_WHERE = re.compile(r"^\W*(?:in )?where\b|\bwhere\W*$|\bof where\b|\b(?:based|located|born) where\b", re.IGNORECASE)
+
+
+_TOLD = {  # how a passage writes of an answer (\0), where the question does not say what it asks for
+    name: re.compile(form)
+    for name, form in {
+        "person": rf"\b(?:{_PEOPLE}) \0|\0,? \([^)]*\bborn|\0(?: \([^)]*\))?,? (?:is|was) an? [^.]*?\b(?:{_PEOPLE})\b",
+        "work": '["“]\0["”]',
+        "place": r"\b(?:in|near) (?:the )?\0",
+    }.items()
+}
+
+
+def answer_kind(answer: str, question: str, context: str) -> str | None:
+    """What the answer is: `year`, `number`s by their unit, `date`s by their form, names by what is asked for and their
+    number of words (three stands for more).
+
+    >>> answer_kind("Delhi", "In what city is it?", "It is in Delhi.")
+    'place of 1'
+    """
+    if re.fullmatch(r"1\d{3}|20\d\d", answer):
+        return "year"
+    if re.fullmatch(r"\d+(?:[.,]\d+)*", answer):
+        return "number" + " with a point" * ("." in answer)
+    if _DATE.fullmatch(answer):
+        return "date " + re.sub(r"\d+", "0", re.sub(_MONTHS, "M", answer))
+    if re.fullmatch(r"\W?\d+(?:[.,]\d+)*\W?(?: ?[\w ]+)?", answer):
+        return "number " + re.sub(r"\d+(?:[.,]\d+)*", "0", answer)
+    for name, words in (("numeral", _COUNTED), ("month", _MONTHS), ("day", _DAYS)):
+        if re.fullmatch(words, answer, re.IGNORECASE):
+            return name
+    words = answer.split()
+    inner = [word for word in words if word not in SMALL]
+    if not inner or words[-1] in SMALL or not all(_is_name(word) for word in inner):
+        return None
+    told = context.replace(answer, "\0")
+    # "a Welsh folk singer": what stands between an article and a common noun is an adjective
+    if len(words) == 1 and re.search(r"\b[Aa]n? \0,? [a-z]", told):
+        return "adjective"
+    itself = (name for name, of in _SAYS_ITSELF.items() if re.search(rf"\b(?:{of})\b", answer))
+    asked = next(itself, None) or asked_for(question)
+    if asked == "name":
+        asked = next((name for name, form in _TOLD.items() if form.search(told)), asked)
+    with_the = words[0].lower() == "the" or (asked != "person" and re.search(r"\b[Tt]he \0", told))
+    marks = [
+        f"with '{mark}'" for mark, there in (("the", with_the), (",", "," in answer), ("and", "and" in words)) if there
+    ]
+    return " ".join([asked, f"of {min(len(words), 3)}", *marks])
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isupper() and all(letter.isalpha() or letter in ".'’-&" for letter in word.rstrip(","))
+
+
+def asked_for(question: str) -> str:
+    """`person`, `place`, ...: what the question says it asks for; `name` where it does not say."""
+    if _WHO.search(question):
+        return "person"
+    if said := _SAYS_WHAT.search(question):
+        return str(said.lastgroup)
+    return "place" if _WHERE.search(question) else "name"
