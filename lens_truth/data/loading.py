@@ -1,5 +1,6 @@
-"""Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), a file in one of the `formats`, alone (`FILE`) or
-with the name of its data set in front (`halueval:FILE`); and by the probing settings of TruthProbe:
+"""Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), world facts (`facts:conflict`, ...), a file in one of
+the `formats`, alone (`FILE`) or with the name of its data set in front (`halueval:FILE`); and by the probing settings
+of TruthProbe:
 
 | setting | text models | multimodal models |
 |---|---|---|
@@ -24,6 +25,8 @@ from typing import Literal, get_args
 from lens_truth.data import world_examples as zoo
 from lens_truth.data.audit import label_warnings, repeats
 from lens_truth.data.examples import Example
+from lens_truth.data.fact_examples import FACT_KINDS, fact_examples
+from lens_truth.data.fact_passages import DIFFICULTIES
 from lens_truth.data.formats import SOURCES, open_data
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
@@ -42,6 +45,7 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
+_FACTS = "facts:"
 
 Setting = Literal["A", "B", "C", "D", "E"]
 Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
@@ -73,7 +77,9 @@ def load_examples(
 
     Args:
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
-            `zoo:image-presence` (their train split; `zoo:text/test` for another); or a file: of examples, or as
+            `zoo:image-presence` (their train split; `zoo:text/test` for another); `facts:conflict` and others of world
+            facts (`lens_truth/data/fact_examples.py`), also at one difficulty, `facts:conflict@passing/test`; or a
+            file: of examples, or as
             HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD and HotpotQA are released, which its fields tell. With
             `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:` or `hotpot:` it has to be
             such a file. In SQuAD and HotpotQA all answers are supported and the evidence is known.
@@ -112,10 +118,24 @@ def read_data_set(
             raise InputError(f"there is no data set '{name}'; the zoo offers {names}")
         chosen: Split = split or "train"  # pyright: ignore[reportAssignmentType] (checked above)
         return DataSet(_ZOO[kind](chosen, limit or DEFAULT_ROWS, seed))
+    if name.startswith(_FACTS):
+        return DataSet(_facts(name, limit or DEFAULT_ROWS, seed))
     source, path = _source_and_file(name)
     format, file = open_data(path, source, images, limit, images_needed=images_needed)
     assert format.read is not None
     return DataSet(format.read(file), format.name if format.sources else "", file.n_rows)
+
+
+def _facts(name: str, n: int, seed: int) -> list[Example]:
+    """Examples of `facts:KIND@DIFFICULTY/SPLIT`, of which only the kind must be said."""
+    which, _, split = name.removeprefix(_FACTS).partition("/")
+    kind, at, level = which.partition("@")
+    if kind not in FACT_KINDS or split not in ("", *_SPLITS) or (at and level not in DIFFICULTIES):
+        raise InputError(
+            f"there is no data set '{name}'; it is facts:KIND@DIFFICULTY/SPLIT, of which the last two may be left out: "
+            f"KIND is {', '.join(FACT_KINDS)}; DIFFICULTY {', '.join(DIFFICULTIES)}; SPLIT {', '.join(_SPLITS)}"
+        )
+    return fact_examples(kind, split or "train", n, seed, level or None)  # pyright: ignore[reportArgumentType] (checked)
 
 
 def check_limit(limit: int | None) -> None:
@@ -132,8 +152,8 @@ def _source_and_file(name: str) -> tuple[str, Path]:
     if not looks_like_a_file and not Path(name).is_file():
         formats = ", ".join(f"{source}:FILE" for source in SOURCES)
         raise InputError(
-            f"there is no data set '{name}', nor such a file; generated ones are {', '.join(_ZOO)}, and files may have "
-            f"their format in front ({formats})"
+            f"there is no data set '{name}', nor such a file; generated ones are {', '.join(_ZOO)} and facts:KIND, and "
+            f"files may have their format in front ({formats})"
         )
     return "", Path(name)
 

@@ -20,6 +20,9 @@ SUPPORTED = 1
 HALLUCINATED = 0
 """The label of every other answer."""
 
+NOT_STATED = "not stated"
+"""The supported answer to a question that its context does not answer."""
+
 _LABELS: dict[str, int] = {
     **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),
     **dict.fromkeys(("0", "0.0", "hallucinated"), HALLUCINATED),

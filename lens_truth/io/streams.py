@@ -40,6 +40,8 @@ class Stream(IntEnum):
     """Bootstrap over groups behind attention to the evidence."""
     JUDGED_ANSWERS = 13
     """Which of a question's two answers is shown to be judged."""
+    FACTS = 14
+    """Which facts are paired, and how they are put into words."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
