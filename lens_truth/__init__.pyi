@@ -23,6 +23,7 @@ from .evaluate.asker import Asker as Asker
 from .evaluate.asker import run_benchmark as run_benchmark
 from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
+from .evaluate.facts import fact_benchmarks as fact_benchmarks
 from .evaluate.result import BenchmarkResult as BenchmarkResult
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate

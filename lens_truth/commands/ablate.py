@@ -53,9 +53,10 @@ class Config(Rows):
     learned too."""
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
-    in pictures; a file of examples is split by groups into rows for choosing lambda (--validation-share), and equal
-    parts for the scores and for the test. Its questions are put in three ways: which answer is likelier (choose), what
-    is the answer (open), is this answer hallucinated (judgement)."""
+    in pictures, and benchmarks of world facts facts:KIND (at its @DIFFICULTY); a file of examples is split by groups
+    into rows for choosing lambda (--validation-share), and equal parts for the scores and for the test. Its questions
+    are put in three ways: which answer is likelier (choose), what is the answer (open), is this answer hallucinated
+    (judgement)."""
     validation_share: float = 0.2
     """Share of the groups in a file of examples that choose lambda and normalisation."""
     lam: float | None = None
@@ -80,7 +81,7 @@ class Config(Rows):
     """The most draws of each control that draws (permuted, norm-matched). Each is drawn once; then again, benchmark by
     benchmark, while its gate does significantly better than none there, and better than every draw."""
     questions: int = 200
-    """Test questions of each zoo benchmark; half as many choose lambda."""
+    """Test questions of each benchmark of the zoo or of world facts; half as many choose lambda."""
     neutral_text: Path | None = None
     """A text file for the side effects, beside the zoo's own scenes."""
     out: Path = Path("runs/ablate")
@@ -175,11 +176,13 @@ def _check(config: Config) -> None:
 
 def _inputs(config: Config) -> _Inputs:
     """Data, texts, the base and its scores."""
-    from lens_truth.data.loading import describe
+    from lens_truth.data.loading import FACTS, describe
     from lens_truth.models.image_input import is_multimodal
 
     @cache
     def parts(sees: bool) -> _Parts:
+        if config.data.startswith(FACTS):
+            return _fact_parts(config)
         return _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)
 
     def parts_for(model: Any) -> _Parts:
@@ -227,6 +230,20 @@ def _file_benchmarks(config: Config, rows: list[lens_truth.Example]) -> list[len
     ways: tuple[tuple[str, Mode], ...] = (("choose", "choose"), ("open", "answer"), ("judgement", "judge"))
     kept = ways if has_pairs(rows) else ways[1:]
     return [lens_truth.benchmark_of(name, mode, rows, n_new=config.new_tokens) for name, mode in kept]
+
+
+def _fact_parts(config: Config) -> _Parts:
+    """World facts: scores rest on the data set that is named, benchmarks on the subjects of the other splits."""
+    from lens_truth.data.loading import fact_set
+
+    _, split, level = fact_set(config.data)
+    if split != "train":
+        raise InputError(f"--data {config.data}: gates are chosen and tested on the other splits; scores take train")
+    validation = lens_truth.fact_benchmarks("validation", config.questions // 2, config.seed, level)
+    test = lens_truth.fact_benchmarks("test", config.questions, config.seed, level)
+    test = [replace(b, n_new=config.new_tokens) for b in test] if config.new_tokens else test
+    # Judged are the first half of the same questions; what a gate may cost is seen in the test.
+    return _Parts(config.examples(config.data), validation[:2], test)
 
 
 def _zoo_parts(config: Config, sees: bool) -> _Parts:

@@ -28,10 +28,10 @@ class Config(SettingFlags, Compute, OneModel):
     model: str = "zoo:llama-base"
     """A Hugging Face id, a folder, a GGUF file, or zoo:NAME."""
     data: str | None = None
-    """zoo:text (the default), zoo:conflict, zoo:presence, zoo:image, ... (or zoo:text/test, ...), or a file: of
-    examples, or as HaluEval, TruthfulQA, PhD, RLHF-V or POPE publish theirs, recognised by its fields; halueval:FILE,
-    truthfulqa:, phd:, phd-text:, rlhfv: and pope: demand such a one. SQuAD and HotpotQA (squad:, hotpot:) have only
-    supported answers, which is enough for `evidence`, not for these scores."""
+    """zoo:text (the default), zoo:conflict, zoo:presence, zoo:image, ... (or zoo:text/test, ...); facts:conflict and
+    other world facts; or a file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V or POPE publish theirs,
+    recognised by its fields; halueval:FILE, truthfulqa:, phd:, phd-text:, rlhfv: and pope: demand such a one. SQuAD and
+    HotpotQA (squad:, hotpot:) have only supported answers, which is enough for `evidence`, not for these scores."""
     scores: Literal["truth", "causal", "learned"] = "truth"
     """What to score: what heads know (truth), how they act (causal), or a gate fitted to the answers (learned)."""
     estimator: Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"] = "ridge"

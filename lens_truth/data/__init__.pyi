@@ -6,6 +6,8 @@ from .drawing import image_name as image_name
 from .examples import examples_hash as examples_hash
 from .examples import question_pairs as question_pairs
 from .examples import split_groups as split_groups
+from .fact_sets import fact_examples as fact_examples
+from .facts import world_facts as world_facts
 from .images import BLACK as BLACK
 from .images import open_image as open_image
 from .moved import moved_answers as moved_answers

@@ -93,18 +93,17 @@ def relations() -> dict[str, Relation]:
 
 
 @cache
-def facts() -> tuple[Fact, ...]:
-    """The whole table, kind by kind; a subject of several kinds (a cat, and the word for it) is in one split.
+def world_facts() -> tuple[Fact, ...]:
+    """The whole table, kind by kind; no subject is of two kinds.
 
-    >>> len(lens_truth.data.facts())
+    >>> len(lens_truth.data.world_facts())
     """
-    split_of: dict[str, Split] = {}
     found: list[Fact] = []
     for kind in dict.fromkeys(relation.kind for relation in relations().values()):
         with (TABLES / f"{kind}.csv").open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file)):
                 subject = row.pop("subject")
-                split = split_of.setdefault(subject, _SPLITS[number % len(_SPLITS)])
+                split = _SPLITS[number % len(_SPLITS)]
                 found += [Fact(relations()[name], subject, object, split) for name, object in row.items() if object]
     return tuple(found)
 
@@ -135,7 +134,7 @@ def capital(text: str) -> str:
 def _by_kind(split: Split) -> dict[str, dict[str, dict[str, Fact]]]:
     """By kind and subject, the facts of a split by relation."""
     kinds: dict[str, dict[str, dict[str, Fact]]] = {}
-    for fact in facts():
+    for fact in world_facts():
         if fact.split == split:
             kinds.setdefault(fact.relation.kind, {}).setdefault(fact.subject, {})[fact.relation.name] = fact
     return kinds

@@ -25,8 +25,8 @@ from typing import Literal, get_args
 from lens_truth.data import world_examples as zoo
 from lens_truth.data.audit import label_warnings, repeats
 from lens_truth.data.examples import Example
-from lens_truth.data.fact_examples import FACT_KINDS, fact_examples
-from lens_truth.data.fact_passages import DIFFICULTIES
+from lens_truth.data.fact_sets import FACT_KINDS, FactKind, fact_examples
+from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty
 from lens_truth.data.formats import SOURCES, open_data
 from lens_truth.data.images import BLACK
 from lens_truth.data.world import Split
@@ -45,7 +45,8 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
-_FACTS = "facts:"
+FACTS = "facts:"
+"""What names of data sets of world facts begin with."""
 
 Setting = Literal["A", "B", "C", "D", "E"]
 Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
@@ -78,7 +79,7 @@ def load_examples(
     Args:
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
             `zoo:image-presence` (their train split; `zoo:text/test` for another); `facts:conflict` and others of world
-            facts (`lens_truth/data/fact_examples.py`), also at one difficulty, `facts:conflict@passing/test`; or a
+            facts (`lens_truth/data/fact_sets.py`), also at one difficulty, `facts:conflict@passing/test`; or a
             file: of examples, or as
             HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD and HotpotQA are released, which its fields tell. With
             `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`, `pope:`, `squad:` or `hotpot:` it has to be
@@ -118,24 +119,25 @@ def read_data_set(
             raise InputError(f"there is no data set '{name}'; the zoo offers {names}")
         chosen: Split = split or "train"  # pyright: ignore[reportAssignmentType] (checked above)
         return DataSet(_ZOO[kind](chosen, limit or DEFAULT_ROWS, seed))
-    if name.startswith(_FACTS):
-        return DataSet(_facts(name, limit or DEFAULT_ROWS, seed))
+    if name.startswith(FACTS):
+        kind, split, level = fact_set(name)
+        return DataSet(fact_examples(kind, split, limit or DEFAULT_ROWS, seed, level))
     source, path = _source_and_file(name)
     format, file = open_data(path, source, images, limit, images_needed=images_needed)
     assert format.read is not None
     return DataSet(format.read(file), format.name if format.sources else "", file.n_rows)
 
 
-def _facts(name: str, n: int, seed: int) -> list[Example]:
-    """Examples of `facts:KIND@DIFFICULTY/SPLIT`, of which only the kind must be said."""
-    which, _, split = name.removeprefix(_FACTS).partition("/")
+def fact_set(name: str) -> tuple[FactKind, Split, Difficulty | None]:
+    """What `facts:KIND@DIFFICULTY/SPLIT` means, of which the kind alone must be said."""
+    which, _, split = name.removeprefix(FACTS).partition("/")
     kind, at, level = which.partition("@")
     if kind not in FACT_KINDS or split not in ("", *_SPLITS) or (at and level not in DIFFICULTIES):
         raise InputError(
             f"there is no data set '{name}'; it is facts:KIND@DIFFICULTY/SPLIT, of which the last two may be left out: "
             f"KIND is {', '.join(FACT_KINDS)}; DIFFICULTY {', '.join(DIFFICULTIES)}; SPLIT {', '.join(_SPLITS)}"
         )
-    return fact_examples(kind, split or "train", n, seed, level or None)  # pyright: ignore[reportArgumentType] (checked)
+    return kind, split or "train", level or None  # pyright: ignore[reportReturnType] (checked above)
 
 
 def check_limit(limit: int | None) -> None:

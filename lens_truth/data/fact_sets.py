@@ -62,11 +62,14 @@ def fact_examples(
         some = ", ".join(f"facts:{one}" for one in MORE_OR_LESS_CLEAR)
         raise InputError(f"facts:{kind} is not more or less difficult, so @{difficulty} means nothing: {some} are")
     rng = stream(seed, Stream.FACTS, 1 + FACT_KINDS.index(kind))
+    its = pairs(split, seed)
     found: dict[tuple[str, str, str], Example] = {}
     for turn in count():
         before = len(found)
-        for example in _turn(rng, kind, pairs(split, seed), turn, difficulty):
-            found.setdefault((example.context, example.question, example.answer), example)
+        for rows in _turn(rng, kind, its, turn, difficulty):
+            new = {(example.context, example.question, example.answer): example for example in rows}
+            if not found.keys() & new.keys():  # all or none, or some answer would be right more often than wrong
+                found |= new
         if len(found) >= n or len(found) == before:
             return list(found.values())[:n]
     raise AssertionError("no turn was the last")
@@ -74,24 +77,24 @@ def fact_examples(
 
 def _turn(
     rng: np.random.Generator, kind: FactKind, its: Sequence[Pair], turn: int, difficulty: Difficulty | None
-) -> Iterator[Example]:
-    """Every pair once, or every two pairs."""
+) -> Iterator[list[Example]]:
+    """The examples about each pair, or each two pairs."""
     if kind in ("conjunction", "disjunction"):
         for number, (pair, second) in enumerate(_two_by_two(its)):
-            yield from _compounds(rng, f"{kind}-{turn}-{number}", pair, second, both=kind == "conjunction")
+            yield [*_compounds(rng, f"{kind}-{turn}-{number}", pair, second, both=kind == "conjunction")]
         return
     for number, pair in enumerate(its):
         level = difficulty or DIFFICULTIES[(number + turn) % len(DIFFICULTIES)]
         name = f"{kind}-{turn}-{pair.one.relation.name}" + (f"-{level}" if kind in MORE_OR_LESS_CLEAR else "")
         match kind:
             case "text":
-                yield from _text(rng, name, pair, exchanged=(number + turn) % 2 == 1)
+                yield [*_text(rng, name, pair, exchanged=(number + turn) % 2 == 1)]
             case "unstated":
-                yield from _unstated(rng, name, pair, level)
+                yield [*_unstated(rng, name, pair, level)]
             case "affirmative" | "negated":
-                yield from _claims(rng, name, pair, denied=kind == "negated")
+                yield [*_claims(rng, name, pair, denied=kind == "negated")]
             case _:
-                yield from _asked_of_one(rng, name, pair, kind, level)
+                yield [*_asked_of_one(rng, name, pair, kind, level)]
 
 
 def _text(rng: np.random.Generator, name: str, pair: Pair, *, exchanged: bool) -> Iterator[Example]:
