@@ -36,8 +36,8 @@ def executed(source: Path) -> Any:
     return json.loads(source.with_suffix(".ipynb").read_text(encoding="utf-8"))
 
 
-def test_six_in_order() -> None:
-    assert [source.name[0] for source in SOURCES] == list("123456")
+def test_seven_in_order() -> None:
+    assert [source.name[0] for source in SOURCES] == list("1234567")
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {source.stem for source in SOURCES}
 
 
