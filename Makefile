@@ -16,7 +16,7 @@ export NO_MKDOCS_2_WARNING := 1
 N ?= 20
 SEED ?= 1
 
-.PHONY: demo demo-real test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
+.PHONY: demo test fuzz architectures coverage browser check lint format types docs serve notebooks bench figures compat-oldest compat-newest clean
 
 # The gates on one core, what the report shows beside them on the other; their words are in runs/demo/*.log.
 demo: $(VENV)/runtime
@@ -32,7 +32,15 @@ demo: $(VENV)/runtime
 	@echo
 	@echo "Open $(DEMO)/report.html in a browser; the table alone is $(DEMO)/ablate/table.md."
 
-# The same of a language model that others trained, and of a child of it.
+test: $(VENV)/dev $(VENV)/docs
+	$(BIN)/python -m pytest
+
+# N times as many changes of files, folders and checkpoints as `make test` tries, and others with each SEED.
+fuzz: $(VENV)/dev
+	FUZZ_TIMES=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/fuzz
+
+# What `make demo` does, of a language model that others trained and of a child of it.
+.PHONY: demo-real
 demo-real: real
 	@mkdir -p $(DEMO_REAL)
 	@echo "SmolLM2: gates and their controls, about six minutes; beside them evidence, and what $(CHILD) inherits."
@@ -44,13 +52,6 @@ demo-real: real
 	@$(BIN)/python -m lens_truth.report $(DEMO_REAL)/ablate $(DEMO_REAL)/evidence $(DEMO_REAL)/inherit --out $(DEMO_REAL)/report.html
 	@echo
 	@echo "Open $(DEMO_REAL)/report.html in a browser."
-
-test: $(VENV)/dev $(VENV)/docs
-	$(BIN)/python -m pytest
-
-# N times as many changes of files, folders and checkpoints as `make test` tries, and others with each SEED.
-fuzz: $(VENV)/dev
-	FUZZ_TIMES=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/fuzz
 
 # Every causal language model class of the installed Transformers, tiny and random; writes docs/architectures.md.
 architectures: $(VENV)/dev
