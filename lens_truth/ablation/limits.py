@@ -34,12 +34,26 @@ def limit_said(vanilla: GateRow) -> str:
     return f"the model without a gate is at its floor ({reached}), so no gate can lose"
 
 
+def _is_below(vanilla: GateRow) -> bool:
+    return limit_of(vanilla) is None and vanilla.ci_high < vanilla.chance
+
+
+def _below_said(vanilla: GateRow) -> str:
+    reached, guess = f"{number(vanilla.accuracy)} {interval((vanilla.ci_low, vanilla.ci_high))}", number(vanilla.chance)
+    return (
+        f"the model without a gate is right less often than a guess ({reached}, a guess in {guess}), so a gate that "
+        "ruins it gains too; controls and side effects tell"
+    )
+
+
 def limit_warnings(rows: Sequence[GateRow]) -> list[str]:
-    """Of all benchmarks that cannot tell, by model: a sentence for each floor, and one for all its ceilings."""
+    """Of all benchmarks that cannot tell, by model: a sentence for each floor, and one for all its ceilings; and one
+    for each on which the model is below a guess, where even a gate that ruins it gains."""
     said: list[str] = []
     for model in dict.fromkeys(row.model for row in rows):
         bare = [row for row in rows if row.model == model and row.arm == ("vanilla", "")]
         said += [f"{model} on {row.benchmark}: {limit_said(row)}" for row in bare if limit_of(row) == "floor"]
+        said += [f"{model} on {row.benchmark}: {_below_said(row)}" for row in bare if _is_below(row)]
         if tops := ", ".join(row.benchmark for row in bare if limit_of(row) == "ceiling"):
             said.append(f"{model}: the model without a gate is at its ceiling on {tops}, so no gate can gain there")
     return said

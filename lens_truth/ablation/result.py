@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lens_truth.ablation import tables
 from lens_truth.ablation.limits import limit_of, limit_said, limit_warnings
 from lens_truth.ablation.rows import Candidate, GateRow, SideEffectRow, best_of, mean_accuracy
-from lens_truth.ablation.tables import as_good, gate_name
+from lens_truth.ablation.tables import as_good, could_show, gate_name
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.choices import length_warning
@@ -224,7 +224,7 @@ def _verdict(row: GateRow, everywhere: Sequence[GateRow], bare: GateRow | None) 
     effect = f"{row.model}, {row.gate} gate on {row.benchmark}: {_with_interval(vanilla)} against vanilla "
     effect += f"(p = {vanilla.p_value:.3g})"
     if not vanilla.gained:
-        effect += "; no significant gain"
+        effect += f"; no significant gain{_power(row, bare)}"
     controls = {name: its for name, its in row.against.items() if name != "vanilla"}
     said = {name: f"{name} ({_with_interval(its)}{as_good(its)})" for name, its in controls.items()}
     unbeaten = [said[name] for name, its in controls.items() if not (its.beaten or its.unsettled)]
@@ -238,6 +238,13 @@ def _verdict(row: GateRow, everywhere: Sequence[GateRow], bare: GateRow | None) 
         effect += "."
     effect += f" Drawn no further, since nothing was gained: {', '.join(unsettled)}." if unsettled else ""
     return effect + harmed
+
+
+def _power(row: GateRow, bare: GateRow | None) -> str:
+    """What so many questions could have shown, and whether as much was to be had."""
+    could, room = could_show(row.against["vanilla"]), 1 - bare.accuracy if bare else 1.0
+    left = f", and the model without a gate leaves {room:.3f}" if row.against["vanilla"].detectable > room else ""
+    return f" ({count(row.n, 'question')} {could}{left})" if could else ""
 
 
 def _harmed(row: GateRow, everywhere: Sequence[GateRow]) -> str:

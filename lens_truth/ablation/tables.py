@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from lens_truth.ablation.limits import limit_of
@@ -19,7 +20,7 @@ LEGEND = (
     "control that draws is drawn once; then, benchmark by benchmark, while its gate gains significantly over vanilla "
     "there and no draw is as good. One that is settles that the control is not beaten, only all draws (--trials) "
     "settle that it is. Floor, ceiling: what a guess reaches, or 1, lies in the interval of the model without a gate:"
-    " these questions can show no loss, or no gain."
+    " these questions can show no loss, or no gain. Could show: the true gain that the test finds four times in five."
 )
 _BARS = (
     " The bar runs from 0 to 1, the line across is vanilla. Controls stand under their gate. ✓: the gate beats the "
@@ -171,6 +172,13 @@ def as_good(comparison: Comparison) -> str:
     return said + (f", {its.undrawn} not needed" if its.undrawn else "")
 
 
+def could_show(its: Comparison) -> str:
+    """The power behind a difference that is not significant; empty where it is, and in results of earlier builds."""
+    if its.significant or its.detectable == 0:
+        return ""
+    return "could show no gain" if math.isnan(its.detectable) else f"could show {signed(its.detectable)}"
+
+
 def _read(one: GateRow) -> str:
     """The reading that counts, where it is not the usual one."""
     return "" if one.read_by in ("strict", "total") else f", read by {one.read_by}"
@@ -231,7 +239,8 @@ def _judged(against: Comparison, how: str) -> str:
 
 def _difference(against: Comparison) -> str:
     ends = interval((against.ci_low, against.ci_high), plus=True)
-    return f"{signed(against.difference)} {ends} p\u00a0{p_value(against.p_value)}"
+    said = f"{signed(against.difference)} {ends} p\u00a0{p_value(against.p_value)}"
+    return f"{said}, {could}" if (could := could_show(against)) else said
 
 
 def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> Cell:

@@ -72,6 +72,14 @@ def test_no_verdict_at_the_floor_and_at_the_ceiling() -> None:
     assert "no significant gain" not in said and "NOT beat" not in said
 
 
+def test_below_a_guess_ruin_gains() -> None:
+    below = vanilla_at(accuracy=0.3, ci_low=0.2, ci_high=0.4, chance=0.5)
+    (said,) = (said for said in below.warnings() if "ruins" in said)
+    assert said.startswith("org/base on conflict: the model without a gate is right less often than a guess (0.300 [")
+    at_guess = vanilla_at(accuracy=0.45, ci_low=0.4, ci_high=0.5, chance=0.5)
+    assert not [said for said in at_guess.warnings() if "ruins" in said]
+
+
 def test_a_gain_at_the_floor_is_a_gain() -> None:
     rows = [replace(row, ci_low=0.0) if row.gate == "vanilla" else row for row in FOUND.rows]
     assert "+0.300" in replace(FOUND, rows=tuple(rows)).verdicts()[0]

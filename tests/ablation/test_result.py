@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -112,6 +113,32 @@ def test_the_rule_of_being_beaten() -> None:
         (0.0, 1.0, 1, False),
     ):
         assert reports.comparison(difference, p, as_good, 5).beaten == beaten
+
+
+@pytest.mark.parametrize(
+    ("detectable", "said", "cell"),
+    [
+        (0.0, "; no significant gain.", ""),  # of an earlier build
+        (0.12, "; no significant gain (200 questions could show +0.120).", ", could show +0.120"),
+        (0.5, " (200 questions could show +0.500, and the model without a gate leaves 0.400).", ", could show +0.500"),
+        (math.nan, " (200 questions could show no gain).", ", could show no gain"),
+    ],
+)
+def test_a_null_says_what_could_have_been_shown(tmp_path: Path, detectable: float, said: str, cell: str) -> None:
+    null = replace(reports.comparison(0.02, 0.4), detectable=detectable)
+    rows = [replace(row, against={"vanilla": null}) if row.gate == "causal" else row for row in FOUND.rows]
+    found = replace(FOUND, rows=tuple(rows))
+    assert said in found.verdicts()[0].replace("It was compared with no control", "").replace(". .", ".")
+    assert found.tables()[0].rows[1].cells[2].more[0] == f"+0.020 [-0.03, +0.07] p\u00a00.4{cell}"
+    found.save(tmp_path)
+    assert lens_truth.Ablation.load(tmp_path) == found
+
+
+def test_results_of_earlier_builds_are_read(tmp_path: Path) -> None:
+    """They do not say what a comparison could have shown."""
+    folder = reports.ablate_run(tmp_path)
+    damaged(folder, lambda record: record["results"]["ablation"]["rows"][1]["against"]["vanilla"].pop("detectable"))
+    assert lens_truth.Ablation.load(folder) == FOUND
 
 
 def test_all_candidates_in_tables() -> None:

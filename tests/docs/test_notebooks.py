@@ -36,8 +36,8 @@ def executed(source: Path) -> Any:
     return json.loads(source.with_suffix(".ipynb").read_text(encoding="utf-8"))
 
 
-def test_six_in_order() -> None:
-    assert [source.name[0] for source in SOURCES] == list("123456")
+def test_seven_in_order() -> None:
+    assert [source.name[0] for source in SOURCES] == list("1234567")
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {source.stem for source in SOURCES}
 
 
@@ -101,3 +101,17 @@ def test_runner_writes_what_ran_and_refuses_the_rest(
 def test_runner_refuses_what_is_not_there(runner: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main([str(tmp_path / "none.py")]) == 2
     assert "none.py is no source of a notebook" in capsys.readouterr().err
+
+
+def test_what_wants_a_package_is_left_out_without_it(
+    runner: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*runner.QUIET, "IPYTHONDIR", runner.DATA):
+        monkeypatch.setenv(name, "")
+    source = tmp_path / "real.py"
+    source.write_text('# %%\nmodel = lens_truth.load("pypi:there-is-no-such-package")\n', encoding="utf-8")
+    assert runner.main(["--write", str(source)]) == 0
+    assert "real: left out, since there-is-no-such-package is not installed" in capsys.readouterr().out
+    assert not source.with_suffix(".ipynb").exists()
+    source.write_text('# "pypi:pytest" has no model, but is there\n', encoding="utf-8")
+    assert runner.lacks(source) is None
