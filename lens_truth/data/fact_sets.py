@@ -26,7 +26,7 @@ import numpy as np
 from lens_truth.data.examples import Example
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty, Passage, joined, neutral, passage
 from lens_truth.data.facts import Fact, Pair, capital, pairs
-from lens_truth.data.row_fields import HALLUCINATED, NOT_STATED, SUPPORTED
+from lens_truth.data.row_fields import HALLUCINATED, NOT_STATED, SUPPORTED, UNSTATED
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
@@ -175,7 +175,10 @@ def _rows(
 ) -> Iterator[Example]:
     context, evidence = told
     for answer, end, label in zip(answers, ("right", "wrong"), (SUPPORTED, HALLUCINATED), strict=True):
-        yield Example(f"facts-{id}-{end}", f"facts: {group}", question, answer, label, context, evidence)
+        aliases = UNSTATED if answer == NOT_STATED else ()
+        yield Example(
+            f"facts-{id}-{end}", f"facts: {group}", question, answer, label, context, evidence, aliases=aliases
+        )
 
 
 def _one_of(rng: np.random.Generator, wordings: Sequence[str]) -> str:
