@@ -21,7 +21,6 @@ from lens_truth.models.adapter_files import (
     weights_in,
 )
 from lens_truth.models.checkpoint import opened
-from lens_truth.models.sighted import put_sight_on
 from lens_truth.models.structure import modules_of
 
 _NAME = "default"
@@ -32,6 +31,8 @@ def put_on(hf: Any, adapter: str) -> Any:
     adapter sees through around it; an InputError says what does not fit. As of any model with an adapter,
     `save_pretrained` saves the adapter alone."""
     peft, folder = needs_peft(), adapter_folder(adapter)
+    from lens_truth.models.sighted import put_sight_on  # it imports TransformerLens
+
     hf = put_sight_on(hf, folder)
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
