@@ -135,6 +135,17 @@ def data() -> Path:
     return Path(folder)
 
 
+def real_folder(name: str) -> Path:
+    """Where a real model lies: in LENS_TRUTH_REAL, by default the cache that `make real` fills. Skips where it is not
+    there."""
+    from lens_truth.models.packages import cache_folder
+
+    folder = Path(os.environ.get("LENS_TRUTH_REAL") or cache_folder())
+    if not (folder / name).exists():
+        pytest.skip(f"{name} is neither in LENS_TRUTH_REAL nor in the cache of `make real`: the real model is not here")
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def real() -> Callable[[str], Any]:
     """Loads a real model (`smollm2`, `gemma3-270m`) once, where it is there."""
@@ -143,10 +154,8 @@ def real() -> Callable[[str], Any]:
     loaded: dict[str, Any] = {}
 
     def get(name: str) -> Any:
-        folder = os.environ.get("LENS_TRUTH_REAL")
-        if not folder or not (Path(folder) / name).is_dir():
-            pytest.skip(f"LENS_TRUTH_REAL names no folder that holds {name}: the real model is not here")
-        return loaded.setdefault(name, loaded.get(name) or load(str(Path(folder) / name)))
+        folder = str(real_folder(name))
+        return loaded.setdefault(name, loaded.get(name) or load(folder))
 
     return get
 
