@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
-from lens_truth.models.packages import LATER_PART, PYPI, packaged_gguf
+from lens_truth.models.package_files import LATER_PART
+from lens_truth.models.packages import PYPI, packaged_gguf
 from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"

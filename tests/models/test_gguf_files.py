@@ -24,7 +24,7 @@ from gguf_writer import BF16, F16, F32, Q8_0, permuted, write_gguf
 from lens_truth.errors import DataWarning, InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.checkpoint import open_checkpoint
-from lens_truth.models.gguf_files import opened_gguf
+from lens_truth.models.gguf_header import opened_gguf
 from lens_truth.models.gguf_tokenizer import gguf_tokenizer
 from lens_truth.models.loading import load, load_plain, load_tokenizer
 
