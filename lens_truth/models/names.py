@@ -95,6 +95,8 @@ def model_source(name: str) -> str:
         _check_folder(name, path)
     elif _looks_like_a_path(name):
         raise InputError(f"model '{name}': there is no such folder")
+    elif ":" in name:
+        raise InputError(f"model '{name}': what has a colon is zoo:NAME or pypi:PACKAGE, in small letters")
     return str(path) if _looks_like_a_path(name) else name
 
 

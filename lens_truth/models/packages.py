@@ -121,7 +121,9 @@ def _files(name: str, package: str, distribution: Distribution, pinned: Pinned |
     if not files and in_place(distribution):
         raise InputError(f"model '{name}': {package} is installed in place, so give its GGUF file by its path")
     if not files:
-        raise InputError(f"model '{name}': {package} carries no GGUF file")
+        raise InputError(
+            f"model '{name}': {package} carries no GGUF file; name a package that does, or a file by its path"
+        )
     return files
 
 

