@@ -202,7 +202,7 @@ class TestFilesAsPeopleHaveThem:
         monkeypatch.setenv("LENS_TRUTH_GGUF_CACHE", str(tmp_path))
         first = load(str(file), dtype="bfloat16")
         (folder,) = tmp_path.iterdir()
-        monkeypatch.setattr("lens_truth.models.gguf_cache.load_gguf", None)  # nothing is read a second time
+        monkeypatch.setattr("lens_truth.models.gguf_files.load_gguf", None)  # nothing is read a second time
         again = load(str(file), dtype="bfloat16")
         assert torch.equal(first(IDS), again(IDS)) and again.original_model.dtype == torch.bfloat16
         assert torch.equal(load(str(folder))(IDS), first(IDS))
