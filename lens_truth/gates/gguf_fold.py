@@ -51,7 +51,7 @@ class GgufFold:
 def fold_into_file(values: Float[Tensor, "L H"], source: Path, target: Path, *, rows: bool) -> GgufFold:
     """Writes `source` to `target` with the gate in its output projections: on their inputs, or on equal slices of their
     outputs (`rows`). See `HeadGate.fold_into_gguf`."""
-    from lens_truth.models.gguf_files import opened_gguf
+    from lens_truth.models.gguf_header import opened_gguf
 
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the file that the gate is to be folded into; choose another name")

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -111,7 +112,7 @@ def remove_leftovers(folder: Path) -> None:
         found = _OURS.fullmatch(path.name)
         if found and not _lives(int(found[1])):
             with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -174,10 +175,21 @@ def same_kind(one: str, other: str) -> bool:
     return one.startswith(OF_WEIGHTS) == other.startswith(OF_WEIGHTS)
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in hex digits. While a file stays as it is, it is read once."""
+    its = path.stat()
+    return _sha256_of(path, its.st_ino, its.st_size, its.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def file_hash(path: Path) -> str:
     """The first 16 hex digits of the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256_of(path)[:16]
 
 
 def _recover(path: Path) -> None:

@@ -120,7 +120,7 @@ def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
     """What config.json, or a GGUF file, says of a checkpoint's language model."""
     if str(source).endswith(GGUF):
         from lens_truth.models.gguf_config import gguf_config
-        from lens_truth.models.gguf_files import opened_gguf
+        from lens_truth.models.gguf_header import opened_gguf
 
         return gguf_config(opened_gguf(source))
     config = cast("Any", AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
@@ -130,7 +130,8 @@ def text_config(source: str | Path, *, trust_remote_code: bool = False) -> Any:
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Every tensor's file; of a sharded checkpoint as its index says."""
     if folder.suffix == GGUF:
-        from lens_truth.models.gguf_files import gguf_projections, opened_gguf
+        from lens_truth.models.gguf_files import gguf_projections
+        from lens_truth.models.gguf_header import opened_gguf
 
         return {name: tensor.file for name, tensor in gguf_projections(opened_gguf(folder)).items()}
     for kind in KINDS:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from lens_truth.io.files import alone_at, check_out, file_hash, hash_of, write_folder_with
 from lens_truth.io.runs import version_of
-from lens_truth.models.gguf_files import load_gguf, opened_gguf
-from lens_truth.models.gguf_header import Gguf
-from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+from lens_truth.models.gguf_header import Gguf, opened_gguf
 from lens_truth.models.packages import CACHE, cache_folder
 
 _MAKERS = ("lens-truth", "transformers", "gguf", "tokenizers")
@@ -37,6 +35,11 @@ def cached_folder(source: str, dtype: str) -> str | None:
 
 
 def _save(file: Gguf, dtype: str, folder: Path) -> None:
+    from lens_truth.models.gguf_files import (
+        load_gguf,
+    )  # torch and transformers, which who finds a folder can do without
+    from lens_truth.models.gguf_tokenizer import gguf_tokenizer
+
     load_gguf(str(file.path), str(file.path), attn=None, dtype=dtype).save_pretrained(folder)
     if (tokenizer := gguf_tokenizer(file)) is not None:
         tokenizer.save_pretrained(folder)

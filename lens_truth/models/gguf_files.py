@@ -7,7 +7,6 @@ config of `gguf_config`, one tensor at a time, and what is left over is refused.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +26,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, on_terminal
 from lens_truth.models.gguf_config import ends_of_answers, gguf_config
-from lens_truth.models.gguf_header import Gguf, StoredTensor, read_gguf
+from lens_truth.models.gguf_header import Gguf, StoredTensor, opened_gguf
 from lens_truth.models.room import check_room
 from lens_truth.models.whole import load_whole
 
@@ -37,13 +36,6 @@ _FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}
 _AT_ONCE = 1 << 20
 """Numbers dequantised in one step, which takes several times their memory."""
 _PROJECTIONS = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output"}
-
-
-def opened_gguf(source: str | Path) -> Gguf:
-    """The head of a GGUF file; an InputError says what is wrong with it, or that `gguf` is not installed."""
-    if find_spec("gguf") is None:
-        raise InputError(f"model '{source}' is a GGUF file, which is read with gguf: `pip install lens-truth[gguf]`")
-    return read_gguf(Path(source))
 
 
 def load_gguf(name: str, source: str, *, attn: str | None, dtype: str, device: str = "cpu") -> PreTrainedModel:

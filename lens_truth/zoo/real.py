@@ -13,6 +13,7 @@ from pathlib import Path
 from lens_truth.errors import InputError
 from lens_truth.io.files import check_out, write_file_with
 from lens_truth.models.gguf_cache import cached_folder
+from lens_truth.models.gguf_header import check_gguf
 from lens_truth.models.packages import CACHE, PINNED, PYPI, Pinned, cache_folder, packaged_gguf
 
 
@@ -27,13 +28,17 @@ def prepare(names: tuple[str, ...], cache: Path | None, log: Callable[[str], Non
     for name in names:
         if name not in known:
             raise InputError(f"there is no real model '{name}'; there are {', '.join(known)}")
+        check_gguf(f"{PYPI}{known[name].package}")  # before 93 MB are fetched
     if cache is not None:
         os.environ[CACHE] = str(cache)
     os.environ[CACHE] = str(cache_folder())
-    check_out(cache_folder(), "--cache")
+    check_out(cache_folder(), CACHE if cache is None else "--cache")
     for name in names:
         log(f"{name}: {known[name].licence}; {known[name].size}.")
-    log(f"Fetched are these packages alone, without what they require; their code is not run. Cache: {cache_folder()}")
+    log(
+        "Fetched are, where they are missing or not as they should be, these packages alone, without what they "
+        f"require; their code is not run. Cache: {cache_folder()}"
+    )
     return [_prepared(known[name], log) for name in names]
 
 
@@ -45,11 +50,23 @@ def _prepared(its: Pinned, log: Callable[[str], None]) -> Path:
         _install(its)
         source = packaged_gguf(model)
     made = Path(cached_folder(str(source), "float32") or "")
-    folder = made.with_name(its.name)
-    if folder.is_symlink() or not folder.exists():  # a folder of that name is somebody's own
-        write_file_with(folder, lambda temporary: temporary.symlink_to(made.name))
     log(f"{model} is ready: {made}")
-    return folder
+    return _named(made, its.name, log)
+
+
+def _named(made: Path, name: str, log: Callable[[str], None]) -> Path:
+    """A link beside the folder by which it is found whatever it was made of; if something else has that name, which
+    stays, the folder."""
+    link, target = made.with_name(name), Path(made.name)
+    points_at = link.readlink() if link.is_symlink() else None
+    if points_at == target:
+        return link
+    ours = points_at is not None and len(points_at.parts) == 1
+    if not ours and (link.exists() or link.is_symlink()):
+        log(f"{link} is something else and stays, so the name {name} is not given")
+        return made
+    write_file_with(link, lambda temporary: temporary.symlink_to(target))
+    return link
 
 
 def _install(its: Pinned) -> None:

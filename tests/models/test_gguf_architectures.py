@@ -13,7 +13,7 @@ pytest.importorskip("gguf")
 from gguf_writer import tiny, write_gguf
 
 from lens_truth.models.gguf_config import ARCHITECTURES, gguf_config
-from lens_truth.models.gguf_files import opened_gguf
+from lens_truth.models.gguf_header import opened_gguf
 from lens_truth.models.loading import load_plain
 
 SIZES: dict[str, Any] = {

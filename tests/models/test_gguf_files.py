@@ -24,7 +24,7 @@ from gguf_writer import BF16, F16, F32, Q8_0, permuted, write_gguf
 from lens_truth.errors import DataWarning, InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.checkpoint import open_checkpoint
-from lens_truth.models.gguf_files import opened_gguf
+from lens_truth.models.gguf_header import opened_gguf
 from lens_truth.models.gguf_tokenizer import gguf_tokenizer
 from lens_truth.models.loading import load, load_plain, load_tokenizer
 
@@ -202,7 +202,7 @@ class TestFilesAsPeopleHaveThem:
         monkeypatch.setenv("LENS_TRUTH_GGUF_CACHE", str(tmp_path))
         first = load(str(file), dtype="bfloat16")
         (folder,) = tmp_path.iterdir()
-        monkeypatch.setattr("lens_truth.models.gguf_cache.load_gguf", None)  # nothing is read a second time
+        monkeypatch.setattr("lens_truth.models.gguf_files.load_gguf", None)  # nothing is read a second time
         again = load(str(file), dtype="bfloat16")
         assert torch.equal(first(IDS), again(IDS)) and again.original_model.dtype == torch.bfloat16
         assert torch.equal(load(str(folder))(IDS), first(IDS))

@@ -17,7 +17,7 @@ from gguf import GGUFWriter
 from gguf_writer import write_gguf
 
 from lens_truth.errors import InputError
-from lens_truth.models import gguf_files
+from lens_truth.models import gguf_header
 from lens_truth.models.checkpoint import open_checkpoint
 from lens_truth.models.loading import load_plain, load_tokenizer
 from lens_truth.models.names import model_source
@@ -116,7 +116,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_without_gguf_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     llama(tmp_path / "it.gguf")
-    monkeypatch.setattr(gguf_files, "find_spec", lambda name: None)
+    monkeypatch.setattr(gguf_header, "find_spec", lambda name: None)
     for read in (load_plain, load_tokenizer, open_checkpoint):
         with pytest.raises(
             InputError, match=r"is a GGUF file, which is read with gguf: `pip install lens-truth\[gguf\]`"

