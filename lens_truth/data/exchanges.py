@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lens_truth.data.answer_kinds import SMALL, answer_kind
+from lens_truth.data.answer_kinds import SMALL, answer_kind, asked_noun
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
 from lens_truth.errors import InputError, notice
 from lens_truth.io.streams import Stream, stream
@@ -43,6 +43,8 @@ class _Asked:
     example: Example
     answer: str
     kind: str
+    noun: str
+    """What the question asks for in its own word, if it has one."""
     told: str
     """Question and context, as `_mention` looks through them."""
 
@@ -94,7 +96,8 @@ _ABSENT = "do not stand in their context"
 
 def _asked(example: Example) -> _Asked | str:
     """The question, or why its answer cannot be exchanged."""
-    answer, context = example.answer.strip(), example.context
+    context = example.context
+    answer = _bare(example.answer, context)
     if not answer or not _standing(answer).search(context):
         return _ABSENT
     kind = answer_kind(answer, example.question, context)
@@ -107,13 +110,26 @@ def _asked(example: Example) -> _Asked | str:
         return "are mentioned in the question"
     if mention.search(_plain(_put(answer, "\0 \0", kind, context))):
         return "stand in their context in another form too"
-    return _Asked(example, answer, kind, _plain(f"{example.question}\n{context}"))
+    return _Asked(example, answer, kind, asked_noun(example.question), _plain(f"{example.question}\n{context}"))
+
+
+def _bare(answer: str, context: str) -> str:
+    """The answer without what does not belong to it: quotes around it, a comma behind it, an article that is in small
+    letters where it stands in the context."""
+    answer = answer.strip().rstrip(",;")
+    if answer[:1] in ('"', "“") and not any(mark in answer[1:].rstrip('"”.,') for mark in '"“”'):
+        answer = answer[1:].rstrip('"”.,')
+    article, _, rest = answer.partition(" ")
+    return (
+        rest if article in ("The", "the") and rest and re.search(rf"\bthe {re.escape(rest)}(?!\w)", context) else answer
+    )
 
 
 @cache
 def _standing(text: str) -> re.Pattern[str]:
     """The text as whole words and, if it is a number, as a whole number."""
-    return re.compile(rf"(?<!\w)(?<!\d[.,]){re.escape(text)}(?!\w)(?![.,]\d)")
+    end = r"(?![.,]\d)" * text[-1].isdigit()
+    return re.compile(rf"(?<!\w)(?<!\d[.,]){re.escape(text)}(?!\w){end}")
 
 
 @cache
@@ -171,31 +187,39 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
             groups.merge(first.setdefault(shared, n), n)
     sizes: list[int] = [groups.subset_size(n) for n in range(len(asked))]
     most = max(len(asked) // _PART, 2 * max(sizes, default=0))
-    pools: dict[str, list[int]] = {}
     order: list[int] = rng.permutation(len(asked)).tolist()
-    for n in order:
-        pools.setdefault(asked[n].kind, []).append(n)
     pairs: list[tuple[int, int]] = []
-    for pool in pools.values():
-        length = {n: len(asked[n].answer) for n in pool}
-        middle = float(np.median(list(length.values())))
-        pool.sort(key=lambda n: -abs(length[n] - middle))  # those with few partners first
-        while pool:
-            n = pool.pop(0)
-            near = islice((m for m in pool if abs(length[n] - length[m]) <= _LENGTHS), _LOOKED_AT)
-            partners = [
-                (not groups.connected(n, m), abs(length[n] - length[m]), rank, m)
-                for rank, m in enumerate(near)
-                if (groups.connected(n, m) or groups.subset_size(n) + groups.subset_size(m) <= most)
-                and _fit(asked[n], asked[m])
-            ]
-            if partners:
-                m = min(partners)[-1]
-                pool.remove(m)
-                groups.merge(n, m)
-                pairs.append((min(n, m), max(n, m)))
+    for kind_of in (lambda one: one.kind, lambda one: re.sub(r" of \d", "", one.kind)):  # then of any number of words
+        paired = {n for pair in pairs for n in pair}
+        pools: dict[str, list[int]] = {}
+        for n in order:
+            if n not in paired:
+                pools.setdefault(kind_of(asked[n]), []).append(n)
+        for pool in pools.values():
+            pairs += _pairs_of_pool(pool, asked, groups, most)
     names: dict[int, str] = {groups[n]: f"conflict-{asked[n].example.group}" for n in reversed(range(len(asked)))}
     return sorted(pairs), [names[groups[n]] for n in range(len(asked))]
+
+
+def _pairs_of_pool(pool: list[int], asked: Sequence[_Asked], groups: Any, most: int) -> Iterator[tuple[int, int]]:
+    """Pairs of one kind, whose groups are merged if they have no more than `most` questions."""
+    length = {n: len(asked[n].answer) for n in pool}
+    middle = float(np.median(list(length.values())))
+    pool.sort(key=lambda n: -abs(length[n] - middle))  # those with few partners first
+    while pool:
+        n = pool.pop(0)
+        near = islice((m for m in pool if abs(length[n] - length[m]) <= _LENGTHS), _LOOKED_AT)
+        partners = [
+            (not groups.connected(n, m), asked[n].noun != asked[m].noun, abs(length[n] - length[m]), rank, m)
+            for rank, m in enumerate(near)
+            if (groups.connected(n, m) or groups.subset_size(n) + groups.subset_size(m) <= most)
+            and _fit(asked[n], asked[m])
+        ]
+        if partners:
+            m = min(partners)[-1]
+            pool.remove(m)
+            groups.merge(n, m)
+            yield min(n, m), max(n, m)
 
 
 def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
@@ -210,11 +234,14 @@ def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
 
 
 def _put(old: str, new: str, kind: str, context: str) -> str:
-    """The context with the new answer wherever the old one stands; of a person also the last name, and the first where
-    it stands alone."""
+    """The context with the new answer wherever the old one stands; of a person also with other middle names ("Ada King
+    Lovelace"), the last name, and the first where it stands alone."""
     context = _instead(_standing(old).pattern, new, context)
     if kind.startswith("person") and (names := _parts(old)):
         last, first = _parts(new) or (new, new)
+        before = "|".join(re.escape(word) for word in old.split() if word != names[0])
+        more = r"""(?: ["“(]?[A-Z][\w.'’-]*["”)]?)"""
+        context = _instead(rf"(?<!\w)(?:{before}){more}{{0,3}} {re.escape(names[0])}(?!\w)", new, context)
         context = _instead(_standing(names[0]).pattern, last, context)
         context = _instead(_standing(names[1]).pattern + r"(?! [A-Z])", first, context)
     return context
