@@ -22,6 +22,7 @@ import numpy as np
 
 from lens_truth.data.answer_kinds import SMALL, answer_kind, asked_noun
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.places import places_of, standing
 from lens_truth.errors import InputError, notice
 from lens_truth.io.streams import Stream, stream
 
@@ -98,7 +99,7 @@ def _asked(example: Example) -> _Asked | str:
     """The question, or why its answer cannot be exchanged."""
     context = example.context
     answer = _bare(example.answer, context)
-    if not answer or not _standing(answer).search(context):
+    if not answer or not standing(answer).search(context):
         return _ABSENT
     kind = answer_kind(answer, example.question, context)
     if example.image:
@@ -123,13 +124,6 @@ def _bare(answer: str, context: str) -> str:
     return (
         rest if article in ("The", "the") and rest and re.search(rf"\bthe {re.escape(rest)}(?!\w)", context) else answer
     )
-
-
-@cache
-def _standing(text: str) -> re.Pattern[str]:
-    """The text as whole words and, if it is a number, as a whole number."""
-    end = r"(?![.,]\d)" * text[-1].isdigit()
-    return re.compile(rf"(?<!\w)(?<!\d[.,]){re.escape(text)}(?!\w){end}")
 
 
 @cache
@@ -170,10 +164,9 @@ def _fit(one: _Asked, other: _Asked) -> bool:
         small, large = sorted(int(re.sub(r"\D", "", number)) for number in (one.answer, other.answer))
         if large > _TIMES * small:
             return False
-    return not any(
-        _mention(new.answer, new.kind).search(old.told) or len(_parts(new.answer)) != len(_parts(old.answer))
-        for old, new in ((one, other), (other, one))
-    )
+    if one.kind.startswith("person") and len(_parts(one.answer)) != len(_parts(other.answer)):
+        return False
+    return not any(_mention(new.answer, new.kind).search(old.told) for old, new in ((one, other), (other, one)))
 
 
 def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tuple[int, int]], list[str]]:
@@ -225,7 +218,7 @@ def _pairs_of_pool(pool: list[int], asked: Sequence[_Asked], groups: Any, most: 
 def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
     """The new answer, which the context now supports, and the old one."""
     context = _put(one.answer, new, one.kind, one.example.context)
-    evidence = tuple(found.span() for found in _standing(new).finditer(context))
+    evidence = places_of(new, context)
     id, question = f"conflict-{one.example.id}", one.example.question
     return (
         Example(f"{id}-context", group, question, new, SUPPORTED, context, evidence),
@@ -236,14 +229,14 @@ def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
 def _put(old: str, new: str, kind: str, context: str) -> str:
     """The context with the new answer wherever the old one stands; of a person also with other middle names ("Ada King
     Lovelace"), the last name, and the first where it stands alone."""
-    context = _instead(_standing(old).pattern, new, context)
+    context = _instead(standing(old).pattern, new, context)
     if kind.startswith("person") and (names := _parts(old)):
         last, first = _parts(new) or (new, new)
         before = "|".join(re.escape(word) for word in old.split() if word != names[0])
         more = r"""(?: ["“(]?[A-Z][\w.'’-]*["”)]?)"""
         context = _instead(rf"(?<!\w)(?:{before}){more}{{0,3}} {re.escape(names[0])}(?!\w)", new, context)
-        context = _instead(_standing(names[0]).pattern, last, context)
-        context = _instead(_standing(names[1]).pattern + r"(?! [A-Z])", first, context)
+        context = _instead(standing(names[0]).pattern, last, context)
+        context = _instead(standing(names[1]).pattern + r"(?! [A-Z])", first, context)
     return context
 
 
