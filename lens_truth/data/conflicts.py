@@ -17,6 +17,7 @@ _CONFLICTING = (
     "conflicting",
     "multiple answers",
     "two answers",
+    "2 answers",
     "disagreement",
     "contradiction",
     "contradictory",
