@@ -182,12 +182,13 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
     most = max(len(asked) // _PART, 2 * max(sizes, default=0))
     order: list[int] = rng.permutation(len(asked)).tolist()
     pairs: list[tuple[int, int]] = []
-    for kind_of in (lambda one: one.kind, lambda one: re.sub(r" of \d", "", one.kind)):  # then of any number of words
+    for words_count in (True, False):  # those of a kind with as many words first
         paired = {n for pair in pairs for n in pair}
         pools: dict[str, list[int]] = {}
         for n in order:
             if n not in paired:
-                pools.setdefault(kind_of(asked[n]), []).append(n)
+                kind = asked[n].kind
+                pools.setdefault(kind if words_count else re.sub(r" of \d", "", kind), []).append(n)
         for pool in pools.values():
             pairs += _pairs_of_pool(pool, asked, groups, most)
     names: dict[int, str] = {groups[n]: f"conflict-{asked[n].example.group}" for n in reversed(range(len(asked)))}
