@@ -132,14 +132,15 @@ def _mention(answer: str, kind: str) -> re.Pattern[str]:
     which it is not known what it is of, by any of its words; a place by the adjective of it."""
     plain = _plain(answer)
     words = [word for word in re.findall(r"[\w'-]+", plain) if word not in SMALL]
-    ways = [rf"(?i:{re.escape(plain)})" + r"(?![.,]?\d)" * plain[-1].isdigit()]
+    whole = r"(?<!\d[.,])" * plain[0].isdigit(), r"(?![.,]?\d)" * plain[-1].isdigit()  # as a number
+    ways = [rf"{whole[0]}(?i:{re.escape(plain)}){whole[1]}"]
     if len(words) > 1 and not any(letter.isdigit() for letter in plain):
         ways.append("".join(word[0] for word in words) + r"\b")
         if kind.startswith(("person", "name")):
             ways += [re.escape(word) + r"\b" for word in words if len(word) > 2]
     elif len(plain) > 4 and kind.startswith(("country", "nationality", "state", "place", "adjective")):
         ways.append(re.escape(plain[:4]))
-    return re.compile(rf"(?<!\w)(?<!\d[.,])(?:{'|'.join(ways)})")
+    return re.compile(rf"(?<!\w)(?:{'|'.join(ways)})")
 
 
 def _plain(text: str) -> str:
