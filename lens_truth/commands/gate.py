@@ -47,7 +47,8 @@ class Config(Rows, OneModel):
     site: Literal["z", "result", "block"] = "z"
     """Heads (z and result, the same numbers), or the paper's blocks of the projected output."""
     data: str = "zoo:conflict"
-    """Examples to compute scores on, if --scores names a kind."""
+    """Examples to compute scores on, if --scores names a kind: zoo:NAME, facts:NAME, a file, conflict:FILE (see
+    `probe`)."""
     save: Path = Path("runs/gate")
     """Folder of the gated checkpoint; or, of a model that is a GGUF file, NAME.gguf."""
 

@@ -55,7 +55,8 @@ class Config(SettingFlags, Scoring):
     scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
     """Kinds of scores to compute for models; files are compared with the first."""
     data: str | None = None
-    """Examples that all models are scored on (see `probe`); by default setting D on the zoo's data."""
+    """Examples that all models are scored on: zoo:NAME, facts:NAME, a file, conflict:FILE (see `probe`); by default
+    setting D on the zoo's data."""
     kv_heads: tuple[str, ...] = ()
     """N or NAME=N: KV heads a layer, for score files that do not say; heads that share one are shuffled together."""
     shared_grid: bool = False

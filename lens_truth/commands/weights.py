@@ -44,8 +44,8 @@ class Config(Scoring):
     child_scores: str | None = None
     """File of the child's head scores."""
     data: str | None = None
-    """Examples to probe base and child on where no score files are given. By default zoo:text for checkpoints under
-    1 GB; larger ones are compared by their weights alone."""
+    """Examples to probe base and child on where no score files are given: zoo:NAME, facts:NAME, a file, conflict:FILE
+    (see `probe`). By default zoo:text for checkpoints under 1 GB; larger ones are compared by their weights alone."""
     top: float = 0.25
     """Share of heads that count as those with high scores."""
     out: Path = Path("runs/weights")

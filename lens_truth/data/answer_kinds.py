@@ -28,6 +28,12 @@ SMALL = {
     "in",
     "on",
     "at",
+    "to",
+    "from",
+    "by",
+    "with",
+    "a",
+    "an",
 }
 _PEOPLE = (
     "who|whom|person|people|man|woman|actor|actress|singer|songwriter|rapper|musician|guitarist|drummer|composer|"
@@ -42,8 +48,10 @@ _ASKED = {  # the words after "what" or "which" by which a question says what it
     "nationality": "nationality|nationalities|language",
     "country": "country|countries|nation|kingdom",
     "state": "state|province|county|region|territory|district",
-    "place": "city|town|village|capital|borough|suburb|neighborhood|place|location|island",
-    "work": "film|movie|album|song|single|book|novel|play|opera|musical|show|sitcom|series|game|magazine|newspaper",
+    "place": "city|town|village|capital|borough|suburb|neighborhood|place|location|island|theatre|theater|venue|"
+    "stadium|arena|airport|valley|river|lake|mountain|museum|park",
+    "work": "film|movie|documentary|album|song|single|book|novel|play|opera|musical|show|sitcom|series|game|magazine|"
+    "newspaper",
     "organisation": "company|corporation|band|group|team|club|label|network|channel|university|college|school|league|"
     "party|organization|organisation|agency|airline|manufacturer|brand",
 }
@@ -53,10 +61,13 @@ _SAYS_ITSELF = {  # the words by which a name does
     "place": "River|County|City|Lake|Mount|Stadium|Airport|Hall|Island|Islands|Park|Street|Avenue|Bridge|Castle|Museum|"
     "Province|Bay|Valley|Theatre|Theater|Center|Centre|Arena|House",
 }
-_SAYS_WHAT = re.compile(
-    r"\b(?:what|which)\b(?:\W+[\w'-]+){0,5}?\W+(?:"
-    + "|".join(f"(?P<{name}>(?:{words})s?)" for name, words in _ASKED.items())
-    + r")\b",
+_ANY = "|".join(f"(?P<{name}>(?:{words})s?)" for name, words in _ASKED.items())
+_ANY_NOUN = rf"(?:{'|'.join(_ASKED.values())})s?\b"
+_ENDS = "is|was|are|were|did|does|do|has|had|have|can|who|that|the|an?|of|in|on|at|for|by|from|to|with|and|or"
+_SAYS_WHAT = re.compile(  # up to the last of the nouns in "which computer game designer", but no further
+    r"\b(?:what|which)\b(?: (?:is|was|are|were) (?:the|an?)\b| (?:one )?of (?:the|these)\b)?"
+    rf"(?:[\s\"“/]+(?:names? of (?:the|an?)|(?!(?:{_ENDS})\b)[\w'-]+)){{0,6}}?[\s\"“/]+"
+    rf"(?:{_ANY})\b(?!-|[\s/]+{_ANY_NOUN})",
     re.IGNORECASE,
 )
 _WHO = re.compile(r"^\W*(?:who|whom|whose)\b|\b(?:by|after|to|with|and|is|was) who(?:m|se)?\b", re.IGNORECASE)
@@ -66,11 +77,15 @@ _WHERE = re.compile(r"^\W*(?:in )?where\b|\bwhere\W*$|\bof where\b|\b(?:based|lo
 _TOLD = {  # how a passage writes of an answer (\0), where the question does not say what it asks for
     name: re.compile(form)
     for name, form in {
-        "person": rf"\b(?:{_PEOPLE}) \0|\0,? \([^)]*\bborn|\0(?: \([^)]*\))?,? (?:is|was) an? [^.]*?\b(?:{_PEOPLE})\b",
+        "person": rf"\b(?:{_PEOPLE}) \0|\0,? \([^)]*\bborn",
         "work": '["“]\0["”]',
         "place": r"\b(?:in|near) (?:the )?\0",
     }.items()
 }
+_TOLD_WHAT = re.compile(  # "was a poetry magazine of ...": up to a word after which it says something else
+    rf"\0(?: \([^)]*\))?,? (?:is|was|are|were) (?:an?|the|one of the) "
+    rf"(?:(?!\b(?:{_ENDS}|which)\b)[^.])*?\b(?:{_ANY})\b(?!-| {_ANY_NOUN})"
+)
 
 
 def answer_kind(answer: str, question: str, context: str) -> str | None:
@@ -99,25 +114,36 @@ def answer_kind(answer: str, question: str, context: str) -> str | None:
     # "a Welsh folk singer": what stands between an article and a common noun is an adjective
     if len(words) == 1 and re.search(r"\b[Aa]n? \0,? [a-z]", told):
         return "adjective"
-    itself = (name for name, of in _SAYS_ITSELF.items() if re.search(rf"\b(?:{of})\b", answer))
-    asked = next(itself, None) or asked_for(question)
-    if asked == "name":
-        asked = next((name for name, form in _TOLD.items() if form.search(told)), asked)
+    asked = _asked_for(answer, question, told)
     with_the = words[0].lower() == "the" or (asked != "person" and re.search(r"\b[Tt]he \0", told))
-    marks = [
-        f"with '{mark}'" for mark, there in (("the", with_the), (",", "," in answer), ("and", "and" in words)) if there
-    ]
+    there = {"the": with_the, ",": "," in answer, "and": "and" in words, "of": asked == "person" and "of" in words}
+    marks = [f"with '{mark}'" for mark, is_there in there.items() if is_there]
     return " ".join([asked, f"of {min(len(words), 3)}", *marks])
 
 
 def _is_name(word: str) -> bool:
-    return word[0].isupper() and all(letter.isalpha() or letter in ".'’-&" for letter in word.rstrip(","))
+    """Also a nickname in quotes."""
+    word = word.rstrip(",").strip('"“”')
+    return word[:1].isupper() and all(letter.isalpha() or letter in ".'’-&!" for letter in word)
 
 
-def asked_for(question: str) -> str:
-    """`person`, `place`, ...: what the question says it asks for; `name` where it does not say."""
-    if _WHO.search(question):
+def _asked_for(answer: str, question: str, told: str) -> str:
+    """`person`, `place`, ...: what the question says by a noun, the answer by one of its words, the question by "who"
+    or "where", or else the context says that it is; `name` where none of them does."""
+    if noun := _SAYS_WHAT.search(question):
+        return str(noun.lastgroup)
+    if itself := next((name for name, of in _SAYS_ITSELF.items() if re.search(rf"\b(?:{of})\b", answer)), None):
+        return itself
+    if _WHO.search(question) and not re.search(r"\bfor\W*$", question):
         return "person"
-    if said := _SAYS_WHAT.search(question):
+    if _WHERE.search(question):
+        return "place"
+    if said := _TOLD_WHAT.search(told):
         return str(said.lastgroup)
-    return "place" if _WHERE.search(question) else "name"
+    return next((name for name, form in _TOLD.items() if form.search(told)), "name")
+
+
+def asked_noun(question: str) -> str:
+    """The noun by which a question says what it asks for, such as "film"; empty where it has none."""
+    noun = _SAYS_WHAT.search(question)
+    return re.sub(r"(?<!s)s$", "", noun[str(noun.lastgroup)].lower()) if noun else ""

@@ -4,10 +4,9 @@ MemoTrap (Liu and Liu 2023), which asks for an ending that no proverb has."""
 
 from __future__ import annotations
 
-import re
-
 from lens_truth.data.data_file import DataFile
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.places import places_of
 from lens_truth.data.row_fields import NOT_STATED, UNSTATED, Fields
 from lens_truth.errors import notice
 from lens_truth.io.readers import is_list, is_object
@@ -18,6 +17,7 @@ _CONFLICTING = (
     "conflicting",
     "multiple answers",
     "two answers",
+    "2 answers",
     "disagreement",
     "contradiction",
     "contradictory",
@@ -41,7 +41,7 @@ def read_swapped(file: DataFile) -> list[Example]:
             same.append(place)
             continue
         for label, end, (answer, *more) in zip((SUPPORTED, HALLUCINATED), ("swapped", "before"), sides, strict=True):
-            evidence = places_of(answer, context) if label == SUPPORTED else ()
+            evidence = places_of(answer, context, any_case=True) if label == SUPPORTED else ()
             examples.append(
                 Example(
                     f"nqswap-{number}-{end}", question, question, answer, label, context, evidence, aliases=(*more,)
@@ -63,7 +63,9 @@ def read_counterfactual(file: DataFile) -> list[Example]:
             raise fields.wrong(f"field 'answerKey' is '{key}', not one of {', '.join(choices)}")
         group = f"faitheval-{fields.word('id', str(number))}"
         for letter, answer in choices.items():
-            label, evidence = (SUPPORTED, places_of(answer, context)) if letter == key else (HALLUCINATED, ())
+            label, evidence = (
+                (SUPPORTED, places_of(answer, context, any_case=True)) if letter == key else (HALLUCINATED, ())
+            )
             examples.append(Example(f"{group}-{letter}", group, question, answer, label, context, evidence))
     return file.first(examples)
 
@@ -105,12 +107,6 @@ def read_memo_trap(file: DataFile) -> list[Example]:
             for place, ending in enumerate(endings)
         ]
     return file.first(examples)
-
-
-def places_of(answer: str, context: str) -> tuple[tuple[int, int], ...]:
-    """Where an answer stands in a context, in whole words, whatever the case."""
-    pattern = rf"(?<!\w){re.escape(answer)}(?!\w)"
-    return tuple(found.span() for found in re.finditer(pattern, context, re.IGNORECASE))
 
 
 def _lettered(fields: Fields) -> dict[str, str]:

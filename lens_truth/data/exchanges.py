@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from lens_truth.data.answer_kinds import SMALL, answer_kind
+from lens_truth.data.answer_kinds import SMALL, answer_kind, asked_noun
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example
+from lens_truth.data.places import places_of, standing
 from lens_truth.errors import InputError, notice
 from lens_truth.io.streams import Stream, stream
 
@@ -43,6 +44,8 @@ class _Asked:
     example: Example
     answer: str
     kind: str
+    noun: str
+    """What the question asks for in its own word, if it has one."""
     told: str
     """Question and context, as `_mention` looks through them."""
 
@@ -94,8 +97,9 @@ _ABSENT = "do not stand in their context"
 
 def _asked(example: Example) -> _Asked | str:
     """The question, or why its answer cannot be exchanged."""
-    answer, context = example.answer.strip(), example.context
-    if not answer or not _standing(answer).search(context):
+    context = example.context
+    answer = _bare(example.answer, context)
+    if not answer or not standing(answer).search(context):
         return _ABSENT
     kind = answer_kind(answer, example.question, context)
     if example.image:
@@ -107,13 +111,19 @@ def _asked(example: Example) -> _Asked | str:
         return "are mentioned in the question"
     if mention.search(_plain(_put(answer, "\0 \0", kind, context))):
         return "stand in their context in another form too"
-    return _Asked(example, answer, kind, _plain(f"{example.question}\n{context}"))
+    return _Asked(example, answer, kind, asked_noun(example.question), _plain(f"{example.question}\n{context}"))
 
 
-@cache
-def _standing(text: str) -> re.Pattern[str]:
-    """The text as whole words and, if it is a number, as a whole number."""
-    return re.compile(rf"(?<!\w)(?<!\d[.,]){re.escape(text)}(?!\w)(?![.,]\d)")
+def _bare(answer: str, context: str) -> str:
+    """The answer without what does not belong to it: quotes around it, a comma behind it, an article that is in small
+    letters where it stands in the context."""
+    answer = answer.strip().rstrip(",;")
+    if answer[:1] in ('"', "“") and not any(mark in answer[1:].rstrip('"”.,') for mark in '"“”'):
+        answer = answer[1:].rstrip('"”.,')
+    article, _, rest = answer.partition(" ")
+    return (
+        rest if article in ("The", "the") and rest and re.search(rf"\bthe {re.escape(rest)}(?!\w)", context) else answer
+    )
 
 
 @cache
@@ -122,14 +132,15 @@ def _mention(answer: str, kind: str) -> re.Pattern[str]:
     which it is not known what it is of, by any of its words; a place by the adjective of it."""
     plain = _plain(answer)
     words = [word for word in re.findall(r"[\w'-]+", plain) if word not in SMALL]
-    ways = [rf"(?i:{re.escape(plain)})" + r"(?![.,]?\d)" * plain[-1].isdigit()]
+    whole = r"(?<!\d[.,])" * plain[0].isdigit(), r"(?![.,]?\d)" * plain[-1].isdigit()  # as a number
+    ways = [rf"{whole[0]}(?i:{re.escape(plain)}){whole[1]}"]
     if len(words) > 1 and not any(letter.isdigit() for letter in plain):
         ways.append("".join(word[0] for word in words) + r"\b")
         if kind.startswith(("person", "name")):
             ways += [re.escape(word) + r"\b" for word in words if len(word) > 2]
     elif len(plain) > 4 and kind.startswith(("country", "nationality", "state", "place", "adjective")):
         ways.append(re.escape(plain[:4]))
-    return re.compile(rf"(?<!\w)(?<!\d[.,])(?:{'|'.join(ways)})")
+    return re.compile(rf"(?<!\w)(?:{'|'.join(ways)})")
 
 
 def _plain(text: str) -> str:
@@ -154,10 +165,9 @@ def _fit(one: _Asked, other: _Asked) -> bool:
         small, large = sorted(int(re.sub(r"\D", "", number)) for number in (one.answer, other.answer))
         if large > _TIMES * small:
             return False
-    return not any(
-        _mention(new.answer, new.kind).search(old.told) or len(_parts(new.answer)) != len(_parts(old.answer))
-        for old, new in ((one, other), (other, one))
-    )
+    if one.kind.startswith("person") and len(_parts(one.answer)) != len(_parts(other.answer)):
+        return False
+    return not any(_mention(new.answer, new.kind).search(old.told) for old, new in ((one, other), (other, one)))
 
 
 def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tuple[int, int]], list[str]]:
@@ -171,37 +181,46 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
             groups.merge(first.setdefault(shared, n), n)
     sizes: list[int] = [groups.subset_size(n) for n in range(len(asked))]
     most = max(len(asked) // _PART, 2 * max(sizes, default=0))
-    pools: dict[str, list[int]] = {}
     order: list[int] = rng.permutation(len(asked)).tolist()
-    for n in order:
-        pools.setdefault(asked[n].kind, []).append(n)
     pairs: list[tuple[int, int]] = []
-    for pool in pools.values():
-        length = {n: len(asked[n].answer) for n in pool}
-        middle = float(np.median(list(length.values())))
-        pool.sort(key=lambda n: -abs(length[n] - middle))  # those with few partners first
-        while pool:
-            n = pool.pop(0)
-            near = islice((m for m in pool if abs(length[n] - length[m]) <= _LENGTHS), _LOOKED_AT)
-            partners = [
-                (not groups.connected(n, m), abs(length[n] - length[m]), rank, m)
-                for rank, m in enumerate(near)
-                if (groups.connected(n, m) or groups.subset_size(n) + groups.subset_size(m) <= most)
-                and _fit(asked[n], asked[m])
-            ]
-            if partners:
-                m = min(partners)[-1]
-                pool.remove(m)
-                groups.merge(n, m)
-                pairs.append((min(n, m), max(n, m)))
+    for words_count in (True, False):  # those of a kind with as many words first
+        paired = {n for pair in pairs for n in pair}
+        pools: dict[str, list[int]] = {}
+        for n in order:
+            if n not in paired:
+                kind = asked[n].kind
+                pools.setdefault(kind if words_count else re.sub(r" of \d", "", kind), []).append(n)
+        for pool in pools.values():
+            pairs += _pairs_of_pool(pool, asked, groups, most)
     names: dict[int, str] = {groups[n]: f"conflict-{asked[n].example.group}" for n in reversed(range(len(asked)))}
     return sorted(pairs), [names[groups[n]] for n in range(len(asked))]
+
+
+def _pairs_of_pool(pool: list[int], asked: Sequence[_Asked], groups: Any, most: int) -> Iterator[tuple[int, int]]:
+    """Pairs of one kind, whose groups are merged if they have no more than `most` questions."""
+    length = {n: len(asked[n].answer) for n in pool}
+    middle = float(np.median(list(length.values())))
+    pool.sort(key=lambda n: -abs(length[n] - middle))  # those with few partners first
+    while pool:
+        n = pool.pop(0)
+        near = islice((m for m in pool if abs(length[n] - length[m]) <= _LENGTHS), _LOOKED_AT)
+        partners = [
+            (not groups.connected(n, m), asked[n].noun != asked[m].noun, abs(length[n] - length[m]), rank, m)
+            for rank, m in enumerate(near)
+            if (groups.connected(n, m) or groups.subset_size(n) + groups.subset_size(m) <= most)
+            and _fit(asked[n], asked[m])
+        ]
+        if partners:
+            m = min(partners)[-1]
+            pool.remove(m)
+            groups.merge(n, m)
+            yield min(n, m), max(n, m)
 
 
 def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
     """The new answer, which the context now supports, and the old one."""
     context = _put(one.answer, new, one.kind, one.example.context)
-    evidence = tuple(found.span() for found in _standing(new).finditer(context))
+    evidence = places_of(new, context)
     id, question = f"conflict-{one.example.id}", one.example.question
     return (
         Example(f"{id}-context", group, question, new, SUPPORTED, context, evidence),
@@ -210,13 +229,16 @@ def _exchanged(one: _Asked, new: str, group: str) -> tuple[Example, Example]:
 
 
 def _put(old: str, new: str, kind: str, context: str) -> str:
-    """The context with the new answer wherever the old one stands; of a person also the last name, and the first where
-    it stands alone."""
-    context = _instead(_standing(old).pattern, new, context)
+    """The context with the new answer wherever the old one stands; of a person also with other middle names ("Ada King
+    Lovelace"), the last name, and the first where it stands alone."""
+    context = _instead(standing(old).pattern, new, context)
     if kind.startswith("person") and (names := _parts(old)):
         last, first = _parts(new) or (new, new)
-        context = _instead(_standing(names[0]).pattern, last, context)
-        context = _instead(_standing(names[1]).pattern + r"(?! [A-Z])", first, context)
+        before = "|".join(re.escape(word) for word in old.split() if word != names[0])
+        more = r"""(?: ["“(]?[A-Z][\w.'’-]*["”)]?)"""
+        context = _instead(rf"(?<!\w)(?:{before}){more}{{0,3}} {re.escape(names[0])}(?!\w)", new, context)
+        context = _instead(standing(names[0]).pattern, last, context)
+        context = _instead(standing(names[1]).pattern + r"(?! [A-Z])", first, context)
     return context
 
 

@@ -28,7 +28,12 @@ def open_input(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 text file, packed with gzip if it begins as such files do or its name ends in `.gz`."""
     try:
         with path.open("rb") as file:
-            packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
+            begins = file.read(4)
+        if begins == b"PAR1":  # what the Hugging Face hub has
+            raise InputError(
+                f"{path}: is a Parquet file; pandas.read_parquet(FILE).to_json(NEW, orient='records') unpacks it"
+            )
+        packed = path.suffix == ".gz" or begins[:2] == b"\x1f\x8b"
         with (gzip.open if packed else open)(
             path, "rt", encoding="utf-8-sig", newline=""
         ) as file:  # with or without a byte order mark

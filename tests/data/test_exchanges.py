@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -50,12 +51,47 @@ def test_a_person_is_exchanged_under_every_name() -> None:
     first, *_, last = traded(ADA, MARY)
     assert first.context == "Mary Somerville wrote it. Somerville was a countess."
     assert last.context == "A book by Ada Lovelace, Ada to friends."
+    longer = replace(ADA, context="Ada Lovelace, or Ada King Lovelace, wrote it. Ada A. Noel Lovelace was born rich.")
+    assert traded(longer, MARY)[0].context == (
+        "Mary Somerville, or Mary Somerville, wrote it. Mary Somerville was born rich."
+    )
+
+
+def test_what_does_not_belong_to_an_answer_is_taken_off() -> None:
+    """Quotes, a comma, an article that is no part of the name; a nickname belongs to it."""
+    film, song = "Which film is it?", 'It is "Night Train".'
+    for answer in ('"Night Train"', '"Night Train".', "Night Train,"):
+        two = asked(answer, song, film), asked("Dark Water", "A film, Dark Water.", film)
+        assert [e.answer for e in traded(*two)] == ["Dark Water", "Night Train", "Night Train", "Dark Water"]
+    which = "Which school was it?"
+    first, *_ = traded(
+        asked("The Moss School", "He left the Moss School.", which),
+        asked("the Oak School", "At the Oak School.", which),
+    )
+    assert (first.answer, first.context) == ("Oak School", "He left the Oak School.")
+    nick = asked('Vincent "Mad Dog" Coll', 'It was Vincent "Mad Dog" Coll.', "Who was it?")
+    last = traded(nick, asked("Giovanni da Verrazzano", "By Giovanni da Verrazzano.", "By whom?"))[2]
+    assert last.context == 'By Vincent "Mad Dog" Coll.'
+
+
+def test_partners_are_asked_for_in_one_word_where_they_can_be() -> None:
+    """And of as many words; others only where there is none."""
+    city, river = "Which city is it?", "Which river is it?"
+    names = [("Bonn", city), ("Main", river), ("Elbe", river), ("Rome", city)]
+    found = traded(*(asked(name, f"It is {name}.", question) for name, question in names))
+    assert {frozenset((e.answer, f.answer)) for e, f in zip(found[::2], found[1::2], strict=True)} == {
+        frozenset(("Bonn", "Rome")),
+        frozenset(("Main", "Elbe")),
+    }
+    one, *_ = traded(asked("Liverpool", "At Liverpool.", city), asked("New York", "Of New York.", city))
+    assert one.answer == "New York"
 
 
 @pytest.mark.parametrize(
     ("kept", "why"),
     [
         (replace(DELHI, context="In Delhi. DELHI is large."), "another form"),
+        (replace(DELHI, context="In Delhi, in 1911.DELHI is large."), "another form"),
         (replace(DELHI, context="In Delhi. Delhi's people, the Delhiites, know."), "another form"),
         (replace(DELHI, question="In what city is the Delhi office?"), "in the question"),
         (replace(DELHI, context="In New Delhi-town or Delhiville."), "another form"),
@@ -101,6 +137,8 @@ def test_articles_and_whole_numbers() -> None:
         asked("300", "He sold 300 of 1,300 in 3000.", "How many?"), asked("120", "It has 120.", "How many?")
     )
     assert first.context == "He sold 120 of 1,300 in 3000."
+    behind, *_ = traded(replace(DELHI, context="It came to Delhi in 1911.Delhi is large."), PARIS)
+    assert behind.context == "It came to Paris in 1911.Paris is large."
 
 
 @pytest.mark.parametrize(
@@ -123,6 +161,20 @@ def test_articles_and_whole_numbers() -> None:
         ("Bonn, Germany", "Where was he born?", "", "place of 2 with ','"),
         ("the Alps", "Name them.", "", "name of 2 with 'the'"),
         ("Welsh", "Name it.", "A Welsh poet.", "adjective"),
+        ("Big Data", "Which band's song was it?", "", "organisation of 2"),
+        ("Ada King", "Which award-winning game designer made it?", "", "person of 2"),
+        ("Ada King", "Which band-mate of hers was it?", "Ada King (born in May).", "person of 2"),
+        ("Ada King", "Under which Peace Party president was it?", "", "person of 2"),
+        ("Ada King", "Who chaired the night in which the film won?", "", "person of 2"),
+        ("Navy", "What branch of military was the governor in?", "", "name of 1"),
+        ("South Park", "Which animated television series was it?", "", "work of 2"),
+        ("Moss", "What is the name of the band?", "", "organisation of 1"),
+        ("Moss", "What is the nickname of the band?", "", "name of 1"),
+        ("Moss", "Which of these films is it?", "", "work of 1"),
+        ("Red Moss", "Which was it?", "Red Moss (1901) is a small village in the state of Y.", "place of 2"),
+        ("Red Moss", "Who is she the coach for?", "The coach of the Red Moss.", "name of 2 with 'the'"),
+        ("Duke of Moss", "Who was it?", "", "person of 3 with 'of'"),
+        ("Train to Moss", "Which film was it?", "", "work of 3"),
         ("rock band", "What is it?", "", None),
         ("of the", "What is it?", "", None),
     ],
@@ -198,4 +250,7 @@ def test_published_files(file: str, least: int) -> None:
         found = load_examples(f"conflict:{Path(os.environ['LENS_TRUTH_DATA']) / file}")
     assert len(found) > 2 * least and any("trade places" in sentence for sentence in said)
     assert all(e.context[slice(*span)] == e.answer for e in found if e.label for span in e.evidence)
+    for exchanged, true in zip(found[::2], found[1::2], strict=True):
+        stands = re.compile(rf"(?<!\w){re.escape(true.answer)}(?!\w)", re.IGNORECASE)
+        assert exchanged.evidence and not stands.search(f"{true.question} {true.context}")
     assert surface_accuracy(found) < 0.52
