@@ -15,6 +15,8 @@ SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
 """How files of scores end; `scoring/score_files.py` reads them."""
 _MADE = ("cache", "out", "save")
 """Flags whose paths a command makes."""
+_GENERATED = ("zoo:", "facts:")
+"""What names of data begin with that are no files."""
 _MODELS = ("model", "base", "child", "unrelated", "scores_from", "inputs")
 """Flags that may name models; inputs have a name in front or not."""
 _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
@@ -70,13 +72,12 @@ def _check_model(where: str) -> None:
 
 
 def _check_data(given: str) -> None:
-    """Of a file, perhaps with its format in front; whether there is such a format is seen when it is read."""
+    """Of a file, perhaps with its format in front, and `conflict:` in front of that; whether there is such a format is
+    seen when it is read."""
+    if Path(given).exists() or given.startswith(_GENERATED):
+        return
     source, colon, rest = given.partition(":")
-    where = rest if colon and source.replace("-", "").isalpha() else given
-    if (
-        source != "zoo"
-        and not Path(given).exists()
-        and not Path(where).exists()
-        and ("/" in where or Path(where).suffix)
-    ):
-        raise InputError(f"{where}: there is no such file")
+    if colon and source.replace("-", "").isalpha():
+        _check_data(rest)
+    elif "/" in given or Path(given).suffix:
+        raise InputError(f"{given}: there is no such file")

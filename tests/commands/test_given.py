@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from conftest import refused
 
-from lens_truth.commands.given import SCORE_FILES
+from lens_truth.commands import probe
+from lens_truth.commands.given import SCORE_FILES, check_given
 from lens_truth.scoring.score_files import READERS
 
 MISSING = [
     (("probe", "--data", "none.jsonl"), "none.jsonl: there is no such file"),
     (("probe", "--data", "halueval:none.json"), "none.json: there is no such file"),
     (("evidence", "--data", "squad:none.json"), "none.json: there is no such file"),
+    (("probe", "--data", "conflict:squad:none.json"), "none.json: there is no such file"),
     (("audit", "none.csv"), "none.csv: there is no such file"),
     (("inherit", "none.npy", "other.npy"), "none.npy: there is no such file"),
     (("inherit", "zoo:llama-base", "mine=none.safetensors"), "none.safetensors: there is no such file"),
@@ -91,6 +93,13 @@ def test_nothing_heavy_is_imported_for_that() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n" and done.stderr.count("error: ") == len(MISSING)
+
+
+@pytest.mark.parametrize("data", ["zoo:text/test", "facts:conflict@passing/test", "conflict:halueval:rows.csv"])
+def test_data_that_is_there_passes(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").touch()
+    check_given(probe.Config(data=data))
 
 
 def test_files_of_scores_end_as_their_readers_say() -> None:
