@@ -132,14 +132,15 @@ def _mention(answer: str, kind: str) -> re.Pattern[str]:
     which it is not known what it is of, by any of its words; a place by the adjective of it."""
     plain = _plain(answer)
     words = [word for word in re.findall(r"[\w'-]+", plain) if word not in SMALL]
-    ways = [rf"(?i:{re.escape(plain)})" + r"(?![.,]?\d)" * plain[-1].isdigit()]
+    whole = r"(?<!\d[.,])" * plain[0].isdigit(), r"(?![.,]?\d)" * plain[-1].isdigit()  # as a number
+    ways = [rf"{whole[0]}(?i:{re.escape(plain)}){whole[1]}"]
     if len(words) > 1 and not any(letter.isdigit() for letter in plain):
         ways.append("".join(word[0] for word in words) + r"\b")
         if kind.startswith(("person", "name")):
             ways += [re.escape(word) + r"\b" for word in words if len(word) > 2]
     elif len(plain) > 4 and kind.startswith(("country", "nationality", "state", "place", "adjective")):
         ways.append(re.escape(plain[:4]))
-    return re.compile(rf"(?<!\w)(?<!\d[.,])(?:{'|'.join(ways)})")
+    return re.compile(rf"(?<!\w)(?:{'|'.join(ways)})")
 
 
 def _plain(text: str) -> str:
@@ -182,12 +183,13 @@ def _pairs(asked: Sequence[_Asked], rng: np.random.Generator) -> tuple[list[tupl
     most = max(len(asked) // _PART, 2 * max(sizes, default=0))
     order: list[int] = rng.permutation(len(asked)).tolist()
     pairs: list[tuple[int, int]] = []
-    for kind_of in (lambda one: one.kind, lambda one: re.sub(r" of \d", "", one.kind)):  # then of any number of words
+    for words_count in (True, False):  # those of a kind with as many words first
         paired = {n for pair in pairs for n in pair}
         pools: dict[str, list[int]] = {}
         for n in order:
             if n not in paired:
-                pools.setdefault(kind_of(asked[n]), []).append(n)
+                kind = asked[n].kind
+                pools.setdefault(kind if words_count else re.sub(r" of \d", "", kind), []).append(n)
         for pool in pools.values():
             pairs += _pairs_of_pool(pool, asked, groups, most)
     names: dict[int, str] = {groups[n]: f"conflict-{asked[n].example.group}" for n in reversed(range(len(asked)))}

@@ -17,8 +17,9 @@ def standing(answer: str, *, any_case: bool = False) -> re.Pattern[str]:
         any_case: for finding it, where an answer may be written in small letters; who puts another in its place has to
             tell Rock from rock.
     """
-    end = r"(?![.,]\d)" * answer[-1].isdigit()
-    pattern = rf"(?<!\w)(?<!\d[.,]){re.escape(answer)}(?!\w){end}"
+    before = r"(?<!\d[.,])" * answer[0].isdigit()
+    behind = r"(?![.,]\d)" * answer[-1].isdigit()
+    pattern = rf"(?<!\w){before}{re.escape(answer)}(?!\w){behind}"
     return re.compile(pattern, re.IGNORECASE if any_case else re.NOFLAG)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_partners_are_asked_for_in_one_word_where_they_can_be() -> None:
     ("kept", "why"),
     [
         (replace(DELHI, context="In Delhi. DELHI is large."), "another form"),
+        (replace(DELHI, context="In Delhi, in 1911.DELHI is large."), "another form"),
         (replace(DELHI, context="In Delhi. Delhi's people, the Delhiites, know."), "another form"),
         (replace(DELHI, question="In what city is the Delhi office?"), "in the question"),
         (replace(DELHI, context="In New Delhi-town or Delhiville."), "another form"),
@@ -135,6 +137,8 @@ def test_articles_and_whole_numbers() -> None:
         asked("300", "He sold 300 of 1,300 in 3000.", "How many?"), asked("120", "It has 120.", "How many?")
     )
     assert first.context == "He sold 120 of 1,300 in 3000."
+    behind, *_ = traded(replace(DELHI, context="It came to Delhi in 1911.Delhi is large."), PARIS)
+    assert behind.context == "It came to Paris in 1911.Paris is large."
 
 
 @pytest.mark.parametrize(
@@ -246,4 +250,7 @@ def test_published_files(file: str, least: int) -> None:
         found = load_examples(f"conflict:{Path(os.environ['LENS_TRUTH_DATA']) / file}")
     assert len(found) > 2 * least and any("trade places" in sentence for sentence in said)
     assert all(e.context[slice(*span)] == e.answer for e in found if e.label for span in e.evidence)
+    for exchanged, true in zip(found[::2], found[1::2], strict=True):
+        stands = re.compile(rf"(?<!\w){re.escape(true.answer)}(?!\w)", re.IGNORECASE)
+        assert exchanged.evidence and not stands.search(f"{true.question} {true.context}")
     assert surface_accuracy(found) < 0.52
