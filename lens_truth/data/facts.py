@@ -1,6 +1,7 @@
 """Facts about the world that small language models know: capitals, symbols, authors, ..., written for this project. The
 table has a file for each kind of subject (`world_facts/country.csv`: a row a subject, a column a relation, empty where
-the answer is not clear), and `relations.json` the phrasings of every relation.
+the answer is not clear), `relations.json` the phrasings of every relation, and `also.csv` answers that are as right as
+the one in the table, or nearly so, which are never said in its place.
 
 A subject belongs to one split, and is paired there with another of its kind. In a pair the two trade places: what is
 true of one is what is falsely said of the other, so that each answer is right as often as it is wrong."""
@@ -108,9 +109,25 @@ def world_facts() -> tuple[Fact, ...]:
     return tuple(found)
 
 
+def also_right(fact: Fact) -> tuple[str, ...]:
+    """Other answers that are right, or nearly so."""
+    return _also().get((fact.relation.name, fact.subject), ())
+
+
+@cache
+def _also() -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    with (TABLES / "also.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            place = row["relation"], row["subject"]
+            found[place] = (*found.get(place, ()), row["object"])
+    return found
+
+
 def pairs(split: Split, seed: int) -> list[Pair]:
     """The facts of a split in pairs of the same relation, in random order. Subjects are paired once, for all their
-    relations, with one of few differences in length; where both have the same object, that relation is left out."""
+    relations, with one of few differences in length; a relation in which what is right of one is right of the other too
+    is left out."""
     rng = stream(seed, Stream.FACTS)
     found: list[Pair] = []
     for by_subject in _by_kind(split).values():
@@ -122,7 +139,7 @@ def pairs(split: Split, seed: int) -> list[Pair]:
             shared = by_subject[one].keys() & by_subject[other].keys()
             for name in (name for name in by_subject[one] if name in shared):
                 pair = Pair(f"{one} - {other}", by_subject[one][name], by_subject[other][name])
-                found += [pair] if pair.one.object != pair.other.object else []
+                found += [pair] if _differ(pair.one, pair.other) else []
     return shuffled(rng, found)
 
 
@@ -140,15 +157,21 @@ def _by_kind(split: Split) -> dict[str, dict[str, dict[str, Fact]]]:
     return kinds
 
 
+def _differ(one: Fact, other: Fact) -> bool:
+    """Whether what is right of either is wrong of the other."""
+    return not any(fact.object in (rival.object, *also_right(rival)) for fact, rival in ((one, other), (other, one)))
+
+
 def _difference(one: dict[str, Fact], other: dict[str, Fact]) -> int:
     """How badly two subjects go together: relations that only one of them has or in which they agree, and differences
     in words and letters of the objects."""
     cost = 0
     for name in one.keys() | other.keys():
-        texts = [its[name].object for its in (one, other) if name in its]
-        if len(set(texts)) < 2:
+        facts = [its[name] for its in (one, other) if name in its]
+        if len(facts) < 2 or not _differ(*facts):
             cost += _LOST
         else:
+            texts = [fact.object for fact in facts]
             words = [len(text.split()) for text in texts]
             cost += 4 * abs(words[0] - words[1]) + abs(len(texts[0]) - len(texts[1]))
     return cost
