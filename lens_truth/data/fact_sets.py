@@ -25,7 +25,7 @@ import numpy as np
 
 from lens_truth.data.examples import Example
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty, Passage, joined, neutral, passage
-from lens_truth.data.facts import Fact, Pair, also_right, capital, pairs
+from lens_truth.data.facts import Fact, Pair, capital, pairs
 from lens_truth.data.row_fields import HALLUCINATED, NOT_STATED, SUPPORTED, UNSTATED
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError
@@ -116,8 +116,7 @@ def _asked_of_one(
     for fact, other in pair.each_way():
         said, rival = (other, fact.object) if kind == "conflict" else (fact.object, other)
         told = _NO_PASSAGE if kind == "closed-book" else passage(rng, fact.told_of(said), rival, level)
-        aliases = also_right(fact) if kind == "closed-book" else ()
-        yield from _asked(rng, name, pair, fact, (said, rival), told, aliases)
+        yield from _asked(rng, name, pair, fact, (said, rival), told)
 
 
 def _unstated(rng: np.random.Generator, name: str, pair: Pair, level: Difficulty) -> Iterator[Example]:
@@ -131,17 +130,10 @@ def _unstated(rng: np.random.Generator, name: str, pair: Pair, level: Difficulty
 
 
 def _asked(
-    rng: np.random.Generator,
-    name: str,
-    pair: Pair,
-    fact: Fact,
-    answers: tuple[str, str],
-    told: Passage,
-    aliases: tuple[str, ...] = (),
+    rng: np.random.Generator, name: str, pair: Pair, fact: Fact, answers: tuple[str, str], told: Passage
 ) -> Iterator[Example]:
     """The supported and the hallucinated answer to a question about `fact`."""
-    question = fact.say(_one_of(rng, fact.relation.questions))
-    return _rows(f"{name}-{fact.subject}", pair.group, question, answers, told, aliases)
+    return _rows(f"{name}-{fact.subject}", pair.group, fact.say(_one_of(rng, fact.relation.questions)), answers, told)
 
 
 def _claims(rng: np.random.Generator, name: str, pair: Pair, *, denied: bool) -> Iterator[Example]:
@@ -179,18 +171,14 @@ def _two_by_two(its: Sequence[Pair]) -> Iterator[tuple[Pair, Pair]]:
 
 
 def _rows(
-    id: str,
-    group: str,
-    question: str,
-    answers: tuple[str, str],
-    told: Passage = _NO_PASSAGE,
-    aliases: tuple[str, ...] = (),
+    id: str, group: str, question: str, answers: tuple[str, str], told: Passage = _NO_PASSAGE
 ) -> Iterator[Example]:
-    """With the aliases of the supported answer."""
     context, evidence = told
     for answer, end, label in zip(answers, ("right", "wrong"), (SUPPORTED, HALLUCINATED), strict=True):
-        more = UNSTATED if answer == NOT_STATED else aliases if label else ()
-        yield Example(f"facts-{id}-{end}", f"facts: {group}", question, answer, label, context, evidence, aliases=more)
+        aliases = UNSTATED if answer == NOT_STATED else ()
+        yield Example(
+            f"facts-{id}-{end}", f"facts: {group}", question, answer, label, context, evidence, aliases=aliases
+        )
 
 
 def _one_of(rng: np.random.Generator, wordings: Sequence[str]) -> str:

@@ -110,7 +110,7 @@ def world_facts() -> tuple[Fact, ...]:
 
 
 def also_right(fact: Fact) -> tuple[str, ...]:
-    """Other answers that are right, or nearly so."""
+    """Other objects that are right, or so nearly that they cannot be called wrong."""
     return _also().get((fact.relation.name, fact.subject), ())
 
 
