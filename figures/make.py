@@ -47,6 +47,7 @@ FIG1 = (
 )
 ABLATE = f"python -m lens_truth.ablate --random-gate --out {OUT}/ablate"
 REAL = f"python figures/real_lineage.py {RUNS}/inherit {OUT}/real/lineage.png"
+CHILDREN = f"python figures/real_children.py {RUNS}/children {OUT}/real/children.png"
 EVIDENCE = f"python -m lens_truth.evidence --out {OUT}/evidence"
 
 
@@ -98,6 +99,12 @@ FIGURES = (
         "lambda_curves", ABLATE, "ablate/search", "How lambda and normalisation were chosen, on validation questions"
     ),
     Shown("real_lineage", REAL, "real/lineage", "Scores of every head of SmolLM2-135M and of its reader"),
+    Shown(
+        "real_children",
+        CHILDREN,
+        "real/children",
+        "Agreement of head scores in SmolLM2 and four children, and on the way to three of them",
+    ),
     Shown("evidence_scatter", EVIDENCE, "evidence/scatter", "Head score against attention to the evidence"),
 )
 
