@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import build
+from conftest import build, real_folder
 from torch import Tensor
 
 pytest.importorskip("gguf")
@@ -27,6 +26,7 @@ from lens_truth.models.checkpoint import open_checkpoint
 from lens_truth.models.gguf_header import opened_gguf
 from lens_truth.models.gguf_tokenizer import gguf_tokenizer
 from lens_truth.models.loading import load, load_plain, load_tokenizer
+from lens_truth.models.packages import PINNED, PYPI, Pinned, packaged_gguf
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
 GATE = 1 + torch.rand(3, 4, generator=torch.Generator().manual_seed(1))
@@ -222,12 +222,14 @@ class TestFilesAsPeopleHaveThem:
             assert torch.equal(found, weights[f"model.layers.1.self_attn.{side}_proj.weight"])
 
     @pytest.mark.published
-    @pytest.mark.parametrize(("name", "folder"), [("smollm2", "smollm2"), ("gemma", "gemma3-270m")])
-    def test_real_ones_hold_what_their_folders_hold(self, name: str, folder: str, unchecked: None) -> None:
-        root = Path(os.environ.get("LENS_TRUTH_REAL", "nowhere"))
-        if not (path := root / "gguf" / f"{name}.gguf").is_file():
-            pytest.skip("LENS_TRUTH_REAL names no folder that holds gguf/: the real files are not here")
-        ours, theirs = open_checkpoint(path), open_checkpoint(root / folder)
+    @pytest.mark.parametrize("its", PINNED, ids=lambda its: its.name)
+    def test_real_ones_hold_what_their_folders_hold(self, its: Pinned, unchecked: None) -> None:
+        folder = real_folder(its.name)
+        try:
+            path = packaged_gguf(f"{PYPI}{its.package}")
+        except InputError as error:
+            pytest.skip(str(error))
+        ours, theirs = open_checkpoint(path), open_checkpoint(folder)
         assert ours.heads == theirs.heads
         for side in "qkvo":
             assert torch.equal(ours.projection(3, side), theirs.projection(3, side))  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import build
+from conftest import build, real_folder
 
 pytest.importorskip("gguf")
 
@@ -242,14 +241,11 @@ def test_adapters_name_a_package_as_base_and_lie_in_the_zoo(
 def test_real_ones_are_what_transformers_reads(its: packages.Pinned) -> None:
     from transformers import AutoModelForCausalLM
 
-    folder = Path(os.environ.get("LENS_TRUTH_REAL", "nowhere")) / its.name
-    name = f"pypi:{its.package}"
+    name, folder = f"pypi:{its.package}", real_folder(its.name)
     try:
         source = Path(model_source(name))
     except InputError as error:
         pytest.skip(str(error))
-    if not folder.is_dir():
-        pytest.skip("LENS_TRUTH_REAL names no cache that `make real` has filled")
     ours = load_plain(str(folder))(IDS).logits
     theirs = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     assert torch.equal(ours, theirs.eval()(IDS).logits) and torch.equal(ours, load(name)(IDS))
