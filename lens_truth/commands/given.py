@@ -15,7 +15,7 @@ SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
 """How files of scores end; `scoring/score_files.py` reads them."""
 _MADE = ("cache", "out", "save")
 """Flags whose paths a command makes."""
-_GENERATED = ("zoo:", "facts:")
+GENERATED = ("zoo:", "facts:")
 """What names of data begin with that are no files."""
 _MODELS = ("model", "base", "child", "unrelated", "scores_from", "inputs")
 """Flags that may name models; inputs have a name in front or not."""
@@ -74,7 +74,7 @@ def _check_model(where: str) -> None:
 def _check_data(given: str) -> None:
     """Of a file, perhaps with its format in front, and `conflict:` in front of that; whether there is such a format is
     seen when it is read."""
-    if Path(given).exists() or given.startswith(_GENERATED):
+    if Path(given).exists() or given.startswith(GENERATED):
         return
     source, colon, rest = given.partition(":")
     if colon and source.replace("-", "").isalpha():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
+from lens_truth.commands.given import GENERATED
 from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, read_data, scores_by_kind
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
@@ -99,10 +100,10 @@ def chosen_data(data: str | None, flags: SettingFlags, default: ProbingData) -> 
 
 def short_name(data: str) -> str:
     """A data set's name without the folders that its file lies in."""
+    if data.startswith(GENERATED):
+        return data
     source, colon, rest = data.partition(":")
-    if not colon:
-        return Path(data).name
-    return data if source == "zoo" else f"{source}:{Path(rest).name}"
+    return f"{source}:{short_name(rest)}" if colon else Path(data).name
 
 
 @dataclass(frozen=True)

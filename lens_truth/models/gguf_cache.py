@@ -35,9 +35,8 @@ def cached_folder(source: str, dtype: str) -> str | None:
 
 
 def _save(file: Gguf, dtype: str, folder: Path) -> None:
-    from lens_truth.models.gguf_files import (
-        load_gguf,
-    )  # torch and transformers, which who finds a folder can do without
+    # torch and transformers, which who finds a folder can do without
+    from lens_truth.models.gguf_files import load_gguf
     from lens_truth.models.gguf_tokenizer import gguf_tokenizer
 
     load_gguf(str(file.path), str(file.path), attn=None, dtype=dtype).save_pretrained(folder)

@@ -266,5 +266,8 @@ def test_runs_of_a_setting() -> None:
 
 
 def test_short_names() -> None:
-    names = ["zoo:text/test", "halueval:a/b.csv", "a/b.jsonl", "phd-text:/x/y.jsonl.gz"]
-    assert [short_name(name) for name in names] == ["zoo:text/test", "halueval:b.csv", "b.jsonl", "phd-text:y.jsonl.gz"]
+    names = ["halueval:a/b.csv", "a/b.jsonl", "phd-text:/x/y.jsonl.gz", "conflict:squad:a/b.json", "conflict:a/b.csv"]
+    short = ["halueval:b.csv", "b.jsonl", "phd-text:y.jsonl.gz", "conflict:squad:b.json", "conflict:b.csv"]
+    assert [short_name(name) for name in names] == short
+    whole = ["zoo:text/test", "facts:conflict@passing/test", "facts:agreeing/test"]
+    assert [short_name(name) for name in whole] == whole
