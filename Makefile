@@ -52,7 +52,7 @@ demo-real: $(VENV)/peft real
 	@echo "SmolLM2: gates and their controls, about six minutes; beside them evidence, and what $(CHILD) inherits."
 	@export OMP_NUM_THREADS=1; \
 	  { $(BIN)/python -m lens_truth.evidence --model $(SMOLLM2) --data facts:conflict --limit 80 --scores truth --out $(DEMO_REAL)/evidence >$(DEMO_REAL)/evidence.log && \
-	    $(BIN)/python -m lens_truth.inherit $(SMOLLM2) $(CHILD) --data facts:conflict --limit 240 --out $(DEMO_REAL)/inherit >$(DEMO_REAL)/inherit.log; } & \
+	    $(BIN)/python -m lens_truth.inherit $(SMOLLM2) $(CHILD) --data facts:conflict/test --limit 240 --out $(DEMO_REAL)/inherit >$(DEMO_REAL)/inherit.log; } & \
 	  beside=$$!; trap "kill $$beside" INT TERM; \
 	  $(BIN)/python -m lens_truth.ablate --model $(SMOLLM2) --data facts:conflict --limit 120 --questions 32 --trials 3 --out $(DEMO_REAL)/ablate && wait $$beside
 	@$(BIN)/python -m lens_truth.report $(DEMO_REAL)/ablate $(DEMO_REAL)/evidence $(DEMO_REAL)/inherit --out $(DEMO_REAL)/report.html
