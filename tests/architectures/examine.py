@@ -87,7 +87,9 @@ def _examine_numbers(row: Row, model: Any, hf: Any, given: dict[str, Tensor], pl
     row.layers = f"{n_layers} of {model.cfg.n_layers}"
     ids, mask = given["input_ids"], given["attention_mask"]
     with torch.no_grad():
-        hooked, cache = model.run_with_cache(ids, attention_mask=mask)
+        hooked, _ = model.run_with_cache(ids, attention_mask=mask)
+        # As it was watched: keys that lie in a cache may be multiplied in another order.
+        _, cache = model.run_with_cache(ids, attention_mask=mask, use_cache=False)
     row.note("logits bit for bit", torch.equal(hooked, plain))
     z = [cache[name] for name in names]
     row.heads = f"{n_heads} x {'/'.join(map(str, dict.fromkeys(part.shape[-1] for part in z)))}"
