@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,14 @@ def _matrix(axes: Axes, its: Heritability, names: list[str], title: str) -> None
 
 def _on_the_way(axes: Axes, found: dict[str, Heritability], shares: dict[str, dict[int, str]]) -> None:
     """At no strength the child is the base, whose scores are its own."""
+    last = [*shares][-1:]
     for kind, dashes in KINDS.items():
         its = found[kind]
-        for (child, parts), colour in zip(shares.items(), COLOURS, strict=False):
+        for (child, parts), colour in zip(shares.items(), cycle(COLOURS), strict=False):
             x = sorted(parts)
             r = [its.correlations.pearson_within_layer[0, its.names.index(parts[percent])] for percent in x]
             axes.plot([0, *x], [1, *r], dashes, marker="o", color=colour, label=child if kind == "truth" else None)
-        axes.text(100, r[-1] + 0.1, f"{kind} scores", ha="right", fontsize=style.SMALL)
+            axes.text(100, r[-1] + 0.1, f"{kind} scores" if child in last else "", ha="right", fontsize=style.SMALL)
     axes.axhline(0, color=style.INK, lw=0.6)
     axes.set_xlabel("strength of the adapter, percent")
     axes.set_ylabel(f"r inside layers with {found['truth'].names[0]}")
