@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 import lens_truth
 from lens_truth import Heritability
 from lens_truth.io.numbers import SIGNIFICANT
+from lens_truth.lineage.figures import correlation_cells
 from lens_truth.plots import style
 
 KINDS = {"truth": "-", "causal": "--"}
@@ -50,12 +51,7 @@ def _shares(child: str, names: Sequence[str]) -> dict[int, str]:
 def _matrix(axes: Axes, its: Heritability, names: list[str], title: str) -> None:
     at = [its.names.index(name) for name in names]
     r = its.correlations.pearson_within_layer[np.ix_(at, at)]
-    style.cells(axes, r, cmap="RdBu_r", vmin=-1, vmax=1)
-    for i, j in np.argwhere(~np.eye(len(at), dtype=bool)).tolist():
-        weight = "bold" if its.p_permutation[at[i], at[j]] < SIGNIFICANT else "normal"
-        colour = "white" if abs(r[i, j]) > 0.6 else style.INK
-        said = f"{r[i, j]:.2f}".replace("0.", ".", 1)
-        axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=style.SMALL, fontweight=weight)
+    correlation_cells(axes, r, its.p_permutation[np.ix_(at, at)] < SIGNIFICANT)
     axes.set_xticks(range(len(at)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(at)), names)
     axes.set_ylim(len(at) - 0.5, -0.5)

@@ -6,6 +6,7 @@ What is heavy is imported where it is used: pytest-xdist reads this file once mo
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,20 @@ def flat_scores(folder: Path) -> Path:
     """A score file of the tiny folder's shape."""
     np.save(folder / "good.npy", np.full((3, 4), 0.5))
     return folder / "good.npy"
+
+
+def killed(work: Callable[[], object]) -> None:
+    """Does something in a process of its own, which dies of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forks beside threads
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

@@ -90,7 +90,8 @@ class ChoiceLog(Result):
         second minus the first."""
         found: list[tuple[LoggedRun, LoggedRun, str, int, Comparison]] = []
         for first, second in combinations(self.runs, 2):
-            shared = [id for id in first.ids if id in set(second.ids)] if first.run == second.run else []
+            both = {*first.ids} & {*second.ids} if first.run == second.run else set[str]()
+            shared = [id for id in first.ids if id in both]
             for name in [name for name in first.scores if name in second.scores and shared]:
                 before, after = (dict(zip(its.ids, its.scores[name].tolist(), strict=True)) for its in (first, second))
                 marks = [np.array([[of[id] for id in shared]]) for of in (after, before)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -32,13 +34,7 @@ def correlation_matrix(result: Heritability) -> Figure:
     figure = style.new_figure(2 * side + label + 1.3, side + 0.75 * label + 1.1)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, matrix, title in zip(panels, (c.pearson, c.pearson_within_layer), _TITLES, strict=True):
-        style.cells(axes, matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-        for i, j in np.argwhere(~np.eye(m, dtype=bool)).tolist():
-            r = float(matrix[i, j])
-            said = f"{r:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
-            weight = "bold" if result.p_permutation[i, j] < SIGNIFICANT else "normal"
-            colour = "white" if abs(r) > 0.6 else style.INK
-            axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=style.SMALL, fontweight=weight)
+        correlation_cells(axes, matrix, result.p_permutation < SIGNIFICANT)
         axes.set_xticks(range(m), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_title(title)
     panels[0].set_yticks(range(m), names)
@@ -49,6 +45,18 @@ def correlation_matrix(result: Heritability) -> Figure:
     said = f"{kinds} scores; bold: p < .05, heads shuffled inside layers, Holm over all pairs"
     figure.suptitle(style.fitted(said, figure.get_figwidth() - 0.4, style.MEDIUM))
     return figure
+
+
+def correlation_cells(
+    axes: Axes, r: Float[np.ndarray, "models models"], strong: Bool[np.ndarray, "models models"]
+) -> None:
+    """A matrix of correlations, each but the diagonal with its number, bold where it is strong."""
+    style.cells(axes, r, cmap="RdBu_r", vmin=-1, vmax=1)
+    for i, j in np.argwhere(~np.eye(len(r), dtype=bool)).tolist():
+        said = f"{r[i, j]:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
+        weight = "bold" if strong[i, j] else "normal"
+        colour = "white" if abs(r[i, j]) > 0.6 else style.INK
+        axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=style.SMALL, fontweight=weight)
 
 
 @style.in_house_style

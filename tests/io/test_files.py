@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import flat_scores, refused, run
+from conftest import flat_scores, killed, refused, run
 
 from lens_truth.commands import audit
 from lens_truth.commands.gate import GATE
@@ -29,20 +28,6 @@ from lens_truth.io.runs import version_of
 from lens_truth.plots.style import new_figure, save
 from lens_truth.scoring.activations import ActivationWriter, rows_record
 from lens_truth.scoring.scores import HeadScores
-
-
-def killed(work: Callable[[], object]) -> None:
-    """Does something in a process of its own, which dies of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of forks beside threads
-        child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
 
 
 def die(*_: object) -> None:

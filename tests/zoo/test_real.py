@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import venv
-import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import build, refused, run
+from conftest import build, killed, refused, run
 
 pytest.importorskip("gguf")
 pytest.importorskip("pip")
@@ -245,20 +244,6 @@ def test_what_has_the_name_already_stays(shop: Shop, tmp_path: Path, capsys: Pri
     place.symlink_to("one-that-an-earlier-version-made")
     assert run(capsys, "zoo", "real", "tiny")[0] == 0 and place.readlink() == Path(made.name)
     assert {path.name for path in shop.cache.iterdir()} == {"tiny", made.name}
-
-
-def killed(work: Callable[[], object]) -> None:
-    """Does something in a process of its own, which dies of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of forks beside threads
-        child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
 
 
 def test_killed_it_goes_on_and_leaves_nothing_behind(
