@@ -44,6 +44,16 @@ class Stream(IntEnum):
     """Which facts are paired, and how they are put into words."""
     EXCHANGES = 15
     """Which questions of a file trade answers in their contexts."""
+    CCS_STARTS = 25
+    """Where CCS's probes start; and the random directions beside them."""
+    SHUFFLED_PARTNERS = 26
+    """Statements paired with the negations of others: the null of CCS and of polar consistency."""
+    PAIR_SIDES = 27
+    """Which statement of a pair stands first, where nothing else says."""
+    CCS_INTERVALS = 28
+    """Bootstrap over groups behind the accuracy of CCS."""
+    POLARITY_INTERVALS = 29
+    """Bootstrap over groups behind the AUROC of a truth direction on another kind of statements."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
