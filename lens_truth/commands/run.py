@@ -119,9 +119,7 @@ def scores_by_kind(
         keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
-    from lens_truth.models.hashing import weights_hash
     from lens_truth.models.placing import device_of
-    from lens_truth.models.provenance import setup_hash
 
     how: dict[str, Any] = {"seed": flags.seed}
     passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}
@@ -129,11 +127,21 @@ def scores_by_kind(
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
     if keep is not None:
-        shown = hash_of_examples(examples), template, str(flags.batch_size)
-        keep /= hash_of(weights_hash(model), setup_hash(model), *shown)
+        keep = activations_folder(keep, model, examples, template, flags.batch_size)
     activations = lens_truth.capture(model, examples, out=keep, **passes)
     settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
     return lens_truth.truth_scores(activations, **settings)
+
+
+def activations_folder(
+    keep: Path, model: Any, examples: Sequence[lens_truth.Example], template: str, batch_size: int | None
+) -> Path:
+    """The folder inside another one for what a model does on some rows: its name hangs on all that decides it."""
+    from lens_truth.models.hashing import weights_hash
+    from lens_truth.models.provenance import setup_hash
+
+    shown = hash_of_examples(examples), template, str(batch_size)
+    return keep / hash_of(weights_hash(model), setup_hash(model), *shown)
 
 
 def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:
