@@ -167,9 +167,9 @@ class Consistency(Result):
             row(
                 f"mean of {self.unit}s",
                 number(float(self.polar_consistency.mean())),
-                interval(self.polar_null.mean((1, 2)), 3),
+                interval(self.polar_null.mean((1, 2)).tolist(), 3),
                 number(float(self.contradiction.mean())),
-                interval(self.contradiction_null.mean((1, 2)), 3),
+                interval(self.contradiction_null.mean((1, 2)).tolist(), 3),
             )
         )
         header = (self.unit, "polar consistency", "null", "contradiction index", "null")
@@ -185,9 +185,9 @@ class Consistency(Result):
         return row(
             f"{how}: {layer}.{head}",
             number(float(self.polar_consistency[at])),
-            interval(self.polar_null[at], 3),
+            interval(self.polar_null[at].tolist(), 3),
             number(float(self.contradiction[at])),
-            interval(self.contradiction_null[at], 3),
+            interval(self.contradiction_null[at].tolist(), 3),
         )
 
     def verdicts(self) -> list[str]:

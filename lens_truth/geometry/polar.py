@@ -54,18 +54,21 @@ def polar(
     is held out together; published code (`train_half_ccs_on_hidden_states`) trains a probe on either half of the
     statements, and then reads both halves' answers from the first probe.
 
-    The null pairs statements with the partners of others that were held out with them.
+    The null pairs one statement of each pair, drawn anew each time, with the other one of another pair that was held out
+    with it: whether the two contradict each other is then left to chance.
     """
     here = torch.arange(len(partner)) < partner
     rows, others = torch.arange(len(partner))[here], partner[here]
+    of_fold = [(fold[rows] == k).nonzero()[:, 0] for k in fold.unique()]
     rng = stream(seed, Stream.SHUFFLED_PARTNERS, 0)
     found = [_means(p, rows, others)]
     for _ in range(n_draws):
-        drawn = others.clone()
-        for k in fold.unique():
-            its = (fold[rows] == k).nonzero()[:, 0]
-            drawn[its] = others[its[torch.from_numpy(rng.permutation(len(its)))]]
-        found.append(_means(p, rows, drawn))
+        turned = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        one, other = torch.where(turned, others, rows), torch.where(turned, rows, others)
+        drawn = other.clone()
+        for its in of_fold:
+            drawn[its] = other[its[torch.from_numpy(rng.permutation(len(its)))]]
+        found.append(_means(p, one, drawn))
     consistency, contradiction = (torch.stack(part) for part in zip(*found, strict=True))
     return Polar(consistency[0], contradiction[0], consistency[1:], contradiction[1:])
 
