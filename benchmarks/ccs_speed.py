@@ -77,7 +77,9 @@ def main() -> None:
         differences = [abs(found.loss[head].item() - loss) for head, loss in zip(looped, losses, strict=True)]
         apart = max(apart, *differences)
     at_once, loop = (float(np.median(its)) for its in seconds.values())
-    print(f"{flags.heads} heads x {flags.tries} tries x {flags.epochs} epochs, {flags.pairs} pairs of width {flags.width}")
+    print(
+        f"{flags.heads} heads x {flags.tries} tries x {flags.epochs} epochs, {flags.pairs} pairs of width {flags.width}"
+    )
     print(f"all at once {at_once:8.1f} s   loop over heads {loop:8.1f} s   ratio {loop / at_once:.1f}")
     print(f"lowest losses differ by at most {apart:.1e}; threads: {torch.get_num_threads()}")
 

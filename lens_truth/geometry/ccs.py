@@ -156,7 +156,9 @@ class _Problem:
         shares = np.stack([right[self.fold == k].mean(0) for k in range(self.n_folds)])
         return np.maximum(shares, 1 - shares).mean(0)
 
-    def either_of_labels(self, decisions: Float[Tensor, "P F"], draws: Int[np.ndarray, "B P"]) -> Float[np.ndarray, "B F"]:
+    def either_of_labels(
+        self, decisions: Float[Tensor, "P F"], draws: Int[np.ndarray, "B P"]
+    ) -> Float[np.ndarray, "B F"]:
         """The same of other labels."""
         said = (decisions > 0).double().numpy()
         total = np.zeros((len(draws), said.shape[1]))
@@ -266,7 +268,9 @@ def _result(
         polar_consistency=grid(nothing if near is None else near[0]),
         polar_null=grid(np.stack([nothing] * 2) if near is None else np.quantile(near[2], [0.025, 0.975], axis=0)),
         contradiction=grid(nothing if near is None else near[1]),
-        contradiction_null=grid(np.stack([nothing] * 2) if near is None else np.quantile(near[3], [0.025, 0.975], axis=0)),
+        contradiction_null=grid(
+            np.stack([nothing] * 2) if near is None else np.quantile(near[3], [0.025, 0.975], axis=0)
+        ),
     )
 
 

@@ -26,10 +26,12 @@ class CcsProbes(NamedTuple):
 
     def logits(self, first: Float[Tensor, "n F D"], second: Float[Tensor, "n F D"]) -> Float[Tensor, "2 n F"]:
         """Of both sides of other pairs."""
-        return torch.stack([
-            torch.einsum("nfd,fd->nf", side - mean, self.direction) + self.intercept
-            for side, mean in zip((first, second), self.means, strict=True)
-        ])
+        return torch.stack(
+            [
+                torch.einsum("nfd,fd->nf", side - mean, self.direction) + self.intercept
+                for side, mean in zip((first, second), self.means, strict=True)
+            ]
+        )
 
 
 def ccs_loss(first: Float[Tensor, "..."], second: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

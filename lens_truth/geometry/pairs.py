@@ -73,7 +73,11 @@ def pairs_in_groups(activations: HeadActivations, seed: int = 0) -> StatementPai
 
 
 def pairs_of_sets(
-    first: HeadActivations, second: HeadActivations, partners: Sequence[int | None], *, sides: str = "statement, negation"
+    first: HeadActivations,
+    second: HeadActivations,
+    partners: Sequence[int | None],
+    *,
+    sides: str = "statement, negation",
 ) -> StatementPairs:
     """Pairs of the rows of two sets: statements, and their negations (or the same statements with another answer).
 
@@ -105,9 +109,7 @@ def pairs_of_sets(
     return _pairs(first, second, rows, labels, None, {"sides": sides})
 
 
-def answer_pairs(
-    yes: HeadActivations, no: HeadActivations, partners: Sequence[int | None]
-) -> StatementPairs:
+def answer_pairs(yes: HeadActivations, no: HeadActivations, partners: Sequence[int | None]) -> StatementPairs:
     """Pairs of a statement's two answers, with the pair of the statement that contradicts it: what polar consistency
     needs. A row's label is whether its statement is true, in both sets; a pair and its partner stay in one fold.
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens_truth.scoring.closed_form import PENALTIES
 from lens_truth.scoring.inverses import inverses
 
 _STEPS, _CLOSE = 60, 1e-10
@@ -79,6 +80,27 @@ def mass_mean(x: Float[Tensor, "n F D"], true: Bool[Tensor, " n"]) -> Plane:
     """The difference of both labels' means (Marks and Tegmark 2023, Section 5), with a boundary by logistic regression
     on the projection, as TTPD has it."""
     return on_directions(x, true, (x[true].mean(0) - x[~true].mean(0))[None])
+
+
+def lda(x: Float[Tensor, "n F D"], true: Bool[Tensor, " n"]) -> Plane:
+    """`mass_mean` with the covariance within both labels taken into account (Marks and Tegmark 2023, Section 5, the form
+    for in-distribution data)."""
+    return on_directions(x, true, discriminant(x, true)[None])
+
+
+def ridge(x: Float[Tensor, "n F D"], true: Bool[Tensor, " n"]) -> Plane:
+    """Truth by ridge regression on standardised features: with the covariance S, its diagonal D and the covariance b of
+    features and labels the direction is (S + a D)^-1 b, a the middle one of `lens_truth.scoring.closed_form`'s
+    penalties; the decision is the fitted label less 1/2."""
+    mean, share = x.mean(0), true.to(x).mean()
+    apart = (x - mean).transpose(0, 1)
+    covariance = torch.bmm(apart.mT, apart) / len(x)
+    variance = covariance.diagonal(dim1=1, dim2=2)
+    variance.masked_fill_(variance <= 1e-12 * variance.amax(1, keepdim=True).clamp(min=1e-30), 1)
+    variance.mul_(1 + PENALTIES[1])
+    with_label = (apart * (true.to(x) - share)[:, None]).mean(1)
+    direction = (inverses(covariance) @ with_label[..., None])[..., 0]
+    return Plane(direction, share - 0.5 - (direction * mean).sum(-1))
 
 
 def discriminant(x: Float[Tensor, "n F D"], which: Bool[Tensor, " n"]) -> Float[Tensor, "F D"]:

@@ -60,8 +60,6 @@ class Stream(IntEnum):
     """Which statement of a pair stands first, where nothing else says."""
     CCS_INTERVALS = 28
     """Bootstrap over groups behind the accuracy of CCS."""
-    POLARITY_INTERVALS = 29
-    """Bootstrap over groups behind the AUROC of a truth direction on another kind of statements."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

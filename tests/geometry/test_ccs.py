@@ -152,9 +152,10 @@ def test_all_four_probabilities_of_a_pair_are_its_own() -> None:
     p = torch.tensor([[0.9, 0.2, 0.6, 0.5], [0.1, 0.8, 0.3, 0.4]])[..., None]
     partner = torch.tensor([1, 0, 3, 2])
     found = polar(p, partner, torch.zeros(4, dtype=torch.long), 50, 0)
-    by_hand = [contradiction_index(*(torch.tensor(its) for its in four)).item() for four in (
-        (0.9, 0.1, 0.2, 0.8), (0.6, 0.3, 0.5, 0.4)
-    )]
+    by_hand = [
+        contradiction_index(*(torch.tensor(its) for its in four)).item()
+        for four in ((0.9, 0.1, 0.2, 0.8), (0.6, 0.3, 0.5, 0.4))
+    ]
     assert found.contradiction.item() == pytest.approx(np.mean(by_hand))
     drawn = {round(its, 4) for its in found.null_contradiction[:, 0].tolist()}
     crossed = (0.9 * 0.5 + 0.1 * 0.4 + 0.6 * 0.2 + 0.3 * 0.8) / 2
