@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from lens_truth.errors import InputError
 from lens_truth.geometry.ccs_fit import fit_ccs
 from lens_truth.geometry.cells import CellDraws, intervals, nulls
+from lens_truth.geometry.compounds import joined_groups, straddling
 from lens_truth.geometry.polarity_result import Polarity
 from lens_truth.geometry.rows import DomainRows, domain_rows
 from lens_truth.geometry.ttpd import Plane, lda, mass_mean, ridge, ttpd
@@ -58,8 +60,9 @@ def polarity_transfer(
 
     Methods: TTPD (`lens_truth.geometry.ttpd`, where all are defined), mass-mean, LDA (mass-mean with the covariance),
     ridge; and, where there are negations, CCS, whose sign is taken from the training rows' labels. Folds are drawn over
-    the union of all sets' groups: what is asked about a statement was trained without its group, also where another
-    set holds it (a city in a conjunction). Of all heads, the one shown is picked for each fold inside its training
+    the union of all sets' groups: a statement is asked about by probes that were trained without its group, also where
+    another set holds it. A row about two subjects (group `paris & berlin`) is left out where they are held out in
+    different folds. Of all heads, the one shown is picked for each fold inside its training
     rows: by the AUROC on a further fold of probes that saw neither; of CCS by the lowest training loss.
 
     AUROC and accuracy are means over folds. Conjunctions, disjunctions and questions have no polarity of their own and
@@ -78,9 +81,12 @@ def polarity_transfer(
         InputError: for topics that name no set, negations of some topics only, and as `transfer_matrix`.
     """
     _check(sets, topics)
-    rows = domain_rows(sets, n_folds, seed)
+    groups = [group for its in sets.values() for group in its.groups]
+    one = iter(joined_groups(groups, n_folds))
+    regrouped = {name: replace(its, groups=tuple(islice(one, len(its.groups)))) for name, its in sets.items()}
+    rows = domain_rows(regrouped, n_folds, seed)
     first = next(iter(sets.values()))
-    problem = _Problem(rows, tuple(topics), str(first.provenance.get("model", "")), first.point)
+    problem = _Problem(rows, tuple(topics), str(first.provenance.get("model", "")), first.point, ~np.array(straddling(groups, rows.fold.tolist())))
     L, H, _ = rows.shape
     R, N = len(problem.methods), len(rows.fold)
     told, inner = np.empty((R, L, H, N), dtype=np.float32), np.full((R, n_folds, L, H), -np.inf)
@@ -124,6 +130,8 @@ class _Problem:
     topics: tuple[Topic, ...]
     model: str
     point: str
+    kept: Bool[np.ndarray, " N"]
+    """Rows that are asked about: not those about a second subject, which is held out in another fold."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -135,6 +143,10 @@ class _Problem:
         """Each with the kind of its training rows."""
         pairs = tuple((method, kind) for kind in self.kinds for method in METHODS)
         return (*pairs, ("CCS", BOTH)) if all(topic.partners for topic in self.topics) else pairs
+
+    def of(self, m: int) -> Int[np.ndarray, " n"]:
+        """The rows of a set that are asked about."""
+        return np.flatnonzero((self.rows.domain == m) & self.kept)
 
     def members(self, kind: str) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " n"]]:
         """The numbers of the sets that are trained on, and of those that are negated."""
@@ -211,7 +223,7 @@ def _result(
     auroc, accuracy, of_heads = np.empty((R, M)), np.empty((R, M)), np.empty((R, M, F))
     interval, null, p_value = np.empty((R, M, 2)), np.empty((R, M, 2)), np.empty((R, M))
     for m in range(M):
-        its = rows.of(m)
+        its = problem.of(m)
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
         groups = [rows.groups[i] for i in its]
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
@@ -227,8 +239,8 @@ def _result(
         roles=tuple(
             "negated" if neg else AFFIRMATIVE if its else "tested" for its, neg in zip(both, negated, strict=True)
         ),
-        n_rows=tuple(int((rows.domain == m).sum()) for m in range(M)),
-        n_groups=tuple(len({rows.groups[i] for i in rows.of(m)}) for m in range(M)),
+        n_rows=tuple(len(problem.of(m)) for m in range(M)),
+        n_groups=tuple(len({rows.groups[i] for i in problem.of(m)}) for m in range(M)),
         methods=tuple(method for method, _ in problem.methods),
         trained_on=tuple(kind for _, kind in problem.methods),
         n_folds=K,
