@@ -15,7 +15,7 @@ from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.layers import LayerComparison, compare_with_layers
 from lens_truth.scoring.probing import held_out_decisions
 
-HEADS = problem(400, signal=0.8)
+HEADS = problem(400, signal=0.12)
 
 
 def stream(of: torch.Tensor) -> HeadActivations:
