@@ -66,11 +66,11 @@ def ccs_scores(
     `accuracy`, turned by the labels of the training rows, which is the one place where labels come in; and `either`,
     the larger of a fold's accuracy and 1 - accuracy, as published, whose null is the larger of the two as well.
 
-    >>> found = lens_truth.ccs_scores(lens_truth.pairs_in_groups(activations))
+    >>> found = lens_truth.ccs_scores(lens_truth.pairs_in_set(activations))
     >>> found.verdicts()
 
     Args:
-        pairs: of `pairs_in_groups`, `pairs_of_sets` or `answer_pairs`; with the last there are polar consistency and
+        pairs: of `pairs_in_set`, `pairs_of_sets` or `answer_pairs`; with the last there are polar consistency and
             contradiction index too.
         surface: AUROC of a baseline that sees the text alone, to be told beside it.
 

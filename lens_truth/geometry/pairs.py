@@ -20,7 +20,7 @@ from lens_truth.scoring.activations import HeadActivations
 class StatementPairs:
     """Pairs of which exactly one side is true.
 
-    >>> pairs = lens_truth.pairs_in_groups(activations)
+    >>> pairs = lens_truth.pairs_in_set(activations)
     >>> lens_truth.ccs_scores(pairs)
     """
 
@@ -44,32 +44,39 @@ class StatementPairs:
         return str(self.provenance.get("point", "z"))
 
 
-def pairs_in_groups(activations: HeadActivations, seed: int = 0) -> StatementPairs:
-    """Pairs of one set whose groups hold a claim and its negation: two rows, one of either label.
+def pairs_in_set(
+    activations: HeadActivations, rows: Sequence[tuple[int, int]] | None = None, *, seed: int = 0
+) -> StatementPairs:
+    """Pairs of one set: a true statement and what contradicts it, or a right and a wrong answer to one question.
 
-    Which of the two stands first is drawn: if claims stood first, as in the file, the first side would always be the
-    true one, and centring the sides would take truth away.
+    Which of the two stands first is drawn: if the true ones stood first, as in many files, centring the sides would take
+    truth away.
 
-    >>> pairs = lens_truth.pairs_in_groups(lens_truth.capture(model, lens_truth.load_examples("claims.csv")))
+    >>> pairs = lens_truth.pairs_in_set(lens_truth.capture(model, lens_truth.load_examples("claims.csv")))
+
+    Args:
+        rows: of the true and the false side of every pair; by default the two rows of each group.
 
     Raises:
-        InputError: counts the groups that are no pairs.
+        InputError: counts the groups that are no pairs, or the given pairs that have the same label on both sides.
     """
-    rows: dict[str, list[int]] = {}
-    for row, group in enumerate(activations.groups):
-        rows.setdefault(group, []).append(row)
     labels = activations.labels.cpu().numpy()
-    lonely = [group for group, its in rows.items() if sorted(labels[its].tolist()) != [0, 1]]
-    if lonely:
-        raise InputError(
-            f"pairs without partner: {len(lonely)} of {len(rows)} groups do not hold one true and one false statement "
-            f"(the first: '{lonely[0]}')"
-        )
-    sides = np.array(list(rows.values()))
+    if rows is None:
+        of_group: dict[str, list[int]] = {}
+        for row, group in enumerate(activations.groups):
+            of_group.setdefault(group, []).append(row)
+        lonely = [group for group, its in of_group.items() if sorted(labels[its].tolist()) != [0, 1]]
+        if lonely:
+            raise InputError(
+                f"pairs without partner: {len(lonely)} of {len(of_group)} groups do not hold one true and one false "
+                f"statement (the first: '{lonely[0]}')"
+            )
+        sides = np.array(list(of_group.values()))
+    else:
+        sides = np.array(rows, dtype=np.int64).reshape(-1, 2)
     turned = stream(seed, Stream.PAIR_SIDES).random(len(sides)) < 0.5
     sides[turned] = sides[turned, ::-1]
-    about = {"sides": "drawn"}
-    return _pairs(activations, activations, sides, labels[sides[:, 0]], None, about)
+    return _pairs(activations, activations, sides, None, {"sides": "drawn"})
 
 
 def pairs_of_sets(
@@ -99,14 +106,7 @@ def pairs_of_sets(
             f"'{first.ids[lonely[0]]}')"
         )
     rows = np.array([[row, its] for row, its in enumerate(partners)], dtype=np.int64).reshape(-1, 2)
-    labels = first.labels.cpu().numpy()
-    alike = np.flatnonzero(labels[rows[:, 0]] == second.labels.cpu().numpy()[rows[:, 1]])
-    if len(alike):
-        raise InputError(
-            f"{len(alike)} of {len(rows)} pairs have the same label on both sides (the first: '{first.ids[alike[0]]}'); "
-            "one side of a pair must be true"
-        )
-    return _pairs(first, second, rows, labels, None, {"sides": sides})
+    return _pairs(first, second, rows, None, {"sides": sides})
 
 
 def answer_pairs(yes: HeadActivations, no: HeadActivations, partners: Sequence[int | None]) -> StatementPairs:
@@ -138,7 +138,7 @@ def answer_pairs(yes: HeadActivations, no: HeadActivations, partners: Sequence[i
     if n := sum(yes.groups[row] != yes.groups[its] for row, its in enumerate(partner)):
         raise InputError(f"{n} of {len(labels)} statements are not in the group of the one that contradicts them")
     rows = np.stack([np.arange(len(labels))] * 2, axis=1)
-    return _pairs(yes, no, rows, labels, partner, {"sides": "yes, no"})
+    return _of(yes, no, rows, labels, partner, {"sides": "yes, no"})
 
 
 def check_same(first: HeadActivations, second: HeadActivations) -> None:
@@ -153,6 +153,24 @@ def check_same(first: HeadActivations, second: HeadActivations) -> None:
 
 
 def _pairs(
+    first: HeadActivations,
+    second: HeadActivations,
+    rows: Int[np.ndarray, "P 2"],
+    partner: Int[np.ndarray, " P"] | None,
+    about: Mapping[str, Any],
+) -> StatementPairs:
+    """Of which one side is true."""
+    labels = first.labels.cpu().numpy()[rows[:, 0]]
+    alike = np.flatnonzero(labels == second.labels.cpu().numpy()[rows[:, 1]])
+    if len(alike):
+        raise InputError(
+            f"{len(alike)} of {len(rows)} pairs have the same label on both sides (the first: "
+            f"'{first.ids[rows[alike[0], 0]]}'); one side of a pair must be true"
+        )
+    return _of(first, second, rows, labels, partner, about)
+
+
+def _of(
     first: HeadActivations,
     second: HeadActivations,
     rows: Int[np.ndarray, "P 2"],

@@ -12,7 +12,7 @@ import torch
 from lens_truth.errors import InputError
 from lens_truth.geometry.ccs import CcsDraws, ccs_scores
 from lens_truth.geometry.ccs_result import Consistency
-from lens_truth.geometry.pairs import answer_pairs, pairs_in_groups, pairs_of_sets
+from lens_truth.geometry.pairs import answer_pairs, pairs_in_set, pairs_of_sets
 from lens_truth.geometry.polar import contradiction_index, polar, polar_consistency
 from tests.geometry.problems import activations, claims
 
@@ -21,7 +21,7 @@ QUICK = CcsDraws(n_tries=3, n_epochs=200, n_shuffles=2, n_permutations=200, n_ra
 
 @pytest.fixture(scope="module")
 def found() -> Consistency:
-    return ccs_scores(pairs_in_groups(claims()), draws=QUICK)
+    return ccs_scores(pairs_in_set(claims()), draws=QUICK)
 
 
 def test_the_head_that_knows_is_found_without_labels(found: Consistency) -> None:
@@ -48,13 +48,13 @@ def test_heads_that_know_nothing_are_within_their_null(found: Consistency) -> No
 def test_noise_alone_gives_uniform_p_values() -> None:
     rng = np.random.default_rng(3)
     noise = activations(rng.normal(size=(120, 4, 10, 3)), np.tile([1, 0], 60), [f"g{i // 2}" for i in range(120)])
-    p = ccs_scores(pairs_in_groups(noise), draws=replace(QUICK, n_shuffles=0, n_epochs=60)).p_value
+    p = ccs_scores(pairs_in_set(noise), draws=replace(QUICK, n_shuffles=0, n_epochs=60)).p_value
     assert 0.3 < p.mean() < 0.75  # ties are counted, so somewhat above one half
     assert (p < 0.05).mean() < 0.15
 
 
 def test_same_seed_same_numbers_and_another_seed_others() -> None:
-    pairs, few = pairs_in_groups(claims(40)), replace(QUICK, n_epochs=30, n_shuffles=1)
+    pairs, few = pairs_in_set(claims(40)), replace(QUICK, n_epochs=30, n_shuffles=1)
     assert ccs_scores(pairs, draws=few) == ccs_scores(pairs, draws=few)
     assert ccs_scores(pairs, draws=few, seed=1) != ccs_scores(pairs, draws=few)
 
@@ -69,7 +69,7 @@ def test_it_comes_back_from_a_folder(found: Consistency, tmp_path: Path) -> None
 
 
 def test_sides_are_drawn_so_that_centring_them_leaves_truth() -> None:
-    pairs = pairs_in_groups(claims())
+    pairs = pairs_in_set(claims())
     assert 0.35 < pairs.labels.mean() < 0.65
     assert pairs.partner is None
     first = claims().z[:, 1, 2, 1].numpy()
@@ -81,7 +81,7 @@ def test_sides_are_drawn_so_that_centring_them_leaves_truth() -> None:
 def test_groups_that_are_no_pairs_are_counted() -> None:
     its = claims(5)
     with pytest.raises(InputError, match="pairs without partner: 2 of 6 groups .*'alone'"):
-        pairs_in_groups(replace(its, groups=("alone", "claim 0", *its.groups[2:])))
+        pairs_in_set(replace(its, groups=("alone", "claim 0", *its.groups[2:])))
 
 
 def halves() -> tuple:
@@ -127,7 +127,7 @@ def test_activations_that_are_not_finite_are_refused() -> None:
     its = claims(20)
     its.z[3, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="are not finite"):
-        ccs_scores(pairs_in_groups(its), draws=QUICK)
+        ccs_scores(pairs_in_set(its), draws=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,6 @@ def test_shuffled_partners_cost_what_the_pairs_were_worth() -> None:
     z = 0.3 * rng.normal(size=(300, 1, 1, 4))
     z[:, 0, 0, 0] += 1.0 * (2 * labels - 1)
     z[:, 0, 0, 1] += 3.0 * np.repeat(rng.choice([-1, 1], size=150), 2)
-    found = ccs_scores(pairs_in_groups(activations(z, labels, [f"g{i // 2}" for i in range(300)])), draws=QUICK)
+    found = ccs_scores(pairs_in_set(activations(z, labels, [f"g{i // 2}" for i in range(300)])), draws=QUICK)
     assert found.either[0, 0] > 0.95
     assert found.shuffled.mean() < found.either[0, 0] - 0.1
