@@ -1,1 +1,1 @@
-"""Directions of truth over domains: where they carry over, how they lie to each other, what is left once one is erased."""
+"""Directions of truth over several domains: what they share, what is left without them, where they come from."""
