@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lens_truth.geometry.cosine_result import Cosines
+from lens_truth.geometry.erasure_result import Erasure
 from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.plots import style
@@ -21,6 +22,21 @@ def transfer_map(result: Transfer) -> Figure:
     said = "AUROC on held-out folds; bold: told from permuted labels (p < .05, familywise over all cells)"
     panels = {"": (result.auroc, result.p_familywise < SIGNIFICANT)}
     return auroc_panels(panels, result.rows, result.names, said, ("trained on", "tested on"))
+
+
+@style.in_house_style
+def erasure_map(result: Erasure) -> Figure:
+    """AUROC of the column's domain after the row's direction was erased, beside directions of shuffled labels; bold
+    where it is below both controls."""
+    strong = np.array([[result.reaches(i, j) for j in range(len(result.names))] for i in range(len(result.rows))])
+    rows, before = ("nothing", *result.rows), result.before[None]
+    none = np.zeros((1, len(result.names)), dtype=bool)
+    panels = {
+        "true labels": (np.concatenate([before, result.after]), np.concatenate([none, strong])),
+        "shuffled labels": (np.concatenate([before, result.shuffled]), np.zeros_like(np.concatenate([none, strong]))),
+    }
+    said = "AUROC of probes fitted anew after LEACE; bold: below random and shuffled directions, with the whole interval"
+    return auroc_panels(panels, rows, result.names, said, ("erased", "probed"))
 
 
 def auroc_panels(
