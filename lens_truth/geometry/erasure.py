@@ -62,7 +62,7 @@ def erase_directions(
     before, after = np.empty((M, L, H)), np.empty((E, M, L, H))
     told = np.empty((1 + E, len(rows.fold)), dtype=np.float32)
     controls = np.empty((2, n_controls, E, len(rows.fold)), dtype=np.float32)
-    shuffled = _shuffled(rows, n_controls)
+    shuffled = shuffled_labels(rows, n_controls)
     for number in bar(range(L), "erasure", shown=progress):
         layer = rows.layer(number, "mass-mean")  # in double precision
         decisions = torch.stack([_decisions(layer, its, estimator) for its in (None, *_erasers(layer.sums, n_folds))])
@@ -114,7 +114,7 @@ def _controls(
         yield draw, 1, list(_erasers(layer.relabelled(shuffled[draw]).sums, K))
 
 
-def _shuffled(rows: DomainRows, n: int) -> Int[np.ndarray, "n N"]:
+def shuffled_labels(rows: DomainRows, n: int) -> Int[np.ndarray, "n N"]:
     """Labels of every domain shuffled inside groups."""
     drawn = np.empty((n, len(rows.labels)), dtype=rows.labels.dtype)
     for m in range(len(rows.names)):

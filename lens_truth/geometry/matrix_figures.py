@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lens_truth.geometry.cosine_result import Cosines
 from lens_truth.geometry.erasure_result import Erasure
+from lens_truth.geometry.shared_result import SharedDirections
 from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.plots import style
@@ -93,4 +94,26 @@ def cosine_scatter(result: Cosines) -> Figure:
     panels[0].set_ylabel("AUROC in the tested domain")
     said = f"{result.at}, directions by {result.estimator}: a point a pair of {len(result.names)} domains"
     figure.suptitle(style.fitted(said, 6.6, style.MEDIUM))
+    return figure
+
+
+@style.in_house_style
+def shared_curves(result: SharedDirections) -> Figure:
+    """AUROC, mean over domains, against how many directions are projected away."""
+    figure = style.new_figure(5.2, 3.4)
+    axes = figure.subplots()
+    steps = np.arange(len(result.general))
+    for values, label, colour, dashes in (
+        (result.general.mean(1), "probe of all domains", style.BLUE, "-"),
+        (result.own.mean(1), "each domain's own probe", style.ORANGE, "-"),
+        (result.own_random.mean(1), "the same, random directions", style.ORANGE, ":"),
+        (result.general_null, "probe of all, shuffled labels, 95%", style.GREY, "--"),
+    ):
+        axes.plot(steps, values, dashes, color=colour, label=label, lw=1.4)
+    axes.axhline(0.5, color=style.INK, lw=0.6)
+    axes.set_xticks(steps)
+    axes.set_xlabel("general directions projected away")
+    axes.set_ylabel("AUROC, mean over domains")
+    axes.set_title(style.fitted(f"{result.at}: {result.n_general} general before it is as shuffled", 4.8, style.LARGE))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
     return figure

@@ -140,8 +140,18 @@ def _inner(layer: LayerRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K H"]
 def chosen_heads(rows: DomainRows, kind: ClosedFormKind) -> Int[np.ndarray, "M K"]:
     """The head of each domain and fold, chosen inside the training rows as `transfer_matrix` does (layer times heads a
     layer + head)."""
+    return _all_inner(rows, kind).argmax(-1)
+
+
+def best_head(rows: DomainRows, kind: ClosedFormKind) -> tuple[int, int]:
+    """Layer and head that tell held-out rows best in their own domains, on average."""
+    layer, head = divmod(int(_all_inner(rows, kind).mean((0, 1)).argmax()), rows.shape[1])
+    return layer, head
+
+
+def _all_inner(rows: DomainRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K F"]:
     inner = np.stack([_inner(layer, kind) for layer in rows.layers(kind)], axis=2)
-    return inner.reshape(*inner.shape[:2], -1).argmax(-1)
+    return inner.reshape(*inner.shape[:2], -1)
 
 
 def _shown(
