@@ -14,13 +14,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.geometry.cells import CellDraws, intervals, nulls
+from lens_truth.geometry.cells import CellDraws, Nulls, intervals, null_aurocs
 from lens_truth.geometry.probes import MIDDLE, chosen_penalties, probes
 from lens_truth.geometry.rows import DomainRows, LayerRows, domain_rows
 from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.io.stages import bar, stage
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import ClosedFormKind
+from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.scoring.metrics import aurocs
 
 Surface = Float[np.ndarray, "R M"]
@@ -137,6 +137,23 @@ def _inner(layer: LayerRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K H"]
     return value.nanmean(2).numpy()
 
 
+def chosen_heads(rows: DomainRows, kind: ClosedFormKind) -> Int[np.ndarray, "M K"]:
+    """The head of each domain and fold, chosen inside the training rows as `transfer_matrix` does (layer times heads a
+    layer + head)."""
+    return _all_inner(rows, kind).argmax(-1)
+
+
+def best_head(rows: DomainRows, kind: ClosedFormKind) -> tuple[int, int]:
+    """Layer and head that tell held-out rows best in their own domains, on average."""
+    layer, head = divmod(int(_all_inner(rows, kind).mean((0, 1)).argmax()), rows.shape[1])
+    return layer, head
+
+
+def _all_inner(rows: DomainRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K F"]:
+    inner = np.stack([_inner(layer, kind) for layer in rows.layers(kind)], axis=2)
+    return inner.reshape(*inner.shape[:2], -1)
+
+
 def _shown(
     rows: DomainRows, told: Float[np.ndarray, "R F N"], chosen: Int[np.ndarray, "T K"]
 ) -> Float[np.ndarray, "R N"]:
@@ -161,16 +178,17 @@ def _result(
 ) -> Transfer:
     M, R, (_, H, _) = len(rows.names), len(shown), rows.shape
     auroc, accuracy, interval = np.empty((R, M)), np.empty((R, M)), np.empty((R, M, 2))
-    null, p_value = np.empty((R, M, 2)), np.empty((R, M))
+    null, p_value, nulls = np.empty((R, M, 2)), np.empty((R, M)), Nulls()
     for m in range(M):
         its = rows.of(m)
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
         groups = [rows.groups[i] for i in its]
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
-        null[:, m], p_value[:, m] = nulls(cells, labels, groups, fold, draws, (rows.seed, m))
+        permuted = null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
+        null[:, m], p_value[:, m] = nulls.add(permuted)
         hits = (cells > 0) == labels
         accuracy[:, m] = np.mean([hits[:, fold == k].mean(1) for k in range(rows.n_folds) if (fold == k).any()], axis=0)
-    heads = tuple(_heads(its, H) for its in (*chosen[:M], chosen[M:].ravel()) if len(its))
+    heads = tuple(head_text(its, H) for its in (*chosen[:M], chosen[M:].ravel()) if len(its))
     first = next(iter(domains.values()))
     return Transfer(
         names=rows.names,
@@ -187,13 +205,14 @@ def _result(
         interval=interval,
         null=null,
         p_value=p_value,
+        p_familywise=nulls.familywise(),
         surface=np.full((R, M), np.nan) if surface is None else surface,
         auroc_of_heads=maps[0],
         accuracy_of_heads=maps[1],
     )
 
 
-def _heads(chosen: Int[np.ndarray, " K"], n_heads: int) -> str:
+def head_text(chosen: Int[np.ndarray, " K"], n_heads: int) -> str:
     """The head that most folds chose, and how many did."""
     (head, times), *_ = Counter(chosen.tolist()).most_common(1)
     return f"{head // n_heads}.{head % n_heads} ({times} of {len(chosen)})"
