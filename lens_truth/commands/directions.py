@@ -8,14 +8,17 @@ from typing import Annotated
 
 import tyro
 
+from lens_truth.commands.directions_ccs import Ccs
 from lens_truth.commands.directions_fit import Fit
+from lens_truth.commands.directions_polarity import Polarity
 from lens_truth.commands.domains import Domains
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import Run
 
 Config = (  # a subcommand is one line here
     Annotated[Fit, tyro.conf.subcommand("fit")]
-    | Annotated[Fit, tyro.conf.subcommand("fit-placeholder")]  # whoever adds the first other one deletes this line
+    | Annotated[Ccs, tyro.conf.subcommand("ccs")]
+    | Annotated[Polarity, tyro.conf.subcommand("polarity")]
 )
 
 DEFAULT_ARGUMENTS = ("fit",)

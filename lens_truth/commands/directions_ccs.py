@@ -83,6 +83,6 @@ def _within(rows: list[lens_truth.Example]) -> list[int | None]:
 
 def _across(rows: list[lens_truth.Example], other: list[lens_truth.Example]) -> list[int | None]:
     """The same where the negations stand behind the statements."""
-    there = [None if its is None else len(rows) + its for its in lens_truth.negation_rows(rows, other)]
+    there = [len(rows) + its for its in lens_truth.negation_rows(rows, other)]
     back = {its: row for row, its in enumerate(there)}
     return [*there, *(back.get(len(rows) + row) for row in range(len(other)))]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 import lens_truth
 from lens_truth.commands.domains import Domains
 from lens_truth.commands.run import Run
@@ -32,6 +30,8 @@ class Polarity(Domains):
 
     def compute(self, run: Run) -> None:
         """Trains and tests."""
+        import numpy as np
+
         if self.negated and len(self.negated) != len(self.data):
             raise InputError(f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own")
         n = len(self.data)
@@ -41,7 +41,7 @@ class Polarity(Domains):
             lens_truth.Topic(
                 name,
                 names[n + i] if self.negated else "",
-                _partners(name, examples[name], examples[names[n + i]]) if self.negated else (),
+                tuple(lens_truth.negation_rows(examples[name], examples[names[n + i]])) if self.negated else (),
             )
             for i, name in enumerate(names[:n])
         ]
@@ -63,15 +63,7 @@ class Polarity(Domains):
             print()
         print("\n".join(found.verdicts()))
 
+    def rows(self, where: str) -> list[lens_truth.Example]:
+        """Those of a data set, each in a group that names all that it is about."""
+        return lens_truth.about_both(super().rows(where))
 
-def _partners(
-    name: str, statements: list[lens_truth.Example], negations: list[lens_truth.Example]
-) -> tuple[int, ...]:
-    """The row of each statement's negation."""
-    rows = lens_truth.negation_rows(statements, negations)
-    if lonely := [example.id for example, row in zip(statements, rows, strict=True) if row is None]:
-        raise InputError(
-            f"pairs without partner: {len(lonely)} of {len(rows)} statements of {name} have no negation (the first: "
-            f"'{lonely[0]}')"
-        )
-    return tuple(row for row in rows if row is not None)

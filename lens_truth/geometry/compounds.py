@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+
+from lens_truth.data.examples import Example
+from lens_truth.data.subjects import parts_of, subject_of
 
 JOINED = " & "
 """Between the groups that a group is made of (`lens_truth.data.fact_sets`)."""
+
+
+def about_both(examples: Sequence[Example]) -> list[Example]:
+    """Statements that join two (`It is the case both that ... and that ...`), in a group that names the subjects of
+    both; others as they are. (As they are read, their group is the first subject alone.)
+
+    >>> conjunctions = lens_truth.about_both(lens_truth.load_examples("cities_conj.csv"))
+    """
+    found: list[Example] = []
+    for example in examples:
+        more = [subject_of(part) for part in parts_of(example.answer)[1:]] if example.is_statement else []
+        subjects = dict.fromkeys([example.group, *more])
+        found.append(replace(example, group=JOINED.join(subjects)) if len(subjects) > 1 else example)
+    return found
 
 
 def joined_groups(groups: Sequence[str], n_folds: int) -> list[str]:

@@ -7,40 +7,45 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lens_truth.data.examples import Example, rows_by_question
+from lens_truth.data.negations import negation_pairs
 from lens_truth.errors import InputError
 
 _WORD = re.compile(r"\w+")
 
 
-def negation_rows(statements: Sequence[Example], negations: Sequence[Example]) -> list[int | None]:
-    """For every statement the row of its negation: of the same group, of the other label, and of those the one that has
-    most words in common with it (of equals the first); each serves once. None where none is left.
+def negation_rows(statements: Sequence[Example], negations: Sequence[Example]) -> list[int]:
+    """For every statement the row of its negation. Of statements without a question `negation_pairs` says which; of
+    answers (`facts:affirmative`, whose denials are worded otherwise), of the same group and the other label the one that
+    has most words in common.
 
     >>> partners = lens_truth.negation_rows(cities, neg_cities)
+
+    Raises:
+        InputError: counts the statements without a negation.
     """
+    if statements and all(example.is_statement for example in statements):
+        return [row for _, row in negation_pairs(statements, negations)]
     of_group: dict[str, list[int]] = {}
     for row, example in enumerate(negations):
         of_group.setdefault(example.group, []).append(row)
     words = [_words(example) for example in negations]
-    found: list[int | None] = []
+    found: list[int] = []
+    lonely: list[Example] = []
     for example in statements:
         left = of_group.get(example.group, [])
         its = _words(example)
-        candidates = [row for row in left if negations[row].label != example.label]
-        overlaps = {row: _overlap(its, words[row]) for row in candidates}
-        best = max(overlaps, key=lambda row: overlaps[row], default=None)
-        if best is not None:
-            left.remove(best)
-        found.append(best)
+        overlaps = {row: _overlap(its, words[row]) for row in left if negations[row].label != example.label}
+        if overlaps:
+            found.append(max(overlaps, key=lambda row: overlaps[row]))
+            left.remove(found[-1])
+        else:
+            lonely.append(example)
+    if lonely:
+        raise InputError(
+            f"pairs without partner: {len(lonely)} of {len(statements)} statements have no negation (the first: "
+            f"'{lonely[0].id}')"
+        )
     return found
-
-
-def _overlap(one: set[str], other: set[str]) -> float:
-    return len(one & other) / len(one | other)
-
-
-def _words(example: Example) -> set[str]:
-    return set(_WORD.findall(f"{example.question} {example.answer}".lower()))
 
 
 def contradicting_rows(examples: Sequence[Example]) -> list[tuple[int, int]]:
@@ -87,3 +92,11 @@ def with_answer(statements: Sequence[Example], answer: str) -> list[Example]:
         )
         for example in statements
     ]
+
+
+def _overlap(one: set[str], other: set[str]) -> float:
+    return len(one & other) / len(one | other)
+
+
+def _words(example: Example) -> set[str]:
+    return set(_WORD.findall(f"{example.question} {example.answer}".lower()))

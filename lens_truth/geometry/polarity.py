@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lens_truth.errors import InputError
 from lens_truth.geometry.ccs_fit import fit_ccs
-from lens_truth.geometry.cells import CellDraws, intervals, nulls
+from lens_truth.geometry.cells import CellDraws, Nulls, intervals, null_aurocs
 from lens_truth.geometry.compounds import joined_groups, straddling
 from lens_truth.geometry.polarity_result import Polarity
 from lens_truth.geometry.rows import DomainRows, domain_rows
@@ -222,12 +222,15 @@ def _result(
     shown = np.stack([told[r][chosen[r][rows.fold], np.arange(told.shape[2])] for r in range(R)])
     auroc, accuracy, of_heads = np.empty((R, M)), np.empty((R, M)), np.empty((R, M, F))
     interval, null, p_value = np.empty((R, M, 2)), np.empty((R, M, 2)), np.empty((R, M))
+    nulls = Nulls()
     for m in range(M):
         its = problem.of(m)
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
         groups = [rows.groups[i] for i in its]
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
-        null[:, m], p_value[:, m] = nulls(cells, labels, groups, fold, draws, (rows.seed, m))
+        null[:, m], p_value[:, m] = nulls.add(
+            null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
+        )
         folds = [fold == k for k in range(K) if (fold == k).any()]
         accuracy[:, m] = np.mean([((cells > 0) == labels)[:, of].mean(1) for of in folds], axis=0)
         parts = [aurocs(torch.from_numpy(told[:, :, its[of]]), torch.from_numpy(labels[of] == 1)) for of in folds]
@@ -253,6 +256,7 @@ def _result(
         interval=interval,
         null=null,
         p_value=p_value,
+        p_familywise=nulls.familywise(),
         surface=np.full((len(problem.kinds), M), np.nan) if surface is None else surface,
         auroc_of_heads=of_heads.reshape(R, M, L, H),
     )

@@ -11,13 +11,14 @@ from jaxtyping import Float
 from lens_truth.io.numbers import SIGNIFICANT, interval, number, p_value
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Row, Table, row, table
-from lens_truth.stats.correlation import holm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AFFIRMATIVE = "affirmative"
 WORDS = "bag of words"
+_INVERTED = 0.45
+"""A bag of words of a lower AUROC is said to be inverted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +56,11 @@ class Polarity(Result):
     """The middle 95% of AUROC when the tested set's labels are permuted inside groups; nothing is fitted anew."""
     p_value: Float[np.ndarray, "R M"]
     """Two-sided, of a cell by itself."""
+    p_familywise: Float[np.ndarray, "R M"]
+    """For all cells together: against the cell that lies farthest off in each draw (Westfall and Young 1993)."""
     surface: Float[np.ndarray, "T M"]
     """AUROC of a bag of words, for each kind of training rows; NaN where none was given."""
     auroc_of_heads: Float[np.ndarray, "R M L H"]
-
-    @property
-    def p_holm(self) -> Float[np.ndarray, "R M"]:
-        """The p-values of all cells together, by Holm."""
-        return holm(self.p_value.ravel()).reshape(self.p_value.shape)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -84,14 +82,14 @@ class Polarity(Result):
         where = "head" if self.point == "z" else "layer"
         note = (
             f"AUROC on held-out groups, of the {where} picked inside the training rows (in brackets: folds that picked "
-            "it). Bold: told from permuted labels (p < .05, two-sided, Holm over all cells); below .5 truth is inverted "
+            "it). Bold: told from permuted labels (p < .05, two-sided, for all cells together); below .5 truth is inverted "
             "there."
         )
         header = (f"trained on: method, {where}", *self.names)
         return Table("Truth directions from kind to kind of statements", header, tuple(rows), note, form="matrix")
 
     def _row(self, i: int) -> Row:
-        strong = self.p_holm[i] < SIGNIFICANT
+        strong = self.p_familywise[i] < SIGNIFICANT
         return row(
             f"{self.trained_on[i]}: {self.methods[i]}, {self.heads[i]}",
             *(self._cell(i, j, bool(strong[j])) for j in range(len(self.names))),
@@ -105,21 +103,21 @@ class Polarity(Result):
 
     def cells(self) -> Table:
         """Every cell in numbers: `found.cells()`."""
-        holmed = self.p_holm
+        together = self.p_familywise
         rows = [
             row(
                 f"{self.methods[i]} ({self.trained_on[i]}) on {self.names[j]}",
                 number(self.auroc[i, j]),
                 interval(self.interval[i, j].tolist()),
                 interval(self.null[i, j].tolist()),
-                Cell(p_value(holmed[i, j]), strong=bool(holmed[i, j] < SIGNIFICANT)),
+                Cell(p_value(together[i, j]), strong=bool(together[i, j] < SIGNIFICANT)),
                 number(self.accuracy[i, j]),
                 number(self.surface[self.kinds.index(self.trained_on[i]), j]),
             )
             for i in range(len(self.methods))
             for j in range(len(self.names))
         ]
-        header = ("method (trained on) on set", "AUROC", "95%", "null", "p (Holm)", "accuracy", WORDS)
+        header = ("method (trained on) on set", "AUROC", "95%", "null", "p (all)", "accuracy", WORDS)
         return table("Every cell", header, rows)
 
     def verdicts(self) -> list[str]:
@@ -130,12 +128,12 @@ class Polarity(Result):
             below = [
                 f"{name} ({number(value, 2)})"
                 for name, role, value in zip(self.names, self.roles, self.surface[0], strict=True)
-                if value < 0.5 and role != AFFIRMATIVE
+                if value < _INVERTED and role != AFFIRMATIVE
             ]
             inverted = f"is inverted on {', '.join(below)}" if below else "is inverted nowhere"
             sentences.append(f"A bag of words trained on affirmative statements {inverted}.")
             words = self.surface[[self.kinds.index(its) for its in self.trained_on]]
-            beyond = (self.interval[..., 0] > words) & (self.interval[..., 0] > 0.5) & (self.p_holm < SIGNIFICANT)
+            beyond = (self.interval[..., 0] > words) & (self.interval[..., 0] > 0.5) & (self.p_familywise < SIGNIFICANT)
             sentences.append(
                 f"Of {self.auroc.size} cells {int(beyond.sum())} lie above .5 and above the bag of words with their whole "
                 "interval."

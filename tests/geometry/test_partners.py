@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
@@ -30,14 +29,15 @@ def test_negations_are_found_in_any_order() -> None:
 
 
 def test_a_negation_serves_once() -> None:
-    assert negation_rows([CITIES[0]] * 2, NEGATED) == [2, None]
+    asked = [replace(example, question="Where is it?") for example in (CITIES[0], CITIES[0])]
+    with pytest.raises(InputError, match="pairs without partner: 1 of 2 statements have no negation"):
+        negation_rows(asked, NEGATED)
 
 
 def test_negations_of_facts_are_those_of_the_same_claim() -> None:
     """Worded otherwise, and in the place of the other answer."""
     its, negated = (load_examples(f"facts:{kind}", limit=80) for kind in ("affirmative", "negated"))
     for row, found in enumerate(negation_rows(its, negated)):
-        assert found is not None
         name, answer = its[row].id.rsplit("-", 1)
         turned = {"right": "wrong", "wrong": "right"}[answer]
         assert negated[found].id == f"{name}-{turned}".replace("affirmative", "negated")
@@ -69,12 +69,3 @@ def test_a_statement_with_an_answer_keeps_what_it_is() -> None:
     (asked,) = with_answer([said("Poland", 1, question="Where is Lodz?")], "No")
     assert asked.question == "Where is Lodz? Poland Is that true?"
     assert with_answer(CITIES, "Yes")[1].id != with_answer(CITIES, "No")[1].id
-
-
-@pytest.mark.published
-@pytest.mark.parametrize("topic", ["cities", "element_symb", "facts", "inventors"])
-def test_every_published_statement_has_the_negation_of_its_row(topic: str) -> None:
-    folder = Path(os.environ["LENS_TRUTH_DATA"]) / "negation"
-    its, negated = (load_examples(str(folder / f"{name}.csv")) for name in (topic, f"neg_{topic}"))
-    found = negation_rows(its, negated)
-    assert sum(one == row for row, one in enumerate(found)) / len(found) > 0.97
