@@ -32,6 +32,17 @@ from .evaluate.multiple_choice import mc3 as mc3
 from .evaluate.result import BenchmarkResult as BenchmarkResult
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
+from .geometry.cells import CellDraws as CellDraws
+from .geometry.cosine import direction_cosines as direction_cosines
+from .geometry.cosine import mahalanobis_cosine as mahalanobis_cosine
+from .geometry.cosine_result import Cosines as Cosines
+from .geometry.erasure import erase_directions as erase_directions
+from .geometry.erasure_result import Erasure as Erasure
+from .geometry.leace import leace_projections as leace_projections
+from .geometry.shared import shared_directions as shared_directions
+from .geometry.shared_result import SharedDirections as SharedDirections
+from .geometry.transfer import transfer_matrix as transfer_matrix
+from .geometry.transfer_result import Transfer as Transfer
 from .io.streams import Stream as Stream
 from .io.streams import stream as stream
 from .io.tables import text_table as text_table

@@ -174,4 +174,3 @@ def domain_rows(domains: Mapping[str, HeadActivations], n_folds: int, seed: int)
                     )
     z = tuple(its.z for its in domains.values())
     return DomainRows(tuple(domains), z, labels, groups, domain, fold, n_folds, seed)
-
