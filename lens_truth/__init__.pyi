@@ -38,7 +38,14 @@ from .gates.gate import HeadGate as HeadGate
 from .geometry.ccs import CcsDraws as CcsDraws
 from .geometry.ccs import ccs_scores as ccs_scores
 from .geometry.ccs_result import Consistency as Consistency
+from .geometry.cells import CellDraws as CellDraws
 from .geometry.compounds import about_both as about_both
+from .geometry.cosine import direction_cosines as direction_cosines
+from .geometry.cosine import mahalanobis_cosine as mahalanobis_cosine
+from .geometry.cosine_result import Cosines as Cosines
+from .geometry.erasure import erase_directions as erase_directions
+from .geometry.erasure_result import Erasure as Erasure
+from .geometry.leace import leace_projections as leace_projections
 from .geometry.pairs import StatementPairs as StatementPairs
 from .geometry.pairs import answer_pairs as answer_pairs
 from .geometry.pairs import pairs_in_set as pairs_in_set
@@ -49,6 +56,10 @@ from .geometry.partners import with_answer as with_answer
 from .geometry.polarity import Topic as Topic
 from .geometry.polarity import polarity_transfer as polarity_transfer
 from .geometry.polarity_result import Polarity as Polarity
+from .geometry.shared import shared_directions as shared_directions
+from .geometry.shared_result import SharedDirections as SharedDirections
+from .geometry.transfer import transfer_matrix as transfer_matrix
+from .geometry.transfer_result import Transfer as Transfer
 from .io.streams import Stream as Stream
 from .io.streams import stream as stream
 from .io.tables import text_table as text_table
