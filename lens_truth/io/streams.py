@@ -44,6 +44,10 @@ class Stream(IntEnum):
     """Which facts are paired, and how they are put into words."""
     EXCHANGES = 15
     """Which questions of a file trade answers in their contexts."""
+    DETECTION_INTERVALS = 35
+    """Bootstrap over groups behind what a detector of hallucinations is worth."""
+    RANDOM_HEADS = 36
+    """Heads drawn at random, as many as a detector reads."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
