@@ -1,4 +1,4 @@
-"""Detects answers that nothing supports, by kept probes of heads: which heads to ask, how many and from what score on is
+"""Detects answers that nothing supports, by kept probes of heads: which heads to ask, how many, and the threshold are
 chosen on validation rows, and judged on others beside the answer's surface, its likelihood, the model's own yes or no,
 single heads and layers. Scores prompts with answers that have no labels, token by token.
 

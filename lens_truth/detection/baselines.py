@@ -47,13 +47,12 @@ def surface_scores(parts: Texts, seed: int) -> Scored:
 
 def word_scores(parts: Texts, seed: int) -> Scored:
     """By the words of the answer, whatever their order: a logistic regression on which of them occur."""
+    from sklearn import linear_model, pipeline
     from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
     def classifier() -> Any:
         words = CountVectorizer(binary=True, token_pattern=r"\w+|[^\w\s]")  # an answer may be one sign
-        return make_pipeline(words, LogisticRegression(max_iter=1000))
+        return pipeline.make_pipeline(words, linear_model.LogisticRegression(max_iter=1000))
 
     return _fitted(classifier, lambda rows: np.array([row.answer for row in rows], dtype=object), parts, seed)
 
@@ -69,11 +68,9 @@ def likelihood_scores(validation: AnswerReads, test: AnswerReads) -> dict[str, S
     }
 
 
-def judge_scores(
-    model: Hooked, parts: Texts, template: Template, batch_size: int | None
-) -> Scored | None:
-    """By the model's own judgement: asked whether the answer is hallucinated, by how much no is likelier than yes. None,
-    with a warning, where the tokenizer begins both with one token."""
+def judge_scores(model: Hooked, parts: Texts, template: Template, batch_size: int | None) -> Scored | None:
+    """By the model's own judgement: asked whether the answer is hallucinated, by how much no is likelier than yes.
+    None, with a warning, where the tokenizer begins both with one token."""
     asker = Asker(model, template, batch_size=batch_size)
     if not asker.has_margins:
         notice("the tokenizer begins yes and no with the same token, so the model's own judgement is left out")

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from lens_truth.detection.detector import Detector
@@ -52,7 +52,7 @@ def chosen_detector(
     L, H = decisions.shape[1:]
     sizes = sizes or [*(2**i for i in range((L * H - 1).bit_length())), L * H]
     x, fold = decisions.reshape(len(decisions), -1), validation_folds(labels, groups, seed)
-    held_out = {(kind, size): np.empty(len(x)) for kind in kinds for size in sizes}
+    held_out: dict[tuple[Kind, int], np.ndarray] = {(kind, size): np.empty(len(x)) for kind in kinds for size in sizes}
     for k in range(int(fold.max()) + 1):
         rest, rows = fold != k, fold == k
         order = np.argsort(-_aurocs(x[rest], labels[rest]), kind="stable")
@@ -77,8 +77,6 @@ def settled(scores: Float[np.ndarray, " V"], labels: Int[np.ndarray, " V"]) -> t
     return best_threshold(scores, labels), (slope, intercept)
 
 
-
-
 def validation_folds(labels: Int[np.ndarray, " V"], groups: Sequence[str], seed: int) -> Int[np.ndarray, " V"]:
     """The fold of every validation row, at most five; an InputError says that there are too few rows for any."""
     try:
@@ -92,12 +90,13 @@ def _weights(
 ) -> tuple[Float[np.ndarray, " K"], float]:
     if kind == "mean":
         return np.full(x.shape[1], 1 / x.shape[1]), 0.0
-    fitted = cast("Any", LogisticRegression(max_iter=1000).fit(x, labels))
-    return fitted.coef_[0], float(fitted.intercept_[0])
+    classifier: Any = LogisticRegression(max_iter=1000)
+    fitted: Any = classifier.fit(x, labels)
+    return np.asarray(fitted.coef_[0], dtype=float), float(fitted.intercept_[0])
 
 
 def _aurocs(x: Float[np.ndarray, "n F"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " F"]:
     """Of every column, by the sum of its ranks (Mann and Whitney 1947)."""
     n = int(labels.sum())
-    ranks = cast("np.ndarray", rankdata(x, axis=0))
+    ranks = cast("np.ndarray", stats.rankdata(x, axis=0))
     return (ranks[labels == 1].sum(0) - n * (n + 1) / 2) / (n * (len(labels) - n))

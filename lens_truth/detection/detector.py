@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,8 @@ from lens_truth.errors import InputError
 from lens_truth.io.results import structured
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lens_truth.scoring.head_probes import HeadProbes
 
 Head = tuple[int, int]
@@ -99,7 +101,8 @@ class Detector:
 def units_of(probes: HeadProbes) -> Float[np.ndarray, "L H"]:
     """The standard deviation of every head's decisions over the rows that its probe was fitted on; 1 for a probe that
     decides all rows alike."""
-    unit = (probes.sigma.double() * probes.directions.double().norm(dim=-1)).numpy()
+    length = cast("Tensor", probes.directions.double().norm(dim=-1))
+    unit = (probes.sigma.double() * length).numpy()
     return np.where(unit > 0, unit, 1.0)
 
 

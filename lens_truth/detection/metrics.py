@@ -1,12 +1,13 @@
 """What scores of answers are worth, for many weights of the rows at once: a bootstrap draw is a weight for each row.
 
-Supported answers are those with label 1, and are to have the higher scores. With all weights 1, AUROC, average precision
-and the Brier score are scikit-learn's (which takes one set of weights at a time).
+Supported answers are those with label 1, and are to have the higher scores. AUROC, average precision and Brier score
+are scikit-learn's, which takes one set of weights at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -80,7 +81,9 @@ def kept_accuracy(scores: Scores, labels: Labels, weights: Weights, coverage: fl
     """Share of supported answers among the share of answers with the highest scores (selective accuracy)."""
     kept, wrong, _ = _kept(scores, labels, weights)
     total = coverage * kept[:, -1]
-    return 1 - np.array([np.interp(*its) for its in zip(total, _from_0(kept), _from_0(wrong), strict=True)]) / total
+    x, y = _from_0(kept), _from_0(wrong)
+    risk = [float(np.interp(at, x[draw], y[draw])) for draw, at in enumerate(total.tolist())]
+    return 1 - np.array(risk) / total
 
 
 def risk_curve(scores: Scores, labels: Labels, coverages: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -93,7 +96,7 @@ def roc_curve(scores: Scores, labels: Labels, rates: Float[np.ndarray, " n"]) ->
     """Share of supported answers that are kept where so large a share of hallucinated ones is kept too."""
     from sklearn import metrics
 
-    false, true, _ = metrics.roc_curve(labels, scores)
+    false, true, _ = cast("Any", metrics).roc_curve(labels, scores)
     return np.interp(rates, false, true)
 
 

@@ -81,9 +81,9 @@ def read_answers(
     tokenizer = tokenizer_of(model)
     encoded = encode(tokenizer, examples, template, images_for(model, examples))
     check_lengths([row.answer[1] for row in encoded], [example.id for example in examples], model)
-    projections = {point: _Projection(model, point, its) for point, its in probes.items()}
-    last = {point: np.empty((len(encoded), *its.grid)) for point, its in projections.items()}
-    mean = {point: np.empty_like(its) for point, its in last.items()}
+    projections: dict[Point, _Projection] = {its: _Projection(model, its, probes[its]) for its in probes}
+    last: dict[Point, np.ndarray] = {its: np.empty((len(encoded), *projections[its].grid)) for its in probes}
+    mean: dict[Point, np.ndarray] = {point: np.empty_like(its) for point, its in last.items()}
     tokens: dict[int, AnswerTokens] = {}
 
     def cost(row: int, before: int | None) -> int:
@@ -150,10 +150,11 @@ def _read(
             at = [row for _, row in batch.at]
             decided, likely = _read_batch(model, batch, [encoded[row] for row in at], projections)
             sizes = [encoded[row].n_answer_tokens for row in at]
-            parts = {point: its.split(sizes) for point, its in decided.items()}
-            for place, (row, log_probs) in enumerate(zip(at, likely.split(sizes), strict=True)):
+            parts = {point: torch.split(decided[point], sizes) for point in projections}
+            for place, (row, log_probs) in enumerate(zip(at, torch.split(likely, sizes), strict=True)):
                 between = encoded[row].answer[0] - encoded[row].continuation
-                yield numbers[row], {point: its[place][between:] for point, its in parts.items()}, log_probs
+                its: dict[Point, Tensor] = {point: parts[point][place][between:] for point in projections}
+                yield numbers[row], its, log_probs
 
 
 def _read_batch(
@@ -177,9 +178,7 @@ def _read_batch(
         layers = [its[layer].cpu() for layer in range(len(its))]
         found[point] = torch.stack(layers, dim=1)
         each = row.new_zeros(len(encoded), dtype=torch.float32).cpu()
-        check_finite(
-            each.index_add(0, row.cpu(), found[point].sum((1, 2))), model, batch.ids, batch.mask, batch.rows
-        )
+        check_finite(each.index_add(0, row.cpu(), found[point].sum((1, 2))), model, batch.ids, batch.mask, batch.rows)
     return found, log_probs
 
 

@@ -127,7 +127,11 @@ class Detection(Result):
     def verdicts(self) -> list[str]:
         """What it says in words."""
         test, n = self.parts["test"], self.detector.n_heads
-        how = "one head" if n == 1 else {"mean": "the mean of", "logistic": "a logistic regression on"}[self.detector.kind]
+        how = (
+            "one head"
+            if n == 1
+            else {"mean": "the mean of", "logistic": "a logistic regression on"}[self.detector.kind]
+        )
         by = how if n == 1 else f"{how} {n} heads"
         auroc = self.measures["auroc"].said()
         said = [f"By {by}, AUROC is {auroc} on {test.rows} answers in {count(test.groups, 'group')}."]

@@ -13,9 +13,10 @@ from lens_truth.data.examples import Example, labels_of, split_groups
 from lens_truth.detection import baselines, metrics
 from lens_truth.detection.baselines import Scored
 from lens_truth.detection.choosing import Choice, chosen_detector, settled
+from lens_truth.detection.detector import Detector
 from lens_truth.detection.reading import AnswerReads, read_answers
 from lens_truth.detection.result import DETECTOR, SURFACE, Detection, Measured, Part, Worth
-from lens_truth.detection.texts import ScoredAnswer, scored_answers
+from lens_truth.detection.texts import SHOWN, ScoredAnswer, ScoredTexts, scored_answers
 from lens_truth.errors import InputError, notice
 from lens_truth.io.numbers import count
 from lens_truth.models.hooks import Hooked
@@ -28,8 +29,6 @@ from lens_truth.scoring.head_probes import HeadProbes
 SHARES = (0.4, 0.25, 0.35)
 """Of the groups: those that probes are fitted on, those that the detector is chosen on, those that judge it."""
 _DRAWS = 1000
-_SHOWN = 12
-"""Answers that are kept token by token in the result."""
 _GRID = np.linspace(0, 1, 51)
 BEST_HEAD, BEST_LAYER, RANDOM, OVER_TOKENS = "best head", "best layer", "random heads", "detector, mean over tokens"
 
@@ -40,9 +39,11 @@ class DetectionStudy:
 
     result: Detection
     probes: HeadProbes
-    """With the detector in their provenance, where `Detector.of` finds it; `seen` knows the groups of validation too."""
+    """With the detector in their provenance, where `Detector.of` finds it; they have seen the validation groups too."""
     answers: tuple[ScoredAnswer, ...]
     """All test answers, token by token."""
+    test_groups: tuple[str, ...]
+    """The group of each."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,7 @@ def detection_study(
     Raises:
         InputError: if probes do not fit the model or the template, or a part of the rows is empty or has one label.
     """
-    for its in filter(None, (probes, layers)):
-        its.check(model, template, descendant=descendant)
-    if layers is not None and layers.point != "resid_post":
-        raise InputError("probes of layers are to be of the residual stream (`at=\"resid_post\"`), and these are of heads")
-    if probes is not None and probes.point != "z":
-        raise InputError("probes of heads are wanted, and these are of the residual stream")
+    _check(model, probes, layers, template, descendant=descendant)
     parts = _parts(examples, probes, layers, seed)
     given: dict[Point, HeadProbes] = {}
     if probes is None:
@@ -99,7 +95,9 @@ def detection_study(
         seen = captures(model, parts[0], {"z": None, "resid_post": None}, **passes)
         given = {point: HeadProbes.fit(its, seed=seed) for point, its in seen.items()}
     else:
-        given = {"z": probes} | ({} if layers is None else {"resid_post": layers})
+        given["z"] = probes
+        if layers is not None:
+            given["resid_post"] = layers
     reader = _Reader(model, given, template, batch_size)
     validation, labels = reader.read(parts[1]), _labels(parts[1])
     groups = [example.group for example in parts[1]]
@@ -109,10 +107,47 @@ def detection_study(
     answers = tuple(scored_answers(choice.detector, parts[2], test, labelled=True))
     made = provenance_of(model, examples, template)
     made |= {"probes": {point: dict(its.provenance) for point, its in given.items()}, "seed": seed}
-    result = _judged(parts, scored, choice, answers[:_SHOWN], made, seed)
+    result = _judged(parts, scored, choice, answers[:SHOWN], made, seed)
     fitted = given["z"].having_seen(groups)
     kept = {**fitted.provenance, **choice.detector.in_provenance()}
-    return DetectionStudy(result, replace(fitted, provenance=kept), answers)
+    return DetectionStudy(result, replace(fitted, provenance=kept), answers, tuple(row.group for row in parts[2]))
+
+
+def score_texts(
+    model: Hooked,
+    texts: Sequence[Example],
+    probes: HeadProbes,
+    *,
+    template: Template = "plain",
+    descendant: bool = False,
+    batch_size: int | None = None,
+) -> tuple[ScoredTexts, list[ScoredAnswer]]:
+    """Answers by the detector that the probes carry, whatever their labels: what a run holds of them, and all.
+
+    >>> found, answers = lens_truth.score_texts(model, examples, lens_truth.HeadProbes.load("probes.safetensors"))
+    >>> [(token.text, token.score) for token in answers[0].tokens]
+
+    Raises:
+        InputError: if the probes do not fit the model or the template, or whatever `capture` refuses.
+    """
+    _check(model, probes, None, template, descendant=descendant)
+    detector = Detector.of(probes)
+    read = read_answers(model, texts, {"z": probes}, template=template, heads=detector.heads, batch_size=batch_size)
+    answers = scored_answers(detector, texts, read, labelled=False)
+    made = provenance_of(model, texts, template)
+    n_supported = sum(its.score > detector.threshold for its in answers)
+    return ScoredTexts(detector, len(answers), n_supported, tuple(answers[:SHOWN]), made), answers
+
+
+def _check(
+    model: Hooked, probes: HeadProbes | None, layers: HeadProbes | None, template: Template, *, descendant: bool
+) -> None:
+    for its in filter(None, (probes, layers)):
+        its.check(model, template, descendant=descendant)
+    if layers is not None and layers.point != "resid_post":
+        raise InputError("probes of layers are to read the residual stream, and these read heads")
+    if probes is not None and probes.point != "z":
+        raise InputError("probes are to read heads, and these read the residual stream; --layers takes those")
 
 
 def _parts(
@@ -249,4 +284,3 @@ def _told(values: Float[np.ndarray, " n"], *, first: bool = False) -> tuple[floa
 
 def _labels(examples: Sequence[Example]) -> np.ndarray:
     return np.array(labels_of(examples))
-

@@ -5,23 +5,30 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lens_truth.detection.detector import Detector
 from lens_truth.errors import InputError, shortened
+from lens_truth.io.numbers import count, number
 from lens_truth.io.readers import read_text
+from lens_truth.io.results import Result
 from lens_truth.io.rows import read_rows
+from lens_truth.io.tables import Table, row, table
 
 if TYPE_CHECKING:
     from lens_truth.data.examples import Example
     from lens_truth.detection.reading import AnswerReads
 
+SHOWN = 12
+"""Answers that a result keeps token by token."""
 _TOP = 3
 """Heads that are named beside a token."""
 _PROMPTS = ("prompt", "question", "input", "instruction")
@@ -65,6 +72,37 @@ class ScoredAnswer:
         return len(self.tokens)
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredTexts(Result):
+    """Answers without labels, scored: `ScoredTexts.load("runs/detect").answers[0].probability`."""
+
+    command: ClassVar[str] = "detect"
+    part: ClassVar[str] = "texts"
+
+    detector: Detector
+    n: int
+    n_supported: int
+    """How many are above the threshold."""
+    answers: tuple[ScoredAnswer, ...]
+    """The first of them; all are in texts.jsonl."""
+    provenance: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def tables(self) -> list[Table]:
+        """The answers that are kept here, each with its score."""
+        note = f"{self.n_supported} of {count(self.n, 'answer')} are above {number(self.detector.threshold)}."
+        note += "" if self.n == len(self.answers) else f" The first {len(self.answers)} are shown."
+        rows = [
+            row(its.id, number(its.score), number(its.probability), number(its.log_prob, 1), in_one_line(its))
+            for its in self.answers
+        ]
+        return [table("Answers without labels", ("answer", "score", "P(supported)", "log p", "text"), rows, note)]
+
+
+def in_one_line(answer: ScoredAnswer) -> str:
+    """The beginning of its text."""
+    return shortened(" ".join("".join(token.text for token in answer.tokens).split()))
+
+
 def scored_answers(
     detector: Detector, examples: Sequence[Example], read: AnswerReads, *, labelled: bool
 ) -> list[ScoredAnswer]:
@@ -85,8 +123,8 @@ def scored_answers(
 
 
 def _loudest(detector: Detector, parts: np.ndarray) -> tuple[tuple[int, int, float], ...]:
-    order = np.argsort(-np.abs(parts), kind="stable")[:_TOP].tolist()
-    return tuple((*detector.heads[at], float(parts[at])) for at in order)
+    order: list[int] = np.argsort(-np.abs(parts), kind="stable")[:_TOP].tolist()
+    return tuple((detector.heads[at][0], detector.heads[at][1], float(parts[at])) for at in order)
 
 
 def scores_csv(answers: Sequence[ScoredAnswer], threshold: float) -> str:
@@ -105,15 +143,25 @@ def scores_csv(answers: Sequence[ScoredAnswer], threshold: float) -> str:
 
 def tokens_jsonl(answers: Sequence[ScoredAnswer]) -> str:
     """A line an answer, with each of its tokens."""
-    return "".join(json.dumps(_rounded(asdict(its)), ensure_ascii=False) + "\n" for its in answers)
+    return "".join(json.dumps(_row(its), ensure_ascii=False) + "\n" for its in answers)
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(its) for name, its in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(its) for its in value]
-    return (None if np.isnan(value) else float(f"{value:.6g}")) if isinstance(value, float) else value
+def _row(answer: ScoredAnswer) -> dict[str, Any]:
+    tokens = [
+        {
+            "text": token.text,
+            "score": _short(token.score),
+            "log_prob": _short(token.log_prob),
+            "heads": [[layer, head, _short(part)] for layer, head, part in token.heads],
+        }
+        for token in answer.tokens
+    ]
+    numbers = {name: _short(getattr(answer, name)) for name in ("score", "probability", "log_prob")}
+    return {"id": answer.id, "question": answer.question, "label": answer.label, **numbers, "tokens": tokens}
+
+
+def _short(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.6g}")
 
 
 def read_texts(path: Path) -> list[Example]:
@@ -138,26 +186,25 @@ def read_texts(path: Path) -> list[Example]:
             raise InputError(f"{path}: the text is empty")
         add(path.name, "", text, "")
         return made
-    for number, (place, row) in enumerate(read_rows(path)):
+    for at, (place, its) in enumerate(read_rows(path)):
         where = f"{path}, {place}"
-        prompt, answer, context = (_first(row, names, where) for names in (_PROMPTS, _ANSWERS, _CONTEXTS))
+        prompt, answer, context = (_first(its, names, where) for names in (_PROMPTS, _ANSWERS, _CONTEXTS))
         if answer is None or not answer.strip():
             raise InputError(f"{where}: has no field 'answer' (or {', '.join(_ANSWERS[1:])}) with a text")
-        id = row.get("id")
-        add(str(number if id in (None, "") else id), prompt or "", answer, context or "")
+        id = its.get("id")
+        add(str(at if id in (None, "") else id), prompt or "", answer, context or "")
     if not made:
         raise InputError(f"{path}: holds no answers")
-    ids = [its.id for its in made]
-    if twice := [id for id in ids if ids.count(id) > 1][:1]:
-        raise InputError(f"{path}: id '{shortened(twice[0])}' stands there twice")
+    twice = next((id for id, n in Counter(one.id for one in made).items() if n > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: id '{shortened(twice)}' stands there twice")
     return made
 
 
-def _first(row: dict[str, Any], names: Sequence[str], where: str) -> str | None:
-    name = next((name for name in names if row.get(name) not in (None, "")), None)
+def _first(fields: dict[str, Any], names: Sequence[str], where: str) -> str | None:
+    name = next((name for name in names if fields.get(name) not in (None, "")), None)
     if name is None:
         return None
-    if not isinstance(value := row[name], str):
+    if not isinstance(value := fields[name], str):
         raise InputError(f"{where}: field '{name}' is {shortened(repr(value))}, not a text")
     return value
-

@@ -111,13 +111,13 @@ class _Watching:
         last = [its[:, -1] for its in self._kept]
         self._kept = []
         if self._summed is None or self._summed.device != last[-1].device:
-            self._prepare(last)
-        score = self._together(last) @ self._summed + self._constant
+            self._summed = self._prepared(last)
+        score = torch.mv(self._together(last), self._summed) + self._constant
         parts = partial(self._parts_of, last)
         self._on_token(WatchedToken(self._step, self._ids[:, -1], score, self.detector, parts))
         self._step += 1
 
-    def _prepare(self, last: Sequence[Float[Tensor, "B _"]]) -> None:
+    def _prepared(self, last: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, " n"]:
         """The sum of all heads' directions, each at the place of its layer and head."""
         H = self._probes.intercepts.shape[1]
         summed = [torch.zeros(H, its.shape[-1] // H, dtype=torch.float64) for its in last]
@@ -127,7 +127,7 @@ class _Watching:
             of_layer[head] += scale * self._probes.directions[layer, head, : of_layer.shape[1]].double()
             constant += scale * float(self._probes.intercepts[layer, head])
         self._constant = constant
-        self._summed = torch.cat([its.flatten() for its in summed]).float().to(last[-1].device)
+        return torch.cat([its.flatten() for its in summed]).float().to(last[-1].device)
 
     def _together(self, last: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, "B n"]:
         on = last[-1].device
@@ -138,8 +138,8 @@ class _Watching:
     def _parts_of(self, last: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, "B K"]:
         H, of_layer, parts = self._probes.intercepts.shape[1], dict(zip(self.layers, last, strict=True)), list[Tensor]()
         for (layer, head), weight in zip(self.detector.heads, self.detector.weights.tolist(), strict=True):
-            z = of_layer[layer].unflatten(-1, (H, -1))[:, head].float()
+            z: Tensor = of_layer[layer].view(len(last[-1]), H, -1)[:, head].float()
             direction = self._probes.directions[layer, head, : z.shape[-1]].to(z.device)
-            decision = z @ direction + float(self._probes.intercepts[layer, head])
+            decision = torch.mv(z, direction) + float(self._probes.intercepts[layer, head])
             parts.append((decision * (weight / float(self._unit[layer, head]))).to(last[-1].device))
         return torch.stack(parts, dim=1)
