@@ -20,6 +20,8 @@ from lens_truth.stats.folds import grouped_folds
 Kind = Literal["mean", "logistic"]
 """The mean of the heads' decisions, or a logistic regression on them."""
 _FOLDS = 5
+_ALIKE = 0.005
+"""A smaller difference in AUROC is no reason to ask more heads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +44,8 @@ def chosen_detector(
     sizes: Sequence[int] = (),
     kinds: Sequence[Kind] = ("mean", "logistic"),
 ) -> Choice:
-    """The number of heads and the kind with the highest AUROC on validation rows, each row being scored by heads that
-    were ranked (by AUROC) and weighted on the other folds; then ranked and weighted on all of them.
+    """The fewest heads, and the kind, whose AUROC on validation rows is within .005 of the highest. Each row is scored
+    by heads that were ranked (by AUROC) and weighted on the other folds; they are ranked and weighted on all at last.
 
     Args:
         decisions: in units of their standard deviation.
@@ -61,7 +63,8 @@ def chosen_detector(
             scores[rows] = x[rows][:, order[:size]] @ weights + offset
     one = np.ones((1, len(x)))
     tried = {its: float(auroc(scores, labels, one)[0]) for its, scores in held_out.items()}
-    kind, size = max(tried, key=lambda its: (tried[its], -its[1], its[0] == "mean"))
+    enough = max(tried.values()) - _ALIKE
+    kind, size = min((its for its in tried if tried[its] >= enough), key=lambda its: (its[1], its[0] == "logistic"))
     order = np.argsort(-_aurocs(x, labels), kind="stable")[:size]
     weights, offset = _weights(kind, x[:, order], labels)
     scores = held_out[kind, size]
@@ -92,7 +95,7 @@ def _weights(
         return np.full(x.shape[1], 1 / x.shape[1]), 0.0
     classifier: Any = LogisticRegression(max_iter=1000)
     fitted: Any = classifier.fit(x, labels)
-    return np.asarray(fitted.coef_[0], dtype=float), float(fitted.intercept_[0])
+    return cast("np.ndarray", fitted.coef_[0]), float(fitted.intercept_[0])
 
 
 def _aurocs(x: Float[np.ndarray, "n F"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " F"]:

@@ -82,8 +82,10 @@ def kept_accuracy(scores: Scores, labels: Labels, weights: Weights, coverage: fl
     kept, wrong, _ = _kept(scores, labels, weights)
     total = coverage * kept[:, -1]
     x, y = _from_0(kept), _from_0(wrong)
-    risk = [float(np.interp(at, x[draw], y[draw])) for draw, at in enumerate(total.tolist())]
-    return 1 - np.array(risk) / total
+    risk = np.empty(len(weights))
+    for draw in range(len(weights)):
+        risk[draw] = np.interp(total[draw], x[draw], y[draw])
+    return 1 - risk / total
 
 
 def risk_curve(scores: Scores, labels: Labels, coverages: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -97,7 +99,7 @@ def roc_curve(scores: Scores, labels: Labels, rates: Float[np.ndarray, " n"]) ->
     from sklearn import metrics
 
     false, true, _ = cast("Any", metrics).roc_curve(labels, scores)
-    return np.interp(rates, false, true)
+    return np.interp(rates, cast("np.ndarray", false), cast("np.ndarray", true))
 
 
 def best_threshold(scores: Scores, labels: Labels) -> float:
@@ -133,7 +135,7 @@ def _kept(scores: Scores, labels: Labels, weights: Weights) -> tuple[Weights, We
     return own.cumsum(1), (own * _ratio(*of_blocks, empty=0.0)[:, block]).cumsum(1), order
 
 
-def _from_0(its: Float[np.ndarray, "B N"]) -> Float[np.ndarray, "B N1"]:
+def _from_0(its: Weights) -> Float[np.ndarray, "B N1"]:
     return np.concatenate([np.zeros((len(its), 1)), its], axis=1)
 
 

@@ -24,7 +24,7 @@ from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
-from lens_truth.models.prompts import Encoded, PromptTokens, Template, encode, token_texts
+from lens_truth.models.prompts import Encoded, Template, encode, token_texts
 from lens_truth.models.sharing import Begun, Sharing, shared_families
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import point_hooks, shape_of
@@ -143,16 +143,15 @@ def _read(
     """For each row its number, decisions at each token of its answer, and log-probabilities from the end of its prompt
     on."""
     rows = [row.shown for row in encoded]
-    prompts = [row.prompt if row.continuation else PromptTokens(row.ids[:1]) for row in encoded]
-    families = shared_families(model, prompts, [len(row.ids) for row in rows])
+    families = shared_families(model, [row.prompt for row in encoded], [len(row.ids) for row in rows])
     with torch.no_grad():
         for batch in Sharing(model, rows).batches(families, [""], len(rows)):
             at = [row for _, row in batch.at]
             decided, likely = _read_batch(model, batch, [encoded[row] for row in at], projections)
-            sizes = [encoded[row].n_answer_tokens for row in at]
+            sizes = [len(_span(encoded[row])) for row in at]
             parts = {point: torch.split(decided[point], sizes) for point in projections}
             for place, (row, log_probs) in enumerate(zip(at, torch.split(likely, sizes), strict=True)):
-                between = encoded[row].answer[0] - encoded[row].continuation
+                between = encoded[row].answer[0] - _span(encoded[row]).start
                 its: dict[Point, Tensor] = {point: parts[point][place][between:] for point in projections}
                 yield numbers[row], its, log_probs
 
@@ -163,7 +162,7 @@ def _read_batch(
     places = [
         (i, position + shift)
         for i, (row, shift) in enumerate(zip(encoded, batch.shift, strict=True))
-        for position in range(row.continuation, row.answer[1])
+        for position in _span(row)
     ]
     row, position = (torch.tensor(its, device=batch.ids.device) for its in zip(*places, strict=True))
     kept: dict[Point, dict[int, Tensor]] = {point: {} for point in projections}
@@ -180,6 +179,11 @@ def _read_batch(
         each = row.new_zeros(len(encoded), dtype=torch.float32).cpu()
         check_finite(each.index_add(0, row.cpu(), found[point].sum((1, 2))), model, batch.ids, batch.mask, batch.rows)
     return found, log_probs
+
+
+def _span(row: Encoded) -> range:
+    """From the end of the prompt to the end of the answer; of a text without anything before it, all of it."""
+    return range(min(row.continuation, row.answer[0]), row.answer[1])
 
 
 def _order(encoded: Sequence[Encoded]) -> list[int]:

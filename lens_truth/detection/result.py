@@ -198,7 +198,10 @@ class Detection(Result):
         rows = [
             row(size, *(number(self.tried.get(f"{kind} {size}")) for kind in ("mean", "logistic"))) for size in sizes
         ]
-        note = "AUROC on validation rows, each scored by heads that were ranked without its fold; the best was taken."
+        note = (
+            "AUROC on validation rows, each scored by heads that were ranked without its fold; the fewest heads within "
+            ".005 of the best were taken."
+        )
         return table("How many heads?", ("heads", "mean", "logistic regression"), rows, note)
 
 
