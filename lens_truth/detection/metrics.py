@@ -74,7 +74,11 @@ def risk_area(scores: Scores, labels: Labels, weights: Weights) -> PerDraw:
     those that are kept, the highest scores first, averaged over how many are kept. Of equal scores each is kept as
     likely as the others."""
     kept, wrong, order = _kept(scores, labels, weights)
-    return _mean_rows(_ratio(wrong, kept, empty=0.0), weights[:, order])
+    own = weights[:, order]
+    # A row that was drawn w times is w steps of the curve; the step in their middle stands for them.
+    back = (own - 1) / 2
+    share = _ratio(np.diff(wrong, axis=1, prepend=0.0), own, empty=0.0)
+    return _mean_rows(_ratio(wrong - back * share, kept - back, empty=0.0), own)
 
 
 def kept_accuracy(scores: Scores, labels: Labels, weights: Weights, coverage: float) -> PerDraw:
