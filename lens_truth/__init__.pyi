@@ -20,6 +20,12 @@ from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
+from .detection.detector import Detector as Detector
+from .detection.result import Detection as Detection
+from .detection.study import detection_study as detection_study
+from .detection.study import score_texts as score_texts
+from .detection.texts import ScoredTexts as ScoredTexts
+from .detection.watching import watch as watch
 from .errors import DataWarning as DataWarning
 from .errors import InputError as InputError
 from .evaluate.asker import Asker as Asker

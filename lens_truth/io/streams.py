@@ -60,6 +60,10 @@ class Stream(IntEnum):
     """Which statement of a pair stands first, where nothing else says."""
     CCS_INTERVALS = 28
     """Bootstrap over groups behind the accuracy of CCS."""
+    DETECTION_INTERVALS = 35
+    """Bootstrap over groups behind what a detector of hallucinations is worth."""
+    RANDOM_HEADS = 36
+    """Heads drawn at random, as many as a detector reads."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
