@@ -44,6 +44,10 @@ class Stream(IntEnum):
     """Which facts are paired, and how they are put into words."""
     EXCHANGES = 15
     """Which questions of a file trade answers in their contexts."""
+    SAMPLES = 45
+    """Which tokens a sampled answer has: of a question (by what the model is shown) and of a number of the sample."""
+    VERIFIED = 46
+    """Labels of experiences shuffled between groups: the null of verification; and whose truth stands for another's."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
