@@ -17,6 +17,15 @@ from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
+from .detection.clue import Clue as Clue
+from .detection.ends import AnswerEnds as AnswerEnds
+from .detection.ends import answer_ends as answer_ends
+from .detection.reranking import Reranking as Reranking
+from .detection.reranking import reranked as reranked
+from .detection.verification import Verification as Verification
+from .detection.verifying import answers_of_samples as answers_of_samples
+from .detection.verifying import given_answers as given_answers
+from .detection.verifying import verified as verified
 from .errors import DataWarning as DataWarning
 from .errors import InputError as InputError
 from .evaluate.asker import Asker as Asker
@@ -30,6 +39,9 @@ from .evaluate.multiple_choice import mc1 as mc1
 from .evaluate.multiple_choice import mc2 as mc2
 from .evaluate.multiple_choice import mc3 as mc3
 from .evaluate.result import BenchmarkResult as BenchmarkResult
+from .evaluate.sampling import SampledAnswers as SampledAnswers
+from .evaluate.sampling import Sampling as Sampling
+from .evaluate.sampling import sampled_answers as sampled_answers
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
 from .io.streams import Stream as Stream

@@ -139,6 +139,7 @@ class Finite(LogitsProcessor):
         self._check = check
 
     def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        """The scores, once they are checked."""
         self._check(scores.amax(1))
         return scores
 

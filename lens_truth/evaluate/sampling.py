@@ -156,7 +156,9 @@ def sampled_answers(
                     answer = log.add(keys[place], benchmark.name, id, name, answer)
                 answers[place] = answer
                 done.update()
-    by_question = [tuple(answers[question, number] for number in range(sampling.n)) for question in range(len(asked.rows))]
+    by_question = [
+        tuple(answers[question, number] for number in range(sampling.n)) for question in range(len(asked.rows))
+    ]
     return SampledAnswers(benchmark.examples, tuple(asked.rows), tuple(by_question))
 
 
@@ -245,11 +247,14 @@ class Drawing(LogitsProcessor):
     def __init__(self, sampling: Sampling, numbers: Float[Tensor, "B n"]) -> None:
         self._sampling, self._numbers = sampling, numbers
         warpers = [TemperatureLogitsWarper(float(sampling.temperature))]
-        self._warpers = LogitsProcessorList([*warpers, *([TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else [])])
+        self._warpers = LogitsProcessorList(
+            [*warpers, *([TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else [])]
+        )
         self.log_probs: list[Float[Tensor, " B"]] = []
         """Of the tokens that were drawn, step by step, as the model has them."""
 
     def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        """One step: minus infinity for all tokens but the drawn ones."""
         raw, k = scores.float(), min(self._sampling.top_k or scores.shape[1], scores.shape[1])
         tokens = raw.topk(k).indices.sort(1).values
         left: Float[Tensor, "B k"] = self._warpers(input_ids, raw.gather(1, tokens))
