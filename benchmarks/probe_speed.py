@@ -52,18 +52,18 @@ def timed(run: Callable[[], Any]) -> float:
 
 
 def compare(problem: HeadActivations, permutations: int, device: str, rounds: int) -> None:
-    from lens_truth.scoring.probing import adamw_decisions, logistic_decisions
+    from lens_truth.scoring.iterative import ITERATIVE, held_out_by
 
     x, labels = problem.z.flatten(1, 2).to(device), problem.labels.numpy()
     here = HeadActivations(problem.z.to(device), problem.labels, problem.groups, problem.ids, {})
     folds, own = paper_folds(labels, 5), grouped_folds(labels, problem.groups, 5, 0)
     work: dict[str, Callable[[], Any]] = {
-        "AdamW, the paper's recipe": lambda: adamw_decisions(x, labels, folds).cpu(),
+        "AdamW, the paper's recipe": lambda: held_out_by(ITERATIVE["adamw"], x, labels, folds).cpu(),
         "ridge": lambda: lens_truth.truth_scores(here, n_permutations=0),
         f"ridge, {permutations:,} permutations": lambda: lens_truth.truth_scores(here, n_permutations=permutations),
     }
     if device == "cpu":
-        work["scikit-learn LogisticRegression"] = lambda: logistic_decisions(x, labels, own)
+        work["scikit-learn LogisticRegression"] = lambda: held_out_by(ITERATIVE["logistic"], x, labels, own)
     lens_truth.truth_scores(here, n_permutations=1)  # libraries are loaded, the device awake
     seconds = {name: list[float]() for name in work}
     for _ in range(rounds):

@@ -19,6 +19,7 @@ COMMANDS = {
     "inherit": "are head scores inherited? correlations between models, against null, ceiling and floor",
     "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",
     "evidence": "what heads look at: attention to the evidence, retrieval and lookback, against head scores",
+    "directions": "truth directions on several data sets: kept probes, and what they share",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         print("usage: lens-truth COMMAND [--help] [flags]\n")
-        print("\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items()))
+        print("\n".join(f"  {name:<12}{line}" for name, line in COMMANDS.items()))
         print("\nWith no flags each command runs on the zoo.")
         print("Models: an id, a folder, a GGUF file, zoo:NAME, pypi:PACKAGE.")
         sys.exit(0)

@@ -42,7 +42,7 @@ def check_given(config: Any) -> None:
             _check_model(_unnamed(one))
     for name, one in every:  # after the folders of images
         if name == "data" and isinstance(one, str):
-            _check_data(one)
+            _check_data(_unnamed(one))
 
 
 def _each(value: Any) -> tuple[Any, ...]:

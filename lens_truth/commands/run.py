@@ -109,31 +109,34 @@ def scores_by_kind(
     examples: Sequence[lens_truth.Example],
     flags: Compute,
     template: Template = "plain",
-    *,
-    keep: Path | None = None,
     **probe: Any,
 ) -> lens_truth.HeadScores:
     """Scores of a kind (truth, causal, learned), computed on `examples`.
 
     Args:
-        keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
-    from lens_truth.models.hashing import weights_hash
     from lens_truth.models.placing import device_of
-    from lens_truth.models.provenance import setup_hash
 
     how: dict[str, Any] = {"seed": flags.seed}
     passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}
     if kind != "truth":
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
-    if keep is not None:
-        shown = hash_of_examples(examples), template, str(flags.batch_size)
-        keep /= hash_of(weights_hash(model), setup_hash(model), *shown)
-    activations = lens_truth.capture(model, examples, out=keep, **passes)
+    activations = lens_truth.capture(model, examples, **passes)
     settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
     return lens_truth.truth_scores(activations, **settings)
+
+
+def activations_folder(
+    keep: Path, model: Any, examples: Sequence[lens_truth.Example], template: str, batch_size: int | None
+) -> Path:
+    """The folder inside another one for what a model does on some rows: its name hangs on all that decides it."""
+    from lens_truth.models.hashing import weights_hash
+    from lens_truth.models.provenance import setup_hash
+
+    shown = hash_of_examples(examples), template, str(batch_size)
+    return keep / hash_of(weights_hash(model), setup_hash(model), *shown)
 
 
 def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:

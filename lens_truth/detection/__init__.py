@@ -1,1 +1,1 @@
-"""Scores of answers and tokens from kept probes, watching while a model writes, and the verification of answers."""
+"""Kept probes at work: is this answer, this token supported, before or while it is written?"""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,10 +25,14 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import DAMAGED_NPY, OF_WEIGHTS, remove_leftovers, write_json, writing
 from lens_truth.io.readers import is_list, is_object
 
+Point = Literal["z", "resid_post"]
+"""Where activations are read: each head's output, or the residual stream behind every layer with heads."""
+
 
 @dataclass(frozen=True)
 class HeadActivations:
-    """What every head writes at the last answer token of every example.
+    """What every head writes at the last answer token of every example; or the residual stream behind every layer, as
+    one wide head (H = 1, D = d_model).
 
     >>> lens_truth.capture(model, examples).save("activations")
     >>> activations = lens_truth.HeadActivations.load("activations")
@@ -36,7 +40,7 @@ class HeadActivations:
     """
 
     z: Float[Tensor, "N L H D"]
-    """`hook_z` at that position, float32."""
+    """`hook_z` at that position, float32; or `hook_resid_post`."""
     labels: Int[Tensor, " N"]
     """1 = the context supports the answer, 0 = hallucinated."""
     groups: tuple[str, ...]
@@ -45,6 +49,11 @@ class HeadActivations:
     """The id of every row's example."""
     provenance: dict[str, Any]
     """Model, weights, data and settings they were captured with."""
+
+    @property
+    def point(self) -> Point:
+        """Where they were read, from the provenance."""
+        return "resid_post" if self.provenance.get("point") == "resid_post" else "z"
 
     def save(self, folder: str | Path) -> None:
         """Writes the folder that `load` reads, whole or not at all; one that holds others is refused (InputError)."""

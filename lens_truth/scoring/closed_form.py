@@ -7,8 +7,8 @@ one inverse serves the true labels and any number of permuted ones.
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +17,13 @@ from torch import Tensor
 
 from lens_truth.models.room import free_memory
 from lens_truth.scoring.inverses import inverses
-
-ClosedFormKind = Literal["ridge", "mass-mean", "centroid"]
+from lens_truth.scoring.label_draws import ClosedFormKind, LabelDraws
 
 PENALTIES = (0.003, 0.1, 3.0)
 """Ridge penalties to choose from: what is added to the diagonal of the features' correlation matrix."""
 _JITTER = 1e-6  # keeps mass-mean defined when features are collinear
 _JURY = 8  # heads of a layer, spread evenly, that choose the penalty
 _HEADS, _CACHE = 8, 1 << 22  # heads, and bytes of decisions, handled at once on a processor: more overflow its caches
-_FEW = 64  # draws for which pairing rows costs more than it saves
 
 
 def fit_closed_form(
@@ -46,27 +44,19 @@ def fit_closed_form(
 
     and for the last two the boundary lies midway between the projected class means.
     """
-    N, L, H, D = x.shape
+    N, L, H, _ = x.shape
     K, P = len(given.folds), given.leaning.shape[1] - 1
     if P and L > 1:  # each layer has its own penalties for draws
         by_layer = [fit_closed_form(x[:, i : i + 1], given, kind) for i in range(L)]
         return torch.cat([told for told, _ in by_layer], dim=1), np.concatenate([null for _, null in by_layer], axis=1)
-    flat, held_out = x.flatten(1, 2), [(k,) for k in range(K)]
-    penalties = {"ridge": PENALTIES if K > 2 else PENALTIES[1:2], "mass-mean": (_JITTER,)}.get(kind, (0.0,))
-    penalties = given.leaning.new_tensor(penalties)
+    held_out, penalties = [(k,) for k in range(K)], _penalties(given, kind)
     chosen = np.zeros((K, L, 1 + P), dtype=np.int64)  # which of them
-
-    heads = np.arange(L * H)
-    jury = heads.reshape(L, H)[:, :: max(1, H // _JURY)][:, :_JURY].ravel()
-    others = np.setdiff1d(heads, jury)
-    size = _HEADS if x.device.type == "cpu" else max(1, room(x.device) // (16 * D * (N + K * (4 * D + P))))
-    blocks = [jury, *(others[i : i + size] for i in range(0, len(others), size))]
     decisions, null = x.new_empty(N, L * H, dtype=torch.float32), np.empty((P, L * H))
-    for number, block in enumerate(blocks):
+    for number, (block, some) in enumerate(_blocks(x, given, kind)):
         here = torch.from_numpy(block).to(x.device)
-        some = _Heads(flat.index_select(1, here).index_select(0, given.order).to(penalties), given, kind)
         if number == 0 and len(penalties) > 1:  # with two folds none is left to choose on
-            chosen = some.choose(some.trained([(k, (k + 1) % K) for k in range(K)], penalties[:, None, None]), L)
+            fits = some.trained([(k, (k + 1) % K) for k in range(K)], penalties[:, None, None])
+            chosen = some.right(fits, L).argmax(0)
         if P:
             fits = some.trained(held_out, penalties[:, None, None])
             null[:, block] = some.accuracies(fits, chosen[:, 0])[1:]
@@ -79,62 +69,67 @@ def fit_closed_form(
     return decisions, null
 
 
+def closed_form_probes(
+    x: Float[Tensor, "N L H D"], given: LabelDraws, kind: ClosedFormKind, held_out: Sequence[tuple[int, ...]]
+) -> tuple[Float[Tensor, "S F D"], Float[Tensor, "S F"]]:
+    """The probes of `fit_closed_form` themselves, for the true labels, trained without each set of folds: directions
+    and intercepts in raw coordinates, float64. Without one fold they decide on it as `fit_closed_form` says.
+
+    The penalty of ridge is the one with the best accuracy on the fold behind those held out, after training without it
+    too; where none is held out, on each fold in turn.
+    """
+    _, L, H, D = x.shape
+    K, penalties = len(given.folds), _penalties(given, kind)
+    judged = [[(*out, k) for k in _judges(out, K)] for out in held_out]
+    chosen = np.zeros((len(held_out), L), dtype=np.int64)
+    directions = x.new_empty(len(held_out), L * H, D, dtype=penalties.dtype)
+    intercepts = directions.new_empty(len(held_out), L * H)
+    first = torch.zeros(1, dtype=torch.long, device=x.device)
+    for number, (block, some) in enumerate(_blocks(x, given, kind)):
+        if number == 0 and len(penalties) > 1:
+            fits = some.trained([its for judges in judged for its in judges], penalties[:, None, None])
+            right = iter(some.right(fits, L)[..., 0].swapaxes(0, 1))  # each A L
+            chosen = np.stack([np.sum([next(right) for _ in judges], axis=0).argmax(0) for judges in judged])
+        which = torch.from_numpy(chosen[:, block // H]).to(x.device)
+        for i, fit in enumerate(some.trained(list(held_out), penalties[which][None])):
+            direction, boundary, scale = some.directions(fit, fit.inverses[0], first)
+            directions[i, block] = (direction * scale)[:, 0]
+            beyond = ((some.mean + fit.mean)[:, None] * direction).sum(-1, keepdim=True) + boundary
+            intercepts[i, block] = -(beyond * scale)[:, 0, 0]
+    return directions.double(), intercepts.double()
+
+
+def _judges(held_out: tuple[int, ...], n_folds: int) -> list[int]:
+    """The folds on which a penalty is chosen."""
+    if not held_out:
+        return list(range(n_folds))
+    return [next(k % n_folds for k in range(held_out[-1] + 1, 2 * n_folds) if k % n_folds not in held_out)]
+
+
+def _penalties(given: LabelDraws, kind: ClosedFormKind) -> Float[Tensor, " A"]:
+    penalties = {"ridge": PENALTIES if len(given.folds) > 2 else PENALTIES[1:2], "mass-mean": (_JITTER,)}
+    return given.leaning.new_tensor(penalties.get(kind, (0.0,)))
+
+
+def _blocks(
+    x: Float[Tensor, "N L H D"], given: LabelDraws, kind: ClosedFormKind
+) -> Iterator[tuple[Int[np.ndarray, " F"], _Heads]]:
+    """Which heads, and what is computed with: the jury that chooses the penalty first, then all others."""
+    N, L, H, D = x.shape
+    K, P = len(given.folds), given.leaning.shape[1] - 1
+    heads = np.arange(L * H)
+    jury = heads.reshape(L, H)[:, :: max(1, H // _JURY)][:, :_JURY].ravel()
+    others = np.setdiff1d(heads, jury)
+    size = _HEADS if x.device.type == "cpu" else max(1, room(x.device) // (16 * D * (N + K * (4 * D + P))))
+    flat = x.flatten(1, 2)
+    for block in (jury, *(others[i : i + size] for i in range(0, len(others), size))):
+        here = torch.from_numpy(block).to(x.device)
+        yield block, _Heads(flat.index_select(1, here).index_select(0, given.order).to(given.leaning), given, kind)
+
+
 def room(device: torch.device) -> int:
     """Bytes of an accelerator that one block of heads may take."""
     return (free_memory(device) or 0) // 4 if device.type == "cuda" else 1 << 28
-
-
-class LabelDraws:
-    """The true labels and draws of them, and an order of the rows: by folds, and in each first pairs of rows whose
-    labels are equal or opposite in every draw (as those of a right and a wrong answer are), which count as one row in
-    sums."""
-
-    def __init__(
-        self,
-        labels: Int[np.ndarray, " N"],
-        draws: Int[np.ndarray, "P N"],
-        fold: Int[np.ndarray, " N"],
-        kind: ClosedFormKind,
-        device: torch.device,
-    ) -> None:
-        y = np.concatenate([labels[None], draws]).astype(np.int8)
-        like = torch.empty(0, dtype=torch.float64 if kind == "mass-mean" else torch.float32, device=device)
-        orders = [_in_pairs(y, np.flatnonzero(fold == k), paired=len(y) > _FEW) for k in range(int(fold.max()) + 1)]
-        self.order = torch.from_numpy(np.concatenate([rows for rows, _ in orders])).to(device)
-        self.folds = [slice(a, b) for a, b in pairwise([0, *np.cumsum([len(rows) for rows, _ in orders]).tolist()])]
-        self.labels = [torch.from_numpy(y.take(rows, axis=1)).to(like) for rows, _ in orders]  # each P+1 n
-        leaning = torch.stack([its.sum(1) - its.shape[1] / 2 for its in self.labels])
-        self.leaning = torch.cat([leaning, leaning.sum(0, keepdim=True)])  # K+1 P+1: how many above half are 1
-        self.even = not self.leaning.any()
-        self._signs, self._relations = list[Tensor](), list[Tensor]()
-        for its, (_, n) in zip(self.labels, orders, strict=True):
-            self._signs.append(torch.cat([its[:, :n], its[:, 2 * n :]], dim=1) - 0.5)
-            self._relations.append(torch.where(its[0, :n] == its[0, n : 2 * n], 1, -1).to(like)[:, None, None])
-
-    def sums(self, x: Float[Tensor, "N F D"]) -> Float[Tensor, "K1 P1 F D"]:
-        """Of each fold, and at last of all: the sum of features times (label - 1/2)."""
-        sums = x.new_empty(len(self.folds) + 1, self.leaning.shape[1], *x.shape[1:])
-        for rows, signs, relation, out in zip(self.folds, self._signs, self._relations, sums[:-1], strict=True):
-            n, part = len(relation), x[rows]
-            if n:
-                part = torch.cat([torch.addcmul(part[:n], part[n : 2 * n], relation), part[2 * n :]])
-            torch.mm(signs, part.flatten(1), out=out.view(len(signs), -1))
-        torch.sum(sums[:-1], 0, out=sums[-1])
-        return sums
-
-
-def _in_pairs(y: Int[np.ndarray, "P N"], rows: Int[np.ndarray, " n"], *, paired: bool) -> tuple[np.ndarray, int]:
-    """The rows in the order: the first of each pair, the second of each, rows without such another; and how many pairs
-    there are."""
-    if not paired:
-        return rows, 0
-    here = y[:, rows]
-    _, kind = np.unique(np.packbits(here != here[:1], axis=0).T, axis=0, return_inverse=True)
-    by_kind = np.argsort(kind.ravel(), kind="stable")
-    place = np.arange(len(rows)) - np.searchsorted(kind.ravel()[by_kind], kind.ravel()[by_kind])  # among those alike
-    second = np.flatnonzero(place % 2)
-    alone = np.setdiff1d(np.arange(len(rows)), [*second, *(second - 1)])
-    return rows[by_kind[np.concatenate([second - 1, second, alone]).astype(int)]], len(second)
 
 
 class _Fit(NamedTuple):
@@ -151,7 +146,8 @@ class _Heads:
     """Some heads' rows, with the sums and Gram matrices of each fold."""
 
     def __init__(self, x: Float[Tensor, "N F D"], draws: LabelDraws, kind: str) -> None:
-        x -= x.mean(0)  # changes no result; keeps sums accurate
+        self.mean = x.mean(0)
+        x -= self.mean  # changes no result; keeps sums accurate
         self._x, self._draws, self._kind = x, draws, kind
         self._moments = torch.stack([x[rows].sum(0) for rows in draws.folds])  # K F D
         self._grams = x.new_empty(len(draws.folds), *x.shape[1:], x.shape[2])  # K F D D
@@ -179,8 +175,8 @@ class _Heads:
             found = inverses(matrices)
         return [_Fit(out, n[i], mean[i], found[:, i]) for i, out in enumerate(held_out)]
 
-    def choose(self, fits: list[_Fit], n_layers: int) -> Int[np.ndarray, "K L P"]:
-        """Which penalty decides best over all heads of a layer."""
+    def right(self, fits: list[_Fit], n_layers: int) -> Float[np.ndarray, "A K L P"]:
+        """How many rows each penalty decides rightly, over all heads of a layer."""
         n_draws = self._sums.shape[1]
         right = self._x.new_empty(len(fits[0].inverses), len(fits), n_layers, n_draws)
         for k, fit in enumerate(fits):
@@ -192,7 +188,7 @@ class _Heads:
                 for a, by in enumerate(weighed):
                     hits = torch.bmm(apart, by).gt_(-leaning).eq_(these).sum(-1)
                     right[a, k].index_copy_(1, drawn, hits.view(n_layers, -1, len(drawn)).sum(1))
-        return right.cpu().numpy().argmax(0)
+        return right.cpu().numpy()
 
     def accuracies(self, fits: list[_Fit], chosen: Int[np.ndarray, "K P"]) -> Float[np.ndarray, "P F"]:
         """Means over folds, for every draw of the labels."""
@@ -204,7 +200,7 @@ class _Heads:
                 its = torch.from_numpy(np.flatnonzero(chosen[k] == a)).to(right.device)
                 for start in range(0, len(its), step):
                     drawn = its[start : start + step]
-                    direction, boundary, _ = self._directions(fit, inverse, drawn)
+                    direction, boundary, _ = self.directions(fit, inverse, drawn)
                     hits = torch.bmm(direction, tested).gt_(boundary).eq_(labels.index_select(0, drawn)).sum(-1)
                     right[k].index_copy_(0, drawn, hits.T)
         sizes = np.array([labels.shape[1] for labels in self._draws.labels])
@@ -215,11 +211,11 @@ class _Heads:
         found: list[Float[Tensor, "n F"]] = []
         for fit, inverse in zip(fits, inverses, strict=True):
             first = torch.zeros(1, dtype=torch.long, device=self._x.device)
-            direction, boundary, scale = self._directions(fit, inverse, first)
+            direction, boundary, scale = self.directions(fit, inverse, first)
             found.append(((torch.bmm(direction, self._tested(fit)[0]) - boundary) * scale)[:, 0].T)
         return torch.cat(found).float()
 
-    def _directions(
+    def directions(
         self, fit: _Fit, inverse: Float[Tensor, "F D D"], drawn: Int[Tensor, " p"]
     ) -> tuple[Float[Tensor, "F p D"], Float[Tensor, "#F p 1"], Float[Tensor, "p 1"] | float]:
         """Directions for some draws, the boundary on each, and the factor that makes decisions of what lies beyond."""

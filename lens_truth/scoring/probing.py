@@ -1,16 +1,14 @@
-"""`truth_scores`, the out-of-fold accuracy of a linear probe on every head's output, and the probes that are fitted by
-iteration. Metrics are means over folds, as in scikit-learn's `cross_val_score` and in the paper."""
+"""`truth_scores`, the out-of-fold accuracy of a linear probe on every head's output. Metrics are means over folds, as
+in scikit-learn's `cross_val_score` and in the paper."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from collections.abc import Iterator
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn import model_selection, pipeline
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from lens_truth.errors import InputError
@@ -18,7 +16,9 @@ from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.room import check_device
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import LabelDraws, fit_closed_form, room
+from lens_truth.scoring.closed_form import fit_closed_form, room
+from lens_truth.scoring.iterative import ITERATIVE, held_out_by
+from lens_truth.scoring.label_draws import LabelDraws
 from lens_truth.scoring.metrics import accuracy_intervals, fold_metrics
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
@@ -66,8 +66,7 @@ def truth_scores(
         InputError: for one class only, fewer groups than folds, activations that are not finite, or a device that
             cannot be used.
     """
-    if estimator not in get_args(Estimator):
-        raise InputError(f"estimator '{estimator}' is not one of {', '.join(get_args(Estimator))}")
+    check_estimator(estimator)
     n_permutations = _PERMUTATIONS.get(estimator, 1000) if n_permutations is None else n_permutations
     labels = activations.labels.cpu().numpy()
     if n_permutations < 0 or n_bootstrap < 1:
@@ -75,14 +74,14 @@ def truth_scores(
             f"{n_permutations} permutations and {n_bootstrap} bootstrap draws were asked for; at least 0 and 1 are "
             "needed"
         )
-    fold = _folds(activations, estimator, n_folds, seed)
+    fold = folds_of(activations, estimator, n_folds, seed)
     # The paper's folds cut through groups and know nothing of labels, so they restrict no draw.
     kept = None if estimator == "adamw" else fold
     draws = permuted_labels(labels, activations.groups, n_permutations, seed, kept)
     decisions, null = _fit(activations, estimator, fold, draws, device, progress)
 
     per_fold = fold_metrics(decisions, labels, fold)
-    metrics = {name: _nanmean(values) for name, values in per_fold.items()}
+    metrics = {name: nan_mean(values) for name, values in per_fold.items()}
     right = (decisions > 0) == (activations.labels > 0).to(decisions.device)[:, None]
     weight = 1 / (len(per_fold["accuracy"]) * np.bincount(fold))[fold]  # the weighted mean is the mean over folds
     drawn = n_bootstrap, stream(seed, Stream.SCORE_INTERVALS)
@@ -115,13 +114,20 @@ def held_out_decisions(
     >>> decisions, fold = lens_truth.held_out_decisions(activations, estimator="mass-mean")
     >>> right = (decisions > 0) == (activations.labels.numpy() == 1)[:, None, None]
     """
-    fold = _folds(activations, estimator, n_folds, seed)
+    fold = folds_of(activations, estimator, n_folds, seed)
     none = np.empty((0, len(fold)), dtype=np.int64)
     decisions, _ = _fit(activations, estimator, fold, none, device, progress=False)
     return decisions.cpu().numpy().reshape(activations.z.shape[:3]), fold
 
 
-def _folds(activations: HeadActivations, estimator: Estimator, n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
+def check_estimator(estimator: str) -> None:
+    """Raises an InputError unless there is such a probe."""
+    if estimator not in get_args(Estimator):
+        raise InputError(f"estimator '{estimator}' is not one of {', '.join(get_args(Estimator))}")
+
+
+def folds_of(activations: HeadActivations, estimator: Estimator, n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
+    """The fold of every row."""
     labels = activations.labels.cpu().numpy()
     if estimator == "adamw":
         return paper_folds(labels, n_folds)
@@ -136,30 +142,42 @@ def _fit(
     device: str | torch.device | None,
     progress: bool,
 ) -> tuple[Float[Tensor, "N F"], Float[np.ndarray, "P F"]]:
-    """Decisions, where they were computed, and accuracies under the null, of all L x H heads; of activations as many
-    layers at a time as the device has room for, on a processor one."""
-    z, labels = activations.z, activations.labels.cpu().numpy()
+    """Decisions, where they were computed, and accuracies under the null, of all L x H heads."""
+    labels = activations.labels.cpu().numpy()
+    found: list[tuple[Float[Tensor, "N _"], Float[np.ndarray, "P _"]]] = []
+    given: LabelDraws | None = None
+    for x in blocks_of(activations, estimator, device, progress=progress):
+        if estimator == "logistic" or estimator == "adamw":
+            fit, heads = ITERATIVE[estimator], x.flatten(1, 2)
+            shuffled = bar(draws, "null", shown=progress)
+            null = [
+                fold_metrics(held_out_by(fit, heads, draw, fold), draw, fold)["accuracy"].mean(0) for draw in shuffled
+            ]
+            decided = held_out_by(fit, heads, labels, fold)
+            found.append((decided, np.array(null).reshape(len(draws), heads.shape[1])))
+        else:  # a name that is no kind of closed form does not pass the type checker
+            given = given or LabelDraws(labels, draws, fold, estimator, x.device)
+            found.append(fit_closed_form(x, given, estimator))
+    decisions, null = zip(*found, strict=True)
+    return torch.cat(decisions, dim=1), np.concatenate(null, axis=1)
+
+
+def blocks_of(
+    activations: HeadActivations, estimator: Estimator, device: str | torch.device | None, *, progress: bool = False
+) -> Iterator[Float[Tensor, "N l H D"]]:
+    """Activations where probes are fitted, as many layers at a time as the device has room for, on a processor one; an
+    InputError names the first example that is not finite."""
+    z = activations.z
     on = _usable(z.device if device is None else device, estimator)
     layers = z.shape[1]  # adamw's loss is a mean over all heads
     if estimator != "adamw":
         layers = 1 if on.type == "cpu" else max(1, room(on) // (4 * z[:, :1].numel()))
-    found: list[tuple[Float[Tensor, "N _"], Float[np.ndarray, "P _"]]] = []
-    given: LabelDraws | None = None
     for block in bar(torch.split(z, layers, dim=1), f"probe ({estimator})", shown=progress):
         x = block.to(on).float()
         if not torch.stack(x.aminmax()).isfinite().all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise InputError(f"the activations of example '{activations.ids[row]}' are not finite")
-        if estimator == "logistic" or estimator == "adamw":
-            fit, heads = logistic_decisions if estimator == "logistic" else adamw_decisions, x.flatten(1, 2)
-            shuffled = bar(draws, "null", shown=progress)
-            null = [fold_metrics(fit(heads, draw, fold), draw, fold)["accuracy"].mean(0) for draw in shuffled]
-            found.append((fit(heads, labels, fold), np.array(null).reshape(len(draws), heads.shape[1])))
-        else:  # a name that is no kind of closed form does not pass the type checker
-            given = given or LabelDraws(labels, draws, fold, estimator, on)
-            found.append(fit_closed_form(x, given, estimator))
-    decisions, null = zip(*found, strict=True)
-    return torch.cat(decisions, dim=1), np.concatenate(null, axis=1)
+        yield x
 
 
 def _usable(device: str | torch.device, estimator: Estimator) -> torch.device:
@@ -170,49 +188,7 @@ def _usable(device: str | torch.device, estimator: Estimator) -> torch.device:
     return torch.device("cpu") if on_cpu else on
 
 
-def _nanmean(values: Float[np.ndarray, "K F"]) -> Float[np.ndarray, " F"]:
+def nan_mean(values: Float[np.ndarray, "K F"]) -> Float[np.ndarray, " F"]:
     """Mean over the folds in which a metric is defined; 0.5 (chance) where none defines it."""
     defined = np.isfinite(values)
     return np.where(defined.any(0), np.where(defined, values, 0).sum(0) / np.maximum(defined.sum(0), 1), 0.5)
-
-
-def logistic_decisions(
-    x: Float[Tensor, "N F D"], y: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
-) -> Float[Tensor, "N F"]:
-    """Out-of-fold decisions of scikit-learn's LogisticRegression (C = 1) on features standardised in the fold."""
-    features, folds = x.numpy().astype(np.float64), model_selection.PredefinedSplit(fold)
-    model = pipeline.make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    decide = cast("Any", model_selection.cross_val_predict)
-    result = np.empty(features.shape[:2])
-    for head in range(features.shape[1]):
-        result[:, head] = decide(model, features[:, head], y, cv=folds, method="decision_function")
-    return torch.from_numpy(result)
-
-
-def adamw_decisions(
-    x: Float[Tensor, "N F D"], y: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
-) -> Float[Tensor, "N F"]:
-    """Out-of-fold decisions of TruthProbe's recipe: raw features, zero start, AdamW (learning rate 1e-2, weight decay
-    1e-3), 200 epochs over batches of 512 in the order of the rows.
-
-    The loss is the mean over rows and heads, as in the reference code; heads stay independent, since AdamW divides
-    each gradient by its own size. `x` must hold all heads at once for that mean to be the reference's.
-    """
-    x, target = x.float(), torch.from_numpy(y).to(x.device).float()
-    result = x.new_empty(x.shape[:2])
-    for k in range(int(fold.max()) + 1):
-        train, test = (torch.from_numpy(np.flatnonzero(rows)).to(x.device) for rows in (fold != k, fold == k))
-        weight = x.new_zeros(x.shape[1:]).requires_grad_()
-        bias = x.new_zeros(x.shape[1]).requires_grad_()
-        optimizer = torch.optim.AdamW([weight, bias], lr=1e-2, weight_decay=1e-3)
-        for _ in range(200):
-            for rows in torch.split(train, 512):
-                logits = (x[rows] * weight).sum(-1) + bias
-                wanted = target[rows, None].expand_as(logits)
-                loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-        with torch.no_grad():
-            result[test] = (x[test] * weight).sum(-1) + bias
-    return result

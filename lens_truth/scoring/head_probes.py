@@ -1,0 +1,261 @@
+"""`HeadProbes`: the probes behind truth scores, kept: a direction and an intercept for every head, to decide on what
+was not there when they were fitted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import safetensors.torch
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lens_truth.errors import InputError
+from lens_truth.io.files import write_bytes
+from lens_truth.io.stages import stage
+from lens_truth.models.hashing import weights_hash
+from lens_truth.models.hooks import Hooked, name_of
+from lens_truth.scoring.activations import HeadActivations, Point
+from lens_truth.scoring.calibration import platt_scaling
+from lens_truth.scoring.capturing import shape_of
+from lens_truth.scoring.closed_form import closed_form_probes
+from lens_truth.scoring.iterative import ITERATIVE
+from lens_truth.scoring.label_draws import LabelDraws
+from lens_truth.scoring.metrics import fold_metrics
+from lens_truth.scoring.probing import Estimator, blocks_of, check_estimator, folds_of, nan_mean
+from lens_truth.scoring.score_files import METADATA, read_metadata
+from lens_truth.scoring.scores import HeadScores
+
+POSITION = "last answer token"
+"""Where activations are read, and so what probes know to read."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HeadProbes:
+    """A linear probe for every head, or for the residual stream behind every layer (H = 1, D = d_model).
+
+    >>> probes = lens_truth.HeadProbes.fit(lens_truth.capture(model, examples))
+    >>> probes.save("probes.safetensors")
+    >>> probes = lens_truth.HeadProbes.load("probes.safetensors")
+    >>> probes.probability(lens_truth.capture(model, others).z)[:, 5, 3]  # that head 5.3 says "supported"
+    """
+
+    directions: Float[Tensor, "L H D"]
+    """In raw coordinates, float32; a decision is `z . direction + intercept`."""
+    intercepts: Float[Tensor, "L H"]
+    calibration: Float[Tensor, "L H 2"]
+    """Slope a and offset b of P(supported) = sigmoid(a * decision + b), from decisions out of fold (Platt 1999)."""
+    sigma: Float[Tensor, "L H"]
+    """Standard deviation, over the rows fitted on, of the projection on the direction of length 1 (ITI, Section 3)."""
+    accuracy: Float[Tensor, "L H"]
+    """Out of fold, mean over folds: the truth score."""
+    auroc: Float[Tensor, "L H"]
+    """Out of fold, mean over folds."""
+    saw: Int[Tensor, " G"]
+    """Of each group fitted on a hash, ascending: see `seen`."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Model, weights, data, template, point and position that they were fitted on, estimator, folds, seed."""
+
+    def __post_init__(self) -> None:
+        L, H, D = self.directions.shape if self.directions.ndim == 3 else (0, 0, 0)
+        held = {name: getattr(self, name) for name in ("intercepts", "sigma", "accuracy", "auroc")}
+        wrong = {name: tuple(its.shape) for name, its in held.items() if its.shape != (L, H)}
+        if self.calibration.shape != (L, H, 2):
+            wrong["calibration"] = tuple(self.calibration.shape)
+        if not L * H * D or wrong:
+            shapes = "".join(f", {name} {shape}" for name, shape in wrong.items())
+            raise InputError(
+                f"probes have directions of shape {tuple(self.directions.shape)}{shapes}; they must be (layers, heads, "
+                "width), and the others (layers, heads)"
+            )
+        for name, its in {"directions": self.directions, "calibration": self.calibration, **held}.items():
+            if not torch.isfinite(its).all():
+                raise InputError(f"the {name} of the probes hold numbers that are not finite")
+
+    @classmethod
+    @stage("probes")
+    def fit(
+        cls,
+        activations: HeadActivations,
+        *,
+        estimator: Estimator = "ridge",
+        n_folds: int = 5,
+        seed: int = 0,
+        without: Collection[int] = (),
+        device: str | torch.device | None = None,
+    ) -> HeadProbes:
+        """Probes on all rows, or on all but those of some folds; accuracy, AUROC and calibration come from decisions on
+        each fold that is fitted on, while it is held out too.
+
+        >>> kept_back = lens_truth.HeadProbes.fit(activations, without=[0])
+
+        Args:
+            estimator, n_folds, seed, device: as for `truth_scores`.
+            without: numbers of folds (of those that `held_out_decisions` tells) to be left out. Without one fold, its
+                decisions on that fold are those of `held_out_decisions`.
+
+        Raises:
+            InputError: as `truth_scores`; and for a fold that there is not, or fewer than two that are left.
+        """
+        check_estimator(estimator)
+        fold, labels = folds_of(activations, estimator, n_folds, seed), activations.labels.cpu().numpy()
+        out = tuple(sorted(set(without)))
+        if out and not (out[0] >= 0 and out[-1] < n_folds):
+            raise InputError(
+                f"folds {', '.join(map(str, out))} were to be left out, and there are folds 0 to {n_folds - 1}"
+            )
+        left = [k for k in range(n_folds) if k not in out]
+        if len(left) < 2:
+            raise InputError(f"{len(left)} of {n_folds} folds would be left to fit probes on; at least 2 are needed")
+        held_out = [out, *((*out, k) for k in left)]
+        parts = [_fitted(x, labels, fold, estimator, held_out) for x in blocks_of(activations, estimator, device)]
+        directions, intercepts, sigma, decisions = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+        kept = ~np.isin(fold, out)
+        number = np.searchsorted(left, fold[kept])
+        metrics = fold_metrics(decisions, labels[kept], number)
+        scaling = platt_scaling(decisions.double().cpu().numpy(), labels[kept])
+        L, H, D = activations.z.shape[1:]
+
+        def grid(its: Any, *more: int) -> Tensor:
+            return torch.as_tensor(its).float().cpu().reshape(L, H, *more)
+
+        groups = [group for group, stays in zip(activations.groups, kept, strict=True) if stays]
+        provenance = {**activations.provenance, "point": activations.point, "position": POSITION}
+        provenance |= {"estimator": estimator, "n_folds": n_folds, "seed": seed, "without": list(out)}
+        return cls(
+            directions=grid(directions.mT, D),
+            intercepts=grid(intercepts),
+            calibration=grid(scaling, 2),
+            sigma=grid(sigma),
+            accuracy=grid(nan_mean(metrics["accuracy"])),
+            auroc=grid(nan_mean(metrics["auroc"])),
+            saw=torch.from_numpy(np.unique(_hashes(groups))),
+            provenance={**provenance, "n_examples": int(kept.sum())},
+        )
+
+    @property
+    def point(self) -> Point:
+        """Where they read."""
+        return "resid_post" if self.provenance.get("point") == "resid_post" else "z"
+
+    @property
+    def scores(self) -> HeadScores:
+        """Their accuracies out of fold, as truth scores."""
+        auroc = self.auroc.double().numpy()
+        return HeadScores(self.accuracy.double().numpy(), "truth", {"auroc": auroc}, None, dict(self.provenance))
+
+    def decision(self, z: Float[Tensor, "*rows L H D"]) -> Float[Tensor, "*rows L H"]:
+        """Above 0 where a head says that the context supports the answer; where `z` is, in float32.
+
+        Raises:
+            InputError: if `z` is of other heads.
+        """
+        if z.shape[-3:] != self.directions.shape:
+            raise InputError(
+                f"activations are of shape {_by(z.shape[-3:])}, the probes of {_by(self.directions.shape)}"
+            )
+        directions, intercepts = self.directions.to(z.device), self.intercepts.to(z.device)
+        return torch.einsum("...lhd,lhd->...lh", z.float(), directions) + intercepts
+
+    def probability(self, z: Float[Tensor, "*rows L H D"]) -> Float[Tensor, "*rows L H"]:
+        """Of "supported", calibrated on folds that a probe was not fitted on."""
+        slope, offset = self.calibration.to(z.device).unbind(-1)
+        return torch.sigmoid(slope * self.decision(z) + offset)
+
+    def seen(self, groups: Sequence[str]) -> list[bool]:
+        """For each group by its name whether the probes were fitted on rows of it."""
+        return np.isin(_hashes(groups), self.saw.numpy()).tolist()
+
+    def check(self, model: Hooked, template: str, *, descendant: bool = False) -> None:
+        """Raises an InputError unless they can read the model under a template: they are of its layers, heads and
+        width, of its weights (or, where it is a `descendant` of the model that they are of, of others), and were fitted
+        under that template."""
+        shape, its = shape_of(model, self.point), self.provenance
+        if shape != self.directions.shape:
+            raise InputError(
+                f"the probes are of {_by(self.directions.shape)} (layers, heads, width), and {name_of(model)} has "
+                f"{_by(shape)}"
+            )
+        if not descendant and (weights := its.get("weights")) is not None and weights != weights_hash(model):
+            raise InputError(
+                f"the probes were fitted on {its.get('model')}, and {name_of(model)} has other weights; if that is a "
+                "descendant of it, say so (--descendant)"
+            )
+        if (fitted := its.get("template")) is not None and fitted != template:
+            raise InputError(f"the probes were fitted under the template '{fitted}', not '{template}'")
+        if (position := its.get("position", POSITION)) != POSITION:
+            raise InputError(f"the probes read at '{position}', which is not the {POSITION}")
+
+    def __repr__(self) -> str:
+        best = self.scores.best()
+        said = f"{self.provenance.get('estimator', 'unknown')} at {self.point}, {_by(self.directions.shape)}"
+        return f"HeadProbes({said}, best {best[0]}.{best[1]}: {float(self.accuracy.max()):.3g})"
+
+    def save(self, path: str | Path) -> None:
+        """Writes a `.safetensors` file with the provenance."""
+        about = {METADATA: json.dumps({"kind": "probes", "provenance": dict(self.provenance)}, sort_keys=True)}
+        held = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        write_bytes(Path(path), safetensors.torch.save(held, about))
+
+    @classmethod
+    def load(cls, path: str | Path) -> HeadProbes:
+        """Reads what `save` writes; an InputError says if the file is missing or does not hold probes."""
+        try:
+            with cast("Any", safe_open(path, framework="pt")) as file:
+                entries: dict[str, str] = file.metadata() or {}
+                provenance = read_metadata(Path(path), entries[METADATA])["provenance"]
+                return cls(**{name: file.get_tensor(name) for name in _TENSORS}, provenance=provenance)
+        except InputError as error:
+            raise (
+                error if str(path) in str(error) else InputError(f"{path}: holds no readable probes ({error})")
+            ) from error
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: holds no readable probes ({error})") from error
+
+
+_TENSORS = ("directions", "intercepts", "calibration", "sigma", "accuracy", "auroc", "saw")
+
+
+def _fitted(
+    x: Float[Tensor, "N l H D"],
+    labels: Int[np.ndarray, " N"],
+    fold: Int[np.ndarray, " N"],
+    estimator: Estimator,
+    held_out: list[tuple[int, ...]],
+) -> tuple[Float[Tensor, "D F"], Float[Tensor, " F"], Float[Tensor, " F"], Float[Tensor, "n F"]]:
+    """Directions, intercepts and sigma without the first set of folds; and for all other folds the decisions on them
+    while they are held out too."""
+    flat = x.flatten(1, 2)
+    if estimator == "logistic" or estimator == "adamw":
+        fits = [ITERATIVE[estimator](flat, labels, ~np.isin(fold, out)) for out in held_out]
+        directions, intercepts = (torch.stack(part).double() for part in zip(*fits, strict=True))
+    else:
+        none = np.empty((0, len(labels)), dtype=np.int64)
+        given = LabelDraws(labels, none, fold, estimator, x.device)
+        directions, intercepts = closed_form_probes(x, given, estimator, held_out)
+    kept = ~np.isin(fold, held_out[0])
+    decisions = flat.new_empty(len(fold), flat.shape[1])
+    for out, direction, intercept in zip(held_out[1:], directions[1:], intercepts[1:], strict=True):
+        rows = torch.from_numpy(np.flatnonzero(fold == out[-1])).to(x.device)
+        decisions[rows] = torch.einsum("nfd,fd->nf", flat[rows], direction.to(flat)) + intercept.to(flat)
+    kept_rows = torch.from_numpy(np.flatnonzero(kept)).to(x.device)
+    length = cast("Tensor", directions[0].norm(dim=1))
+    unit = directions[0] / length.clamp(min=torch.finfo(torch.float64).tiny)[:, None]
+    sigma = torch.einsum("nfd,fd->nf", flat[kept_rows], unit.to(flat)).std(0, correction=0)
+    return directions[0].T, intercepts[0], sigma, decisions[kept_rows]
+
+
+def _hashes(groups: Sequence[str]) -> Int[np.ndarray, " N"]:
+    digests = (blake2b(group.encode(errors="surrogatepass"), digest_size=8).digest() for group in groups)
+    return np.array([int.from_bytes(digest, "little", signed=True) for digest in digests], dtype=np.int64)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
