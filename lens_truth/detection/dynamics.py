@@ -12,11 +12,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from sklearn import model_selection, pipeline
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.linalg import vector_norm as norm
 
 from lens_truth.io.stages import stage
 
@@ -38,8 +38,8 @@ def motion_features(states: Float[Tensor, "N L M"]) -> Float[np.ndarray, "N 4"]:
     """Mean and spread of the steps from layer to layer, as shares of the state's length (velocity), and of the cosine
     of successive steps (the less, the more the trajectory turns): what needs no truth."""
     x = states.double()
-    steps = x.diff(dim=1)
-    velocity = steps.norm(dim=-1) / x[:, :-1].norm(dim=-1).clamp(min=1e-12)
+    steps: Tensor = x.diff(dim=1)
+    velocity: Tensor = norm(steps, dim=-1) / norm(x[:, :-1], dim=-1).clamp(min=1e-12)
     turns = torch.nn.functional.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1)
     both = [velocity, turns] if turns.shape[1] else [velocity, velocity]
     parts = [part for its in both for part in (its.mean(1), its.std(1, correction=0))]
@@ -51,9 +51,9 @@ def held_out_by_features(
     features: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
     """Out-of-fold decisions of scikit-learn's logistic regression (C = 1) on standardised features."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    decide = cast("Any", cross_val_predict)
-    return decide(model, features, labels, cv=PredefinedSplit(fold), method="decision_function")
+    model = pipeline.make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    decide = cast("Any", model_selection.cross_val_predict)
+    return decide(model, features, labels, cv=model_selection.PredefinedSplit(fold), method="decision_function")
 
 
 def towards_truths(truths: Float[Tensor, "N L M"]) -> Float[Tensor, "N L M"]:

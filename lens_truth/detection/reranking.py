@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -117,12 +117,14 @@ def reranked(sampled: SampledAnswers, answers: Answers, found: Verification, mat
     }
     nearest = np.argsort(-scores[names.NEAR], axis=1, kind="stable")[:, : max(1, n // 2)]
     picked[AMONG] = np.array([_majority(some, its.tolist()) for some, its in zip(lines, nearest, strict=True)])
-    marks = {RANDOM: right.mean(1), **{rule: 1.0 * right[np.arange(Q), its] for rule, its in picked.items()}}
+    marks: dict[str, Any] = {RANDOM: right.mean(1)}
+    marks |= {rule: 1.0 * right[np.arange(Q), its] for rule, its in picked.items()}
+    marks[ORACLE] = 1.0 * right.any(1)
     repeated = [Counter(some)[line] > 1 for some in lines for line in some]
     return Reranking(
         ids=tuple(example.id for example in sampled.questions),
         groups=tuple(example.group for example in sampled.questions),
-        marks={**marks, ORACLE: 1.0 * right.any(1)},
+        marks=marks,
         n_samples=n,
         repeated=float(np.mean(repeated)),
         seed=found.seed,

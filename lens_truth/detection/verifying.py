@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from scipy import stats
 
 from lens_truth.data.examples import SUPPORTED, Example, rows_by_question
 from lens_truth.detection import verification as names
@@ -180,7 +180,7 @@ def _margin(distances: Float[np.ndarray, "1 N 2"]) -> Float[np.ndarray, " N"]:
 
 def _rank_auroc(scores: Float[np.ndarray, " N"], labels: Int[np.ndarray, " N"]) -> float:
     n = int(labels.sum())
-    ranks: Any = rankdata(scores)
+    ranks: Any = cast("Any", stats).rankdata(scores)
     return float((ranks[labels == 1].sum() - n * (n + 1) / 2) / (n * (len(labels) - n)))
 
 
@@ -214,7 +214,7 @@ def _dynamics(
 def shuffled_truths(groups: Sequence[str], seed: int) -> Int[np.ndarray, " N"]:
     """For each row a row of another group, whose truth stands for its own."""
     distinct = list(dict.fromkeys(groups))
-    order = stream(seed, Stream.VERIFIED).permutation(len(distinct))
+    order: list[int] = stream(seed, Stream.VERIFIED).permutation(len(distinct)).tolist()
     first = {group: place for place, group in reversed(list(enumerate(groups)))}
-    following = {distinct[one]: distinct[other] for one, other in zip(order, np.roll(order, 1), strict=True)}
+    following = {distinct[one]: distinct[other] for one, other in zip(order, [*order[1:], *order[:1]], strict=True)}
     return np.array([first[following[group]] for group in groups])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -218,8 +218,8 @@ def _written(
         processors = LogitsProcessorList([finite, drawing])
         output = hf.generate(batch.ids, logits_processor=processors, stopping_criteria=ends, **more)
     log_probs = torch.stack(drawing.log_probs, dim=1).cpu()
-    stops = hf.generation_config.eos_token_id
-    stops = {*(stops if isinstance(stops, list) else [stops])}
+    end: Any = hf.generation_config.eos_token_id
+    stops: set[Any] = {*end} if isinstance(end, list) else {end}
     found: list[Answer] = []
     for row, tokens in enumerate(output[:, begun:].cpu().tolist()):
         stop = next((place for place, token in enumerate(tokens) if token in stops), len(tokens))
@@ -257,7 +257,7 @@ class Drawing(LogitsProcessor):
         """One step: minus infinity for all tokens but the drawn ones."""
         raw, k = scores.float(), min(self._sampling.top_k or scores.shape[1], scores.shape[1])
         tokens = raw.topk(k).indices.sort(1).values
-        left: Float[Tensor, "B k"] = self._warpers(input_ids, raw.gather(1, tokens))
+        left: Float[Tensor, "B k"] = self._warpers(cast("Any", input_ids), cast("Any", raw.gather(1, tokens)))
         exact = torch.float32 if scores.device.type == "mps" else torch.float64
         ends = left.softmax(1, dtype=exact).cumsum(1)
         at = self._numbers[:, len(self.log_probs), None].to(ends)
@@ -273,6 +273,6 @@ class _LineEnd(StoppingCriteria):
     def __init__(self, tokenizer: Any, begun: int) -> None:
         self._tokenizer, self._begun = tokenizer, begun
 
-    def __call__(self, input_ids: Int[Tensor, "B T"], scores: Any, **_: Any) -> Bool[Tensor, " B"]:
+    def __call__(self, input_ids: Int[Tensor, "B T"], scores: Any, **_: Any) -> Any:
         texts = self._tokenizer.batch_decode(input_ids[:, self._begun :], skip_special_tokens=True)
         return torch.tensor(["\n" in text.lstrip() for text in texts], device=input_ids.device)
