@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.linalg import vector_norm as norm
 
 from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
@@ -54,7 +53,7 @@ class Clue:
 
     def distances(self, deltas: Float[Tensor, "N L M"]) -> Float[np.ndarray, "N 2"]:
         """To the right and to the wrong centroid: Euclidean, averaged over layers."""
-        found = [norm(deltas.double() - its, dim=-1).mean(-1) for its in (self.right, self.wrong)]
+        found = [norms(deltas.double() - its).mean(-1) for its in (self.right, self.wrong)]
         return torch.stack(found, dim=1).cpu().numpy()
 
     def score(self, deltas: Float[Tensor, "N L M"]) -> Float[np.ndarray, " N"]:
@@ -96,9 +95,14 @@ def held_out_distances(
     return total.transpose(2, 1, 0) / deltas.shape[1]
 
 
+def norms(vectors: Float[Tensor, "*any M"]) -> Float[Tensor, "*any"]:
+    """Euclidean, of the last axis."""
+    return vectors.square().sum(-1).sqrt()
+
+
 def directions_of(deltas: Float[Tensor, "N L M"]) -> Float[Tensor, "N L M"]:
     """Deltas of length 1 in every layer: longer answers have longer deltas."""
-    return deltas / norm(deltas, dim=-1, keepdim=True).clamp(min=1e-12)
+    return deltas / norms(deltas)[..., None].clamp(min=1e-12)
 
 
 def lengths_alike(n_tokens: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:

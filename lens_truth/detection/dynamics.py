@@ -16,8 +16,8 @@ from sklearn import model_selection, pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
-from torch.linalg import vector_norm as norm
 
+from lens_truth.detection.clue import norms
 from lens_truth.io.stages import stage
 
 
@@ -39,7 +39,7 @@ def motion_features(states: Float[Tensor, "N L M"]) -> Float[np.ndarray, "N 4"]:
     of successive steps (the less, the more the trajectory turns): what needs no truth."""
     x = states.double()
     steps: Tensor = x.diff(dim=1)
-    velocity: Tensor = norm(steps, dim=-1) / norm(x[:, :-1], dim=-1).clamp(min=1e-12)
+    velocity: Tensor = norms(steps) / norms(x[:, :-1]).clamp(min=1e-12)
     turns = torch.nn.functional.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1)
     both = [velocity, turns] if turns.shape[1] else [velocity, velocity]
     parts = [part for its in both for part in (its.mean(1), its.std(1, correction=0))]
