@@ -45,7 +45,7 @@ class Reranking(Result):
     """By rule: 1 where its answer is right; of a random sample the share of right ones."""
     n_samples: int
     repeated: float
-    """The share of sampled answers that another sample of the question says too (in its first line): where none does,
+    """The share of sampled answers (that are not empty) which another sample of the question says too (in its first line): where none does,
     a majority vote takes the first."""
     seed: int = 0
 
@@ -120,7 +120,7 @@ def reranked(sampled: SampledAnswers, answers: Answers, found: Verification, mat
     marks: dict[str, Any] = {RANDOM: right.mean(1)}
     marks |= {rule: 1.0 * right[np.arange(Q), its] for rule, its in picked.items()}
     marks[ORACLE] = 1.0 * right.any(1)
-    repeated = [Counter(some)[line] > 1 for some in lines for line in some]
+    repeated = [Counter(some)[line] > 1 for some in lines for line in some if line]
     return Reranking(
         ids=tuple(example.id for example in sampled.questions),
         groups=tuple(example.group for example in sampled.questions),
@@ -145,6 +145,6 @@ def _of_samples(sampled: SampledAnswers, answers: Answers, scores: Float[np.ndar
 
 
 def _majority(lines: Sequence[str], among: Sequence[int] | range) -> int:
-    """The first sample that says what most of them say."""
-    counts = Counter(lines[number] for number in among)
+    """The first sample that says what most of them say; an empty answer has no vote."""
+    counts = Counter(lines[number] for number in among if lines[number])
     return max(among, key=lambda number: counts[lines[number]])

@@ -135,6 +135,8 @@ def sampled_answers(
     Raises:
         InputError: if no example is supported, or a prompt does not fit the context with its answer.
     """
+    if n_new is not None and n_new < 1:
+        raise InputError(f"the number of new tokens is {n_new}; it must be at least 1")
     sampling = sampling or Sampling()
     benchmark = benchmark_of("sampled", "answer", examples, n_new=n_new)
     asked = questions_of(model, benchmark, template)
