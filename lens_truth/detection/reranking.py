@@ -45,8 +45,8 @@ class Reranking(Result):
     """By rule: 1 where its answer is right; of a random sample the share of right ones."""
     n_samples: int
     repeated: float
-    """The share of sampled answers (that are not empty) which another sample of the question says too (in its first line): where none does,
-    a majority vote takes the first."""
+    """The share of sampled answers, but for empty ones, which another sample of the question says too (in its first
+    line): where none does, a majority vote takes the first."""
     seed: int = 0
 
     @property

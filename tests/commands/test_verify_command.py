@@ -31,7 +31,7 @@ def test_without_flags_the_answers_of_the_data(capsys: pytest.CaptureFixture[str
     assert run(capsys, "verify", "--limit", "160", "--out", out)[0] == 0
     again = json.loads((out / "result.json").read_text())
     assert first["results"] == again["results"]  # same seed, same numbers
-    text = write_report(tmp_path / "page.html", [out]) or (tmp_path / "page.html").read_text()
+    text = write_report([out], out=tmp_path / "page.html").read_text()
     assert "Verification of given answers" in text and "experiences matched in length" in text
 
 
@@ -55,7 +55,7 @@ def test_sampled_answers_and_a_killed_run(capsys: pytest.CaptureFixture[str], tm
     (out / "result.json").unlink()
     assert run(capsys, *how)[0] == 0
     assert Reranking.load(out) == chosen and Verification.load(out, "sampled") == found
-    text = write_report(tmp_path / "page.html", [out]) or (tmp_path / "page.html").read_text()
+    text = write_report([out], out=tmp_path / "page.html").read_text()
     assert "Which of the sampled answers" in text and "majority vote" in text
 
 

@@ -121,8 +121,8 @@ def test_a_result_comes_back(tiny: Any, tmp_path: Path) -> None:
 
 def sampled_by_hand() -> tuple[SampledAnswers, Answers]:
     """Three questions: the third sample is right and said once, two others say the same wrong thing; of the third
-    question all are wrong; more answers are empty than say anything else."""
-    said = [["", "no", "coral", "no", "", ""], ["", "wrong", "pearl", "wrong", "", ""], ["", "e", "b", "e", "", ""]]
+    question all are wrong; as many answers are empty."""
+    said = [["", "no", "coral", "no", ""], ["", "wrong", "pearl", "wrong", ""], ["", "e", "b", "e", ""]]
     asked = tuple(Example(f"{q}", f"g{q}", f"Q{q}?", gold, 1) for q, gold in enumerate(("coral", "pearl", "moss")))
     tokens = {"no": (1, 1), "coral": (2,), "wrong": (3, 3), "pearl": (4,), "e": (5, 5), "b": (6, 6, 6), "": ()}
     answers = tuple(tuple(Answer(t, -2.0 * len(tokens[t]) - (t == "b"), tokens[t]) for t in its) for its in said)
@@ -144,12 +144,12 @@ def test_each_rule_takes_what_it_says(tmp_path: Path) -> None:
     )
     chosen = reranked(sampled, answers, result)
     marks = {rule: its.tolist() for rule, its in chosen.marks.items()}
-    assert marks[RANDOM] == [1 / 6, 1 / 6, 0.0] and marks[ORACLE] == [1, 1, 0]
+    assert marks[RANDOM] == [0.2, 0.2, 0.0] and marks[ORACLE] == [1, 1, 0]
     assert marks[FIRST] == [0, 0, 0] and marks[MAJORITY] == [0, 0, 0]
     assert marks[LIKELIEST] == [0, 1, 0] and marks[SHORTEST] == [1, 1, 0]
     assert marks[BY_MARGIN] == [1, 0, 0] and marks[NEAREST] == [0, 1, 0]
     assert marks["CLUE: by margin, deltas of length 1"] == [0, 1, 0]
-    assert marks[AMONG] == [0, 1, 0]  # of the nearest three, the third of which is empty
+    assert marks[AMONG] == [0, 1, 0]  # of the nearest two
     assert chosen.mixed.tolist() == [True, True, False]
     assert chosen.repeated == pytest.approx(6 / 9)
     assert chosen.against(BY_MARGIN).difference == pytest.approx(1 / 3)
