@@ -22,6 +22,8 @@ from .detection.ends import AnswerEnds as AnswerEnds
 from .detection.ends import answer_ends as answer_ends
 from .detection.reranking import Reranking as Reranking
 from .detection.reranking import reranked as reranked
+from .detection.swaps import TruthSwaps as TruthSwaps
+from .detection.swaps import truth_swaps as truth_swaps
 from .detection.verification import Verification as Verification
 from .detection.verifying import answers_of_samples as answers_of_samples
 from .detection.verifying import given_answers as given_answers

@@ -9,13 +9,13 @@ from typing import Annotated
 import tyro
 
 from lens_truth.commands.directions_fit import Fit
+from lens_truth.commands.directions_swap import Swap
 from lens_truth.commands.domains import Domains
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import Run
 
 Config = (  # a subcommand is one line here
-    Annotated[Fit, tyro.conf.subcommand("fit")]
-    | Annotated[Fit, tyro.conf.subcommand("fit-placeholder")]  # whoever adds the first other one deletes this line
+    Annotated[Fit, tyro.conf.subcommand("fit")] | Annotated[Swap, tyro.conf.subcommand("swap")]
 )
 
 DEFAULT_ARGUMENTS = ("fit",)
