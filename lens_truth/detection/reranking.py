@@ -86,16 +86,17 @@ class Reranking(Result):
         return cells
 
     def verdicts(self) -> list[str]:
-        """CLUE's choice against a majority vote and the shortest answer."""
+        """CLUE's choices against a majority vote, the likeliest and the shortest answer."""
         said: list[str] = []
-        for other in (MAJORITY, LIKELIEST, SHORTEST):
-            its = self.against(BY_MARGIN, other)
+        for rule, other in ((BY_MARGIN, MAJORITY), (BY_MARGIN, LIKELIEST), (BY_MARGIN, SHORTEST), (NEAREST, MAJORITY)):
+            its = self.against(rule, other)
             if its.significant:
                 what = f"is right {'more' if its.difference > 0 else 'less'} often than {other}"
             else:
                 what = f"is not shown to be right more often than {other}"
             ends = interval((its.ci_low, its.ci_high), 3, plus=True)
-            said.append(f"CLUE's choice by margin {what}: {signed(its.difference)} {ends}, p = {p_value(its.p_value)}.")
+            by = "by margin" if rule == BY_MARGIN else "by distance to right alone (the paper's)"
+            said.append(f"CLUE's choice {by} {what}: {signed(its.difference)} {ends}, p = {p_value(its.p_value)}.")
         return said
 
 

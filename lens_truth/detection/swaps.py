@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.tools import analysis
 
 from lens_truth.data.examples import Example, question_pairs
 from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import yes_no_tokens
 from lens_truth.io.numbers import count, interval, number, p_value, signed
 from lens_truth.io.results import Result
+from lens_truth.io.runs import version_of
 from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.io.tables import Table, row, table
@@ -148,8 +148,8 @@ def truth_swaps(
 
     Args:
         activations: of the same examples, at the residual stream; directions are fitted on them.
-        layers: places among the layers with heads; by default four, evenly spread. From the
-            last one nothing reaches the end of the judgement.
+        layers: places among the layers with heads; by default four, evenly spread. From the last
+            one nothing reaches the end of the judgement.
         n_placebos: random directions, along which as far is moved.
 
     Raises:
@@ -172,20 +172,21 @@ def truth_swaps(
     partner = torch.tensor([place ^ 1 for place in range(len(base))])
     truth, whole = np.empty((2, len(layers), len(base)))
     placebo = np.empty((n_placebos, len(layers), len(base)))
-    names, M = hook_names(model, "hook_resid_post"), activations.z.shape[-1]
+    seeds: list[int] = stream(seed, Stream.PLACEBOS).integers(2**31, size=n_placebos).tolist()
+    tools, names, M = interchange(), hook_names(model, "hook_resid_post"), activations.z.shape[-1]
     for place, layer in enumerate(layers):
         states = asked.states(names[layer])[partner]
-        everything = analysis.SubspaceInterchange(torch.eye(M))
+        everything = tools.SubspaceInterchange(torch.eye(M))
         whole[place] = towards * (asked.margins(names[layer], everything, states) - margins)
         for k in range(_FOLDS):
             rows = np.flatnonzero(fold[base] == k)
-            known, its = torch.from_numpy(fold != k), activations.z[:, layer, 0]
-            direction = analysis.mean_difference_basis(its[known], labels[fold != k].tolist())
-            swap = analysis.SubspaceInterchange(direction)
+            known = np.flatnonzero(fold != k)
+            direction = tools.mean_difference_basis(activations.z[known, layer, 0], labels[known].tolist())
+            swap = tools.SubspaceInterchange(direction)
             truth[place, rows] = towards[rows] * (asked.margins(names[layer], swap, states, rows) - margins[rows])
-            for draw in range(n_placebos):
-                other = analysis.random_basis(M, 1, seed=int(stream(seed, Stream.VERIFIED, draw).integers(2**31)))
-                moved = asked.margins(names[layer], analysis.NormMatchedPlacebo(swap, other), states, rows)
+            for draw, its in enumerate(seeds):
+                other = tools.NormMatchedPlacebo(swap, tools.random_basis(M, 1, seed=its))
+                moved = asked.margins(names[layer], other, states, rows)
                 placebo[draw, place, rows] = towards[rows] * (moved - margins[rows])
     return TruthSwaps(
         layers=tuple(layers),
@@ -197,6 +198,18 @@ def truth_swaps(
         whole=whole,
         seed=seed,
     )
+
+
+def interchange() -> Any:
+    """TransformerLens's module of interchange interventions, which its earlier releases lack."""
+    try:
+        from transformer_lens.tools.analysis import interchange as tools
+    except ImportError:
+        raise InputError(
+            f"swaps are interchange interventions of TransformerLens 4.3, and {version_of('transformer-lens')} is "
+            "installed: pip install 'transformer-lens>=4.3'"
+        ) from None
+    return tools
 
 
 class _Judged:
@@ -233,7 +246,7 @@ class _Judged:
 
     def states(self, name: str) -> Float[Tensor, "N M"]:
         """Of every answer, at its last token."""
-        return analysis.collect_activations(
+        return interchange().collect_activations(
             self._model, name, self._inputs, self._logits, positions=self._positions, batch_size=self._batch_size
         )
 
@@ -247,7 +260,7 @@ class _Judged:
         else:
             rows = torch.arange(len(self._inputs)) if rows is None else torch.from_numpy(rows)
             given = self._inputs[rows], states[rows], self._logits
-            found = analysis.intervened_logits(
+            found = interchange().intervened_logits(
                 self._model, name, how, *given, positions=self._positions[rows], batch_size=self._batch_size
             )
         return (found[:, 0] - found[:, 1]).double().numpy()

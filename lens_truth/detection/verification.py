@@ -54,6 +54,8 @@ DECIDING = (CLUE, MATCHED, UNIT, END, START, LENGTH)
 """Scores whose sign decides."""
 Pairs = Literal["all", "length", "question"]
 _CHANCE = 0.5
+_ALIKE = 1e-4
+"""Scores that differ by less of their standard deviation are ties: the same states, read in other batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,8 @@ class Verification(Result):
         to one question."""
         question, lengths = self.question.astype(int), lengths_alike(self.tokens.astype(int))
         found: dict[tuple[str, Pairs], Auroc] = {}
-        for name, scores in self.scores.items():
+        for name, its in self.scores.items():
+            scores = np.round(its / max(_ALIKE * float(np.nanstd(its)), 1e-30))
             draws = [stream(self.seed, Stream.ANSWER_INTERVALS, part) for part in range(3)]
             found[name, "all"] = auroc(scores, self.right, self.groups, draws[0])
             found[name, "length"] = auroc(scores, self.right, self.groups, draws[1], strata=lengths)
@@ -164,8 +167,9 @@ class Verification(Result):
                 f"{_said(self.measured[LENGTH, 'all'])} over all pairs."
             )
         said.append(
-            f"The model's own log-probability per token has {_said(self.measured[PER_TOKEN, 'all'])}, the question "
-            f"alone {_said(self.measured[START, 'all'])}."
+            f"The last token's states alone, nothing subtracted, have {_said(self.measured[END, 'all'])}, the question "
+            f"alone {_said(self.measured[START, 'all'])}, the model's own log-probability per token "
+            f"{_said(self.measured[PER_TOKEN, 'all'])}."
         )
         if LSD in self.scores:
             told, known, words = (self.measured[name, "all"] for name in (LSD, LSD_MEAN, WORDS))

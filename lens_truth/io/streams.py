@@ -47,7 +47,9 @@ class Stream(IntEnum):
     SAMPLES = 45
     """Which tokens a sampled answer has: of a question (by what the model is shown) and of a number of the sample."""
     VERIFIED = 46
-    """Labels of experiences shuffled between groups: the null of verification; and whose truth stands for another's."""
+    """Whose true statement stands for another's, where answers are verified."""
+    PLACEBOS = 47
+    """Random directions along which a swap's placebo moves as far."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -1,8 +1,9 @@
-"""What `verify` found, as blocks of a page."""
+"""What `verify` and `directions swap` found, as blocks of a page."""
 
 from __future__ import annotations
 
 from lens_truth.detection.reranking import Reranking
+from lens_truth.detection.swaps import TruthSwaps
 from lens_truth.detection.verification import Verification
 from lens_truth.page.blocks import Block, Heading, Sentences
 from lens_truth.page.reading import RunRecord
@@ -21,4 +22,14 @@ def verification_blocks(run: RunRecord, _: View) -> list[Block]:
         chosen = Reranking.of_record(run.record)
         blocks += [Heading("Which of the sampled answers", f"run {run.name}"), Sentences(tuple(chosen.verdicts()))]
         blocks += chosen.tables()
+    return blocks
+
+
+def swap_blocks(run: RunRecord, _: View) -> list[Block]:
+    """Of each data set, what swaps of the truth direction do beside their placebo."""
+    blocks: list[Block] = []
+    for name in run.named(TruthSwaps.part):
+        found = TruthSwaps.of_record(run.record, name)
+        title = Heading(f"Swaps of a truth direction: {name}", f"run {run.name}; {run.config.get('model')}")
+        blocks += [title, Sentences(tuple(found.verdicts())), *found.tables()]
     return blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 from conftest import refused, run
 
 from lens_truth.data.loading import load_examples
+from lens_truth.detection import swaps
 from lens_truth.detection.swaps import TruthSwaps, truth_swaps
 from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import yes_no_tokens
 from lens_truth.models.prompts import judge_text
+from lens_truth.page.write import write_report
 from lens_truth.scoring.capturing import capture
 from lens_truth.stats.folds import grouped_folds
 from lens_truth.zoo.benchmarks import JUDGE_AS_TRAINED
@@ -86,7 +89,7 @@ def test_a_truth_direction_of_the_zoo_acts(judged: Any, tmp_path: Path) -> None:
     found.save(tmp_path)
     assert TruthSwaps.load(tmp_path) == found
     assert [row.head.text for row in found.tables()[0].rows] == ["layer 1", "layer 2", "layer 3", "layer 4"]
-    blind = replace(found, margins=np.random.default_rng(0).normal(size=len(found.margins)))
+    blind = replace(found, margins=np.zeros(len(found.margins)))
     assert "is not shown to know anything" in blind.verdicts()[1]
 
 
@@ -107,6 +110,12 @@ def test_bad_input(judged: Any) -> None:
         truth_swaps(model, activations, examples[:-1])
 
 
+def test_an_earlier_transformerlens_is_named(judged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformer_lens.tools.analysis", None)
+    with pytest.raises(InputError, match="swaps are interchange interventions of TransformerLens 4.3"):
+        swaps.interchange()
+
+
 def test_the_tools_run_on_our_models_and_see_their_mode(tiny: Any) -> None:
     """TransformerLens's analysis tools refuse a model of which a module is in training mode."""
     assert not any(module.training for module in tiny.modules())
@@ -119,5 +128,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert code == 0 and "layer 2" in said and "placebo (mean of 2)" in said
     found = TruthSwaps.load(out, "zoo:text/test")
     assert found.layers == (2,) and len(found.placebo) == 2 and found.verdicts()[0] in said
+    text = write_report([out], out=tmp_path / "page.html").read_text()
+    assert "Swaps of a truth direction" in text and "whole state" in text
     refused(capsys, "0 placebos were asked for", *how[:-4], "--placebos", "0", "--out", out)
     refused(capsys, "there is no layer 99", "directions", "swap", "--limit", "48", "--layers", "99", "--out", out)
