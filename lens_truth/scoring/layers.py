@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count, interval, number, p_value, ranges, signed, significant
@@ -33,7 +33,7 @@ class LayerComparison(Result):
     """Accuracy of the residual stream's probe."""
     head: Float[np.ndarray, " L"]
     """Accuracy of the picked heads."""
-    picked: Int[np.ndarray, " L"]
+    picked: tuple[int, ...]
     """The head that is best over all folds."""
     ci_low: Float[np.ndarray, " L"]
     ci_high: Float[np.ndarray, " L"]
@@ -44,7 +44,9 @@ class LayerComparison(Result):
     @property
     def beating(self) -> list[int]:
         """Layers whose best head is significantly better than the residual stream behind it."""
-        return [i for i in range(len(self.layer)) if self.head[i] > self.layer[i] and significant(self.p_value[i])]
+        return [
+            i for i in range(len(self.layer)) if self.head[i] > self.layer[i] and significant(float(self.p_value[i]))
+        ]
 
     def verdict(self) -> str:
         """One sentence."""
@@ -65,7 +67,7 @@ class LayerComparison(Result):
                 str(i),
                 number(float(self.layer[i])),
                 number(float(self.head[i])),
-                str(int(self.picked[i])),
+                str(self.picked[i]),
                 signed(float(self.head[i] - self.layer[i])),
                 interval((float(self.ci_low[i]), float(self.ci_high[i])), 3, plus=True),
                 p_value(float(self.p_value[i])),
@@ -111,7 +113,7 @@ def compare_with_layers(
     return LayerComparison(
         layer=of_layers.mean(0),
         head=marks.mean(0),
-        picked=of_heads.mean(0).argmax(1),
+        picked=tuple(of_heads.mean(0).argmax(1).tolist()),
         ci_low=np.array([its.ci_low for its in found]),
         ci_high=np.array([its.ci_high for its in found]),
         p_value=holm(np.array([its.p_value for its in found])),
