@@ -13,6 +13,7 @@ from lens_truth.commands.directions_erase import Erase
 from lens_truth.commands.directions_fit import Fit
 from lens_truth.commands.directions_polarity import Polarity
 from lens_truth.commands.directions_transfer import Transfer
+from lens_truth.commands.directions_swap import Swap
 from lens_truth.commands.domains import Domains
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import Run
@@ -23,6 +24,7 @@ Config = (  # a subcommand is one line here
     | Annotated[Polarity, tyro.conf.subcommand("polarity")]
     | Annotated[Erase, tyro.conf.subcommand("erase")]
     | Annotated[Transfer, tyro.conf.subcommand("transfer")]
+    Annotated[Fit, tyro.conf.subcommand("fit")] | Annotated[Swap, tyro.conf.subcommand("swap")]
 )
 
 DEFAULT_ARGUMENTS = ("fit",)

@@ -130,17 +130,9 @@ class Asker:
         return _choices(asked, self._answers([asked], gates)[0])
 
     def _written(self, benchmark: Benchmark, margins: bool) -> _Set:
-        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
-        if n_new is None:
-            wanted = [f" {answer}" for answer in benchmark.wanted]
-            longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
-            n_new = longest + _ROOM[benchmark.mode]
-        images = images_for(self.model, examples)
-        shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
-        prompts = encode_prompts(tokenizer, shown, images)
-        check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], self.model)
-        questions = Questions(prompts, n_new, margins)
-        return _Set(benchmark.name, tuple(examples), questions, [prompt.content for prompt in prompts])
+        questions = questions_of(self.model, benchmark, self.template, margins)
+        contents = [prompt.content for prompt in questions.rows]
+        return _Set(benchmark.name, benchmark.examples, questions, contents)
 
     def _ranked(self, name: str, examples: Sequence[Example]) -> _Set:
         examples = [examples[i] for i in sorted(i for pair in question_pairs(examples) for side in pair for i in side)]
@@ -179,6 +171,20 @@ class Asker:
             {name: [answers[number, first[name], row] for row in range(len(its.contents))] for name in wanted}
             for number, its in enumerate(sets)
         ]
+
+
+def questions_of(model: Hooked, benchmark: Benchmark, template: Template, margins: bool = False) -> Questions:
+    """What a model is shown of a benchmark whose answers it writes, and how long they may be."""
+    tokenizer, examples, n_new = tokenizer_of(model), benchmark.examples, benchmark.n_new
+    if n_new is None:
+        wanted = [f" {answer}" for answer in benchmark.wanted]
+        longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
+        n_new = longest + _ROOM[benchmark.mode]
+    images = images_for(model, examples)
+    shown = [prompt_of(tokenizer, e, template, benchmark.wording, images) for e in examples]
+    prompts = encode_prompts(tokenizer, shown, images)
+    check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], model)
+    return Questions(prompts, n_new, margins)
 
 
 def _choices(asked: _Set, answers: dict[str, list[Answer]]) -> dict[str, tuple[Choice, ...]]:

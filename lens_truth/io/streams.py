@@ -64,6 +64,12 @@ class Stream(IntEnum):
     """Bootstrap over groups behind what a detector of hallucinations is worth."""
     RANDOM_HEADS = 36
     """Heads drawn at random, as many as a detector reads."""
+    SAMPLES = 45
+    """Which tokens a sampled answer has: of a question (by what the model is shown) and of a number of the sample."""
+    VERIFIED = 46
+    """Whose true statement stands for another's, where answers are verified."""
+    PLACEBOS = 47
+    """Random directions along which a swap's placebo moves as far."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

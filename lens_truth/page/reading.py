@@ -20,6 +20,7 @@ from lens_truth.scoring.scores import HeadScores
 
 ATTENTION = "attention.json"
 KNOWN = ("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "detect", "gate")
+KNOWN = ("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "gate", "directions", "verify")
 
 Model = tuple[str, str | None]
 """Name and hash of the weights."""

@@ -20,6 +20,7 @@ from lens_truth.page.detection import detection_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
+from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
@@ -36,6 +37,9 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
 _OPTIONAL = {"Layers", "Detection"}
+    ("Swaps", ("directions",), swap_blocks),
+    ("Verification", ("verify",), verification_blocks),
+_OPTIONAL = {"Layers", "Swaps", "Verification"}
 """Sections that are not missed where no run has anything to say in them."""
 
 
