@@ -16,7 +16,7 @@ from lens_truth.ablation.side_effects import zoo_text
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
-from lens_truth.gates.gate import UNGATED
+from lens_truth.gates.rows import UNGATED
 from lens_truth.scoring.causal import causal_scores
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.benchmarks import zoo_benchmarks
