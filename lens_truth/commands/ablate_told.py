@@ -19,7 +19,7 @@ def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[s
     from lens_truth.ablation import tables
     from lens_truth.scoring.surface import warning_of
 
-    gates = _named(tables.LEGEND, "##", ablation.gate_tables())
+    gates = _named(tables.legend_of(ablation.rows), "##", ablation.gate_tables())
     readings = tables.reading_tables(ablation.rows)
     captions = tables.caption_tables(ablation.rows)
     words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())

@@ -45,8 +45,8 @@ class HeadShift:
     """
 
     vectors: Float[Tensor, "*batch L H D"]
-    """Of every head; or (H = 1, D = d_model) of the residual stream behind every layer. With a leading batch axis, row b
-    of a batch has vectors of its own."""
+    """Of every head; or (H = 1, D = d_model) of the residual stream behind every layer. With a leading batch axis,
+    row b of a batch has vectors of its own."""
     site: Point = "z"
     """Where they are added: `z`, each head's output before the projection; `resid_post`, the residual stream."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -112,8 +112,8 @@ class HeadShift:
 
     @property
     def strength(self) -> float:
-        """Root mean square over all heads of what is added, in standard deviations of the projection; of a shift by hand
-        in units of the activations."""
+        """Root mean square over all heads of what is added, in standard deviations of the projection; of a shift by
+        hand in units of the activations."""
         n = self.vectors.shape[-3] * self.vectors.shape[-2]
         if "alpha" in self.provenance:
             return abs(self.provenance["alpha"]) * math.sqrt(len(self.provenance["heads"]) / n)
@@ -149,8 +149,8 @@ class HeadShift:
         """A plain Hugging Face model with the shift in its biases: no hooks, no cost, `save_pretrained` as usual.
 
         At `z` each output projection's bias grows by the projection of the layer's vectors; at `resid_post` that of the
-        MLP's last map grows by the layer's vector. Where maps have no bias, one is made if the architecture's config has
-        a switch for it (`attention_bias`, `mlp_bias`, ...; what else it switches on is zero), so that `from_pretrained`
+        MLP's last map grows by the layer's vector. Where maps have no bias, one is made if the architecture's config
+        has a switch for it (`attention_bias`, `mlp_bias`, ...; what else it switches on is zero), so that `from_pretrained`
         reads it. The given model is not changed; all other weights are shared with it. An adapter in it is merged.
 
         Raises:

@@ -67,8 +67,8 @@ def _mlp_of(twin: nn.Module, attention: Attention, d_model: int) -> str:
 
 
 def _check_stream(plain: Any, twin: Any, acting: list[tuple[Attention, Float[Tensor, "1 M"]]]) -> None:
-    """Raises an InputError unless every layer adds to the stream what its MLP's bias has gained: behind some MLPs stands
-    a norm, or a factor. Measured on a few random words, each layer on what it is really given."""
+    """Raises an InputError unless every layer adds to the stream what its MLP's bias has gained: behind some MLPs
+    stands a norm, or a factor. Measured on a few random words, each layer on what it is really given."""
     seen: dict[int, tuple[tuple[Any, ...], dict[str, Any], Any]] = {}
 
     def keeping(layer: int) -> Any:

@@ -44,6 +44,10 @@ class Stream(IntEnum):
     """Which facts are paired, and how they are put into words."""
     EXCHANGES = 15
     """Which questions of a file trade answers in their contexts."""
+    STEERED_HEADS = 30
+    """Heads that are shifted in place of those with the best probes: a control of shifts along directions of truth."""
+    STEERED_DIRECTIONS = 31
+    """Directions in place of those of truth: a control of the same."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -27,7 +27,9 @@ def add_to_biases(hf: Any, shifts: Mapping[str, Float[Tensor, " outputs"]]) -> N
     """
     maps = {path: hf.get_submodule(path) for path in shifts}
     if any(its.weight.is_meta for its in maps.values()):
-        raise InputError("a shift is folded into weights in memory, and these are offloaded: load the model on one device")
+        raise InputError(
+            "a shift is folded into weights in memory, and these are offloaded: load the model on one device"
+        )
     if any(its.bias is None for its in maps.values()):
         _switch_on(hf, list(maps))
     for path, its in maps.items():
@@ -51,8 +53,8 @@ def _switch_on(hf: Any, paths: list[str]) -> None:
     if not tried:
         kind = paths[0].rpartition(".")[2]
         raise InputError(
-            f"{type(hf).__name__} has no bias on its {kind}, and its config has no switch for one, so a checkpoint would "
-            "load without the shift: attach it to the running model"
+            f"{type(hf).__name__} has no bias on its {kind}, and its config has no switch for one, so a checkpoint "
+            "would load without the shift: attach it to the running model"
         )
     _, _, hf.config, added = min(tried, key=lambda its: its[:2])
     for name, shape in added.items():

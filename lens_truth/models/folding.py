@@ -62,8 +62,8 @@ def _outputs(linear: nn.Module) -> int:
 
 
 def check_plain(linear: Any, what: str = "gate") -> None:
-    """Raises an InputError unless weights are plain numbers that are used as they are, so that something (`what`) can be
-    folded into them."""
+    """Raises an InputError unless weights are plain numbers that are used as they are, so that something (`what`) can
+    be folded into them."""
     kind, weight = type(linear).__name__, getattr(linear, "weight", None)
     why = ""
     if not isinstance(weight, nn.Parameter) or type(weight.data) is not Tensor:
@@ -74,8 +74,8 @@ def check_plain(linear: Any, what: str = "gate") -> None:
         why = "changed in its forward pass"
     if why:
         raise InputError(
-            f"weights of a {kind} are {why}, so no {what} can be folded into them: attach it, or fold it into the model "
-            "in full precision"
+            f"weights of a {kind} are {why}, so no {what} can be folded into them: attach it, or fold it into the "
+            "model in full precision"
         )
 
 

@@ -89,9 +89,7 @@ def truth_directions(probes: HeadProbes, activations: HeadActivations | None = N
     return TruthDirections(unit, sigma, probes.accuracy, provenance)
 
 
-def _mass_mean(
-    probes: HeadProbes, activations: HeadActivations
-) -> tuple[Float[Tensor, "L H D"], Float[Tensor, "L H"]]:
+def _mass_mean(probes: HeadProbes, activations: HeadActivations) -> tuple[Float[Tensor, "L H D"], Float[Tensor, "L H"]]:
     """The difference of class means, and the standard deviation of the projection on it."""
     its, labels = tuple(activations.z.shape[1:]), activations.labels.cpu().bool()
     if its != tuple(probes.directions.shape) or activations.point != probes.point:
