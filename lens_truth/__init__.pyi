@@ -47,6 +47,8 @@ from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores
 from .scoring.causal import learned_gate as learned_gate
 from .scoring.head_probes import HeadProbes as HeadProbes
+from .scoring.layers import LayerComparison as LayerComparison
+from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores

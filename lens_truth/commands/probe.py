@@ -1,8 +1,9 @@
 """Scores every attention head of a model: truth scores (a linear probe on the head's output tells supported from
 hallucinated answers) or causal scores (how much the answer margin grows with the head).
 
-Writes scores.safetensors, scores.npy, scores.csv, heatmap.png and result.json. Activations are kept in the output
-folder, so an interrupted run goes on where it stopped."""
+Writes scores.safetensors, scores.npy, scores.csv, heatmap.png and result.json; of truth scores also the probes
+themselves, probes.safetensors, for `detect` and `steer`. Activations are kept in the output folder, so an interrupted
+run goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import Compute, OneModel, Run, load_model, scores_by_kind, shown_name
+from lens_truth.commands.run import (
+    Compute,
+    OneModel,
+    Run,
+    activations_folder,
+    load_model,
+    scores_by_kind,
+    shown_name,
+)
 from lens_truth.commands.score_sources import ProbingData, SettingFlags, chosen_data
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT
@@ -42,6 +51,8 @@ class Config(SettingFlags, Compute, OneModel):
     """Held-out folds; groups are never split."""
     permutations: int | None = None
     """Label permutations of the null; by default 1000, and 20 for logistic and adamw."""
+    layers: bool = False
+    """Probe the residual stream behind every layer too (layers.safetensors): a head is to know more than its layer."""
     template: Literal["plain", "chat"] = "plain"
     """The paper's prompt, or the model's chat template."""
     limit: int | None = None
@@ -71,9 +82,7 @@ def run(config: Config) -> None:
         called, size = shown_name(config.model), "{} layers x {} heads".format(*grid_of(model))
         print(f"{called}: {size}; {title}: {describe(examples)}")
 
-        probe = {"estimator": config.estimator, "n_folds": config.folds, "n_permutations": config.permutations}
-        keep = config.out / "activations"
-        scores = scores_by_kind(config.scores, model, examples, config, config.template, keep=keep, **probe)
+        scores, probes, layers = _scored(config, model, examples)
         scores = replace(scores, provenance={**scores.provenance, "data": title, "surface_accuracy": surface})
         warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
         if not truth:
@@ -84,6 +93,10 @@ def run(config: Config) -> None:
             run.rests_on([example.group for example in examples])
         run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
         run.results |= {} if truth else {"surface": scores.provenance["surface"]}
+        for name, kept in probes.items():
+            kept.save(run.wrote(f"{name}.safetensors"))
+        if layers is not None:
+            run.hold(layers)
         headline = f"{scores.kind} scores of {called} on {title}"
         for suffix in ("safetensors", "npy", "csv"):
             scores.save(run.wrote(f"scores.{suffix}"))
@@ -98,6 +111,34 @@ def run(config: Config) -> None:
             print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
         if not truth:
             print_table(length_table(scores.provenance["surface"]))
+        if layers is not None:
+            print()
+            print_table(layers.tables()[0])
+            print(f"\n{layers.verdict()}")
+
+
+def _scored(
+    config: Config, model: Any, examples: list[lens_truth.Example]
+) -> tuple[lens_truth.HeadScores, dict[str, lens_truth.HeadProbes], lens_truth.LayerComparison | None]:
+    """Scores; of truth scores also the probes by the name of their file, and the layers beside the heads if wanted."""
+    from lens_truth.models.placing import device_of
+    from lens_truth.scoring.capturing import captures
+
+    if config.scores != "truth":
+        if config.layers:
+            raise InputError(f"--layers are probed, and {config.scores} scores are no probes; leave --scores away")
+        return scores_by_kind(config.scores, model, examples, config, config.template), {}, None
+    keep = activations_folder(config.out / "activations", model, examples, config.template, config.batch_size)
+    at: dict[Any, Path | None] = {"z": keep}
+    at |= {"resid_post": keep.with_name(f"{keep.name}-resid_post")} if config.layers else {}
+    found = captures(model, examples, at, template=config.template, batch_size=config.batch_size)
+    how: dict[str, Any] = {"estimator": config.estimator, "n_folds": config.folds, "seed": config.seed}
+    how["device"] = device_of(model)
+    scores = lens_truth.truth_scores(found["z"], n_permutations=config.permutations, **how)
+    files = {"z": "probes", "resid_post": "layers"}
+    probes = {files[point]: lens_truth.HeadProbes.fit(its, **how) for point, its in found.items()}
+    layers = lens_truth.compare_with_layers(found["z"], found["resid_post"], **how) if config.layers else None
+    return scores, probes, layers
 
 
 def _with_control(

@@ -109,14 +109,11 @@ def scores_by_kind(
     examples: Sequence[lens_truth.Example],
     flags: Compute,
     template: Template = "plain",
-    *,
-    keep: Path | None = None,
     **probe: Any,
 ) -> lens_truth.HeadScores:
     """Scores of a kind (truth, causal, learned), computed on `examples`.
 
     Args:
-        keep: a folder for the activations behind truth scores, so that an interrupted run goes on where it stopped.
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
     """
     from lens_truth.models.placing import device_of
@@ -126,9 +123,7 @@ def scores_by_kind(
     if kind != "truth":
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
-    if keep is not None:
-        keep = activations_folder(keep, model, examples, template, flags.batch_size)
-    activations = lens_truth.capture(model, examples, out=keep, **passes)
+    activations = lens_truth.capture(model, examples, **passes)
     settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
     return lens_truth.truth_scores(activations, **settings)
 

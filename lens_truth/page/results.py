@@ -20,6 +20,7 @@ from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Tex
 from lens_truth.page.plain import plain_tables
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.view import Scatter, View
+from lens_truth.scoring.layers import LayerComparison
 from lens_truth.stats.relations import Relations, relation_text
 
 
@@ -191,6 +192,13 @@ def benchmark_blocks(run: RunRecord, _: View) -> list[Block]:
             blocks += result.tables()
             rest = {name: its for name, its in rest.items() if name not in result.summary()}
     return [*blocks, *plain_tables(rest, "Settings" if len(blocks) > 1 else "Results")]
+
+
+def layer_blocks(run: RunRecord, _: View) -> list[Block]:
+    """Heads beside their layers, if `probe` was asked for them."""
+    if LayerComparison.part not in run.record.results:
+        return []
+    return [Heading(run.name, "command probe"), *LayerComparison.of_record(run.record).tables()]
 
 
 def audit_blocks(run: RunRecord, _: View) -> list[Block]:

@@ -22,6 +22,7 @@ from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.view import View
 
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
+    ("Layers", ("probe",), results.layer_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
@@ -32,6 +33,8 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
+_OPTIONAL = {"Layers"}
+"""Sections that are not missed where no run has anything to say in them."""
 
 
 def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | None = None) -> View:
@@ -41,7 +44,8 @@ def view_of(runs: list[RunRecord], problems: list[Problem], max_examples: int | 
     attention = {model.id: _attention_words(model, runs, rows, max_examples) for model in models}
     view = View(runs, [*problems, *mixture(runs)], maps, models, rows[:max_examples], attention)
     view.sections.append(Section("heads", "Heads", tuple(heads_blocks(models, attention))))
-    view.sections += [_section(view, *its) for its in _SECTIONS]
+    made = [_section(view, *its) for its in _SECTIONS]
+    view.sections += [section for section in made if section.blocks]
     others = [run for run in runs if run.kind == "gate" or run.kind not in KNOWN]
     if others:
         blocks = chain.from_iterable(results.other_blocks(run, view) for run in others)
@@ -61,6 +65,8 @@ def _section(view: View, title: str, kinds: tuple[str, ...], make: Callable[[Run
             problem = Problem(run.name, f"a part of its results cannot be shown: {error}")
             view.problems += [problem] if problem not in view.problems else []  # several sections show one result
             blocks.append(missing(f"run {run.name} is damaged here: {error}"))
+    if not blocks and title in _OPTIONAL:
+        return Section("", title, ())
     if not its:
         makes = f"`python -m lens_truth.{kinds[0]} --out DIR` makes one"
         blocks.append(missing(f"no `{kinds[0]}` run was given; {makes}"))

@@ -25,6 +25,8 @@ from lens_truth.data.loading import load_examples
 from lens_truth.gates.gate import HeadGate
 from lens_truth.io.tables import markdown
 from lens_truth.models.loading import load
+from lens_truth.scoring.head_probes import HeadProbes
+from lens_truth.scoring.layers import LayerComparison
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
 
@@ -75,6 +77,7 @@ def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_p
     assert code == 0
     assert {path.name for path in out.iterdir()} == {
         "activations",
+        "probes.safetensors",
         "scores.safetensors",
         "scores.npy",
         "scores.csv",
@@ -84,6 +87,7 @@ def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_p
     }
     results = results_of(out)["results"]
     scores = HeadScores.load(out / "scores.safetensors")
+    np.testing.assert_allclose(HeadProbes.load(out / "probes.safetensors").scores.values, scores.values, atol=1e-6)
     assert (results["n_examples"], results["n_layers"], results["n_heads"]) == (240, 6, 8)
     assert results["max_accuracy"] == scores.values.max() > 0.9
     assert results["mean_accuracy"] == pytest.approx(scores.values.mean())
@@ -103,6 +107,19 @@ def test_probe_writes_what_it_promises(capsys: pytest.CaptureFixture[str], tmp_p
     assert run(capsys, "probe", "--limit", "240", "--permutations", "200", "--out", again)[0] == 0
     for name in ("scores.safetensors", "scores.npy", "scores.csv", "heatmap.png", "heatmap.pdf"):
         assert (again / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_probe_holds_heads_beside_their_layers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, said, _ = run(capsys, "probe", "--layers", "--limit", "80", "--permutations", "0", "--out", tmp_path)
+    assert code == 0 and "layer  residual stream  best head" in said
+    layers = HeadProbes.load(tmp_path / "layers.safetensors")
+    assert layers.point == "resid_post" and layers.directions.shape[:2] == (6, 1)
+    found = LayerComparison.load(tmp_path)
+    assert found.verdict() in said
+    run(capsys, "report", "--runs", tmp_path, "--out", tmp_path / "page")
+    assert "Heads beside their layers" in next((tmp_path / "page").glob("*.html")).read_text()
+    code, _, error = run(capsys, "probe", "--layers", "--scores", "causal", "--out", tmp_path / "other")
+    assert code == 2 and "causal scores are no probes" in error
 
 
 @pytest.mark.usefixtures("no_pdfs")

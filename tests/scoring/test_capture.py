@@ -21,7 +21,7 @@ from lens_truth.errors import InputError
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import encode
 from lens_truth.scoring.activations import ActivationWriter, HeadActivations, rows_record
-from lens_truth.scoring.capturing import capture
+from lens_truth.scoring.capturing import capture, captures
 
 EXAMPLES = load_examples("zoo:text", limit=23)
 VARIED = [Example(f"v{i}", f"v{i // 2}", "What?", "x" * (1 + i), i % 2, "word " * (3 * i)) for i in range(9)]
@@ -182,3 +182,42 @@ def test_bad_input(tiny: Any, tmp_path: Path) -> None:
     (tmp_path / "a" / "z.npy").write_bytes(b"broken")
     with pytest.raises(InputError, match="no readable activations"):
         HeadActivations.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_residual_stream_is_what_layers_give_out(tiny: Any, tokenizer: Any, batch_size: int) -> None:
+    activations = capture(tiny, VARIED, at="resid_post", batch_size=batch_size)
+    assert activations.z.shape == (9, 3, 1, 32) and activations.point == "resid_post"
+    hf = tiny.original_model
+    for row, encoded in enumerate(encode(tokenizer, VARIED, "plain")):
+        with torch.no_grad():
+            seen = hf.model(torch.tensor([encoded.ids]), output_hidden_states=True).hidden_states[1:3]
+        last = torch.stack([layer[0, encoded.answer[1] - 1] for layer in seen])  # behind the last layer stands a norm
+        torch.testing.assert_close(activations.z[row, :2, 0], last, rtol=1e-5, atol=1e-5)
+
+
+def test_several_points_in_one_pass_are_each_by_itself(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory and on disk; killed after one point's batch was written and before the other's, the run goes on."""
+    alone = {point: capture(tiny, EXAMPLES, at=point, batch_size=1) for point in ("z", "resid_post")}
+    both = captures(tiny, EXAMPLES, {"z": None, "resid_post": None}, batch_size=1)
+    assert all(torch.equal(both[point].z, alone[point].z) for point in alone)
+    assert all(both[point].provenance == alone[point].provenance for point in alone)
+    write, calls = ActivationWriter.write, list[int]()
+
+    def dies(self: ActivationWriter, rows: Any, z: torch.Tensor) -> None:
+        calls.append(len(rows))
+        if len(calls) == 4:
+            raise KilledError
+        write(self, rows, z)
+
+    monkeypatch.setattr(ActivationWriter, "write", dies)
+    folders: dict[Any, Path | None] = {point: tmp_path / point for point in alone}
+    with pytest.raises(KilledError):
+        captures(tiny, EXAMPLES, folders, batch_size=1)
+    monkeypatch.setattr(ActivationWriter, "write", write)
+    found = captures(tiny, EXAMPLES, folders, batch_size=1)
+    assert all(torch.equal(found[point].z, alone[point].z) for point in alone)
+    again = captures(tiny, EXAMPLES, folders, batch_size=1)
+    assert all(torch.equal(again[point].z, alone[point].z) for point in alone)
