@@ -51,9 +51,9 @@ class Controls:
     a tuned `contrast` (`contrast_gate`) in that of the tuned gain.
     """
     trials: int = 5
-    """The most draws of each kind that draws, of shifts too. Each is drawn once; then again, on every benchmark by itself,
-    while the gate is significantly better than none there and than every draw. So what is said of a control is what all draws
-    would say: one that is as good settles that it is not beaten, and only all of them that it is."""
+    """The most draws of each kind that draws, of shifts too. Each is drawn once; then again, on every benchmark by
+    itself, while the gate is significantly better than none there and than every draw. So what is said of a control is
+    what all draws would say: one that is as good settles that it is not beaten, and only all of them that it is."""
     random_trials: int = 0
     """Draws of TruthProbe's control 1 + U(-1, 1), which stands beside all gates; 0 for none."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +14,7 @@ from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.shift import HeadShift
 from lens_truth.models.hooks import grid_of
+from lens_truth.scoring.activations import Point
 
 Intervention = HeadGate | HeadShift
 """Heads are scaled, or something is added to what they write."""
@@ -75,7 +76,8 @@ def _shifting(model: Any, gates: Sequence[Intervention | None]) -> Iterable[Head
         gate.check(model)
         if gate.vectors.ndim > 3:
             raise InputError(f"a shift has shape {tuple(gate.vectors.shape)}; it must be (layers, heads, width)")
-    for site in dict.fromkeys(gate.site for gate in its):
+    sites: dict[Point, None] = dict.fromkeys(gate.site for gate in its)
+    for site in sites:
         here = {i: gate.vectors for i, gate in enumerate(gates) if isinstance(gate, HeadShift) and gate.site == site}
         zeros = torch.zeros_like(next(iter(here.values())))
         yield HeadShift(torch.stack([here.get(i, zeros) for i in range(len(gates))]), site)
@@ -84,8 +86,8 @@ def _shifting(model: Any, gates: Sequence[Intervention | None]) -> Iterable[Head
 def read_intervention(path: Path) -> Intervention:
     """A gate or a shift, as the file holds one; an InputError says if it holds neither."""
     try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
+        with cast("Any", safe_open(path, framework="pt")) as file:
+            names: list[str] = list(file.keys())
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: is no readable gate or shift ({error})") from error
     for name, kind in {"gate": HeadGate, "shift": HeadShift}.items():

@@ -150,8 +150,9 @@ class HeadShift:
 
         At `z` each output projection's bias grows by the projection of the layer's vectors; at `resid_post` that of the
         MLP's last map grows by the layer's vector. Where maps have no bias, one is made if the architecture's config
-        has a switch for it (`attention_bias`, `mlp_bias`, ...; what else it switches on is zero), so that `from_pretrained`
-        reads it. The given model is not changed; all other weights are shared with it. An adapter in it is merged.
+        has a switch for it (`attention_bias`, `mlp_bias`, ...; what else that switches on is zero), so that
+        `from_pretrained` reads it. The given model is not changed; all other weights are shared with it. An adapter in
+        it is merged.
 
         Raises:
             InputError: if the shift is not of the model's shape or has a batch axis, the architecture has no such bias

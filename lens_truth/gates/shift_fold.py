@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,11 +72,11 @@ def _check_stream(plain: Any, twin: Any, acting: list[tuple[Attention, Float[Ten
     stands a norm, or a factor. Measured on a few random words, each layer on what it is really given."""
     seen: dict[int, tuple[tuple[Any, ...], dict[str, Any], Any]] = {}
 
-    def keeping(layer: int) -> Any:
-        return lambda _, args, kwargs, output: seen.__setitem__(layer, (args, dict(kwargs), output))
+    def keep(layer: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        seen[layer] = args, dict(kwargs), output
 
     blocks = {a.layer: plain.get_submodule(a.block) for a, _ in acting}
-    handles = [block.register_forward_hook(keeping(layer), with_kwargs=True) for layer, block in blocks.items()]
+    handles = [block.register_forward_hook(partial(keep, layer), with_kwargs=True) for layer, block in blocks.items()]
     try:
         ids = _words(plain)
         plain(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)

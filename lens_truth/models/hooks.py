@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -84,7 +84,7 @@ def shift_heads(
     """
     vectors = vectors.to(device_of(model))
     by_head = kind == "attn.hook_z"
-    acts: list[bool] = vectors.ne(0).flatten(-2).any(-1).view(-1, vectors.shape[-3]).any(0).tolist()
+    acts = cast("list[bool]", vectors.ne(0).flatten(-2).any(-1).view(-1, vectors.shape[-3]).any(0).tolist())
     layers = [(layer, name) for layer, name in enumerate(hook_names(model, kind)) if acts[layer]]
     its = {name: vectors[..., layer, :, :] if by_head else vectors[..., layer, 0, :] for layer, name in layers}
     return model.hooks(fwd_hooks=[(name, _Acting(of, 2 if by_head else 1, _cut, shifted)) for name, of in its.items()])

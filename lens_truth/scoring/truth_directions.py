@@ -103,7 +103,8 @@ def _mass_mean(probes: HeadProbes, activations: HeadActivations) -> tuple[Float[
     for layer in range(its[0]):  # activations may lie on disk
         z = activations.z[:, layer].double()
         apart = z[labels].mean(0) - z[~labels].mean(0)
-        unit = apart / apart.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        length = cast("Tensor", apart.norm(dim=-1, keepdim=True))
+        unit = apart / length.clamp(min=torch.finfo(torch.float64).tiny)
         found.append((apart, torch.einsum("nhd,hd->nh", z, unit).std(0, correction=0)))
     apart, sigma = (torch.stack(part).float() for part in zip(*found, strict=True))
     return apart, sigma
