@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -74,7 +74,8 @@ def random_directions(directions: TruthDirections, seed: int) -> TruthDirections
     shape = tuple(directions.directions.shape)
     drawn = torch.from_numpy(stream(seed, Stream.STEERED_DIRECTIONS).normal(size=shape)).float()
     drawn = drawn * _there(directions.directions)
-    unit = drawn / drawn.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    length = cast("Tensor", drawn.norm(dim=-1, keepdim=True))
+    unit = drawn / length.clamp(min=torch.finfo(torch.float32).tiny)
     return replace(directions, directions=unit, provenance={**directions.provenance, "direction": "random"})
 
 

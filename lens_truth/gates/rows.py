@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.gate import HeadGate, Site
 from lens_truth.gates.shift import HeadShift
 from lens_truth.models.hooks import grid_of
 from lens_truth.scoring.activations import Point
+from lens_truth.scoring.score_files import tensors_in
 
 Intervention = HeadGate | HeadShift
 """Heads are scaled, or something is added to what they write."""
@@ -64,7 +64,8 @@ def _scaling(model: Any, gates: Sequence[Intervention | None]) -> Iterable[HeadG
         if gate.values.ndim > 2:
             raise InputError(f"a gate has shape {tuple(gate.values.shape)}; it must be (layers, heads)")
     ones = torch.ones(*grid_of(model))
-    for site in dict.fromkeys(gate.site for gate in its):
+    sites: dict[Site, None] = dict.fromkeys(gate.site for gate in its)
+    for site in sites:
         rows = [gate.values if isinstance(gate, HeadGate) and gate.site == site else ones for gate in gates]
         yield HeadGate(torch.stack(rows), site)
 
@@ -85,11 +86,7 @@ def _shifting(model: Any, gates: Sequence[Intervention | None]) -> Iterable[Head
 
 def read_intervention(path: Path) -> Intervention:
     """A gate or a shift, as the file holds one; an InputError says if it holds neither."""
-    try:
-        with cast("Any", safe_open(path, framework="pt")) as file:
-            names: list[str] = list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: is no readable gate or shift ({error})") from error
+    names = tensors_in(path)
     for name, kind in {"gate": HeadGate, "shift": HeadShift}.items():
         if name in names:
             return kind.load(path)
