@@ -1,7 +1,7 @@
 from . import data as data
 from . import plots as plots
-from .ablation.ablate import Controls as Controls
 from .ablation.ablate import run_ablation as run_ablation
+from .ablation.arms import Controls as Controls
 from .ablation.result import Ablation as Ablation
 from .ablation.search import Search as Search
 from .ablation.side_effects import NeutralText as NeutralText
@@ -55,6 +55,7 @@ from .evaluate.sampling import Sampling as Sampling
 from .evaluate.sampling import sampled_answers as sampled_answers
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
+from .gates.shift import HeadShift as HeadShift
 from .geometry.ccs import CcsDraws as CcsDraws
 from .geometry.ccs import ccs_scores as ccs_scores
 from .geometry.ccs_result import Consistency as Consistency
@@ -99,6 +100,8 @@ from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores
+from .scoring.truth_directions import TruthDirections as TruthDirections
+from .scoring.truth_directions import truth_directions as truth_directions
 from .stats.correlation import relate as relate
 from .zoo.benchmarks import image_benchmarks as image_benchmarks
 from .zoo.benchmarks import zoo_benchmarks as zoo_benchmarks

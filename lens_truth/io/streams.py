@@ -70,6 +70,10 @@ class Stream(IntEnum):
     """Whose true statement stands for another's, where answers are verified."""
     PLACEBOS = 47
     """Random directions along which a swap's placebo moves as far."""
+    STEERED_HEADS = 30
+    """Heads that are shifted in place of those with the best probes: a control of shifts along directions of truth."""
+    STEERED_DIRECTIONS = 31
+    """Directions in place of those of truth: a control of the same."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
