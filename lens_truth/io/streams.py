@@ -44,6 +44,14 @@ class Stream(IntEnum):
     """Which facts are paired, and how they are put into words."""
     EXCHANGES = 15
     """Which questions of a file trade answers in their contexts."""
+    TRANSFER_INTERVALS = 20
+    """Bootstrap over groups behind the AUROC of a probe of one domain on another."""
+    TRANSFER_NULL = 21
+    """Labels permuted inside groups: the null of such an AUROC."""
+    RANDOM_DIRECTIONS = 22
+    """Directions in place of probes': the null of cosines, of dimensions and of what erasure does."""
+    SHUFFLED_CONCEPT = 23
+    """Labels shuffled before a direction is erased that is fitted to them."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
