@@ -14,6 +14,8 @@ from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.stats.folds import permuted_labels
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class CellDraws:
@@ -75,20 +77,19 @@ def intervals(
     return found[0], np.nanquantile(found[1:], [0.025, 0.975], axis=0).T
 
 
-def nulls(
+def null_aurocs(
     decisions: Float[np.ndarray, "C N"],
     labels: Int[np.ndarray, " N"],
     groups: Sequence[str],
     fold: Int[np.ndarray, " N"],
-    draws: CellDraws,
+    n_draws: int,
     seed: tuple[int, ...],
-) -> tuple[Float[np.ndarray, "C 2"], Float[np.ndarray, " C"]]:
-    """The middle 95% of AUROC when the tested rows' labels are permuted (`permuted_labels`), and the two-sided p-value:
-    an inverted probe also knows something."""
+) -> Float[np.ndarray, "P1 C"]:
+    """AUROC inside folds, mean over those that hold both labels; first as it is, then with the labels permuted
+    (`permuted_labels`). Columns share the draws."""
     first, *part = seed
     chance = int(stream(first, Stream.TRANSFER_NULL, *part).integers(1 << 31))
-    drawn = permuted_labels(labels, groups, draws.n_permutations, chance, fold)
-    y = np.concatenate([labels[None], drawn]).astype(float)
+    y = np.concatenate([labels[None], permuted_labels(labels, groups, n_draws, chance, fold)]).astype(float)
     total, defined = np.zeros((len(y), len(decisions))), np.zeros((len(y), 1))
     for k in np.unique(fold):
         rows = fold == k
@@ -99,6 +100,29 @@ def nulls(
         wins = its @ ranks.T - n_up * (n_up + 1) / 2
         total[ok] += wins[ok] / pairs[ok]
         defined[ok] += 1
-    auroc = total / np.where(defined > 0, defined, np.nan)
-    far = np.abs(auroc[1:] - 0.5) >= np.abs(auroc[0] - 0.5) - 1e-12
-    return np.nanquantile(auroc[1:], [0.025, 0.975], axis=0).T, (1 + far.sum(0)) / (1 + len(drawn))
+    return total / np.where(defined > 0, defined, np.nan)
+
+
+class Nulls:
+    """Of many cells, column by column: the middle 95% of each, its p-value, and in the end the p-values that hold for
+    all cells together (Westfall and Young 1993): against the cell that lies farthest off in each draw, in standard
+    deviations of its null. All are two-sided: an inverted probe also knows something."""
+
+    def __init__(self) -> None:
+        self._far, self._farthest = list[np.ndarray](), np.zeros(0)
+
+    def add(self, aurocs: Float[np.ndarray, "P1 C"]) -> tuple[Float[np.ndarray, "C 2"], Float[np.ndarray, " C"]]:
+        """Of one column, from `null_aurocs`."""
+        spread = np.nanstd(aurocs[1:], axis=0)
+        far = np.abs(aurocs - 0.5) / np.where(spread > 0, spread, np.inf)
+        self._far.append(far[0])
+        farthest = np.nanmax(far[1:], axis=1)
+        self._farthest = np.maximum(self._farthest, farthest) if len(self._farthest) else farthest
+        reached = (far[1:] >= far[0] - _ROUNDING).sum(0)
+        return np.nanquantile(aurocs[1:], [0.025, 0.975], axis=0).T, (1 + reached) / len(aurocs)
+
+    def familywise(self) -> Float[np.ndarray, "C M"]:
+        """Of all cells that were added."""
+        far = np.stack(self._far, axis=1)
+        reached = (self._farthest[:, None, None] >= far - _ROUNDING).sum(0)
+        return (1 + reached) / (1 + len(self._farthest))

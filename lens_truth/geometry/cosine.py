@@ -4,10 +4,11 @@ transfer, and how many dimensions they span."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.geometry.cosine_result import Cosines, Prediction
@@ -17,7 +18,7 @@ from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import ClosedFormKind
+from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.scoring.metrics import aurocs
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -40,7 +41,7 @@ def mahalanobis_cosine(
 
 @stage("cosines")
 def direction_cosines(
-    domains: Mapping[str, HeadActivations], transfer: Transfer, *, n_random: int = 200, n_folds: int = 5
+    domains: Mapping[str, HeadActivations], transfer: Transfer, *, n_random: int = 200
 ) -> Cosines:
     """The directions of all domains, each fitted to all rows of its domain, under the covariance of the domain that is
     tested (all of its rows).
@@ -58,19 +59,19 @@ def direction_cosines(
             directions are fitted and drawn. The head shown is the one whose mean AUROC in the domains' own rows is best.
         n_random: draws of random directions.
     """
-    rows = domain_rows(domains, n_folds, transfer.seed)
+    rows, kind = domain_rows(domains, transfer.n_folds, transfer.seed), cast("ClosedFormKind", transfer.estimator)
     M, (L, H, _) = len(rows.names), rows.shape
     plain, mahalanobis = np.empty((2, M, M, L, H))
     dimension = np.empty((L, H))
     for number in range(L):
-        directions, covariances = _of_layer(rows.layer(number, transfer.estimator), transfer.estimator)
-        plain[:, :, number], mahalanobis[:, :, number] = _cosines(directions, covariances)
+        directions, covariances = _of_layer(rows.layer(number, kind), kind)
+        plain[:, :, number], mahalanobis[:, :, number] = _cosines(directions, directions, covariances)
         dimension[number] = effective_dimension(directions, covariances.mean(0)).numpy()
     own = transfer.auroc_of_heads[range(M), range(M)].mean(0)
     at = int(own.argmax()) // H, int(own.argmax()) % H
     auroc = transfer.auroc_of_heads[:M, :, at[0], at[1]]
-    layer = rows.layer(at[0], transfer.estimator, [at[1]])
-    directions, covariances = _of_layer(layer, transfer.estimator)
+    layer = rows.layer(at[0], kind, [at[1]])
+    directions, covariances = _of_layer(layer, kind)
     null = _null(rows, layer, directions, covariances, n_random)
     shown = {"mahalanobis": mahalanobis[:, :, at[0], at[1]], "plain": plain[:, :, at[0], at[1]]}
     every = {"mahalanobis": mahalanobis, "plain": plain}
@@ -110,13 +111,13 @@ def _of_layer(
 
 
 def _cosines(
-    directions: Float[Tensor, "M H D"], covariances: Float[Tensor, "M H D D"]
+    a: Float[Tensor, "M H D"], b: Float[Tensor, "M H D"], covariances: Float[Tensor, "M H D D"]
 ) -> tuple[Float[np.ndarray, "M M H"], Float[np.ndarray, "M M H"]]:
-    """Of the row's direction with the column's, plain and under the column's covariance."""
-    plain = torch.cosine_similarity(directions[:, None], directions[None], dim=-1)
-    M = len(directions)
-    a, b = (its.expand(M, *directions.shape) for its in (directions[:, None].expand(-1, M, -1, -1), directions[None]))
-    return plain.numpy(), mahalanobis_cosine(a, b, covariances[None].expand(M, -1, -1, -1, -1)).numpy()
+    """Of every a with every b, plain and under b's covariance."""
+    M = len(a)
+    one, other = a[:, None].expand(-1, M, -1, -1), b[None].expand(M, -1, -1, -1)
+    plain = torch.cosine_similarity(one, other, dim=-1)
+    return plain.numpy(), mahalanobis_cosine(one, other, covariances[None].expand(M, -1, -1, -1, -1)).numpy()
 
 
 def effective_dimension(directions: Float[Tensor, "M H D"], within: Float[Tensor, "H D D"]) -> Float[Tensor, " H"]:
@@ -194,21 +195,8 @@ def _null(
                 null.dimension[i] = effective_dimension(drawn[:, None], within[None])
             auroc = torch.stack([aurocs(drawn @ x.T, positive) for x, positive in tested], dim=1).numpy()
             for found, others in ((null.probes, directions), (null.pairs, drawn[:, None])):
-                plain, mahalanobis = _between(drawn[:, None], others, covariances)
-                found[space]["plain"][i] = r_squared(plain, auroc)
-                found[space]["mahalanobis"][i] = r_squared(mahalanobis, auroc)
+                plain, mahalanobis = _cosines(drawn[:, None], others, covariances)
+                found[space]["plain"][i] = r_squared(plain[..., 0], auroc)
+                found[space]["mahalanobis"][i] = r_squared(mahalanobis[..., 0], auroc)
     return null
 
-
-def _between(
-    a: Float[Tensor, "M 1 D"], b: Float[Tensor, "M 1 D"], covariances: Float[Tensor, "M 1 D D"]
-) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M M"]]:
-    """Of one head: cosines of every a with every b, plain and under b's covariance."""
-    a, b, S = a[:, 0], b[:, 0], covariances[:, 0]
-    plain = torch.cosine_similarity(a[:, None], b[None], dim=-1)
-    M, D = a.shape
-    both = a[:, None].expand(M, M, D), b[None].expand(M, M, D)
-    return plain.numpy(), mahalanobis_cosine(*both, S[None].expand(M, M, D, D)).numpy()
-
-
-Off = Bool[np.ndarray, "M M"]

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.geometry.rows import LayerRows, Sums
-from lens_truth.scoring.closed_form import PENALTIES, ClosedFormKind
+from lens_truth.scoring.closed_form import PENALTIES
+from lens_truth.scoring.label_draws import ClosedFormKind
 
 _JITTER = 1e-6  # mass-mean's, as in scoring
 _JURY = 8  # heads of a layer that choose the penalty, as in scoring

@@ -15,7 +15,7 @@ from torch import Tensor
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import ClosedFormKind
+from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.stats.folds import check_labels, grouped_folds
 
 _FEWEST = 3

@@ -14,13 +14,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.geometry.cells import CellDraws, intervals, nulls
+from lens_truth.geometry.cells import CellDraws, Nulls, intervals, null_aurocs
 from lens_truth.geometry.probes import MIDDLE, chosen_penalties, probes
 from lens_truth.geometry.rows import DomainRows, LayerRows, domain_rows
 from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.io.stages import bar, stage
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.closed_form import ClosedFormKind
+from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.scoring.metrics import aurocs
 
 Surface = Float[np.ndarray, "R M"]
@@ -161,13 +161,14 @@ def _result(
 ) -> Transfer:
     M, R, (_, H, _) = len(rows.names), len(shown), rows.shape
     auroc, accuracy, interval = np.empty((R, M)), np.empty((R, M)), np.empty((R, M, 2))
-    null, p_value = np.empty((R, M, 2)), np.empty((R, M))
+    null, p_value, nulls = np.empty((R, M, 2)), np.empty((R, M)), Nulls()
     for m in range(M):
         its = rows.of(m)
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
         groups = [rows.groups[i] for i in its]
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
-        null[:, m], p_value[:, m] = nulls(cells, labels, groups, fold, draws, (rows.seed, m))
+        permuted = null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
+        null[:, m], p_value[:, m] = nulls.add(permuted)
         hits = (cells > 0) == labels
         accuracy[:, m] = np.mean([hits[:, fold == k].mean(1) for k in range(rows.n_folds) if (fold == k).any()], axis=0)
     heads = tuple(_heads(its, H) for its in (*chosen[:M], chosen[M:].ravel()) if len(its))
@@ -187,6 +188,7 @@ def _result(
         interval=interval,
         null=null,
         p_value=p_value,
+        p_familywise=nulls.familywise(),
         surface=np.full((R, M), np.nan) if surface is None else surface,
         auroc_of_heads=maps[0],
         accuracy_of_heads=maps[1],

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from lens_truth.io.numbers import SIGNIFICANT, interval, number, p_value
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Table, row, table
-from lens_truth.stats.correlation import holm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +51,8 @@ class Transfer(Result):
     """The middle 95% of AUROC when the tested domain's labels are permuted inside groups; probes are not fitted anew."""
     p_value: Float[np.ndarray, "R M"]
     """Two-sided, of a cell by itself."""
+    p_familywise: Float[np.ndarray, "R M"]
+    """For all cells together: against the cell that is farthest off in each draw (Westfall and Young)."""
     surface: Float[np.ndarray, "R M"]
     """AUROC of a bag of words trained and tested on the same rows; NaN where none was given."""
     auroc_of_heads: Float[np.ndarray, "R M L H"]
@@ -67,18 +68,13 @@ class Transfer(Result):
         """Where a domain is tested that the probe was not trained on."""
         return ~np.eye(*self.auroc.shape, dtype=bool)
 
-    @property
-    def p_holm(self) -> Float[np.ndarray, "R M"]:
-        """The p-values of all cells together, by Holm."""
-        return holm(self.p_value.ravel()).reshape(self.p_value.shape)
-
     def tables(self) -> tuple[Table, ...]:
         """The matrix, and every cell with its interval, null and baseline."""
         return self.matrix(), self.cells()
 
     def matrix(self) -> Table:
         """AUROC, a row a training domain: `transfer.matrix()`."""
-        strong = self.p_holm < SIGNIFICANT
+        strong = self.p_familywise < SIGNIFICANT
         rows = tuple(
             row(f"{name}, {self.heads[i]}", *(self._cell(i, j, bool(strong[i, j])) for j in range(len(self.names))))
             for i, name in enumerate(self.rows)
@@ -86,40 +82,39 @@ class Transfer(Result):
         where = "head" if self.point == "z" else "layer"
         note = (
             f"AUROC on held-out folds. Trained on the row's domain (in brackets: folds that chose its {where}), tested "
-            "on the column's. Bold: told from permuted labels (p < .05, two-sided, Holm over all cells); below .5 the "
+            "on the column's. Bold: told from permuted labels (p < .05, two-sided, familywise over all cells); below .5 the "
             "probe is inverted there."
         )
         return Table("Probes from domain to domain", ("trained on", *self.names), rows, note, form="matrix")
 
     def _cell(self, i: int, j: int, strong: bool) -> Cell:
-        tip = f"{self.rows[i]} to {self.names[j]}: AUROC {number(self.auroc[i, j])} {interval(self.interval[i, j])}"
-        tip += f"; null {interval(self.null[i, j])}; accuracy {number(self.accuracy[i, j])}"
+        tip = f"{self.rows[i]} to {self.names[j]}: AUROC {number(self.auroc[i, j])} {interval(self.interval[i, j].tolist())}"
+        tip += f"; null {interval(self.null[i, j].tolist())}; accuracy {number(self.accuracy[i, j])}"
         if not np.isnan(self.surface[i, j]):
             tip += f"; bag of words {number(self.surface[i, j])}"
         return Cell(number(self.auroc[i, j], 2), tint=2 * float(self.auroc[i, j]) - 1, tip=tip, strong=strong)
 
     def cells(self) -> Table:
         """Every cell in numbers: `transfer.cells()`."""
-        holmed = self.p_holm
         rows = [
             row(
                 f"{name} - {self.names[j]}",
                 number(self.auroc[i, j]),
-                interval(self.interval[i, j]),
-                interval(self.null[i, j]),
-                Cell(p_value(holmed[i, j]), strong=bool(holmed[i, j] < SIGNIFICANT)),
+                interval(self.interval[i, j].tolist()),
+                interval(self.null[i, j].tolist()),
+                Cell(p_value(self.p_familywise[i, j]), strong=bool(self.p_familywise[i, j] < SIGNIFICANT)),
                 number(self.accuracy[i, j]),
                 number(self.surface[i, j]),
             )
             for i, name in enumerate(self.rows)
             for j in range(len(self.names))
         ]
-        header = ("trained on - tested on", "AUROC", "95%", "null", "p (Holm)", "accuracy", "bag of words")
+        header = ("trained on - tested on", "AUROC", "95%", "null", "p, all cells", "accuracy", "bag of words")
         return table("Every cell", header, rows)
 
     def verdicts(self) -> list[str]:
         """What carries over, what is inverted, and what a bag of words does as well."""
-        off, told = self.off_diagonal[: len(self.names)], self.p_holm[: len(self.names)] < SIGNIFICANT
+        off, told = self.off_diagonal[: len(self.names)], self.p_familywise[: len(self.names)] < SIGNIFICANT
         auroc, low = self.auroc[: len(self.names)], self.interval[: len(self.names), :, 0]
         own = np.diag(auroc)
         right, wrong = off & told & (auroc > 0.5), off & told & (auroc < 0.5)
@@ -127,7 +122,7 @@ class Transfer(Result):
             f"In its own domain a probe has AUROC {own.min():.2f} to {own.max():.2f}; in another {auroc[off].min():.2f} "
             f"to {auroc[off].max():.2f}, mean {auroc[off].mean():.2f}.",
             f"Of {int(off.sum())} pairs of domains {int(right.sum())} carry over and {int(wrong.sum())} are inverted "
-            "(p < .05, labels permuted inside groups, Holm over all cells)"
+            "(p < .05, labels permuted inside groups, familywise over all cells)"
             + (f": inverted {self._named(wrong)}." if wrong.any() else "."),
         ]
         surface = self.surface[: len(self.names)]
