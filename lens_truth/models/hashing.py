@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lens_truth.io.files import OF_WEIGHTS
 from lens_truth.io.stages import stage
+from lens_truth.models.adapted import adapter_states
 from lens_truth.models.placing import fetched
 
 _KNOWN: WeakKeyDictionary[Any, tuple[bytes, str]] = WeakKeyDictionary()
@@ -30,7 +31,7 @@ _ODD = 0x9E3779B97F4A7C15 - (1 << 64)
 @stage("hash")
 def weights_hash(model: Any) -> str:
     """A hash of all weights (parameters, and saved buffers, in which quantised layers keep theirs), names and shapes
-    included; the same for a model with and without hooks, and on every device.
+    included, and of how strongly adapters act; the same for a model with and without hooks, and on every device.
 
     It takes one pass over the bytes where they lie, and is remembered until the weights look different (`_look`). It
     sees every edit that is made by accident; no more is claimed of it, so whoever wants to forge a model can.
@@ -70,6 +71,7 @@ def _hashed(plain: Any) -> str:
         if len(numbers) % 8:
             _feed(state, pad(numbers[whole:], (0, -len(numbers) % 8)).view(torch.int64))
     digest.update(_bytes(state[0]))
+    digest.update(_strengths(plain))
     return OF_WEIGHTS + digest.hexdigest()[:16]
 
 
@@ -93,6 +95,12 @@ def _sha256(plain: Any) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()[:16]
+
+
+def _strengths(plain: Any) -> bytes:
+    """What of adapters lies outside their weights; nothing of a model without."""
+    states = adapter_states(plain)
+    return repr(states).encode() if states else b""
 
 
 def _in_order(plain: Any) -> Iterator[tuple[str, Tensor]]:
@@ -133,6 +141,7 @@ def _look(plain: Any) -> bytes:
         if not tensor.is_meta:
             numbers = tensor.detach().reshape(-1)
             digest.update(_bytes(numbers[:: len(numbers) // _GLANCE | 1]))
+    digest.update(_strengths(plain))
     return digest.digest()
 
 

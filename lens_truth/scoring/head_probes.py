@@ -32,6 +32,7 @@ from lens_truth.scoring.metrics import fold_metrics
 from lens_truth.scoring.probing import Estimator, blocks_of, check_estimator, folds_of, nan_mean
 from lens_truth.scoring.score_files import METADATA, read_metadata
 from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.folds import check_labels
 
 POSITION = "last answer token"
 """Where activations are read, and so what probes know to read."""
@@ -138,6 +139,38 @@ class HeadProbes:
             auroc=grid(nan_mean(metrics["auroc"])),
             saw=torch.from_numpy(np.unique(_hashes(groups))),
             provenance={**provenance, "n_examples": int(kept.sum())},
+        )
+
+    @classmethod
+    def from_coefficients(
+        cls, directions: Float[Tensor, "L H D"], intercepts: Float[Tensor, "L H"], on: HeadActivations
+    ) -> HeadProbes:
+        """Probes that were fitted elsewhere (scikit-learn's `coef_` and `intercept_`, in raw coordinates), measured and
+        calibrated on labelled rows, which are to be such that they were not fitted on.
+
+        >>> probes = lens_truth.HeadProbes.from_coefficients(coef, intercept, on=activations)
+
+        Raises:
+            InputError: if the rows are of other heads or of one class only.
+        """
+        if on.z.shape[1:] != directions.shape:
+            raise InputError(f"activations are of shape {_by(on.z.shape[1:])}, the probes of {_by(directions.shape)}")
+        labels = on.labels.cpu().numpy()
+        check_labels(labels)
+        z, w = on.z.float(), directions.to(on.z.device, torch.float32)
+        decisions = (torch.einsum("nlhd,lhd->nlh", z, w) + intercepts.to(z)).flatten(1).cpu()
+        metrics = fold_metrics(decisions, labels, np.zeros(len(labels), dtype=np.int64))
+        grid = directions.shape[:2]
+        length = cast("Tensor", w.norm(dim=2)).flatten().cpu()
+        return cls(
+            directions=w.cpu(),
+            intercepts=intercepts.float().cpu(),
+            calibration=torch.from_numpy(platt_scaling(decisions.double().numpy(), labels)).float().view(*grid, 2),
+            sigma=(decisions.std(0, correction=0) / length.clamp(min=torch.finfo(torch.float32).tiny)).view(grid),
+            accuracy=torch.from_numpy(metrics["accuracy"][0]).float().view(grid),
+            auroc=torch.from_numpy(metrics["auroc"][0]).float().view(grid),
+            saw=torch.empty(0, dtype=torch.int64),
+            provenance={**on.provenance, "point": on.point, "position": POSITION, "estimator": "given"},
         )
 
     @property

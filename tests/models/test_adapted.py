@@ -216,21 +216,24 @@ def test_generation_and_switching_are_seen_while_hooked() -> None:
 
 
 def test_what_numbers_are_kept_under(tmp_path: Path) -> None:
-    """The adapter's weights are part of the hash of the weights; which are active, and how strongly, of the setup's."""
+    """The adapter's weights are part of the hash of the weights; which are active, and how strongly, of both hashes."""
     model = adapted(build("llama"), lora(SIDES))
     other = adapted(build("llama"), lora(SIDES), seed=4)
     hooked, plain, merged = load(model), load(build("llama")), load(copy.deepcopy(model).merge_and_unload())
     assert len({weights_hash(each) for each in (hooked, plain, merged, load(other))}) == 4
-    setups = [setup_hash(hooked)]
+    model.save_pretrained(tmp_path)
+    assert weights_hash(load(peft.PeftModel.from_pretrained(build("llama"), tmp_path))) == weights_hash(hooked)
+    setups, weights = [setup_hash(hooked)], [weights_hash(hooked)]
     with model.disable_adapter():
         setups.append(setup_hash(hooked))
+        weights.append(weights_hash(hooked))
     for layer in model.modules():
         if hasattr(layer, "scale_layer"):
             layer.scale_layer(0.5)
     setups.append(setup_hash(hooked))
+    weights.append(weights_hash(hooked))
     assert len(set(setups)) == 3 and setup_hash(plain) == setup_hash(merged) not in setups
-    model.save_pretrained(tmp_path)
-    assert weights_hash(load(peft.PeftModel.from_pretrained(build("llama"), tmp_path))) == weights_hash(hooked)
+    assert len(set(weights)) == 3
 
 
 def test_the_real_one(real: Callable[[str], Any], data: Path) -> None:

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from problems import problem
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 import lens_truth
@@ -164,3 +165,21 @@ def test_probes_of_something_else_are_refused() -> None:
         replace(heads, provenance={**heads.provenance, "position": "first token"}).check(model, "plain")
     with pytest.raises(InputError, match="activations are of shape"):
         heads.decision(torch.zeros(2, 1, 1, 4))
+
+
+def test_probes_from_elsewhere_are_measured_on_rows_of_their_own() -> None:
+    x, labels = ACTIVATIONS.z.double().numpy(), ACTIVATIONS.labels.numpy()
+    coefficients, intercepts = np.empty((2, 3, 8)), np.empty((2, 3))
+    models: dict[tuple[int, ...], Any] = {}
+    for at in np.ndindex(2, 3):
+        models[at] = LogisticRegression(max_iter=5000).fit(x[:120, *at] / 100, labels[:120])
+        coefficients[at], intercepts[at] = models[at].coef_[0] / 100, models[at].intercept_[0]
+    rest = replace(ACTIVATIONS, z=ACTIVATIONS.z[120:], labels=ACTIVATIONS.labels[120:])
+    probes = HeadProbes.from_coefficients(torch.from_numpy(coefficients), torch.from_numpy(intercepts), rest)
+    for at in np.ndindex(2, 3):
+        decided = models[at].decision_function(x[120:, *at] / 100)
+        np.testing.assert_allclose(probes.decision(rest.z)[:, *at], decided, rtol=1e-3, atol=1e-4)
+        assert float(probes.auroc[at]) == pytest.approx(roc_auc_score(labels[120:], decided), abs=1e-6)
+        assert float(probes.accuracy[at]) == pytest.approx(models[at].score(x[120:, *at] / 100, labels[120:]))
+    with pytest.raises(InputError, match="activations are of shape 2 x 3 x 8, the probes of 2 x 3 x 7"):
+        HeadProbes.from_coefficients(torch.zeros(2, 3, 7), torch.zeros(2, 3), rest)
