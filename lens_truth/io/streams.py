@@ -52,6 +52,16 @@ class Stream(IntEnum):
     """Directions in place of probes': the null of cosines, of dimensions and of what erasure does."""
     SHUFFLED_CONCEPT = 23
     """Labels shuffled before a direction is erased that is fitted to them."""
+    STABILITY_REFITS = 40
+    """Bootstrap over groups behind the angles of refitted probes."""
+    STABILITY_NULL = 41
+    """True and false rows that join once more: the null of rows that are neither."""
+    TUNED_CONTROLS = 42
+    """Random directions in place of a base's."""
+    ANCHORS = 43
+    """Which rows are anchors, and in which order they are taken for one another's."""
+    SERIES = 44
+    """Bootstrap over groups, and orders of checkpoints, behind a change point."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
