@@ -74,6 +74,16 @@ class Stream(IntEnum):
     """Heads that are shifted in place of those with the best probes: a control of shifts along directions of truth."""
     STEERED_DIRECTIONS = 31
     """Directions in place of those of truth: a control of the same."""
+    STABILITY_REFITS = 40
+    """Bootstrap over groups behind the angles of refitted probes."""
+    STABILITY_NULL = 41
+    """True and false rows that join once more: the null of rows that are neither."""
+    TUNED_CONTROLS = 42
+    """Random directions in place of a base's."""
+    ANCHORS = 43
+    """Which rows are anchors, and in which order they are taken for one another's."""
+    SERIES = 44
+    """Bootstrap over groups, and orders of checkpoints, behind a change point."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
