@@ -33,7 +33,9 @@ class Polarity(Domains):
         import numpy as np
 
         if self.negated and len(self.negated) != len(self.data):
-            raise InputError(f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own")
+            raise InputError(
+                f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own"
+            )
         n = len(self.data)
         captured = replace(self, data=(*self.data, *self.negated, *self.test)).captured(run)
         names, examples = list(captured.examples), captured.examples
@@ -46,12 +48,14 @@ class Polarity(Domains):
             for i, name in enumerate(names[:n])
         ]
         trained = [names[:n], names[: 2 * n]][: 1 + bool(self.negated)]
-        surface = np.array([
-            lens_truth.bag_of_words_transfer(
-                {name: examples[name] for name in its}, examples, n_folds=self.folds, seed=self.seed
-            )
-            for its in trained
-        ])
+        surface = np.array(
+            [
+                lens_truth.bag_of_words_transfer(
+                    {name: examples[name] for name in its}, examples, n_folds=self.folds, seed=self.seed
+                )
+                for its in trained
+            ]
+        )
         found = lens_truth.polarity_transfer(
             captured.activations, topics, n_folds=self.folds, seed=self.seed, surface=surface
         )
@@ -66,4 +70,3 @@ class Polarity(Domains):
     def rows(self, where: str) -> list[lens_truth.Example]:
         """Those of a data set, each in a group that names all that it is about."""
         return lens_truth.about_both(super().rows(where))
-

@@ -86,7 +86,13 @@ def polarity_transfer(
     regrouped = {name: replace(its, groups=tuple(islice(one, len(its.groups)))) for name, its in sets.items()}
     rows = domain_rows(regrouped, n_folds, seed)
     first = next(iter(sets.values()))
-    problem = _Problem(rows, tuple(topics), str(first.provenance.get("model", "")), first.point, ~np.array(straddling(groups, rows.fold.tolist())))
+    problem = _Problem(
+        rows,
+        tuple(topics),
+        str(first.provenance.get("model", "")),
+        first.point,
+        ~np.array(straddling(groups, rows.fold.tolist())),
+    )
     L, H, _ = rows.shape
     R, N = len(problem.methods), len(rows.fold)
     told, inner = np.empty((R, L, H, N), dtype=np.float32), np.full((R, n_folds, L, H), -np.inf)

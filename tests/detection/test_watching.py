@@ -83,9 +83,7 @@ def test_rows_of_a_batch_are_rows_alone(tiny: Any, probes: HeadProbes) -> None:
         assert one.score[1:].numpy() == pytest.approx(other.score.numpy(), abs=2e-4)
 
 
-def test_beside_a_streamer_and_nothing_stays(
-    tiny: Any, probes: HeadProbes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_beside_a_streamer_and_nothing_stays(tiny: Any, probes: HeadProbes, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[WatchedToken] = []
     with watch(tiny, probes, on_token=seen.append):
         tiny.generate(IDS[:1], **{**HOW, "attention_mask": MASK[:1]}, streamer=TextStreamer(tiny.tokenizer))

@@ -87,7 +87,7 @@ def test_ridge_chooses_its_penalty_in_the_training_domain(domains: dict[str, Hea
         train = scaler.transform(x[fold != k])
         fits = [Ridge(alpha=a * len(train)).fit(train, y[fold != k]) for a in PENALTIES]
         possible.append([roc_auc_score(u[other == k], its.predict(scaler.transform(t[other == k]))) for its in fits])
-    assert MIDDLE == PENALTIES[1]
+    assert PENALTIES[1] == MIDDLE
     combinations = np.array(np.meshgrid(*possible)).reshape(5, -1).mean(0)
     assert np.abs(combinations - found.auroc_of_heads[0, 2, 1, 2]).min() < 1e-5
     flipped = {**domains, "third": relabelled(domains["third"], 1 - domains["third"].labels.numpy())}
