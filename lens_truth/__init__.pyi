@@ -13,6 +13,9 @@ from .attention.show import show_heads as show_heads
 from .data.audit import Audit as Audit
 from .data.audit import audit_examples as audit_examples
 from .data.audit import surface_accuracy as surface_accuracy
+from .data.bag_of_words import bag_of_words_auroc as bag_of_words_auroc
+from .data.bag_of_words import bag_of_words_matrix as bag_of_words_matrix
+from .data.bag_of_words import bag_of_words_transfer as bag_of_words_transfer
 from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
