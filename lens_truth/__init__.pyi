@@ -39,6 +39,7 @@ from .geometry.ccs import CcsDraws as CcsDraws
 from .geometry.ccs import ccs_scores as ccs_scores
 from .geometry.ccs_result import Consistency as Consistency
 from .geometry.compounds import about_both as about_both
+from .geometry.compounds import joined_groups as joined_groups
 from .geometry.pairs import StatementPairs as StatementPairs
 from .geometry.pairs import answer_pairs as answer_pairs
 from .geometry.pairs import pairs_in_set as pairs_in_set

@@ -126,7 +126,7 @@ class Consistency(Result):
                 number(its.either),
                 interval(its.null),
                 Cell(p_value(its.p_value), strong=its.p_value < SIGNIFICANT),
-                interval((min(its.shuffled), max(its.shuffled))) if its.shuffled else "",
+                interval((min(its.shuffled), max(its.shuffled))),
             )
             for its in self.picks
         ]
@@ -147,10 +147,10 @@ class Consistency(Result):
             "null: labels permuted (mean)": self.null_mean,
             "null: random directions (mean)": self.random_mean,
             "null: random directions (95th percentile)": self.random_q95,
-            "CCS on shuffled pairs, either way": self.shuffled.mean(0) if len(self.shuffled) else None,
+            "CCS on shuffled pairs, either way": self.shuffled.mean(0),
             "ridge on the differences, with labels": self.ridge,
         }
-        rows = [self._mapped(name, its) for name, its in maps.items() if its is not None]
+        rows = [self._mapped(name, its) for name, its in maps.items()]
         if not np.isnan(self.surface):
             rows.append(row("bag of words, with labels (AUROC)", number(self.surface), "", ""))
         several = f"{self.unit}s"
@@ -203,13 +203,12 @@ class Consistency(Result):
             f"mean {number(float(self.ridge.mean()))}, CCS {number(float(self.either.mean()))} either way, random "
             f"directions {number(float(self.random_mean.mean()))}.",
         ]
-        if len(self.shuffled):
-            gain = self.either.mean() - self.shuffled.mean((1, 2))
-            more = "in every shuffle" if (gain > 0).all() else f"in {int((gain > 0).sum())} of {len(gain)} shuffles"
-            sentences.append(
-                f"On true pairs CCS is better than on shuffled ones {more}, by {number(float(gain.mean()))} in the mean "
-                f"of {self.unit}s."
-            )
+        gain = self.either.mean() - self.shuffled.mean((1, 2))
+        more = "in every shuffle" if (gain > 0).all() else f"in {int((gain > 0).sum())} of {len(gain)} shuffles"
+        sentences.append(
+            f"On true pairs CCS is better than on shuffled ones {more}, by {number(float(gain.mean()))} in the mean of "
+            f"{self.unit}s."
+        )
         if self.has_answers:
             below = int((self.contradiction < self.contradiction_null[0]).sum())
             sentences.append(
