@@ -35,7 +35,9 @@ class Ccs(Domains):
     def compute(self, run: Run) -> None:
         """Finds the directions of every set."""
         if self.negated and len(self.negated) != len(self.data):
-            raise InputError(f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own")
+            raise InputError(
+                f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own"
+            )
         sets = {name: self.rows(where) for name, where in named(self.data).items()}
         negated = [self.rows(where) for where in self.negated]
         model = load_model(self.model, self)

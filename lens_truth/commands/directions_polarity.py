@@ -40,7 +40,9 @@ class Polarity(Domains):
             replace(self, negated=_NEGATED, test=_TESTED).compute(run)
             return
         if self.negated and len(self.negated) != len(self.data):
-            raise InputError(f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own")
+            raise InputError(
+                f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own"
+            )
         n = len(self.data)
         captured = replace(self, data=(*self.data, *self.negated, *self.test)).captured(run)
         names, examples = list(captured.examples), captured.examples
@@ -56,12 +58,14 @@ class Polarity(Domains):
         joined = iter(lens_truth.joined_groups([row.group for its in examples.values() for row in its], self.folds))
         words = {name: [replace(row, group=next(joined)) for row in its] for name, its in examples.items()}
         trained = [names[:n], names[: 2 * n]][: 1 + bool(self.negated)]
-        surface = np.array([
-            lens_truth.bag_of_words_transfer(
-                {name: words[name] for name in its}, words, n_folds=self.folds, seed=self.seed
-            )
-            for its in trained
-        ])
+        surface = np.array(
+            [
+                lens_truth.bag_of_words_transfer(
+                    {name: words[name] for name in its}, words, n_folds=self.folds, seed=self.seed
+                )
+                for its in trained
+            ]
+        )
         found = lens_truth.polarity_transfer(
             captured.activations, topics, n_folds=self.folds, seed=self.seed, surface=surface
         )
@@ -76,4 +80,3 @@ class Polarity(Domains):
     def rows(self, where: str) -> list[lens_truth.Example]:
         """Those of a data set, each in a group that names all that it is about."""
         return lens_truth.about_both(super().rows(where))
-

@@ -43,7 +43,12 @@ class CcsDraws:
 
     def __post_init__(self) -> None:
         if min(getattr(self, its.name) for its in fields(self)) < 1:
-            raise InputError("CCS needs at least one try, epoch, shuffle, permutation, random direction and bootstrap draw")
+            raise InputError(
+                "CCS needs at least one try, epoch, shuffle, permutation, random direction and bootstrap draw"
+            )
+
+
+_DRAWS = CcsDraws()
 
 
 @stage("ccs")
@@ -52,7 +57,7 @@ def ccs_scores(
     *,
     n_folds: int = 5,
     seed: int = 0,
-    draws: CcsDraws = CcsDraws(),
+    draws: CcsDraws = _DRAWS,
     surface: float = float("nan"),
     progress: bool = False,
 ) -> Consistency:
@@ -212,14 +217,14 @@ def _result(
         stream(seed, Stream.CCS_INTERVALS),
     )
     picked_null = problem.either_of_labels(columns, labels)
-    picks = []
+    picks: list[Picked] = []
     for i, (how, rows) in enumerate((("lowest training loss", by_loss), ("best on training rows", by_labels))):
         of_shuffled = [_either_of_picked(problem, its, by_loss=not i) for its in shuffled]
         value = float(problem.either(columns[:, i : i + 1])[0])
         picks.append(
             Picked(
                 how=how,
-                heads=tuple(divmod(int(head), H) for head in _one_a_fold(rows, problem)),
+                heads=tuple((head // H, head % H) for head in _one_a_fold(rows, problem)),
                 accuracy=_mean_over_folds(columns[:, i], problem),
                 interval=(float(low[i]), float(high[i])),
                 either=value,

@@ -58,7 +58,7 @@ QUICK = ("--at", "resid_post", "--folds", "3")
 @pytest.mark.zoo
 def test_ccs_without_data_of_ones_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "ccs"
-    code, said, _ = run(capsys, "directions", "ccs", *QUICK, "--limit", 60, "--shuffles", 1, "--out", out)
+    code, said, _ = run(capsys, "directions", "ccs", *QUICK, "--limit", "60", "--shuffles", "1", "--out", out)
     assert code == 0
     assert "CCS" in said and "written to" in said and "zoo-text.png" in said
     assert {"zoo-text.png", "zoo-text.pdf", "result.json"} <= {path.name for path in out.iterdir()}
@@ -67,7 +67,7 @@ def test_ccs_without_data_of_ones_own(capsys: pytest.CaptureFixture[str], tmp_pa
     page = tmp_path / "page.html"
     write_report([out], out=page)
     assert "CCS of zoo:llama-base on zoo:text" in page.read_text()
-    again = run(capsys, "directions", "ccs", *QUICK, "--limit", 60, "--shuffles", 1, "--out", out)
+    again = run(capsys, "directions", "ccs", *QUICK, "--limit", "60", "--shuffles", "1", "--out", out)
     assert again[0] == 0
     assert Consistency.load(out, "zoo:text") == found
 
@@ -78,7 +78,7 @@ def test_ccs_of_statements_and_their_negations(
     contrast: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     given = ("--data", files["cities"], "--negated", files["neg_cities"], "--contrast", contrast)
-    code, said, _ = run(capsys, "directions", "ccs", *given, *QUICK, "--shuffles", 1, "--out", tmp_path / "out")
+    code, said, _ = run(capsys, "directions", "ccs", *given, *QUICK, "--shuffles", "1", "--out", tmp_path / "out")
     assert code == 0
     assert ("PA-CCS" in said or "polar consistency" in said) == (contrast == "answer")
     found = Consistency.load(tmp_path / "out", "cities")
@@ -90,7 +90,7 @@ def test_ccs_of_statements_and_their_negations(
 @pytest.mark.zoo
 def test_polarity_without_data_of_ones_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "polarity"
-    code, said, _ = run(capsys, "directions", "polarity", *QUICK, "--limit", 120, "--out", out)
+    code, said, _ = run(capsys, "directions", "polarity", *QUICK, "--limit", "120", "--out", out)
     assert code == 0
     assert "bag of words" in said
     assert {"polarity.png", "polarity.pdf", "result.json"} <= {path.name for path in out.iterdir()}
