@@ -87,10 +87,10 @@ def test_a_row_that_is_drawn_twice_is_two_rows() -> None:
 
 def test_threshold() -> None:
     best = max(
-        (float(np.mean((SMOOTH > cut) == LABELS)) for cut in np.r_[-9.0, SMOOTH, 9.0]),
+        (float(np.mean((cut < SMOOTH) == LABELS)) for cut in np.r_[-9.0, SMOOTH, 9.0]),
     )
     cut = metrics.best_threshold(SMOOTH, LABELS)
-    assert np.mean((SMOOTH > cut) == LABELS) == pytest.approx(best)
+    assert np.mean((cut < SMOOTH) == LABELS) == pytest.approx(best)
     assert metrics.best_threshold(np.array([0.0, 1, 4, 5]), np.array([0, 0, 1, 1])) == 2.5
     inverted = np.array([0.0, 1, 2, 3, 4])
     labels = np.array([1, 1, 1, 0, 0])
