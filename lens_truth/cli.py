@@ -24,6 +24,7 @@ COMMANDS = {
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
+    "verify": "right answers told from wrong ones, and chosen among samples, by hidden states; controls of length",
     "report": "one self-contained HTML page from the results of any runs",
     "check": "self-test of the hooks on any model",
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them; get real ones",
