@@ -6,7 +6,7 @@
 Writing: Hugging Face's greedy `generate` of one row, alone and inside `watch`, by 16 heads and by all. Reading: forward
 passes over the rows' prompts and answers (without logits, as `capture` makes them), without hooks, and with all heads'
 probes applied to the last token where activations pass; 10,000 rows cost as many times more as there are more rows.
-Rounds are interleaved; medians of seconds are printed, and the median of the rounds' ratios.
+Rounds are interleaved; medians of this process's CPU milliseconds are printed, and the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from lens_truth.models.batches import pad_rows, run_body, without_cache
 from lens_truth.models.prompts import encode
 
 
-def rounds_of(work: dict[str, Callable[[], Any]], rounds: int, unit: float, name: str) -> None:
+def timed(run: Callable[[], Any]) -> float:
+    """CPU seconds of this process: others may be running."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def rounds_of(work: dict[str, Callable[[], float]], rounds: int, unit: float, name: str) -> None:
     """Each in every round, in turn; the first is what the others are compared with."""
     for run in work.values():
         run()
@@ -34,9 +41,7 @@ def rounds_of(work: dict[str, Callable[[], Any]], rounds: int, unit: float, name
     for number in range(rounds):
         order = list(work) if number % 2 else list(reversed(work))
         for its in order:
-            start = time.perf_counter()
-            work[its]()
-            seconds[its].append(time.perf_counter() - start)
+            seconds[its].append(work[its]())
     plain = np.array(next(iter(seconds.values())))
     print(f"\n{name:36}{'ms':>10}{'ratio':>9}{'of minima':>11}")
     for its, spent in seconds.items():
@@ -51,22 +56,30 @@ def writing(model: Any, probes: lens_truth.HeadProbes, tokens: int, rounds: int)
     L, H = probes.intercepts.shape
     heads: dict[str, Sequence[tuple[int, int]] | None] = {"all": [divmod(head, H) for head in range(L * H)], "16": None}
 
-    def watched(wanted: Sequence[tuple[int, int]] | None) -> Callable[[], Any]:
-        def run() -> None:
+    def plain() -> float:
+        return timed(lambda: model.original_model.generate(ids, **how))
+
+    def watched(wanted: Sequence[tuple[int, int]] | None) -> Callable[[], float]:
+        def run() -> float:
             with lens_truth.watch(model, probes, on_token=lambda token: None, heads=wanted):
-                model.original_model.generate(ids, **how)
+                return plain()
 
         return run
 
-    work: dict[str, Callable[[], Any]] = {"generate": lambda: model.original_model.generate(ids, **how)}
+    def opened() -> None:
+        with lens_truth.watch(model, probes, on_token=lambda token: None):
+            pass
+
+    work: dict[str, Callable[[], float]] = {"generate": plain}
     work |= {f"generate, watched by {name} heads": watched(its) for name, its in heads.items()}
     rounds_of(work, rounds, tokens, f"writing, a token (of {tokens})")
+    print(f"{'opening it, once':36}{1e3 * float(np.median([timed(opened) for _ in range(rounds)])):10.3f}")
 
 
 def reading(model: Any, probes: lens_truth.HeadProbes, examples: list[lens_truth.Example], rounds: int) -> None:
     rows = [row.shown for row in encode(model.tokenizer, examples, "plain")]
     rows.sort(key=lambda row: -len(row.ids))
-    batches = [rows[start : start + 16] for start in range(0, len(rows), 16)]
+    batches = [rows[start : start + 32] for start in range(0, len(rows), 32)]
     padded = [(*pad_rows([row.ids for row in batch], model), [len(row.ids) - 1 for row in batch]) for batch in batches]
 
     def plain() -> None:
@@ -74,8 +87,9 @@ def reading(model: Any, probes: lens_truth.HeadProbes, examples: list[lens_truth
             for ids, mask, _ in padded:
                 run_body(model, ids, mask, given=without_cache(model))
 
+    projection = Projection(model, "z", probes)  # made once, however many rows there are
+
     def probed() -> None:
-        projection = Projection(model, "z", probes)
         with torch.no_grad():
             for ids, mask, last in padded:
                 row, position, kept = torch.arange(len(last)), torch.tensor(last), dict[int, Tensor]()
@@ -83,7 +97,9 @@ def reading(model: Any, probes: lens_truth.HeadProbes, examples: list[lens_truth
                     run_body(model, ids, mask, given=without_cache(model))
                 torch.stack([kept[layer] for layer in range(len(kept))], dim=1)
 
-    rounds_of({"forward pass": plain, "all heads' probes applied": probed}, rounds, len(rows), "reading, a row")
+    work: dict[str, Callable[[], float]] = {"forward pass": lambda: timed(plain)}
+    work["all heads' probes applied"] = lambda: timed(probed)
+    rounds_of(work, rounds, len(rows), "reading, a row")
 
 
 def main() -> None:
