@@ -24,6 +24,7 @@ class Clue:
 
     >>> clue = lens_truth.Clue.fit(ends.deltas, labels)
     >>> right = clue.score(other.deltas) > 0
+    >>> to_right, to_wrong = clue.distances(other.deltas).T
     """
 
     right: Float[Tensor, "L M"]

@@ -33,6 +33,7 @@ class Reranking(Result):
 
     >>> found = lens_truth.Reranking.load("runs/verify")
     >>> found.against("CLUE: by margin").difference  # in accuracy, from majority vote
+    >>> found.tables()[0], found.verdicts()
     """
 
     command: ClassVar[str] = "verify"
@@ -103,7 +104,7 @@ class Reranking(Result):
 def reranked(sampled: SampledAnswers, answers: Answers, found: Verification, match: str = "contains") -> Reranking:
     """Each rule's choice among the samples of each question; `answers` are those of `answers_of_samples`.
 
-    >>> reranked(sampled, answers, verified(model, answers)).tables()
+    >>> lens_truth.reranked(sampled, answers, lens_truth.verified(model, answers)).tables()
     """
     right, n = sampled.right(match), sampled.n_tokens.shape[1]
     lines = [[normalized(first_line(its.text)) for its in some] for some in sampled.answers]

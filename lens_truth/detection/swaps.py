@@ -42,6 +42,7 @@ class TruthSwaps(Result):
 
     >>> found = lens_truth.TruthSwaps.load("runs/directions", "facts:closed-book")
     >>> found.against_placebo(0).difference  # nats, in the first of `found.layers`
+    >>> found.tables()[0], found.verdicts()
     """
 
     command: ClassVar[str] = "directions swap"

@@ -64,6 +64,8 @@ class Verification(Result):
 
     >>> found = lens_truth.Verification.load("runs/verify")
     >>> found.measured["CLUE", "length"].value  # AUROC over pairs of a right and a wrong answer of one length
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("verification.png")
     """
 
     command: ClassVar[str] = "verify"
