@@ -17,13 +17,13 @@ from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
+from .detection.choosing import reranked as reranked
 from .detection.clue import Clue as Clue
 from .detection.ends import AnswerEnds as AnswerEnds
 from .detection.ends import answer_ends as answer_ends
 from .detection.reranking import Reranking as Reranking
-from .detection.reranking import reranked as reranked
+from .detection.swapping import truth_swaps as truth_swaps
 from .detection.swaps import TruthSwaps as TruthSwaps
-from .detection.swaps import truth_swaps as truth_swaps
 from .detection.verification import Verification as Verification
 from .detection.verifying import answers_of_samples as answers_of_samples
 from .detection.verifying import given_answers as given_answers

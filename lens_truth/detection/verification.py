@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.detection.clue import lengths_alike
+from lens_truth.detection.lengths import lengths_alike
 from lens_truth.io.numbers import count, interval, number, p_value
 from lens_truth.io.results import Result
 from lens_truth.io.streams import Stream, stream

@@ -13,7 +13,7 @@ from scipy import stats
 
 from lens_truth.data.examples import SUPPORTED, Example, rows_by_question
 from lens_truth.detection import verification as names
-from lens_truth.detection.clue import directions_of, held_out_distances, matched_weights
+from lens_truth.detection.clue import directions_of, held_out_distances
 from lens_truth.detection.dynamics import (
     alignment,
     alignment_features,
@@ -30,6 +30,7 @@ from lens_truth.detection.ends import (
     statements,
     whole,
 )
+from lens_truth.detection.lengths import matched_weights
 from lens_truth.detection.verification import Verification
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import first_line, token_f1

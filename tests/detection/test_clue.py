@@ -16,10 +16,9 @@ from lens_truth.detection.clue import (
     Clue,
     directions_of,
     held_out_distances,
-    lengths_alike,
-    matched_weights,
 )
 from lens_truth.detection.ends import answer_ends, between, read_ends, sampled_rows, whole
+from lens_truth.detection.lengths import lengths_alike, matched_weights
 from lens_truth.errors import DataWarning, InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.sampling import SampledAnswers, Sampling, sampled_answers
