@@ -1,5 +1,5 @@
 """`TruthSwaps`: does a truth direction act? Its component is swapped between a supported and a hallucinated answer to
-one question, and the model is asked whether the answer is hallucinated: TransformerLens's interchange, with its placebo.
+one question, and the model is asked whether the answer is hallucinated (TransformerLens's interchange).
 
 What is swapped is the residual stream at the answer's last token, where probes read; what may move is the log-odds of
 yes against no at the end of the judgement. Directions are differences of class means, of other groups."""

@@ -97,7 +97,8 @@ class Verification(Result):
         question, lengths = self.question.astype(int), lengths_alike(self.tokens.astype(int))
         found: dict[tuple[str, Pairs], Auroc] = {}
         for name, its in self.scores.items():
-            scores = np.round(its / max(_ALIKE * float(np.nanstd(its)), 1e-30))
+            spread = float(its[np.isfinite(its)].std()) if np.isfinite(its).any() else 0.0
+            scores = np.round(its / max(_ALIKE * spread, 1e-30))
             draws = [stream(self.seed, Stream.ANSWER_INTERVALS, part) for part in range(3)]
             found[name, "all"] = auroc(scores, self.right, self.groups, draws[0])
             found[name, "length"] = auroc(scores, self.right, self.groups, draws[1], strata=lengths)
