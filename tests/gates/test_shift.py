@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,8 @@ from lens_truth.scoring.truth_directions import best_heads, truth_directions
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
 MASK = torch.tensor([[1] * 9, [0] * 3 + [1] * 6])
-NO_BIAS = {
-    ("mistral", "z"),
-    ("mistral", "resid_post"),
-    ("qwen2", "z"),
-    ("qwen2", "resid_post"),
-    ("qwen3", "resid_post"),
-}
+NO_BIAS = {*(("mistral", site) for site in ("z", "resid_post")), *(("qwen2", site) for site in ("z", "resid_post"))}
+NO_BIAS |= {("qwen3", "resid_post")}
 """Architectures whose config has no switch for such a bias."""
 
 
@@ -50,16 +46,19 @@ def by_hand(hf: Any, shift: HeadShift) -> Iterator[None]:
     handles = []
     for vector, attention, projection in zip(shift.vectors, attentions(hf), output_projections(hf), strict=True):
         if shift.site == "z":
-            handles.append(projection.register_forward_pre_hook(lambda _, x, v=vector.flatten(): (x[0] + v,)))
+            handles.append(projection.register_forward_pre_hook(partial(_into, vector.flatten())))
         else:
-            block = hf.get_submodule(attention.block)
-            handles.append(block.register_forward_hook(lambda _, x, y, v=vector[0]: _plus(y, v)))
+            handles.append(hf.get_submodule(attention.block).register_forward_hook(partial(_out_of, vector[0])))
     yield
     for handle in handles:
         handle.remove()
 
 
-def _plus(output: Any, vector: torch.Tensor) -> Any:
+def _into(vector: torch.Tensor, module: Any, args: Any) -> Any:
+    return (args[0] + vector,)
+
+
+def _out_of(vector: torch.Tensor, module: Any, args: Any, output: Any) -> Any:
     return output + vector if isinstance(output, torch.Tensor) else (output[0] + vector, *output[1:])
 
 
@@ -247,8 +246,8 @@ def test_iti_is_alpha_sigma_theta_on_the_heads_with_the_best_probes() -> None:
     shift = HeadShift.from_probes(probes, 3, heads=2)
     heads = [tuple(head) for head in shift.provenance["heads"]]
     assert heads[0] == (1, 2) == probes.scores.best()  # which knows the label best
-    order = sorted((-float(probes.accuracy[l, h]), l, h) for l in range(2) for h in range(3))
-    assert heads == [(l, h) for _, l, h in order[:2]]
+    order = sorted((-float(probes.accuracy[at // 3, at % 3]), at // 3, at % 3) for at in range(6))
+    assert heads == [(layer, head) for _, layer, head in order[:2]]
     for layer in range(2):
         for head in range(3):
             vector, theta = shift.vectors[layer, head], probes.directions[layer, head]
@@ -285,6 +284,7 @@ def test_of_equal_heads_the_first_is_better() -> None:
     assert best_heads(scores, 3) == ((0, 1), (1, 0), (1, 1))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_shifts() -> None:
     probes, model = HeadProbes.fit(problem()), load(build("llama"))
     for alpha in (math.nan, math.inf):
