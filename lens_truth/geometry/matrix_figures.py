@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lens_truth.geometry.cosine_result import Cosines
+from lens_truth.geometry.erasure_result import Erasure
+from lens_truth.geometry.shared_result import SharedDirections
 from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.io.numbers import SIGNIFICANT
 from lens_truth.plots import style
@@ -21,6 +23,23 @@ def transfer_map(result: Transfer) -> Figure:
     said = "AUROC on held-out folds; bold: told from permuted labels (p < .05, familywise over all cells)"
     panels = {"": (result.auroc, result.p_familywise < SIGNIFICANT)}
     return auroc_panels(panels, result.rows, result.names, said, ("trained on", "tested on"))
+
+
+@style.in_house_style
+def erasure_map(result: Erasure) -> Figure:
+    """AUROC of the column's domain after the row's direction was erased, beside directions of shuffled labels; bold
+    where it is below both controls."""
+    strong = np.array([[result.reaches(i, j) for j in range(len(result.names))] for i in range(len(result.rows))])
+    rows, before = ("nothing", *result.rows), result.before[None]
+    none = np.zeros((1, len(result.names)), dtype=bool)
+    panels = {
+        "true labels": (np.concatenate([before, result.after]), np.concatenate([none, strong])),
+        "shuffled labels": (np.concatenate([before, result.shuffled]), np.zeros_like(np.concatenate([none, strong]))),
+    }
+    said = (
+        "AUROC of probes fitted anew after LEACE; bold: below random and shuffled directions, with the whole interval"
+    )
+    return auroc_panels(panels, rows, result.names, said, ("erased", "probed"))
 
 
 def auroc_panels(
@@ -72,9 +91,33 @@ def cosine_scatter(result: Cosines) -> Figure:
         axes.axvline(0, color=style.GREY, lw=0.7)
         axes.scatter(x, y, s=16, color=style.BLUE, lw=0)
         low, middle, high = its.random_probes["whitened"]
-        axes.set_title(f"R2 {its.r2:.2f}; of random probes {middle:.2f} ({low:.2f} to {high:.2f})", fontsize=style.MEDIUM)
+        axes.set_title(
+            f"R2 {its.r2:.2f}; of random probes {middle:.2f} ({low:.2f} to {high:.2f})", fontsize=style.MEDIUM
+        )
         axes.set_xlabel(f"{title} with the tested domain's direction")
     panels[0].set_ylabel("AUROC in the tested domain")
     said = f"{result.at}, directions by {result.estimator}: a point a pair of {len(result.names)} domains"
     figure.suptitle(style.fitted(said, 6.6, style.MEDIUM))
+    return figure
+
+
+@style.in_house_style
+def shared_curves(result: SharedDirections) -> Figure:
+    """AUROC, mean over domains, against how many directions are projected away."""
+    figure = style.new_figure(5.2, 3.4)
+    axes = figure.subplots()
+    steps = np.arange(len(result.general))
+    for values, label, colour, dashes in (
+        (result.general.mean(1), "probe of all domains", style.BLUE, "-"),
+        (result.own.mean(1), "each domain's own probe", style.ORANGE, "-"),
+        (result.own_random.mean(1), "the same, random directions", style.ORANGE, ":"),
+        (result.general_null, "probe of all, shuffled labels, 95%", style.GREY, "--"),
+    ):
+        axes.plot(steps, values, dashes, color=colour, label=label, lw=1.4)
+    axes.axhline(0.5, color=style.INK, lw=0.6)
+    axes.set_xticks(steps)
+    axes.set_xlabel("general directions projected away")
+    axes.set_ylabel("AUROC, mean over domains")
+    axes.set_title(style.fitted(f"{result.at}: {result.n_general} general before it is as shuffled", 4.8, style.LARGE))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
     return figure

@@ -4,6 +4,7 @@ matrices of every fold and domain, from which all probes between domains follow.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,17 +102,29 @@ class LayerRows:
         """What was taken from the features, for the sake of the sums' accuracy."""
         self.x = (x - self.shift)[torch.from_numpy(self.order)].transpose(0, 1).contiguous()  # H N D
         self.positive = torch.from_numpy(rows.labels[self.order] == 1)
-        sign = self.positive.to(x.dtype) - 0.5
         H, _, D = self.x.shape
-        n, leaning = x.new_empty(K, M), x.new_empty(K, M)
-        moments, signed, grams = x.new_empty(K, M, H, D), x.new_empty(K, M, H, D), x.new_empty(K, M, H, D, D)
+        n, moments, grams = x.new_empty(K, M), x.new_empty(K, M, H, D), x.new_empty(K, M, H, D, D)
         for k in range(K):
             for m in range(M):
-                part, its = self.x[:, self.at[k][m]], sign[self.at[k][m]]
-                n[k, m], leaning[k, m] = len(its), its.sum()
-                moments[k, m], signed[k, m] = part.sum(1), torch.einsum("hnd,n->hd", part, its)
+                part = self.x[:, self.at[k][m]]
+                n[k, m], moments[k, m] = part.shape[1], part.sum(1)
                 torch.bmm(part.mT, part, out=grams[k, m])
+        leaning, signed = self.by_label()
         self.sums = Sums(n, leaning, moments, signed, grams)
+
+    def relabelled(self, labels: Int[np.ndarray, " N"]) -> LayerRows:
+        """The same rows with other labels, given in the order of the domains."""
+        other = copy(self)
+        other.positive = torch.from_numpy(labels[self.order] == 1)
+        other.sums = other.sums._replace(**dict(zip(("leaning", "signed"), other.by_label(), strict=True)))
+        return other
+
+    def by_label(self) -> tuple[Float[Tensor, "K M"], Float[Tensor, "K M H D"]]:
+        """Of every fold and domain: the sum of (label - 1/2), alone and times the features."""
+        sign = self.positive.to(self.x.dtype) - 0.5
+        leaning = torch.stack([torch.stack([sign[rows].sum() for rows in fold]) for fold in self.at])
+        signed = [[torch.einsum("hnd,n->hd", self.x[:, rows], sign[rows]) for rows in fold] for fold in self.at]
+        return leaning, torch.stack([torch.stack(fold) for fold in signed])
 
     def fold(self, k: int) -> slice:
         """The rows of a fold, of all domains."""
@@ -161,4 +174,3 @@ def domain_rows(domains: Mapping[str, HeadActivations], n_folds: int, seed: int)
                     )
     z = tuple(its.z for its in domains.values())
     return DomainRows(tuple(domains), z, labels, groups, domain, fold, n_folds, seed)
-

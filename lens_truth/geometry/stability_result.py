@@ -133,7 +133,20 @@ class Stability(Result):
 
     def moved(self) -> Table:
         """Angles and flips beside their nulls: `result.moved()`."""
-        header = ("neither as", "angle", "95%", "null", "p", "Mahalanobis", "flips", "95%", "null", "p", "AUROC", "gain")
+        header = (
+            "neither as",
+            "angle",
+            "95%",
+            "null",
+            "p",
+            "Mahalanobis",
+            "flips",
+            "95%",
+            "null",
+            "p",
+            "AUROC",
+            "gain",
+        )
         rows = [row("left out", *[""] * 9, f"{number(self.auroc)} {interval(self.auroc_ci)}", "")]
         for label, its in self.shifts.items():
             rows.append(

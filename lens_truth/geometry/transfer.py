@@ -23,6 +23,8 @@ from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.scoring.metrics import aurocs
 
+DIGITS = 5
+"""Of what is kept of every head."""
 Surface = Float[np.ndarray, "R M"]
 
 
@@ -137,6 +139,23 @@ def _inner(layer: LayerRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K H"]
     return value.nanmean(2).numpy()
 
 
+def chosen_heads(rows: DomainRows, kind: ClosedFormKind) -> Int[np.ndarray, "M K"]:
+    """The head of each domain and fold, chosen inside the training rows as `transfer_matrix` does (layer times heads a
+    layer + head)."""
+    return _all_inner(rows, kind).argmax(-1)
+
+
+def best_head(rows: DomainRows, kind: ClosedFormKind) -> tuple[int, int]:
+    """Layer and head that tell held-out rows best in their own domains, on average."""
+    layer, head = divmod(int(_all_inner(rows, kind).mean((0, 1)).argmax()), rows.shape[1])
+    return layer, head
+
+
+def _all_inner(rows: DomainRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K F"]:
+    inner = np.stack([_inner(layer, kind) for layer in rows.layers(kind)], axis=2)
+    return inner.reshape(*inner.shape[:2], -1)
+
+
 def _shown(
     rows: DomainRows, told: Float[np.ndarray, "R F N"], chosen: Int[np.ndarray, "T K"]
 ) -> Float[np.ndarray, "R N"]:
@@ -171,7 +190,7 @@ def _result(
         null[:, m], p_value[:, m] = nulls.add(permuted)
         hits = (cells > 0) == labels
         accuracy[:, m] = np.mean([hits[:, fold == k].mean(1) for k in range(rows.n_folds) if (fold == k).any()], axis=0)
-    heads = tuple(_heads(its, H) for its in (*chosen[:M], chosen[M:].ravel()) if len(its))
+    heads = tuple(head_text(its, H) for its in (*chosen[:M], chosen[M:].ravel()) if len(its))
     first = next(iter(domains.values()))
     return Transfer(
         names=rows.names,
@@ -190,12 +209,12 @@ def _result(
         p_value=p_value,
         p_familywise=nulls.familywise(),
         surface=np.full((R, M), np.nan) if surface is None else surface,
-        auroc_of_heads=maps[0],
-        accuracy_of_heads=maps[1],
+        auroc_of_heads=maps[0].round(DIGITS),
+        accuracy_of_heads=maps[1].round(DIGITS),
     )
 
 
-def _heads(chosen: Int[np.ndarray, " K"], n_heads: int) -> str:
+def head_text(chosen: Int[np.ndarray, " K"], n_heads: int) -> str:
     """The head that most folds chose, and how many did."""
     (head, times), *_ = Counter(chosen.tolist()).most_common(1)
     return f"{head // n_heads}.{head % n_heads} ({times} of {len(chosen)})"

@@ -90,9 +90,7 @@ def _built(recipe: Recipe, seed: int, out: Path, log: Log, steps: Steps) -> dict
     return accuracies
 
 
-def _train(
-    recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: Log, steps: Steps
-) -> PreTrainedModel:
+def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: Log, steps: Steps) -> PreTrainedModel:
     torch.manual_seed(seed)
     if recipe.parent is None:
         model = new_model(recipe, seed, len(tokenizer))

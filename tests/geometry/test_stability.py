@@ -71,9 +71,7 @@ def test_directions_and_flips_are_those_of_written_out_probes() -> None:
     flips = []
     for k in range(5):
         test = fold[: len(x)] == k
-        told = [
-            x[test] @ w > cut for w, cut in (fitted(more, ~test, fold[len(x) :] != k) for more in (False, True))
-        ]
+        told = [x[test] @ w > cut for w, cut in (fitted(more, ~test, fold[len(x) :] != k) for more in (False, True))]
         flips += (told[0] != told[1]).tolist()
     assert found.flips[0, 1, 1] == pytest.approx(np.mean(flips), abs=1e-6)
 
