@@ -29,7 +29,9 @@ class ChangePoint(NamedTuple):
     """Share of the curve's variance that the shape explains (R2); 0 of a curve that is flat."""
 
 
-def change_points(steps: Int[np.ndarray, " T"], curves: Float[np.ndarray, "P T"], shape: Shape = "break") -> ChangePoint:
+def change_points(
+    steps: Int[np.ndarray, " T"], curves: Float[np.ndarray, "P T"], shape: Shape = "break"
+) -> ChangePoint:
     """The least-squares change point of every curve.
 
     >>> lens_truth.change_points(np.array([0, 100, 200, 300]), accuracies[None]).at

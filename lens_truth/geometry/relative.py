@@ -44,7 +44,9 @@ def relative_representation(
     return torch.einsum("n...d,a...d->n...a", unit, unit[rows])
 
 
-def anchors_of(groups: Sequence[str], n_anchors: int, seed: int = 0) -> tuple[Int[np.ndarray, " A"], Bool[np.ndarray, " N"]]:
+def anchors_of(
+    groups: Sequence[str], n_anchors: int, seed: int = 0
+) -> tuple[Int[np.ndarray, " A"], Bool[np.ndarray, " N"]]:
     """Rows drawn as anchors, one a group, and which rows are of other groups and so are left to be tested.
 
     >>> anchors, tested = lens_truth.anchors_of(activations.groups, 64)
@@ -101,7 +103,10 @@ def relative_directions(
     held_out = [(k,) for k in range(n_folds)]
     own = [closed_form_probes(its[:, None], given, estimator, held_out) for its in found]
     told, shown = _stitched(own[0], found[1], labels, fold)
-    columns = [shown, *(_stitched(probes, its, labels, fold, own=True)[1] for probes, its in zip(own, found, strict=True))]
+    columns = [
+        shown,
+        *(_stitched(probes, its, labels, fold, own=True)[1] for probes, its in zip(own, found, strict=True)),
+    ]
     drawn = drawn_aurocs(np.stack(columns), labels, groups, fold, _BOOTSTRAP, (seed, 20))
     rng = stream(seed, Stream.ANCHORS, 1)
     null, null_alike = [], []

@@ -27,6 +27,7 @@ class Relative(Result):
 
     command = "directions relative"
     part = "relative"
+    named = True
 
     names: tuple[str, str]
     point: str

@@ -131,7 +131,9 @@ def _check_same(first: Checkpoint, its: Checkpoint) -> None:
     one, other = (which.activations.z.shape[1:] for which in (first, its))
     if one != other:
         here, there = (" x ".join(map(str, shape)) for shape in (other, one))
-        raise InputError(f"the checkpoint of step {its.step} has {here} activations a row, that of step {first.step} {there}")
+        raise InputError(
+            f"the checkpoint of step {its.step} has {here} activations a row, that of step {first.step} {there}"
+        )
     if (first.activations.ids, first.groups) != (its.activations.ids, its.groups):
         raise InputError(f"the checkpoint of step {its.step} was read on other rows than that of step {first.step}")
     if len(its.marks) != len(its.groups):

@@ -57,6 +57,7 @@ class Tuned(Result):
 
     command = "directions tuned"
     part = "tuned"
+    named = True
 
     names: tuple[str, str]
     """Base and tuned model."""
