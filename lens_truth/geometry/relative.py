@@ -173,7 +173,7 @@ def _stitched(
     fold: Int[np.ndarray, " N"],
     *,
     own: bool = False,
-) -> tuple[Float[np.ndarray, "F G"], Float[np.ndarray, " N"]]:
+) -> tuple[Float[np.ndarray, "F ..."], Float[np.ndarray, " N"]]:
     """AUROC of every head's probe in every head (`own`: in itself), mean over folds; and the decisions of the pair that is
     best on the other folds."""
     directions, intercepts = (its.float() for its in probes)

@@ -73,7 +73,7 @@ class Series(Result):
             row(
                 str(step),
                 *(
-                    f"{number(float(curve[i]))} {interval(self.intervals[name][i]) if name in self.intervals else ''}".strip()
+                    f"{number(float(curve[i]))} {interval(self.intervals[name][i].tolist()) if name in self.intervals else ''}".strip()
                     for name, curve in self.curves.items()
                 ),
             )

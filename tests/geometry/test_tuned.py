@@ -71,7 +71,7 @@ def test_comes_back_as_it_was_and_says_what_it_found(tmp_path) -> None:
     found = tuned_directions(base, _moved(base, 0), n_random=20)
     found.save(tmp_path)
     assert Tuned.load(tmp_path) == found
-    assert "above random directions" in found.verdicts()[0]
+    assert "does not measurably lose" in found.verdicts()[0]
     assert len(found.tables()[0].rows) == 2
 
 
