@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Neither(Domains):
-    """Fits probes of every head with the rows that are neither left out, labelled false and labelled true: angles, flipped
-    decisions and AUROC against as many true and false rows that join once more. Then three classes, with conformal sets.
-    Writes stability.png."""
+    """Fits probes of every head with the rows that are neither left out, labelled false and labelled true: angles,
+    flipped decisions and AUROC against as many true and false rows that join once more. Then three classes, with
+    conformal sets. Writes stability.png."""
 
     data: tuple[str, ...] = ("facts:text",)
     """True and false rows: one file of statements or examples, zoo:NAME, facts:NAME."""

@@ -14,8 +14,8 @@ from lens_truth.commands.run import Run, plain_name
 
 @dataclass(frozen=True)
 class Relative(Domains):
-    """Compares the heads of two models of any shape by relative representations, and lets a probe of the first (--model)
-    decide in the second, unseen; against anchors in random order. Writes relative-NAME.png."""
+    """Compares the heads of two models of any shape by relative representations, and lets a probe of the first
+    (--model) decide in the second, unseen; against anchors in random order. Writes relative-NAME.png."""
 
     data: tuple[str, ...] = ("zoo:text",)
     """Rows that both models read: one file, zoo:NAME, facts:NAME."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +27,8 @@ class Series(Domains):
     with the final one, and how often the model finds the supported answer likelier; each with its change point. Writes
     series.png."""
 
-    model: str = ""
-    """A name for the model in titles; by default that of the series' folder."""
+    model: str = "series"
+    """What titles call the model; the models are those of --series or --checkpoints."""
     data: tuple[str, ...] = ("zoo:text",)
     """Rows with answers of both labels to each question: one file, zoo:NAME, facts:NAME."""
     series: Path | None = None
@@ -57,8 +58,7 @@ class Series(Domains):
             n_draws=self.draws,
             seed=self.seed,
         )
-        name = self.model or (self.series or Path(self.checkpoints[0])).name
-        found = replace(found, model=name)
+        found = replace(found, model=self.model)
         run.rests_on(groups[0])
         run.hold(found)
         run.figure("series.png", found.plot())
@@ -93,8 +93,8 @@ def _places(series: Path | None, checkpoints: Sequence[str]) -> list[tuple[int, 
     else:
         if revised := [its for its in checkpoints if _REVISION.fullmatch(its) and not Path(its).exists()]:
             raise InputError(
-                f"--checkpoints {revised[0]}: revisions are not fetched; download each into a folder of its own, whose name "
-                "ends in its step"
+                f"--checkpoints {revised[0]}: revisions are not fetched; download each into a folder of its own, whose "
+                "name ends in its step"
             )
         found = [(_step(Path(its).name), its) for its in checkpoints]
         where = "--checkpoints names"
@@ -102,7 +102,7 @@ def _places(series: Path | None, checkpoints: Sequence[str]) -> list[tuple[int, 
         raise InputError(
             f"{where} {len(found)} checkpoints with a number in their names; a change point needs at least 4"
         )
-    for (before, one), (after, other) in zip(found[:-1], found[1:], strict=True):
+    for (before, one), (after, other) in pairwise(found):
         if after <= before:
             raise InputError(f"checkpoints are out of order: {other} (step {after}) comes after {one} (step {before})")
     return found

@@ -15,8 +15,8 @@ from lens_truth.io.tables import print_table
 
 @dataclass(frozen=True)
 class Tuned(Domains):
-    """Applies every head's probe of a base (--model) to a tuned model's activations on the same held-out rows, and back:
-    AUROC, accuracy and cosines beside the own probe's and random directions. Writes tuned-NAME.png."""
+    """Applies every head's probe of a base (--model) to a tuned model's activations on the same held-out rows, and
+    back: AUROC, accuracy and cosines beside the own probe's and random directions. Writes tuned-NAME.png."""
 
     data: tuple[str, ...] = ("zoo:text",)
     """Rows that both models read: one file, zoo:NAME, facts:NAME."""

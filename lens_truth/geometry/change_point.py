@@ -36,9 +36,9 @@ def change_points(
 
     >>> lens_truth.change_points(np.array([0, 100, 200, 300]), accuracies[None]).at
 
-    `break`: the mean is another one from some checkpoint on; the change point lies midway between that and the one before
-    it. `sigmoid`: a + b / (1 + exp(-(t - c) / w)) over the number t of the checkpoint, c on a grid of eighths, w from 1/8
-    to 4 checkpoints; the change point is c, in steps.
+    `break`: the mean is another one from some checkpoint on; the change point lies midway between that and the one
+    before it. `sigmoid`: a + b / (1 + exp(-(t - c) / w)) over the number t of the checkpoint, c on a grid of eighths, w
+    from 1/8 to 4 checkpoints; the change point is c, in steps.
 
     Raises:
         InputError: if there are fewer than 4 checkpoints, or their steps do not rise.

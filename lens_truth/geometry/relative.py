@@ -1,5 +1,5 @@
-"""Relative representations (Moschella et al. 2023, arXiv 2209.15430): an example by how like it is to anchor examples, which
-can be compared, and probed, across models of different shape."""
+"""Relative representations (Moschella et al. 2023, arXiv 2209.15430): an example by how like it is to anchor examples,
+which can be compared, and probed, across models of different shape."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _LEAST = 1e-12
 def relative_representation(
     z: Float[Tensor, "N *heads D"], anchors: Int[np.ndarray, " A"]
 ) -> Float[Tensor, "N *heads A"]:
-    """Cosine of every row with each anchor row, by head, after the anchors' mean is taken off (Section 3.1 of the paper has
-    the cosines; without their mean, heads whose activations lie far from the origin have nothing but ones). It stays the
-    same when the space is turned, scaled or moved.
+    """Cosine of every row with each anchor row, by head, after the anchors' mean is taken off (the paper has the cosines
+    alone; where activations lie far from the origin, those are nothing but ones). It stays the same when the space is
+    turned, scaled or moved.
 
     >>> lens_truth.relative_representation(activations.z, np.array([0, 5, 9]))
     """
@@ -76,10 +76,11 @@ def relative_directions(
 ) -> Relative:
     """Heads (or layers) of two models of any shape, by their relative representations of the same rows.
 
-    How alike: the correlation of both representations over rows and anchors, each anchor's mean taken off; and the Jaccard
-    share of common nearest neighbours. Stitching: a probe of the first model's representation decides on the second's,
-    zero-shot; for each fold the pair of heads is picked on the other folds. The null of both, with the picking in it: the
-    second model's anchors are taken for one another's.
+    How alike: the correlation of both representations over rows and anchors, each anchor's mean taken off; and the
+    Jaccard share of common nearest neighbours. Stitching: a probe of the first model's representation decides on the
+    second's, zero-shot: for each fold the first model's head is the one that is best on the other folds, the second's
+    the one that is most like it, for which no label is read. The null of both, with the picking in it: the second
+    model's anchors are taken for one another's.
 
     >>> result = lens_truth.relative_directions(lens_truth.capture(small, rows), lens_truth.capture(large, rows))
     >>> result.auroc, result.null
@@ -102,19 +103,22 @@ def relative_directions(
     given = LabelDraws(labels, np.empty((0, len(labels)), dtype=np.int64), fold, estimator, torch.device("cpu"))
     held_out = [(k,) for k in range(n_folds)]
     own = [closed_form_probes(its[:, None], given, estimator, held_out) for its in found]
-    told, shown = _stitched(own[0], found[1], labels, fold)
+    homes = [_at_home(probes, its, labels, fold) for probes, its in zip(own, found, strict=True)]
+    picked = [_best_elsewhere(of_fold) for of_fold, _ in homes]
+    rows = np.arange(len(labels))
     columns = [
-        shown,
-        *(_stitched(probes, its, labels, fold, own=True)[1] for probes, its in zip(own, found, strict=True)),
+        _across(own[0], found[1], fold, picked[0], alike),
+        *(told[rows, picks[fold]] for (_, told), picks in zip(homes, picked, strict=True)),
     ]
     drawn = drawn_aurocs(np.stack(columns), labels, groups, fold, _BOOTSTRAP, (seed, 20))
     rng = stream(seed, Stream.ANCHORS, 1)
     null, null_alike = [], []
     for _ in range(n_null):
         moved = found[1][..., torch.from_numpy(rng.permutation(n_anchors))]
-        _, its = _stitched(own[0], moved, labels, fold)
-        null.append(drawn_aurocs(its[None], labels, groups, fold, 1, (seed, 21))[0, 0])
-        null_alike.append(_correlations(found[0], moved).max())
+        its = _correlations(found[0], moved)
+        null_alike.append(its.max())
+        null.append(_across(own[0], moved, fold, picked[0], its))
+    null = drawn_aurocs(np.stack(null), labels, groups, fold, 1, (seed, 21))[0]
     by_layer = alike.reshape(L, F // L, M, G // M)
     return Relative(
         names=(str(one.provenance.get("model", "one")), str(other.provenance.get("model", "other"))),
@@ -136,9 +140,9 @@ def relative_directions(
         auroc_ci=_ends(drawn[1:, 0]),
         own=(float(drawn[0, 1]), float(drawn[0, 2])),
         own_ci=(_ends(drawn[1:, 1]), _ends(drawn[1:, 2])),
-        null=_ends(np.array(null)),
-        p_value=float((1 + (np.abs(np.array(null) - 0.5) >= abs(drawn[0, 0] - 0.5)).sum()) / (1 + n_null)),
-        stitched=told.reshape(L, F // L, M, G // M).max((1, 3)),
+        null=_ends(null),
+        p_value=float((1 + (np.abs(null - 0.5) >= abs(drawn[0, 0] - 0.5)).sum()) / (1 + n_null)),
+        stitched=_stitched(own[0], found[1], labels, fold).reshape(by_layer.shape).max((1, 3)),
     )
 
 
@@ -166,32 +170,53 @@ def _jaccard(a: Float[Tensor, "F NN"], b: Float[Tensor, "G NN"]) -> Float[np.nda
     return (both / (a.sum(1)[:, None] + b.sum(1) - both)).numpy()
 
 
-def _stitched(
-    probes: tuple[Float[Tensor, "K F A"], Float[Tensor, "K F"]],
-    x: Float[Tensor, "N G A"],
-    labels: Int[np.ndarray, " N"],
-    fold: Int[np.ndarray, " N"],
-    *,
-    own: bool = False,
-) -> tuple[Float[np.ndarray, "F ..."], Float[np.ndarray, " N"]]:
-    """AUROC of every head's probe in every head (`own`: in itself), mean over folds; and the decisions of the pair that is
-    best on the other folds."""
-    directions, intercepts = (its.float() for its in probes)
-    K, parts, found = len(directions), [], []
-    for k in range(K):
+Probes = tuple[Float[Tensor, "K F A"], Float[Tensor, "K F"]]
+
+
+def _at_home(
+    probes: Probes, x: Float[Tensor, "N F A"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, "K F"], Float[np.ndarray, "N F"]]:
+    """AUROC in each fold, and the decisions, of probes on the representations that they are of."""
+    found, told = [], np.empty(x.shape[:2])
+    for k, (directions, intercepts) in enumerate(zip(*probes, strict=True)):
         rows = torch.from_numpy(np.flatnonzero(fold == k))
-        pattern = "nga,ga->gn" if own else "nga,fa->fgn"
-        its = torch.einsum(pattern, x[rows], directions[k]).reshape(-1, len(rows))
-        parts.append((rows, its))
-        found.append(aurocs(its, torch.from_numpy(labels)[rows] == 1).numpy())
-    of_fold = np.stack(found)
-    decisions = np.empty(len(labels))
-    for k, (rows, its) in enumerate(parts):
-        best = int(np.nanmean(np.delete(of_fold, k, axis=0), axis=0).argmax())
-        head = best if own else best // x.shape[1]
-        decisions[rows] = (its[best] + intercepts[k, head]).numpy()
-    mean = np.nanmean(of_fold, axis=0)
-    return mean.reshape(-1, 1 if own else x.shape[1]), decisions
+        its = torch.einsum("nfa,fa->nf", x[rows], directions.float()) + intercepts.float()
+        found.append(aurocs(its.T.contiguous(), torch.from_numpy(labels)[rows] == 1).numpy())
+        told[rows] = its.numpy()
+    return np.stack(found), told
+
+
+def _best_elsewhere(of_fold: Float[np.ndarray, "K F"]) -> Int[np.ndarray, " K"]:
+    """For each fold the head that is best on the others."""
+    return np.array([np.nanmean(np.delete(of_fold, k, axis=0), axis=0).argmax() for k in range(len(of_fold))])
+
+
+def _across(
+    probes: Probes,
+    x: Float[Tensor, "N G A"],
+    fold: Int[np.ndarray, " N"],
+    picked: Int[np.ndarray, " K"],
+    alike: Float[np.ndarray, "F G"],
+) -> Float[np.ndarray, " N"]:
+    """Decisions of the picked heads' probes in those heads of the other model that are most like them."""
+    told = np.empty(len(fold))
+    for k, head in enumerate(picked.tolist()):
+        rows = torch.from_numpy(np.flatnonzero(fold == k))
+        there = x[rows, int(alike[head].argmax())]
+        told[rows] = (there @ probes[0][k, head].float() + probes[1][k, head].float()).numpy()
+    return told
+
+
+def _stitched(
+    probes: Probes, x: Float[Tensor, "N G A"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
+) -> Float[np.ndarray, "F G"]:
+    """AUROC of every head's probe in every head, mean over folds."""
+    found = []
+    for k, directions in enumerate(probes[0].float()):
+        rows = torch.from_numpy(np.flatnonzero(fold == k))
+        positive = torch.from_numpy(labels)[rows] == 1
+        found.append(torch.stack([aurocs((x[rows] @ one).T.contiguous(), positive) for one in directions]))
+    return torch.stack(found).nanmean(0).numpy()
 
 
 def _ends(drawn: Float[np.ndarray, " P"]) -> tuple[float, float]:

@@ -51,7 +51,7 @@ class Relative(Result):
     """The middle 95% of the highest correlation when the second model's anchors are taken for one another's."""
     p_alike: float
     auroc: float
-    """Of the first model's probe in the second; the pair of heads is picked on the other folds."""
+    """Of the first model's probe in the second: the head that is best on the other folds, in the one most like it."""
     auroc_ci: Ends
     own: tuple[float, float]
     """AUROC of either model's probes of its own relative representations."""
@@ -92,8 +92,9 @@ class Relative(Result):
             ),
         ]
         note = (
-            f"{self.n_anchors} anchors; {self.n_rows} rows in {self.n_groups} other groups. Null: the second model's anchors "
-            f"in random order, {self.n_null} times, heads picked anew."
+            f"{self.n_anchors} anchors; {self.n_rows} rows in {self.n_groups} other groups. The probe: of the head that is "
+            "best on the other folds, in the head most like it. Null: the second model's anchors in random order, "
+            f"{self.n_null} times, heads picked anew."
         )
         return table("Relative representations", ("", "", "95%", "null", "p"), rows, note)
 
@@ -104,9 +105,10 @@ class Relative(Result):
         works = "works" if significant(self.p_value) and self.auroc > 0.5 else "does not work"
         where = f"{a}.{b} and {c}.{d}" if self.point == "z" else f"layers {a} and {c}"
         return [
-            f"The most alike are {where} (r {self.alike.max():.2f}), {told} with anchors permuted ({interval(self.null_alike)}).",
-            f"A probe of {self.names[0]} {works} in {self.names[1]}, unseen: AUROC {self.auroc:.2f} {interval(self.auroc_ci)}, "
-            f"anchors permuted {interval(self.null)}, its own {self.own[1]:.2f}.",
+            f"The most alike are {where} (r {self.alike.max():.2f}), {told} with anchors permuted "
+            f"({interval(self.null_alike)}).",
+            f"A probe of {self.names[0]} {works} in {self.names[1]}, unseen: AUROC {self.auroc:.2f} "
+            f"{interval(self.auroc_ci)}, anchors permuted {interval(self.null)}, its own {self.own[1]:.2f}.",
         ]
 
     def plot(self) -> Figure:

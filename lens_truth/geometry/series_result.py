@@ -61,7 +61,7 @@ class Series(Result):
     """95%, of the curves that are means over rows."""
     changes: Mapping[str, Change]
     lead: Mapping[str, tuple[float, float, float]]
-    """Of each score: its change point less that of the behaviour, and the 95% interval of that. Below 0 it comes first."""
+    """Of each score: its change point less the behaviour's, and the 95% interval of that. Below 0 it comes first."""
 
     def tables(self) -> tuple[Table, ...]:
         """The curves; where they break."""
@@ -73,17 +73,20 @@ class Series(Result):
             row(
                 str(step),
                 *(
-                    f"{number(float(curve[i]))} {interval(self.intervals[name][i].tolist()) if name in self.intervals else ''}".strip()
+                    f"{number(float(curve[i]))} {self._interval(name, i)}".strip()
                     for name, curve in self.curves.items()
                 ),
             )
             for i, step in enumerate(self.steps)
         ]
         note = (
-            f"n = {self.n_rows} rows and {self.n_questions} questions in {self.n_groups} groups; cosine: of the direction of "
-            f"{self.head[0]}.{self.head[1]}, the best head at the end, with the final one."
+            f"n = {self.n_rows} rows and {self.n_questions} questions in {self.n_groups} groups; cosine: of the direction "
+            f"of {self.head[0]}.{self.head[1]}, the best head at the end, with the final one."
         )
         return table("Scores over training", ("step", *self.curves), rows, note)
+
+    def _interval(self, name: str, i: int) -> str:
+        return interval(self.intervals[name][i].tolist()) if name in self.intervals else ""
 
     def breaks(self) -> Table:
         """Change points: `result.breaks()`."""
@@ -116,8 +119,9 @@ class Series(Result):
                 continue
             told = "before" if high < 0 else "after" if low > 0 else "not told from at the same time as"
             sentences.append(
-                f"The {name} changes at step {its.at:.0f} {interval(its.at_ci, 0)}, the behaviour at {behaviour.at:.0f} "
-                f"{interval(behaviour.at_ci, 0)}: {told} it (difference {apart:+.0f} {interval((low, high), 0, plus=True)})."
+                f"The {name} changes at step {its.at:.0f} {interval(its.at_ci, 0)}, the behaviour at "
+                f"{behaviour.at:.0f} {interval(behaviour.at_ci, 0)}: {told} it (difference {apart:+.0f} "
+                f"{interval((low, high), 0, plus=True)})."
             )
         return sentences
 

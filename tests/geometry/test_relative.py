@@ -72,12 +72,12 @@ def test_finds_the_head_that_says_the_same_and_its_probe_works_there_unseen() ->
 
 
 def test_does_not_find_one_where_there_is_none() -> None:
-    one = _one()
-    other = _another(one)
-    found = relative_directions(one, replace(other, z=made(np.zeros((3, 1, 9)), 320, 8).z), n_anchors=30, n_null=20)
-    assert found.alike.max() < 0.3
-    assert found.p_value > 0.05
-    assert "does not work" in found.verdicts()[1]
+    one = _one(240)
+    noise = [replace(_another(one), z=made(np.zeros((3, 1, 9)), 240, seed).z) for seed in range(8, 14)]
+    found = [relative_directions(one, other, n_anchors=20, n_null=19) for other in noise]
+    assert max(its.alike.max() for its in found) < 0.4
+    assert 0.2 < np.mean([its.p_value for its in found]) < 0.8
+    assert sum("does not work" in its.verdicts()[1] for its in found) >= 5
 
 
 def test_comes_back_as_it_was(tmp_path) -> None:

@@ -31,7 +31,10 @@ def test_a_break_is_where_least_squares_has_it() -> None:
     curves = rng.normal(size=(20, 10)) + 2.0 * (np.arange(10) >= 4)
     found = change_points(STEPS, curves)
     for curve, at, explained in zip(curves, found.at, found.explained, strict=True):
-        losses = [((curve[:i] - curve[:i].mean()) ** 2).sum() + ((curve[i:] - curve[i:].mean()) ** 2).sum() for i in range(1, 10)]
+        losses = [
+            ((curve[:i] - curve[:i].mean()) ** 2).sum() + ((curve[i:] - curve[i:].mean()) ** 2).sum()
+            for i in range(1, 10)
+        ]
         best = int(np.argmin(losses)) + 1
         assert at == STEPS[best] - 50
         assert explained == pytest.approx(1 - min(losses) / ((curve - curve.mean()) ** 2).sum())

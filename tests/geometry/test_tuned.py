@@ -79,7 +79,9 @@ def test_refuses_other_rows_and_other_shapes() -> None:
     base = _base()
     with pytest.raises(InputError, match="not read on the same rows"):
         tuned_directions(base, replace(base, ids=tuple(f"x{i}" for i in base.ids)))
-    with pytest.raises(InputError, match=r"2 x 2 x 8 activations a row, the tuned model 2 x 1 x 8.*directions relative"):
+    with pytest.raises(
+        InputError, match=r"2 x 2 x 8 activations a row, the tuned model 2 x 1 x 8.*directions relative"
+    ):
         tuned_directions(base, replace(base, z=base.z[:, :, :1]))
     with pytest.raises(InputError, match="read at z, the tuned model at resid_post"):
         tuned_directions(base, replace(base, provenance={**base.provenance, "point": "resid_post"}))
