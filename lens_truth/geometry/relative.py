@@ -29,9 +29,9 @@ _LEAST = 1e-12
 def relative_representation(
     z: Float[Tensor, "N *heads D"], anchors: Int[np.ndarray, " A"]
 ) -> Float[Tensor, "N *heads A"]:
-    """Cosine of every row with each anchor row, by head, after the anchors' mean is taken off (the paper has the cosines
-    alone; where activations lie far from the origin, those are nothing but ones). It stays the same when the space is
-    turned, scaled or moved.
+    """Cosine of every row with each anchor row, by head, after the anchors' mean is taken off (the paper has the
+    cosines alone; where activations lie far from the origin, those are nothing but ones). It stays the same when the
+    space is turned, scaled or moved.
 
     >>> lens_truth.relative_representation(activations.z, np.array([0, 5, 9]))
     """
@@ -54,7 +54,8 @@ def anchors_of(
     names, numbers = np.unique(np.asarray(groups), return_inverse=True)
     if not 2 <= n_anchors <= len(names) // 2:
         raise InputError(
-            f"{n_anchors} anchors were asked for; {count(len(names), 'group')} of rows give between 2 and {len(names) // 2}"
+            f"{n_anchors} anchors were asked for; {count(len(names), 'group')} of rows give between 2 and "
+            f"{len(names) // 2}"
         )
     rng = stream(seed, Stream.ANCHORS)
     chosen = rng.permutation(len(names))[:n_anchors]

@@ -92,7 +92,8 @@ class Relative(Result):
             ),
         ]
         note = (
-            f"{self.n_anchors} anchors; {self.n_rows} rows in {self.n_groups} other groups. The probe: of the head that is "
+            f"{self.n_anchors} anchors; {self.n_rows} rows in {self.n_groups} other groups. The probe: of the "
+            "head that is "
             "best on the other folds, in the head most like it. Null: the second model's anchors in random order, "
             f"{self.n_null} times, heads picked anew."
         )

@@ -59,10 +59,10 @@ def series(
     >>> result = lens_truth.series([lambda: read("step-0"), lambda: read("step-100"), ...])
 
     Args:
-        checkpoints: in the order of their steps; each is read when it is its turn, so that one model at a time is loaded.
+        checkpoints: in the order of their steps; each is read when its turn comes, so that one model at a time is loaded.
 
     Raises:
-        InputError: if there are fewer than 4, their steps do not rise, or they are of different shapes, rows or questions.
+        InputError: if there are fewer than 4, their steps do not rise, or their shapes, rows or questions differ.
     """
     steps: list[int] = []
     curves: list[dict[str, float]] = []
@@ -143,7 +143,7 @@ def _check_same(first: Checkpoint, its: Checkpoint) -> None:
 def _drawn(
     stacked: dict[str, Float[np.ndarray, "T N"]], first: Checkpoint, n_draws: int, seed: int
 ) -> dict[str, Float[np.ndarray, "P T"]]:
-    """Every curve with groups drawn with replacement: those of rows and of questions together, where they are the same."""
+    """Every curve with groups drawn with replacement: those of rows and of questions together, where they are one."""
     names = sorted({*first.activations.groups, *first.groups})
     drawn = stream(seed, Stream.SERIES).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_draws)
     found: dict[str, Float[np.ndarray, "P T"]] = {}

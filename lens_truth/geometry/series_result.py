@@ -80,7 +80,8 @@ class Series(Result):
             for i, step in enumerate(self.steps)
         ]
         note = (
-            f"n = {self.n_rows} rows and {self.n_questions} questions in {self.n_groups} groups; cosine: of the direction "
+            f"n = {self.n_rows} rows and {self.n_questions} questions in {self.n_groups} groups; cosine: of "
+            "the direction "
             f"of {self.head[0]}.{self.head[1]}, the best head at the end, with the final one."
         )
         return table("Scores over training", ("step", *self.curves), rows, note)

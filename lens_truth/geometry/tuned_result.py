@@ -103,7 +103,8 @@ class Tuned(Result):
             for name, its in self.ways.items()
         ]
         note = (
-            f"Base: {self.names[0]}; tuned: {self.names[1]}. Held-out folds of {self.n_rows} rows in {self.n_groups} groups. "
+            f"Base: {self.names[0]}; tuned: {self.names[1]}. Held-out folds of {self.n_rows} rows in "
+            f"{self.n_groups} groups. "
             f"Ceiling: the tested model's own probe in that head. Random: exceeded by 2.5% of {self.n_random} random "
             "directions there."
         )
@@ -135,13 +136,15 @@ class Tuned(Result):
             loss = "loses" if its.lost_ci[0] > 0 else "does not measurably lose"
             against = "above" if its.auroc_ci[0] > its.random else "not told from"
             sentences.append(
-                f"From {name} the probe of {its.head[0]}.{its.head[1]} has AUROC {its.auroc:.2f} {interval(its.auroc_ci)} "
+                f"From {name} the probe of {its.head[0]}.{its.head[1]} has AUROC {its.auroc:.2f} "
+                f"{interval(its.auroc_ci)} "
                 f"where the own one has {its.ceiling:.2f}, so it {loss} ({its.lost:+.3f} "
                 f"{interval(its.lost_ci, 3, plus=True)}); it is {against} random directions ({its.random:.2f})."
             )
         n = int((np.abs(self.cosines) > self.random_cosines.max(0)).sum())
         sentences.append(
-            f"In {n} of {count(self.cosines.size, 'head' if self.point == 'z' else 'layer')} the two directions are closer "
+            f"In {n} of {count(self.cosines.size, 'head' if self.point == 'z' else 'layer')} the two "
+            "directions are closer "
             f"than 97.5% of random ones; their median cosine is {np.median(self.cosines):.2f}."
         )
         return sentences
