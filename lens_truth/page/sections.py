@@ -46,6 +46,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
 _OPTIONAL = {
     "Layers",
+    "Directions",
     "Neither true nor false",
     "Base and tuned",
     "Relative representations",
