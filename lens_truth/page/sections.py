@@ -17,6 +17,7 @@ from lens_truth.io.numbers import count
 from lens_truth.page import results
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
+from lens_truth.page.directions import direction_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
@@ -25,6 +26,7 @@ from lens_truth.page.view import View
 
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
     ("Layers", ("probe",), results.layer_blocks),
+    ("Directions", ("directions",), direction_blocks),
     ("Swaps", ("directions",), swap_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
@@ -38,7 +40,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
-_OPTIONAL = {"Layers", "Swaps", "Detection", "Verification"}
+_OPTIONAL = {"Layers", "Directions", "Swaps", "Detection", "Verification"}
 """Sections that are not missed where no run has anything to say in them."""
 
 
