@@ -130,7 +130,7 @@ class Cosines(Result):
             any_probe, pair = its.random_probes["whitened"], its.random_pairs["whitened"]
             sentences.append(
                 f"In {self.at} the {_TITLES[name]} explains {number(its.r2, 2)} of the variance of AUROC between "
-                f"domains (without one domain {its.without_a_domain[0]:.2f} to {its.without_a_domain[1]:.2f}); for "
+                f"domains{self._without(its)}; for "
                 f"random directions against the tested domain's own {_span(any_probe)}, for pairs of random directions "
                 f"{_span(pair)} (whitened space)."
             )
@@ -141,6 +141,10 @@ class Cosines(Result):
             f"random ones ({_span(self.random_dimension)})."
         )
         return sentences
+
+    def _without(self, its: Prediction) -> str:
+        low, high = its.without_a_domain
+        return "" if np.isnan(low) else f" (without one domain {low:.2f} to {high:.2f})"
 
     def plot(self) -> Figure:
         """AUROC against both cosines, a point a cell off the diagonal."""

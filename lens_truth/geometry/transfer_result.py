@@ -122,7 +122,7 @@ class Transfer(Result):
         sentences = [
             f"In its own domain a probe has AUROC {own.min():.2f} to {own.max():.2f}; in another "
             f"{auroc[off].min():.2f} to {auroc[off].max():.2f}, mean {auroc[off].mean():.2f}.",
-            f"Of {int(off.sum())} pairs of domains {int(right.sum())} carry over and {int(wrong.sum())} are inverted "
+            f"Of {int(off.sum())} pairs of domains {int(right.sum())} carry over, {int(wrong.sum())} inverted "
             "(p < .05, labels permuted inside groups, familywise over all cells)"
             + (f": inverted {self._named(wrong)}." if wrong.any() else "."),
         ]
