@@ -14,7 +14,8 @@ from lens_truth.attention.record import ShownExample, ShownImage
 from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
-from lens_truth.page import results
+from lens_truth.page import contrast, results
+from lens_truth.page.between import relative_blocks, series_blocks, stability_blocks, tuned_blocks
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
@@ -28,9 +29,14 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Layers", ("probe",), results.layer_blocks),
     ("Directions", ("directions",), direction_blocks),
     ("Swaps", ("directions",), swap_blocks),
+    ("Neither true nor false", ("directions",), stability_blocks),
+    ("Base and tuned", ("directions",), tuned_blocks),
+    ("Relative representations", ("directions",), relative_blocks),
+    ("Series", ("directions",), series_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
+    ("Directions", ("directions",), contrast.direction_blocks),
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
@@ -40,7 +46,17 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
-_OPTIONAL = {"Layers", "Directions", "Swaps", "Detection", "Verification"}
+_OPTIONAL = {
+    "Layers",
+    "Directions",
+    "Neither true nor false",
+    "Base and tuned",
+    "Relative representations",
+    "Series",
+    "Swaps",
+    "Detection",
+    "Verification",
+}
 """Sections that are not missed where no run has anything to say in them."""
 
 
