@@ -18,6 +18,7 @@ from lens_truth.page import contrast, results
 from lens_truth.page.between import relative_blocks, series_blocks, stability_blocks, tuned_blocks
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
+from lens_truth.page.directions import direction_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
@@ -26,6 +27,7 @@ from lens_truth.page.view import View
 
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
     ("Layers", ("probe",), results.layer_blocks),
+    ("Directions", ("directions",), direction_blocks),
     ("Swaps", ("directions",), swap_blocks),
     ("Neither true nor false", ("directions",), stability_blocks),
     ("Base and tuned", ("directions",), tuned_blocks),
