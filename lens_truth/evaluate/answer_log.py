@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from lens_truth.errors import InputError, notice
 from lens_truth.evaluate.answers import Answer
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.rows import Intervention
 from lens_truth.io.files import hash_of, writing
 from lens_truth.models.hooks import inner_model
 from lens_truth.models.provenance import setup_hash
@@ -18,8 +18,8 @@ from lens_truth.models.provenance import setup_hash
 
 class AnswerLog:
     """Answers by what determines them (model, gate, prompt, length limit), so that a run with other flags takes what is
-    the same in both. A line: `{"key", "model", "benchmark", "id", "gate", "answer", "margin",
-    "weights"}`."""
+    the same in both. A line: `{"key", "model", "benchmark", "id", "gate", "answer", "margin", "weights"}`, and the
+    `tokens` of an answer that was sampled."""
 
     def __init__(self, path: Path, model: Any, name: str, weights: str) -> None:
         """Reads what the file holds (a killed run leaves its last line cut off), or makes it with its first answer. Its
@@ -55,9 +55,10 @@ class AnswerLog:
             with writing(self._path):
                 self._file.close()
 
-    def keys(self, gate: HeadGate | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
+    def keys(self, gate: Intervention | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
         """Names the answers to some prompts (given by what is in them) by all that they depend on."""
-        acts = "" if gate is None else hash_of(gate.site, gate.values.float().numpy().tobytes())
+        does = None if gate is None else gate.acts
+        acts = "" if does is None else hash_of(does[0], does[1].detach().float().numpy().tobytes())
         shared = hash_of(self._settings, acts, str(n_new), str(margins))
         keys = [hash_of(shared, prompt) for prompt in prompts]
         for key in keys if margins else ():
@@ -78,6 +79,7 @@ class AnswerLog:
             raise InputError(f"{self._path}: the margin of '{id}' under gate '{gate}' is {answer.margin}, not a number")
         row = {"key": key, "model": self._model, "benchmark": benchmark, "id": id, "gate": gate}
         row |= {"answer": answer.text, "margin": answer.margin, "weights": self._weights}
+        row |= {"tokens": answer.tokens} if answer.tokens else {}
         line = json.dumps(row, ensure_ascii=False) + "\n"
         with writing(self._path):
             if self._file is None:
@@ -94,6 +96,7 @@ def _entry(row: dict[str, Any]) -> tuple[str, Answer]:
     """The key and the answer of a line; whatever is wrong with it raises something."""
     key, text, margin = row["key"], row["answer"], row["margin"]
     finite = margin is None or (type(margin) in (int, float) and math.isfinite(margin))
-    if not (type(key) is type(text) is str and finite):
+    tokens = row.get("tokens", [])
+    if not (type(key) is type(text) is str and finite and all(type(token) is int for token in tokens)):
         raise ValueError
-    return key, Answer(text, margin)
+    return key, Answer(text, margin, tuple(tokens))

@@ -25,7 +25,10 @@ class Answer:
 
     text: str
     margin: float | None = None
-    """log p(yes) - log p(no) for the first token of the answer, where it was asked for."""
+    """log p(yes) - log p(no) for the first token of the answer, where it was asked for; of an answer that was given to
+    the model, or that it sampled, the log-probability of its tokens."""
+    tokens: tuple[int, ...] = ()
+    """Those that were sampled."""
 
 
 def first_line(text: str) -> str:

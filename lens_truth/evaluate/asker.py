@@ -16,7 +16,7 @@ from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
 from lens_truth.evaluate.generate import Asked, Questions, answered, yes_no_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
-from lens_truth.gates.gate import UNGATED, Gates, HeadGate, distinct
+from lens_truth.gates.rows import UNGATED, Gates, Intervention, distinct
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget
@@ -130,17 +130,9 @@ class Asker:
         return _choices(asked, self._answers([asked], gates)[0])
 
     def _written(self, benchmark: Benchmark, margins: bool) -> _Set:
-        tokenizer, examples, n_new = tokenizer_of(self.model), benchmark.examples, benchmark.n_new
-        if n_new is None:
-            wanted = [f" {answer}" for answer in benchmark.wanted]
-            longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
-            n_new = longest + _ROOM[benchmark.mode]
-        images = images_for(self.model, examples)
-        shown = [prompt_of(tokenizer, e, self.template, benchmark.wording, images) for e in examples]
-        prompts = encode_prompts(tokenizer, shown, images)
-        check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], self.model)
-        questions = Questions(prompts, n_new, margins)
-        return _Set(benchmark.name, tuple(examples), questions, [prompt.content for prompt in prompts])
+        questions = questions_of(self.model, benchmark, self.template, margins)
+        contents = [prompt.content for prompt in questions.rows]
+        return _Set(benchmark.name, benchmark.examples, questions, contents)
 
     def _ranked(self, name: str, examples: Sequence[Example]) -> _Set:
         examples = [examples[i] for i in sorted(i for pair in question_pairs(examples) for side in pair for i in side)]
@@ -181,6 +173,20 @@ class Asker:
         ]
 
 
+def questions_of(model: Hooked, benchmark: Benchmark, template: Template, margins: bool = False) -> Questions:
+    """What a model is shown of a benchmark whose answers it writes, and how long they may be."""
+    tokenizer, examples, n_new = tokenizer_of(model), benchmark.examples, benchmark.n_new
+    if n_new is None:
+        wanted = [f" {answer}" for answer in benchmark.wanted]
+        longest = max(map(len, tokenizer(wanted, add_special_tokens=False)["input_ids"]))
+        n_new = longest + _ROOM[benchmark.mode]
+    images = images_for(model, examples)
+    shown = [prompt_of(tokenizer, e, template, benchmark.wording, images) for e in examples]
+    prompts = encode_prompts(tokenizer, shown, images)
+    check_lengths([len(prompt.ids) + n_new for prompt in prompts], [e.id for e in examples], model)
+    return Questions(prompts, n_new, margins)
+
+
 def _choices(asked: _Set, answers: dict[str, list[Answer]]) -> dict[str, tuple[Choice, ...]]:
     tokens = [cast("Encoded", row).n_answer_tokens for row in asked.questions.rows]
     margins = {gate: np.array([answer.margin for answer in its], dtype=float) for gate, its in answers.items()}
@@ -200,7 +206,7 @@ def run_benchmark(
     return Asker(model, template, batch_size=batch_size).one(benchmark)
 
 
-def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
+def choose(asker: Asker, examples: Sequence[Example], gate: Intervention | None = None, seed: int = 0) -> Choices:
     """Ranks the answers of every question that has answers of both labels, under a gate or as the model is."""
     name = "gate" if gate else "vanilla"
     return Choices(asker.rank(examples, {name: gate})[name], seed)

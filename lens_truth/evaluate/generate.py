@@ -16,7 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.gates.gate import UNGATED, Gates, attach_rows
+from lens_truth.gates.rows import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import pad_id, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
@@ -103,9 +103,9 @@ def answered(
 def _written(model: Any, batch: Begun, n_new: int, yes_no: tuple[list[int], list[int]] | None) -> list[Answer]:
     hf, tokenizer = inner_model(model), tokenizer_of(model)
     first = _FirstMargin(*yes_no) if yes_no else None
-    finite = _Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
+    finite = Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
     watching = LogitsProcessorList([finite, *([first] if first else [])])
-    with _greedy(model):
+    with greedy(model):
         more = {**batch.more, "attention_mask": batch.mask, "max_new_tokens": n_new}
         output = hf.generate(batch.ids, logits_processor=watching, **more)
     texts = tokenizer.batch_decode(output[:, batch.ids.shape[1] :], skip_special_tokens=True)
@@ -119,7 +119,7 @@ def _ranked(model: Any, batch: Begun) -> list[Answer]:
 
 
 @contextmanager
-def _greedy(model: Any) -> Generator[None, None, None]:
+def greedy(model: Any) -> Generator[None, None, None]:
     """While open, nothing of a checkpoint's generation config counts but where an answer ends: penalties fall on the
     words of the context, and a run without a cache, or with another kind of cache, cannot go on from a beginning."""
     hf = model.original_model
@@ -132,13 +132,14 @@ def _greedy(model: Any) -> Generator[None, None, None]:
         hf.generation_config = own
 
 
-class _Finite(LogitsProcessor):
+class Finite(LogitsProcessor):
     """Changes nothing; has the largest logit of every row checked, which is not finite if any is not."""
 
     def __init__(self, check: Callable[[Float[Tensor, " B"]], None]) -> None:
         self._check = check
 
     def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        """The scores, once they are checked."""
         self._check(scores.amax(1))
         return scores
 

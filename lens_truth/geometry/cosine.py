@@ -40,9 +40,7 @@ def mahalanobis_cosine(
 
 
 @stage("cosines")
-def direction_cosines(
-    domains: Mapping[str, HeadActivations], transfer: Transfer, *, n_random: int = 200
-) -> Cosines:
+def direction_cosines(domains: Mapping[str, HeadActivations], transfer: Transfer, *, n_random: int = 200) -> Cosines:
     """The directions of all domains, each fitted to all rows of its domain, under the covariance of the domain that is
     tested (all of its rows).
 
@@ -102,9 +100,7 @@ def direction_cosines(
     )
 
 
-def _of_layer(
-    layer: LayerRows, kind: ClosedFormKind
-) -> tuple[Float[Tensor, "M H D"], Float[Tensor, "M H D D"]]:
+def _of_layer(layer: LayerRows, kind: ClosedFormKind) -> tuple[Float[Tensor, "M H D"], Float[Tensor, "M H D D"]]:
     """Directions and covariances of every domain, from all its rows."""
     total = layer.sums.total([()])
     return probes(total, kind).direction[0].double(), covariance(total)[0].double()
@@ -199,4 +195,3 @@ def _null(
                 found[space]["plain"][i] = r_squared(plain[..., 0], auroc)
                 found[space]["mahalanobis"][i] = r_squared(mahalanobis[..., 0], auroc)
     return null
-

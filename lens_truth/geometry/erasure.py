@@ -14,7 +14,7 @@ from lens_truth.geometry.erasure_result import Erasure
 from lens_truth.geometry.leace import leace_projections, projected, random_projections, within
 from lens_truth.geometry.probes import probes
 from lens_truth.geometry.rows import DomainRows, LayerRows, Sums, domain_rows
-from lens_truth.geometry.transfer import chosen_heads, head_text
+from lens_truth.geometry.transfer import DIGITS, chosen_heads, head_text
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
@@ -138,7 +138,9 @@ def _decisions(
     decisions = layer.x.new_empty(layer.x.shape[:2])
     for k in range(K):
         for m, rows in enumerate(layer.at[k]):
-            decisions[:, rows] = torch.einsum("hnd,hd->hn", layer.x[:, rows], direction[k, m]) - found.boundary[k, m][:, None]
+            decisions[:, rows] = (
+                torch.einsum("hnd,hd->hn", layer.x[:, rows], direction[k, m]) - found.boundary[k, m][:, None]
+            )
     return decisions
 
 
@@ -206,8 +208,8 @@ def _result(
         beyond_random=beyond[0],
         shuffled=of_controls[1],
         beyond_shuffled=beyond[1],
-        before_of_heads=maps[0],
-        after_of_heads=maps[1],
+        before_of_heads=maps[0].round(DIGITS),
+        after_of_heads=maps[1].round(DIGITS),
     )
 
 

@@ -66,9 +66,7 @@ class Erasure(Result):
     def matrix(self) -> Table:
         """AUROC after erasure, a row for what was erased; first before: `erasure.matrix()`."""
         first = row("nothing", *(Cell(number(its, 2), tint=2 * float(its) - 1) for its in self.before))
-        rows = tuple(
-            row(name, *(self._cell(i, j) for j in range(len(self.names)))) for i, name in enumerate(self.rows)
-        )
+        rows = tuple(row(name, *(self._cell(i, j) for j in range(len(self.names)))) for i, name in enumerate(self.rows))
         note = (
             "AUROC of a probe of the column's domain on held-out folds, fitted anew after the row's direction was erased. "
             "Bold: below both controls with the whole interval of the difference. On the diagonal nothing linear is left "

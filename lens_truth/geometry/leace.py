@@ -51,7 +51,9 @@ def leace_fitter() -> Any:
     return LeaceFitter
 
 
-def within(sums: Sums, which: list[int]) -> tuple[Float[Tensor, "S H D D"], Float[Tensor, "S H D C"], Float[Tensor, " S"]]:
+def within(
+    sums: Sums, which: list[int]
+) -> tuple[Float[Tensor, "S H D D"], Float[Tensor, "S H D C"], Float[Tensor, " S"]]:
     """Of several domains together, each about its own mean: the covariance of features, that with the labels of each,
     and how many rows."""
     part = Sums(*(its[:, which] for its in sums))

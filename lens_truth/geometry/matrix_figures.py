@@ -36,7 +36,9 @@ def erasure_map(result: Erasure) -> Figure:
         "true labels": (np.concatenate([before, result.after]), np.concatenate([none, strong])),
         "shuffled labels": (np.concatenate([before, result.shuffled]), np.zeros_like(np.concatenate([none, strong]))),
     }
-    said = "AUROC of probes fitted anew after LEACE; bold: below random and shuffled directions, with the whole interval"
+    said = (
+        "AUROC of probes fitted anew after LEACE; bold: below random and shuffled directions, with the whole interval"
+    )
     return auroc_panels(panels, rows, result.names, said, ("erased", "probed"))
 
 
@@ -89,7 +91,9 @@ def cosine_scatter(result: Cosines) -> Figure:
         axes.axvline(0, color=style.GREY, lw=0.7)
         axes.scatter(x, y, s=16, color=style.BLUE, lw=0)
         low, middle, high = its.random_probes["whitened"]
-        axes.set_title(f"R2 {its.r2:.2f}; of random probes {middle:.2f} ({low:.2f} to {high:.2f})", fontsize=style.MEDIUM)
+        axes.set_title(
+            f"R2 {its.r2:.2f}; of random probes {middle:.2f} ({low:.2f} to {high:.2f})", fontsize=style.MEDIUM
+        )
         axes.set_xlabel(f"{title} with the tested domain's direction")
     panels[0].set_ylabel("AUROC in the tested domain")
     said = f"{result.at}, directions by {result.estimator}: a point a pair of {len(result.names)} domains"

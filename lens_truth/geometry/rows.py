@@ -3,8 +3,8 @@ matrices of every fold and domain, from which all probes between domains follow.
 
 from __future__ import annotations
 
-from copy import copy
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -180,7 +180,9 @@ def _without(P: Float[Tensor, "*B D D"], direction: Float[Tensor, "*B D"]) -> Fl
 def _tested(layer: LayerRows, directions: Float[Tensor, "K M D"]) -> Float[np.ndarray, " M"]:
     """AUROC on every domain's held-out rows, means over folds."""
     each = [
-        torch.stack([aurocs((layer.x[0, rows] @ w)[None], layer.positive[rows])[0] for rows, w in zip(fold, its, strict=True)])
+        torch.stack(
+            [aurocs((layer.x[0, rows] @ w)[None], layer.positive[rows])[0] for rows, w in zip(fold, its, strict=True)]
+        )
         for fold, its in zip(layer.at, directions, strict=True)
     ]
     return torch.stack(each).nanmean(0).numpy()

@@ -23,6 +23,8 @@ from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.scoring.metrics import aurocs
 
+DIGITS = 5
+"""Of what is kept of every head."""
 Surface = Float[np.ndarray, "R M"]
 
 
@@ -207,8 +209,8 @@ def _result(
         p_value=p_value,
         p_familywise=nulls.familywise(),
         surface=np.full((R, M), np.nan) if surface is None else surface,
-        auroc_of_heads=maps[0],
-        accuracy_of_heads=maps[1],
+        auroc_of_heads=maps[0].round(DIGITS),
+        accuracy_of_heads=maps[1].round(DIGITS),
     )
 
 

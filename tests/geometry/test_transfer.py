@@ -74,8 +74,12 @@ def test_cells_equal_scikit_learns(domains: dict[str, HeadActivations]) -> None:
 def test_ridge_chooses_its_penalty_in_the_training_domain(domains: dict[str, HeadActivations]) -> None:
     """Each held-out fold's cell is one of scikit-learn's three, whatever the labels that are tested on."""
     found, rows = transfer_matrix(domains, draws=FEW), domain_rows(domains, 5, 0)
-    x, y = (its[:, 1, 2].numpy() if its.dim() > 1 else its.numpy() for its in (domains["first"].z, domains["first"].labels))
-    t, u = (its[:, 1, 2].numpy() if its.dim() > 1 else its.numpy() for its in (domains["third"].z, domains["third"].labels))
+    x, y = (
+        its[:, 1, 2].numpy() if its.dim() > 1 else its.numpy() for its in (domains["first"].z, domains["first"].labels)
+    )
+    t, u = (
+        its[:, 1, 2].numpy() if its.dim() > 1 else its.numpy() for its in (domains["third"].z, domains["third"].labels)
+    )
     fold, other = rows.fold[rows.of(0)], rows.fold[rows.of(2)]
     possible = []
     for k in range(5):
@@ -83,12 +87,12 @@ def test_ridge_chooses_its_penalty_in_the_training_domain(domains: dict[str, Hea
         train = scaler.transform(x[fold != k])
         fits = [Ridge(alpha=a * len(train)).fit(train, y[fold != k]) for a in PENALTIES]
         possible.append([roc_auc_score(u[other == k], its.predict(scaler.transform(t[other == k]))) for its in fits])
-    assert MIDDLE == PENALTIES[1]
-    combinations = {round(float(np.mean(its)), 5) for its in np.array(np.meshgrid(*possible)).reshape(5, -1).T}
-    assert round(float(found.auroc_of_heads[0, 2, 1, 2]), 5) in combinations
+    assert PENALTIES[1] == MIDDLE
+    combinations = np.array(np.meshgrid(*possible)).reshape(5, -1).mean(0)
+    assert np.abs(combinations - found.auroc_of_heads[0, 2, 1, 2]).min() < 1e-5
     flipped = {**domains, "third": relabelled(domains["third"], 1 - domains["third"].labels.numpy())}
     assert transfer_matrix(flipped, draws=FEW).auroc_of_heads[0, 2, 1, 2] == pytest.approx(
-        1 - found.auroc_of_heads[0, 2, 1, 2], abs=1e-9
+        1 - found.auroc_of_heads[0, 2, 1, 2], abs=2e-5
     )
 
 
@@ -107,7 +111,9 @@ def test_what_is_shared_carries_over(domains: dict[str, HeadActivations]) -> Non
 def test_without_a_signal_nothing_is_told_even_where_the_best_head_is_chosen() -> None:
     """The head is chosen inside the training rows: the best of 40 heads is no better than chance on the diagonal."""
     own = [
-        np.diag(transfer_matrix({str(i): made(np.zeros((4, 10, 3)), 120, 2 * s + i) for i in range(2)}, draws=FEW).auroc)
+        np.diag(
+            transfer_matrix({str(i): made(np.zeros((4, 10, 3)), 120, 2 * s + i) for i in range(2)}, draws=FEW).auroc
+        )
         for s in range(12)
     ]
     assert abs(np.mean(own) - 0.5) < 4 * 0.055 / np.sqrt(np.size(own)) + 0.005
@@ -133,7 +139,8 @@ def test_interval_and_aurocs_equal_what_is_drawn_by_hand() -> None:
     np.testing.assert_allclose(found[0], wanted, atol=1e-6)
     assert np.ptp(found[1:], axis=0).min() > 0.05
     np.testing.assert_allclose(
-        aurocs(torch.from_numpy(decisions), torch.from_numpy(labels == 1)), [roc_auc_score(labels, its) for its in decisions]
+        aurocs(torch.from_numpy(decisions), torch.from_numpy(labels == 1)),
+        [roc_auc_score(labels, its) for its in decisions],
     )
     assert aurocs(torch.zeros(1, 3), torch.ones(3, dtype=torch.bool)).isnan().all()
 
@@ -159,15 +166,23 @@ def test_round_trip_and_tables(domains: dict[str, HeadActivations], tmp_path: Pa
             "domains 'x' and 'first' were captured with different weights",
         ),
         (lambda its: {**its, "x": relabelled(its["first"], np.ones(200, dtype=int))}, "domain 'x': all 200 examples"),
-        (lambda its: {**its, "x": replace(its["first"], groups=("one", "two") * 100)}, "domain 'x' has 2 groups, fewer"),
         (
-            lambda its: {**its, "x": replace(its["first"], provenance={**its["first"].provenance, "point": "resid_post"})},
+            lambda its: {**its, "x": replace(its["first"], groups=("one", "two") * 100)},
+            "domain 'x' has 2 groups, fewer",
+        ),
+        (
+            lambda its: {
+                **its,
+                "x": replace(its["first"], provenance={**its["first"].provenance, "point": "resid_post"}),
+            },
             "domain 'x' was read at resid_post, 'first' at z",
         ),
         (lambda its: {**its, "x": replace(its["first"], z=its["first"].z * torch.nan)}, "domain 'x': the activations"),
     ],
 )
-def test_domains_that_do_not_fit_are_refused(domains: dict[str, HeadActivations], change: Change, sentence: str) -> None:
+def test_domains_that_do_not_fit_are_refused(
+    domains: dict[str, HeadActivations], change: Change, sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence.replace("(", r"\(")):
         transfer_matrix(change(domains), draws=FEW)
 

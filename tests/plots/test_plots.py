@@ -24,6 +24,8 @@ from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gat
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
+from lens_truth.detection.verification import ABOUT, Verification
+from lens_truth.detection.verification_figures import verification_dots
 from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.figures import correlation_matrix, preservation_scatter, reference_bars
@@ -106,6 +108,15 @@ def preserved(n: int) -> Figure:
     return preservation_scatter(LONG, base, dict.fromkeys(NAMES[:n], (kept, preservation(base, None, kept))))
 
 
+def verification() -> Verification:
+    """All methods, each with its longest name."""
+    rng, n = np.random.default_rng(0), 80
+    right = np.arange(n) % 2 * 1.0
+    given = {name: right + rng.normal(size=n) for name in ABOUT}
+    groups, of = tuple(f"g{i // 4}" for i in range(n)), np.arange(n) // 2 * 1.0
+    return Verification("sampled", groups, of, right, rng.integers(1, 4, n) * 1.0, given, rng.random(9), 5, 3)
+
+
 HARD: dict[str, Callable[[], Figure]] = {
     "heatmap 32 x 32": lambda: HeadScores(draws(32, 32)[0]).plot(
         f"truth scores of {NAMES[0]} on {NAMES[3]}.jsonl (n = 400)"
@@ -146,6 +157,7 @@ HARD: dict[str, Callable[[], Figure]] = {
         "cosine of the circuit",
     ),
     "1 scatter": lambda: scatter([Panel("one", draws(2, 2)[0], {"$": draws(2, 2)[0]}, SAID)], "truth", "causal"),
+    "verification": lambda: verification_dots(verification()),
     "preserved in 3": lambda: preserved(3),
     "pictures": lambda: script("pictures").zoo_pictures(),
 }
