@@ -112,7 +112,10 @@ class Consistency(Result):
         return "head" if self.point == "z" else "layer"
 
     def tables(self) -> tuple[Table, ...]:
-        """CCS where it is picked, over all heads, and PA-CCS where there are answers."""
+        """CCS where it is picked, over all heads, and PA-CCS where there are answers.
+
+        >>> found.tables()[0]  # a notebook shows it
+        """
         return (self.pick_table(), self.map_table(), *([self.polar_table()] if self.has_answers else []))
 
     def pick_table(self) -> Table:

@@ -20,8 +20,8 @@ from lens_truth.scoring.activations import HeadActivations
 class StatementPairs:
     """Pairs of which exactly one side is true.
 
-    >>> pairs = lens_truth.pairs_in_set(activations)
-    >>> lens_truth.ccs_scores(pairs)
+    >>> pairs = lens_truth.pairs_in_set(activations)  # a lens_truth.StatementPairs
+    >>> pairs = lens_truth.StatementPairs(first, second, labels, groups, ids, None, {"sides": "statement, negation"})
     """
 
     first: Float[Tensor, "P L H D"]

@@ -25,7 +25,7 @@ _INVERTED = 0.45
 class Polarity(Result):
     """Truth directions (R, a method and what it was trained on) tested on sets of statements (M).
 
-    >>> lens_truth.Polarity.load("runs/directions-polarity").plot()
+    >>> lens_truth.Polarity.load("runs/directions-polarity").verdicts()
     """
 
     command = "directions polarity"
@@ -68,7 +68,10 @@ class Polarity(Result):
         return tuple(dict.fromkeys(self.trained_on))
 
     def tables(self) -> tuple[Table, ...]:
-        """The matrix with the bag of words in it, and every cell in numbers."""
+        """The matrix with the bag of words in it, and every cell in numbers.
+
+        >>> found.tables()[0]  # a notebook shows it
+        """
         return self.matrix(), self.cells()
 
     def matrix(self) -> Table:
