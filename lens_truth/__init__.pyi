@@ -61,6 +61,7 @@ from .geometry.ccs import ccs_scores as ccs_scores
 from .geometry.ccs_result import Consistency as Consistency
 from .geometry.cells import CellDraws as CellDraws
 from .geometry.compounds import about_both as about_both
+from .geometry.compounds import joined_groups as joined_groups
 from .geometry.cosine import direction_cosines as direction_cosines
 from .geometry.cosine import mahalanobis_cosine as mahalanobis_cosine
 from .geometry.cosine_result import Cosines as Cosines
