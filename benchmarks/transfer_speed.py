@@ -1,6 +1,6 @@
-"""Transfer of probes over 12 domains x 270 heads x 64, 600 rows each: `transfer_matrix` for all heads, and the same cells
-by scikit-learn (Ridge and LogisticRegression, a fit for each head, fold and domain, an AUROC for each cell) for one head a
-round, times 270.
+"""Transfer of probes over 12 domains x 270 heads x 64, 600 rows each: `transfer_matrix` for all heads, and the same
+cells by scikit-learn (Ridge and LogisticRegression, a fit for each head, fold and domain, an AUROC for each cell) for
+one head a round, times 270.
 
     OMP_NUM_THREADS=2 python benchmarks/transfer_speed.py
 """

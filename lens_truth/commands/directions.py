@@ -1,6 +1,7 @@
 """Directions of truth: probes of every head, or of the residual stream, on several data sets, and what they share.
 
-Every data set is a domain, and is read once; what is read is kept in the output folder. Without a subcommand: transfer."""
+Every data set is a domain, and is read once; what is read is kept in the output folder. Without a subcommand:
+transfer."""
 
 from __future__ import annotations
 

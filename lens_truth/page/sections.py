@@ -25,9 +25,14 @@ from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
+
+def _direction_blocks(run: RunRecord, view: View) -> list[Block]:
+    return [*direction_blocks(run, view), *contrast.direction_blocks(run, view)]
+
+
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
     ("Layers", ("probe",), results.layer_blocks),
-    ("Directions", ("directions",), direction_blocks),
+    ("Directions", ("directions",), _direction_blocks),
     ("Swaps", ("directions",), swap_blocks),
     ("Neither true nor false", ("directions",), stability_blocks),
     ("Base and tuned", ("directions",), tuned_blocks),
@@ -36,7 +41,6 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
-    ("Directions", ("directions",), contrast.direction_blocks),
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
