@@ -22,7 +22,8 @@ from lens_truth.data.examples import Example
 from lens_truth.data.world_examples import presence_examples, text_examples
 from lens_truth.evaluate.generate import Questions, answered
 from lens_truth.gates.controls import control_gate
-from lens_truth.gates.gate import Gates, HeadGate
+from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.rows import Gates
 from lens_truth.models import sharing
 from lens_truth.models.budget import Budget
 from lens_truth.models.loading import load
