@@ -109,7 +109,7 @@ class SharedDirections(Result):
             f"{name} {number(float(its), 2)}" for name, its in zip(self.names, self.general_share, strict=True)
         )
         sentences = [
-            f"In {self.at} {many} direction{'' if many == '1' else 's'} of truth general to "
+            f"In {self.at} {many} direction{' of truth is' if many == '1' else 's of truth are'} general to "
             f"{count(len(self.names), 'domain')}: a probe of all has AUROC {self.general[0].mean():.2f}, and with as "
             f"many projected away {self.general[last].mean():.2f} (shuffled labels, 95%: "
             f"{self.general_null[last]:.2f})."
