@@ -1,6 +1,7 @@
 """Directions of truth: probes of every head, or of the residual stream, on several data sets, and what they share.
 
-Every data set is a domain, and is read once; what is read is kept in the output folder. Without a subcommand: fit."""
+Every data set is a domain, and is read once; what is read is kept in the output folder. Without a subcommand:
+transfer."""
 
 from __future__ import annotations
 
@@ -11,9 +12,13 @@ import tyro
 from lens_truth.commands.directions_ccs import Ccs
 from lens_truth.commands.directions_erase import Erase
 from lens_truth.commands.directions_fit import Fit
+from lens_truth.commands.directions_neither import Neither
 from lens_truth.commands.directions_polarity import Polarity
+from lens_truth.commands.directions_relative import Relative
+from lens_truth.commands.directions_series import Series
 from lens_truth.commands.directions_swap import Swap
 from lens_truth.commands.directions_transfer import Transfer
+from lens_truth.commands.directions_tuned import Tuned
 from lens_truth.commands.domains import Domains
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import Run
@@ -25,9 +30,13 @@ Config = (  # a subcommand is one line here
     | Annotated[Ccs, tyro.conf.subcommand("ccs")]
     | Annotated[Polarity, tyro.conf.subcommand("polarity")]
     | Annotated[Swap, tyro.conf.subcommand("swap")]
+    | Annotated[Neither, tyro.conf.subcommand("neither")]
+    | Annotated[Relative, tyro.conf.subcommand("relative")]
+    | Annotated[Series, tyro.conf.subcommand("series")]
+    | Annotated[Tuned, tyro.conf.subcommand("tuned")]
 )
 
-DEFAULT_ARGUMENTS = ("fit",)
+DEFAULT_ARGUMENTS = ("transfer",)
 
 
 def run(config: Domains) -> None:

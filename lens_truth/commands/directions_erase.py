@@ -15,9 +15,9 @@ from lens_truth.io.tables import print_table
 
 @dataclass(frozen=True)
 class Erase(Domains):
-    """Erases each data set's direction of truth (LEACE) and fits the probes of all others anew, beside random directions
-    and those of shuffled labels; then projects away directions that all data sets share, one by one, until nothing is
-    told any more (INLP). Writes erasure.png and shared.png."""
+    """Erases each data set's direction of truth (LEACE) and fits the probes of all others anew, beside random
+    directions and those of shuffled labels; then projects away directions that all data sets share, one by one, until
+    nothing is told any more (INLP). Writes erasure.png and shared.png."""
 
     estimator: Literal["ridge", "mass-mean", "centroid"] = "ridge"
     """The probe: those of truth scores that have a closed form."""

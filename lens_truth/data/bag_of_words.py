@@ -121,7 +121,7 @@ class _Texts:
 
         for number in range(len(self.names)):
             check_labels(self.labels[self.domain == number])
-        return grouped_folds(self.labels, [example.group for example in self._rows], n_folds, seed)
+        return grouped_folds(self.labels, [example.group for example in self._rows], n_folds, seed, self.domain)
 
     @cached_property
     def _words(self) -> Any:

@@ -39,7 +39,7 @@ def negation_pairs(affirmative: Sequence[Example], negated: Sequence[Example]) -
             found[row] = other
             rows.remove(other)
     taken = set(found.values())
-    if len(affirmative) == len(negated) and sum(map(int.__eq__, *zip(*found.items()))) >= _ASIDE * len(affirmative):
+    if len(affirmative) == len(negated) and sum(row == its for row, its in found.items()) >= _ASIDE * len(affirmative):
         found |= {row: row for row in range(len(affirmative)) if row not in found and row not in taken}
     for rows, its, what in (
         (set(range(len(affirmative))) - found.keys(), affirmative, "statements have no negation"),

@@ -109,7 +109,7 @@ class HeadGate:
         return None if nothing else (self.site, self.values)
 
     def check(self, model: Hooked) -> None:
-        """Raises an InputError unless the gate's shape is the model's."""
+        """Raises an InputError unless the gate's shape is the model's: `gate.check(model)`."""
         check_gate_shape(grid_of(model), self.values)
 
     def attach(self, model: Hooked) -> AbstractContextManager[Any]:

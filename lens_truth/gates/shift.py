@@ -42,6 +42,7 @@ class HeadShift:
     ...     model.original_model.generate(**prompt)
     >>> shift.fold_into(model).save_pretrained("steered")
     >>> shift.save("shift.safetensors")
+    >>> lens_truth.HeadShift.load("shift.safetensors").check(model)
     """
 
     vectors: Float[Tensor, "*batch L H D"]

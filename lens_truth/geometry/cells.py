@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from scipy.stats import rankdata  # pyright: ignore[reportUnknownVariableType]
 
 from lens_truth.errors import InputError
 from lens_truth.io.stages import stage

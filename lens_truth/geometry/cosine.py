@@ -1,5 +1,5 @@
-"""How the directions of several domains lie to each other: their cosines, plain and Mahalanobis's, how well these predict
-transfer, and how many dimensions they span."""
+"""How the directions of several domains lie to each other: their cosines, plain and Mahalanobis's, how well these
+predict transfer, and how many dimensions they span."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.geometry.cosine_result import Cosines, Prediction
+from lens_truth.geometry.leace import length
 from lens_truth.geometry.probes import covariance, probes
 from lens_truth.geometry.rows import DomainRows, LayerRows, domain_rows
 from lens_truth.geometry.transfer_result import Transfer
@@ -54,7 +55,7 @@ def direction_cosines(domains: Mapping[str, HeadActivations], transfer: Transfer
 
     Args:
         transfer: of the same domains; its AUROCs are what is to be predicted, and with its estimator and seed
-            directions are fitted and drawn. The head shown is the one whose mean AUROC in the domains' own rows is best.
+            directions are fitted and drawn. The head shown has the best mean AUROC in the domains' own rows.
         n_random: draws of random directions.
     """
     rows, kind = domain_rows(domains, transfer.n_folds, transfer.seed), cast("ClosedFormKind", transfer.estimator)
@@ -118,7 +119,7 @@ def _cosines(
 
 def effective_dimension(directions: Float[Tensor, "M H D"], within: Float[Tensor, "H D D"]) -> Float[Tensor, " H"]:
     """The participation ratio (sum e)^2 / sum e^2 of the eigenvalues e of the domains' unit directions, stacked, in
-    coordinates in which the covariance is the identity: from 1 (one direction, up to its sign) to the number of domains.
+    coordinates in which the covariance is the identity: from 1 (one direction, whatever its sign) to their number.
 
     >>> effective_dimension(directions, covariances.mean(0))
     """
@@ -171,21 +172,19 @@ def _null(
     covariances: Float[Tensor, "M 1 D D"],
     n: int,
 ) -> _Null:
-    """Of one head. Directions are isotropic in raw coordinates, or in those in which the mean of the domains' covariances
-    is the identity, and as long there as the probes' own, one by one."""
+    """Of one head. Directions are isotropic in raw coordinates, or in those in which the mean of the domains'
+    covariances is the identity, and as long there as the probes' own, one by one."""
     M, _, D = directions.shape
     rng, null = stream(rows.seed, Stream.RANDOM_DIRECTIONS), _Null(n)
     within = covariances.mean(0)[0]
-    values, vectors = torch.linalg.eigh(within)
-    values = values.clamp(min=values[-1] * 1e-12)
-    root, whiten = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
-    norms = {"whitened": (directions[:, 0] @ root).norm(dim=-1), "raw": directions[:, 0].norm(dim=-1)}
+    root, whiten = _roots(within)
+    norms = {"whitened": length(directions[:, 0] @ root), "raw": length(directions[:, 0])}
     where = torch.from_numpy(rows.domain[layer.order])
     tested = [(layer.x[0, where == m].double(), layer.positive[where == m]) for m in range(M)]
     for i in range(n):
         for space, norm in norms.items():
             drawn = torch.from_numpy(rng.standard_normal((M, D)))
-            drawn *= (norm / drawn.norm(dim=-1))[:, None]
+            drawn = drawn * (norm / length(drawn))
             if space == "whitened":
                 drawn = drawn @ whiten
                 null.dimension[i] = effective_dimension(drawn[:, None], within[None])
@@ -195,3 +194,10 @@ def _null(
                 found[space]["plain"][i] = r_squared(plain[..., 0], auroc)
                 found[space]["mahalanobis"][i] = r_squared(mahalanobis[..., 0], auroc)
     return null
+
+
+def _roots(covariance: Float[Tensor, "D D"]) -> tuple[Float[Tensor, "D D"], Float[Tensor, "D D"]]:
+    """Its symmetric root, and the inverse of that."""
+    values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(covariance))
+    sizes = values.clamp(min=float(values[-1]) * 1e-12)
+    return (vectors * sizes**0.5) @ vectors.T, (vectors * sizes**-0.5) @ vectors.T

@@ -99,8 +99,8 @@ class Cosines(Result):
         )
         note = (
             f"R2 of a straight line from the cosine to the AUROC over {self._n_cells()} cells off the diagonal, head "
-            f"{self.at}. Random probe: random directions (drawn in whitened or raw space) against the tested domain's own "
-            "direction, and their own AUROC; random pair: both random. Medians, and 5% to 95%."
+            f"{self.at}. Random probe: random directions (drawn in whitened or raw space) against the tested domain's "
+            "own direction, and their own AUROC; random pair: both random. Medians, and 5% to 95%."
         )
         return table("What cosines predict", header, rows, note)
 
@@ -112,7 +112,8 @@ class Cosines(Result):
 
         def cell(i: int, j: int) -> Cell:
             value = float(values[i, j])
-            tip = f"{self.names[i]} with {self.names[j]}: {_TITLES[kind]} {number(value)}, AUROC {number(self.auroc[i, j])}"
+            tip = f"{self.names[i]} with {self.names[j]}: {_TITLES[kind]} {number(value)}"
+            tip += f", AUROC {number(self.auroc[i, j])}"
             return Cell(number(value, 2), tint=None if np.isnan(value) else value, tip=tip)
 
         m = range(len(self.names))
@@ -128,18 +129,22 @@ class Cosines(Result):
                 continue
             any_probe, pair = its.random_probes["whitened"], its.random_pairs["whitened"]
             sentences.append(
-                f"In {self.at} the {_TITLES[name]} explains {number(its.r2, 2)} of the variance of AUROC between domains "
-                f"(without one domain {its.without_a_domain[0]:.2f} to {its.without_a_domain[1]:.2f}); for random "
-                f"directions against the tested domain's own {_span(any_probe)}, for pairs of random directions "
+                f"In {self.at} the {_TITLES[name]} explains {number(its.r2, 2)} of the variance of AUROC between "
+                f"domains{self._without(its)}; for "
+                f"random directions against the tested domain's own {_span(any_probe)}, for pairs of random directions "
                 f"{_span(pair)} (whitened space)."
             )
         low, _, high = self.random_dimension
         side = "fewer than" if self.dimension < low else "more than" if self.dimension > high else "as many as"
         sentences.append(
-            f"The {len(self.names)} directions span {self.dimension:.2f} effective dimensions, {side} as many random ones "
-            f"({_span(self.random_dimension)})."
+            f"The {len(self.names)} directions span {self.dimension:.2f} effective dimensions, {side} as many "
+            f"random ones ({_span(self.random_dimension)})."
         )
         return sentences
+
+    def _without(self, its: Prediction) -> str:
+        low, high = its.without_a_domain
+        return "" if np.isnan(low) else f" (without one domain {low:.2f} to {high:.2f})"
 
     def plot(self) -> Figure:
         """AUROC against both cosines, a point a cell off the diagonal."""

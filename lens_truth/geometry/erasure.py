@@ -34,8 +34,8 @@ def erase_directions(
     n_bootstrap: int = 1000,
     progress: bool = False,
 ) -> Erasure:
-    """For every pair of domains: LEACE is fitted to one domain's rows outside a fold, in every head; then a probe of the
-    other domain is fitted anew to its rows outside that fold, all erased, and tested on its erased rows in the fold
+    """For every pair of domains: LEACE is fitted to one domain's rows outside a fold, in every head; then a probe of
+    the other domain is fitted anew to its rows outside that fold, all erased, and tested on its erased rows in the fold
     (folds over the union of groups, as in `transfer_matrix`). The last row, of three and more domains, erases the
     directions of all domains but the tested one, one each.
 
@@ -120,7 +120,7 @@ def shuffled_labels(rows: DomainRows, n: int) -> Int[np.ndarray, "n N"]:
     for m in range(len(rows.names)):
         its = rows.of(m)
         chance = int(stream(rows.seed, Stream.SHUFFLED_CONCEPT, m).integers(1 << 31))
-        groups = [rows.groups[i] for i in its]
+        groups = rows.groups_of(m)
         drawn[:, its] = permuted_labels(rows.labels[its], groups, n, chance, rows.fold[its])
     return drawn
 
@@ -129,7 +129,7 @@ def _decisions(
     layer: LayerRows, erasers: Float[Tensor, "K M H D D"] | None, kind: ClosedFormKind
 ) -> Float[Tensor, "H N"]:
     """Of every domain's own probes on its own rows while their fold was held out, fitted to what erasers leave."""
-    K, M = len(layer.at), len(layer.at[0])
+    K = len(layer.at)
     total = layer.sums.total([(k,) for k in range(K)])
     found = probes(total if erasers is None else projected(total, erasers), kind)
     direction = found.direction
@@ -181,7 +181,7 @@ def _result(
     for m in range(M):
         its = rows.of(m)
         columns = np.concatenate([told[:, its], controls[..., its].reshape(-1, len(its))])
-        groups = [rows.groups[i] for i in its]
+        groups = rows.groups_of(m)
         drawn = drawn_aurocs(columns, rows.labels[its], groups, rows.fold[its], draws.n_bootstrap, (rows.seed, m))
         first, erased = drawn[:, 0], drawn[:, 1 : 1 + E]
         meant = drawn[:, 1 + E :].reshape(-1, 2, n, E).mean(2)
@@ -213,5 +213,5 @@ def _result(
     )
 
 
-def _ends(draws: Float[np.ndarray, "P *cells"]) -> Float[np.ndarray, "*cells 2"]:
+def _ends(draws: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "... 2"]:
     return np.moveaxis(np.nanquantile(draws, [0.025, 0.975], axis=0), 0, -1)

@@ -68,9 +68,9 @@ class Erasure(Result):
         first = row("nothing", *(Cell(number(its, 2), tint=2 * float(its) - 1) for its in self.before))
         rows = tuple(row(name, *(self._cell(i, j) for j in range(len(self.names)))) for i, name in enumerate(self.rows))
         note = (
-            "AUROC of a probe of the column's domain on held-out folds, fitted anew after the row's direction was erased. "
-            "Bold: below both controls with the whole interval of the difference. On the diagonal nothing linear is left "
-            "by construction."
+            "AUROC of a probe of the column's domain on held-out folds, fitted anew after the row's direction was "
+            "erased. Bold: below both controls with the whole interval of the difference. On the diagonal nothing "
+            "linear is left by construction."
         )
         header = ("erased", *(f"{name}, {head}" for name, head in zip(self.names, self.heads, strict=True)))
         return Table("Probes after erasure", header, (first, *rows), note, form="matrix")
@@ -113,16 +113,16 @@ class Erasure(Result):
         by_chance = [float(self.before[j] - self.shuffled[i, j]) for i, j in pairs]
         named = ", ".join(f"{self.names[i]} - {self.names[j]} ({self.after[i, j]:.2f})" for i, j in reached[:6])
         sentences = [
-            f"Erasing one domain's direction takes {np.mean(lost):.3f} of another's AUROC on average ({min(lost):.3f} to "
-            f"{max(lost):.3f}), a direction of shuffled labels {np.mean(by_chance):.3f}; in {len(reached)} of "
+            f"Erasing one domain's direction takes {np.mean(lost):.3f} of another's AUROC on average ({min(lost):.3f} "
+            f"to {max(lost):.3f}), a direction of shuffled labels {np.mean(by_chance):.3f}; in {len(reached)} of "
             f"{len(pairs)} pairs it takes more than either control" + (f": {named}." if named else ".")
         ]
         if len(self.after) > m:
             hit = [self.names[j] for j in range(m) if self.reaches(m, j)]
             sentences.append(
                 f"Erasing the directions of all other domains leaves AUROC {self.after[-1].min():.2f} to "
-                f"{self.after[-1].max():.2f} (before {self.before.min():.2f} to {self.before.max():.2f}; shuffled labels "
-                f"{self.shuffled[-1].min():.2f} to {self.shuffled[-1].max():.2f}); more than either control in "
+                f"{self.after[-1].max():.2f} (before {self.before.min():.2f} to {self.before.max():.2f}; shuffled "
+                f"labels {self.shuffled[-1].min():.2f} to {self.shuffled[-1].max():.2f}); more than either control in "
                 f"{len(hit)} of {m}{': ' if hit else ''}{', '.join(hit)}."
             )
         return sentences

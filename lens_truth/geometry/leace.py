@@ -33,7 +33,7 @@ def leace_projections(
     found = torch.empty_like(covariance)
     for i, (its, with_concepts, rows) in enumerate(zip(covariance, cross, n, strict=True)):
         # One concept of size 1, whatever its scale: the package takes covariances below svd_tol for none.
-        size = with_concepts.norm().clamp(min=torch.finfo(cross.dtype).tiny)
+        size = max(float(length(with_concepts.flatten())), torch.finfo(cross.dtype).tiny)
         fitter = leace_fitter()(D, C, dtype=cross.dtype, svd_tol=1e-9)
         fitter.n = rows
         fitter.sigma_xx_, fitter.sigma_xz_ = its * rows, with_concepts / size * (rows - 1)
@@ -70,6 +70,11 @@ def random_projections(shape: tuple[int, int], rank: int, rng: np.random.Generat
     return torch.eye(D, dtype=torch.float64) - torch.from_numpy(bases @ bases.swapaxes(1, 2))
 
 
+def length(of: Float[Tensor, "*B D"]) -> Float[Tensor, "*B 1"]:
+    """Of vectors, kept as an axis: `x / length(x)`."""
+    return of.square().sum(-1, keepdim=True).sqrt()
+
+
 def projected(sums: Sums, projections: Float[Tensor, "S T H D D"]) -> Sums:
     """The sums of P x in place of x, in which a signal that is rounding is none."""
     x, signed = (torch.einsum("sthde,sthe->sthd", projections, its) for its in (sums.x, sums.signed))
@@ -77,5 +82,5 @@ def projected(sums: Sums, projections: Float[Tensor, "S T H D D"]) -> Sums:
     lean = sums.leaning[..., None, None]
     mean = x / sums.n[..., None, None]
     before, after = centred(sums)[1], signed - lean * mean
-    gone = after.norm(dim=-1, keepdim=True) <= _SMALLEST * before.norm(dim=-1, keepdim=True)
+    gone = length(after) <= _SMALLEST * length(before)
     return Sums(sums.n, sums.leaning, x, torch.where(gone, lean * mean, signed), grams)

@@ -25,7 +25,7 @@ _INVERTED = 0.45
 class Polarity(Result):
     """Truth directions (R, a method and what it was trained on) tested on sets of statements (M).
 
-    >>> lens_truth.Polarity.load("runs/directions-polarity").plot()
+    >>> lens_truth.Polarity.load("runs/directions-polarity").verdicts()
     """
 
     command = "directions polarity"
@@ -68,7 +68,10 @@ class Polarity(Result):
         return tuple(dict.fromkeys(self.trained_on))
 
     def tables(self) -> tuple[Table, ...]:
-        """The matrix with the bag of words in it, and every cell in numbers."""
+        """The matrix with the bag of words in it, and every cell in numbers.
+
+        >>> found.tables()[0]  # a notebook shows it
+        """
         return self.matrix(), self.cells()
 
     def matrix(self) -> Table:
@@ -82,8 +85,8 @@ class Polarity(Result):
         where = "head" if self.point == "z" else "layer"
         note = (
             f"AUROC on held-out groups, of the {where} picked inside the training rows (in brackets: folds that picked "
-            "it). Bold: told from permuted labels (p < .05, two-sided, for all cells together); below .5 truth is inverted "
-            "there."
+            "it). Bold: told from permuted labels (p < .05, two-sided, for all cells together); below .5 truth is "
+            "inverted there."
         )
         header = (f"trained on: method, {where}", *self.names)
         return Table("Truth directions from kind to kind of statements", header, tuple(rows), note, form="matrix")
@@ -135,8 +138,8 @@ class Polarity(Result):
             words = self.surface[[self.kinds.index(its) for its in self.trained_on]]
             beyond = (self.interval[..., 0] > words) & (self.interval[..., 0] > 0.5) & (self.p_familywise < SIGNIFICANT)
             sentences.append(
-                f"Of {self.auroc.size} cells {int(beyond.sum())} lie above .5 and above the bag of words with their whole "
-                "interval."
+                f"Of {self.auroc.size} cells {int(beyond.sum())} lie above .5 and above the bag of words with their "
+                "whole interval."
             )
         return sentences
 

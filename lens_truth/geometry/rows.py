@@ -1,5 +1,5 @@
-"""The rows of several domains side by side: one set of folds over the union of their groups, and a layer's sums and Gram
-matrices of every fold and domain, from which all probes between domains follow."""
+"""The rows of several domains side by side: one set of folds over the union of their groups, and a layer's sums and
+Gram matrices of every fold and domain, from which all probes between domains follow."""
 
 from __future__ import annotations
 
@@ -49,6 +49,10 @@ class DomainRows:
     def of(self, domain: int) -> Int[np.ndarray, " n"]:
         """The rows of a domain."""
         return np.flatnonzero(self.domain == domain)
+
+    def groups_of(self, domain: int) -> list[str]:
+        """The groups of a domain's rows."""
+        return [group for group, its in zip(self.groups, self.domain.tolist(), strict=True) if its == domain]
 
     def layer(self, number: int, kind: ClosedFormKind = "ridge", heads: Sequence[int] | None = None) -> LayerRows:
         """One layer's rows with their sums, or those of some of its heads, for probes of a kind."""

@@ -1,5 +1,5 @@
-"""`shared_directions`: how many directions of truth all domains share, and how many more each has of its own, by iterative
-nullspace projection (INLP, arXiv 2004.07667) stratified over domains (arXiv 2602.20273)."""
+"""`shared_directions`: how many directions of truth all domains share, and how many more each has of its own, by
+iterative nullspace projection (INLP, arXiv 2004.07667) stratified over domains (arXiv 2602.20273)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lens_truth.errors import InputError
 from lens_truth.geometry.erasure import shuffled_labels
-from lens_truth.geometry.leace import projected, random_projections
+from lens_truth.geometry.leace import length, projected, random_projections
 from lens_truth.geometry.probes import centred, probes
 from lens_truth.geometry.rows import DomainRows, LayerRows, Sums, domain_rows
 from lens_truth.geometry.shared_result import SharedDirections
@@ -38,8 +38,9 @@ def shared_directions(
     n_shuffled: int = 50,
 ) -> SharedDirections:
     """Step by step a probe is fitted to all domains together (each about its own mean, all counting the same), and its
-    direction projected away, orthogonally. Before every step that general probe and each domain's own probe, fitted anew
-    to what is left, are tested on the held-out fold. The same is done with shuffled labels, and with random directions.
+    direction projected away, orthogonally. Before every step that general probe and each domain's own probe, fitted
+    anew to what is left, are tested on the held-out fold. The same is done with shuffled labels,
+    and with random directions.
 
     As many directions are general as it takes until the general probe's AUROC, mean over domains, is not above the 95%
     quantile of what shuffled labels give after as many steps. From there on each domain goes on with directions of its
@@ -107,18 +108,18 @@ def _until(values: Float[np.ndarray, " T"], null: Float[np.ndarray, " T"]) -> in
 def _general(
     layer: LayerRows, kind: ClosedFormKind, n_steps: int
 ) -> tuple[Float[np.ndarray, "T M"], Float[np.ndarray, "T M"], list[Float[Tensor, "K D D"]]]:
-    """AUROC of the general probe and of every domain's own, before each step and after the last; and the projections."""
+    """AUROC of the general probe and of every domain's own, before each step and after the last; projections too."""
     K, M, D = len(layer.at), len(layer.at[0]), layer.x.shape[2]
     total = layer.sums.total([(k,) for k in range(K)])
-    P = torch.eye(D, dtype=layer.x.dtype).repeat(K, 1, 1)
-    general, own, after = np.empty((n_steps + 1, M)), np.empty((n_steps + 1, M)), [P]
+    kept = torch.eye(D, dtype=layer.x.dtype).repeat(K, 1, 1)
+    general, own, after = np.empty((n_steps + 1, M)), np.empty((n_steps + 1, M)), [kept]
     for step in range(n_steps + 1):
-        left = projected(total, _for_all(P, M))
+        left = projected(total, _for_all(kept, M))
         direction = probes(_together(left), kind).direction[:, 0, 0]  # K D
-        general[step] = _tested(layer, torch.einsum("kde,kd->ke", P, direction)[:, None].expand(-1, M, -1))
-        own[step] = _tested(layer, torch.einsum("kde,kmd->kme", P, probes(left, kind).direction[:, :, 0]))
-        P = _without(P, direction)
-        after.append(P)
+        general[step] = _tested(layer, torch.einsum("kde,kd->ke", kept, direction)[:, None].expand(-1, M, -1))
+        own[step] = _tested(layer, torch.einsum("kde,kmd->kme", kept, probes(left, kind).direction[:, :, 0]))
+        kept = _without(kept, direction)
+        after.append(kept)
     return general, own, after
 
 
@@ -128,11 +129,11 @@ def _specific(
     """AUROC of every domain's own probe, each going on with its own directions from what is left."""
     K, M = len(layer.at), len(layer.at[0])
     total = layer.sums.total([(k,) for k in range(K)])
-    P, found = start[:, None].expand(-1, M, -1, -1), np.empty((n_steps + 1, M))
+    kept, found = start[:, None].expand(-1, M, -1, -1), np.empty((n_steps + 1, M))
     for step in range(n_steps + 1):
-        direction = probes(projected(total, P[:, :, None]), kind).direction[:, :, 0]
-        found[step] = _tested(layer, torch.einsum("kmde,kmd->kme", P, direction))
-        P = _without(P, direction)
+        direction = probes(projected(total, kept[:, :, None]), kind).direction[:, :, 0]
+        found[step] = _tested(layer, torch.einsum("kmde,kmd->kme", kept, direction))
+        kept = _without(kept, direction)
     return found
 
 
@@ -172,8 +173,8 @@ def _together(sums: Sums) -> Sums:
 def _without(P: Float[Tensor, "*B D D"], direction: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D D"]:
     """The projection without one direction more; as it is where there is none."""
     inside = torch.einsum("...de,...d->...e", P, direction)
-    size = inside.norm(dim=-1, keepdim=True)
-    unit = torch.where(size > _SMALLEST * direction.norm(dim=-1, keepdim=True), inside / size.clamp(min=1e-300), 0.0)
+    size = length(inside)
+    unit = torch.where(size > _SMALLEST * length(direction), inside / size.clamp(min=1e-300), 0.0)
     return P - unit[..., :, None] * unit[..., None, :]
 
 

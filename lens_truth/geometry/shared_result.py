@@ -84,8 +84,8 @@ class SharedDirections(Result):
         ]
         header = ("domain", "own probe", "without general", "without random", "general share", "specific directions")
         note = (
-            f"AUROC in {self.at}; {self._steps(self.n_general)} general. General share: how much of the AUROC above .5 goes "
-            "with the general directions."
+            f"AUROC in {self.at}; {self._steps(self.n_general)} general. General share: how much of the AUROC above .5 "
+            "goes with the general directions."
         )
         return table("General and specific directions", header, rows, note)
 
@@ -110,14 +110,15 @@ class SharedDirections(Result):
         )
         sentences = [
             f"In {self.at} {many} direction{'' if many == '1' else 's'} of truth general to "
-            f"{count(len(self.names), 'domain')}: a probe of all has AUROC {self.general[0].mean():.2f}, and with as many "
-            f"projected away {self.general[last].mean():.2f} (shuffled labels, 95%: {self.general_null[last]:.2f})."
+            f"{count(len(self.names), 'domain')}: a probe of all has AUROC {self.general[0].mean():.2f}, and with as "
+            f"many projected away {self.general[last].mean():.2f} (shuffled labels, 95%: "
+            f"{self.general_null[last]:.2f})."
         ]
         if self.n_general:
             sentences.append(
-                f"Without them each domain's own probe falls from {self.own[0].mean():.2f} to {self.own[last].mean():.2f} on "
-                f"average, without as many random directions to {self.own_random[last].mean():.2f}; general share: "
-                f"{shares}."
+                f"Without them each domain's own probe falls from {self.own[0].mean():.2f} to "
+                f"{self.own[last].mean():.2f} on average, without as many random directions to "
+                f"{self.own_random[last].mean():.2f}; general share: {shares}."
             )
         left = [f"{name} {self._steps(n)}" for name, n in zip(self.names, self.n_specific, strict=True) if n]
         sentences.append(f"Specific directions on top: {', '.join(left) if left else 'none in any domain'}.")

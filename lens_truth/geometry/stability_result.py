@@ -167,7 +167,8 @@ class Stability(Result):
             )
         floor = next(iter(self.shifts.values())).floor
         note = (
-            f"Degrees, {self.at}; two refits without the others are {floor:.1f} apart. Null: as many true and false rows "
+            f"Degrees, {self.at}; two refits without the others are {floor:.1f} apart. Null: as many true and "
+            "false rows "
             "once more, under the same label. Flips and AUROC: held-out true and false rows."
         )
         return table("Where the boundary goes", header, rows, note)
@@ -203,7 +204,8 @@ class Stability(Result):
             sentences.append(
                 f"Labelled {label}, {self.n_neither} rows that are neither turn the direction of {self.at} by "
                 f"{its.angle:.0f} degrees, {'more than' if beyond else 'no more than'} as many true and false rows "
-                f"({its.null[0]:.0f} to {its.null[1]:.0f}; two refits: {its.floor:.0f}), and flip {share(its.flips)} of the "
+                f"({its.null[0]:.0f} to {its.null[1]:.0f}; two refits: {its.floor:.0f}), and flip "
+                f"{share(its.flips)} of the "
                 f"decisions ({share(its.flips_null[0])} to {share(its.flips_null[1])}); so do {n} of "
                 f"{count(self.floors.size, 'head' if self.point == 'z' else 'layer')} (p < .05, each by itself)."
             )
@@ -211,7 +213,8 @@ class Stability(Result):
         surface = "" if np.isnan(its.surface) else f", a bag of words {its.surface:.2f}"
         kept = its.coverage_ci[0] <= COVERAGE <= its.coverage_ci[1]
         sentences.append(
-            f"Three classes are told with accuracy {its.accuracy:.2f} {interval(its.accuracy_ci)}{surface}, the largest "
+            f"Three classes are told with accuracy {its.accuracy:.2f} {interval(its.accuracy_ci)}{surface}, "
+            "the largest "
             f"class {its.chance:.2f}; sets of {share(COVERAGE)} hold the right one in {share(its.coverage)} "
             f"({'as they say' if kept else 'not as they say'}) with {its.size:.2f} classes each."
         )

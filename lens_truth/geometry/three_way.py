@@ -1,6 +1,6 @@
-"""True, false or neither: three classes told apart by every head, and sets of classes that hold the right one as often as
-they say (split conformal prediction: Vovk, Gammerman and Shafer 2005, Section 2.2; scores as in Sadinle, Lei and Wasserman
-2019, Section 3)."""
+"""True, false or neither: three classes told apart by every head, and sets of classes that hold the right one as often
+as they say (split conformal prediction: Vovk, Gammerman and Shafer 2005; one threshold on the class probabilities:
+Sadinle, Lei and Wasserman 2019)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ThreeWayRows(NamedTuple):
 
 def three_way(rows: ThreeWayRows, surface: Float[np.ndarray, " N"] | None) -> ThreeWay:
     """Linear discriminants of one covariance, shrunk as ridge's is. Each fold is tested with discriminants of all folds
-    but it and the next, on which the size of the sets is settled; the head that is shown for it is the one that tells the
-    classes of the other folds best."""
+    but it and the next, on which the size of the sets is settled; the head that is shown for it is the one that tells
+    the classes of the other folds best."""
     statements, neither, fold, K, seed = rows
     labels = np.concatenate([statements.labels.numpy(), np.full(len(neither.labels), 2)])
     groups = (*statements.groups, *neither.groups)

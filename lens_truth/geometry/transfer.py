@@ -35,7 +35,7 @@ def transfer_matrix(
     estimator: ClosedFormKind = "ridge",
     n_folds: int = 5,
     seed: int = 0,
-    draws: CellDraws = CellDraws(),
+    draws: CellDraws | None = None,
     surface: Surface | None = None,
     progress: bool = False,
 ) -> Transfer:
@@ -43,12 +43,12 @@ def transfer_matrix(
 
     Folds are drawn over the union of all domains' groups. The probe of domain A that is tested on the rows of domain B
     in fold k was trained on A's rows outside fold k, so that no group stands on both sides and the diagonal is ordinary
-    cross-validation. AUROC and accuracy (at the boundary that A's rows set) are means over folds. The last row, of three
-    and more domains, is a probe of all domains but the one that is tested.
+    cross-validation. AUROC and accuracy (at the boundary that A's rows set) are means over folds. The last row, of
+    three and more domains, is a probe of all domains but the one that is tested.
 
-    Of all heads, the one shown is chosen inside the training rows: for fold k that of the best AUROC in the other folds,
-    each told by probes of A that saw neither it nor fold k (and for the last row, of the best mean over the domains
-    that it is trained on). No test row has a say.
+    Of all heads, the one shown is chosen inside the training rows: for fold k that of the best AUROC in the other
+    folds, each told by probes of A that saw neither it nor fold k (and for the last row, of the best mean over the
+    domains that it is trained on). No test row has a say.
 
     >>> transfer = lens_truth.transfer_matrix({"cities": cities, "facts": facts}, estimator="mass-mean")
     >>> transfer.auroc[0, 1], transfer.interval[0, 1]
@@ -68,6 +68,7 @@ def transfer_matrix(
     """
     if estimator not in get_args(ClosedFormKind):
         raise InputError(f"estimator '{estimator}' is not one of {', '.join(get_args(ClosedFormKind))}")
+    draws = draws or CellDraws()
     rows = domain_rows(domains, n_folds, seed)
     M, (L, H, _) = len(rows.names), rows.shape
     R = M + (M > 2)
@@ -79,10 +80,8 @@ def transfer_matrix(
         auroc[:, :, number], accuracy[:, :, number] = _measured(layer, decisions)
         told[:, number][..., layer.order] = decisions.transpose(0, 1).float().numpy()
         inner[:, :, number] = _inner(layer, estimator)
-    if R > M:  # by the mean over the domains that it is trained on; which they are depends on the domain that is tested
-        others = (inner.sum(0, keepdims=True) - inner) / (M - 1)
-    else:
-        others = np.empty((0, n_folds, L, H))
+    # The last row's by the mean over the domains that it is trained on, which depend on the domain that is tested.
+    others = (inner.sum(0, keepdims=True) - inner)[: M if R > M else 0] / (M - 1)
     chosen = np.concatenate([inner, others]).reshape(-1, n_folds, L * H).argmax(-1)
     shown = _shown(rows, told.reshape(R, L * H, -1), chosen)
     return _result(rows, shown, chosen, (auroc, accuracy), estimator, draws, surface, domains)
@@ -161,7 +160,7 @@ def _shown(
 ) -> Float[np.ndarray, "R N"]:
     """The decisions of the heads that are shown."""
     M, R = len(rows.names), len(told)
-    all_rows = np.arange(told.shape[2])
+    all_rows = np.arange(len(rows.labels))
     shown = [told[m][chosen[m][rows.fold], all_rows] for m in range(M)]
     if R > M:
         shown.append(told[M][chosen[M + rows.domain, rows.fold], all_rows])
@@ -184,7 +183,7 @@ def _result(
     for m in range(M):
         its = rows.of(m)
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
-        groups = [rows.groups[i] for i in its]
+        groups = rows.groups_of(m)
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
         permuted = null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
         null[:, m], p_value[:, m] = nulls.add(permuted)
@@ -216,5 +215,6 @@ def _result(
 
 def head_text(chosen: Int[np.ndarray, " K"], n_heads: int) -> str:
     """The head that most folds chose, and how many did."""
-    (head, times), *_ = Counter(chosen.tolist()).most_common(1)
+    votes: list[int] = chosen.tolist()
+    head, times = Counter(votes).most_common(1)[0]
     return f"{head // n_heads}.{head % n_heads} ({times} of {len(chosen)})"

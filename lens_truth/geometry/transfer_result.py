@@ -48,7 +48,7 @@ class Transfer(Result):
     interval: Float[np.ndarray, "R M 2"]
     """95%, of the AUROC: groups of the tested domain drawn with replacement."""
     null: Float[np.ndarray, "R M 2"]
-    """The middle 95% of AUROC when the tested domain's labels are permuted inside groups; probes are not fitted anew."""
+    """The middle 95% of AUROC when the tested domain's labels are permuted inside groups; probes stay as they are."""
     p_value: Float[np.ndarray, "R M"]
     """Two-sided, of a cell by itself."""
     p_familywise: Float[np.ndarray, "R M"]
@@ -82,13 +82,14 @@ class Transfer(Result):
         where = "head" if self.point == "z" else "layer"
         note = (
             f"AUROC on held-out folds. Trained on the row's domain (in brackets: folds that chose its {where}), tested "
-            "on the column's. Bold: told from permuted labels (p < .05, two-sided, familywise over all cells); below .5 the "
-            "probe is inverted there."
+            "on the column's. Bold: told from permuted labels (p < .05, two-sided, familywise over all cells); below "
+            ".5 the probe is inverted there."
         )
         return Table("Probes from domain to domain", ("trained on", *self.names), rows, note, form="matrix")
 
     def _cell(self, i: int, j: int, strong: bool) -> Cell:
-        tip = f"{self.rows[i]} to {self.names[j]}: AUROC {number(self.auroc[i, j])} {interval(self.interval[i, j].tolist())}"
+        ends = interval(self.interval[i, j].tolist())
+        tip = f"{self.rows[i]} to {self.names[j]}: AUROC {number(self.auroc[i, j])} {ends}"
         tip += f"; null {interval(self.null[i, j].tolist())}; accuracy {number(self.accuracy[i, j])}"
         if not np.isnan(self.surface[i, j]):
             tip += f"; bag of words {number(self.surface[i, j])}"
@@ -119,9 +120,9 @@ class Transfer(Result):
         own = np.diag(auroc)
         right, wrong = off & told & (auroc > 0.5), off & told & (auroc < 0.5)
         sentences = [
-            f"In its own domain a probe has AUROC {own.min():.2f} to {own.max():.2f}; in another {auroc[off].min():.2f} "
-            f"to {auroc[off].max():.2f}, mean {auroc[off].mean():.2f}.",
-            f"Of {int(off.sum())} pairs of domains {int(right.sum())} carry over and {int(wrong.sum())} are inverted "
+            f"In its own domain a probe has AUROC {own.min():.2f} to {own.max():.2f}; in another "
+            f"{auroc[off].min():.2f} to {auroc[off].max():.2f}, mean {auroc[off].mean():.2f}.",
+            f"Of {int(off.sum())} pairs of domains {int(right.sum())} carry over, {int(wrong.sum())} inverted "
             "(p < .05, labels permuted inside groups, familywise over all cells)"
             + (f": inverted {self._named(wrong)}." if wrong.any() else "."),
         ]
@@ -130,8 +131,8 @@ class Transfer(Result):
             alike = right & (surface >= low)
             beyond = right & (low > surface)
             sentences.append(
-                f"A bag of words has AUROC {np.nanmin(surface[off]):.2f} to {np.nanmax(surface[off]):.2f} there; of the "
-                f"pairs that carry over {int(beyond.sum())} lie above it with their whole interval"
+                f"A bag of words has AUROC {np.nanmin(surface[off]):.2f} to {np.nanmax(surface[off]):.2f} there; of "
+                f"the pairs that carry over {int(beyond.sum())} lie above it with their whole interval"
                 + (f", not so {self._named(alike)}." if alike.any() and alike.sum() <= _FEW else ".")
             )
         if len(self.auroc) > len(self.names):

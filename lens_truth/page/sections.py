@@ -14,18 +14,30 @@ from lens_truth.attention.record import ShownExample, ShownImage
 from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
-from lens_truth.page import results
+from lens_truth.page import contrast, results
+from lens_truth.page.between import relative_blocks, series_blocks, stability_blocks, tuned_blocks
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
+from lens_truth.page.directions import direction_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
+
+def _direction_blocks(run: RunRecord, view: View) -> list[Block]:
+    return [*direction_blocks(run, view), *contrast.direction_blocks(run, view)]
+
+
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
     ("Layers", ("probe",), results.layer_blocks),
+    ("Directions", ("directions",), _direction_blocks),
     ("Swaps", ("directions",), swap_blocks),
+    ("Neither true nor false", ("directions",), stability_blocks),
+    ("Base and tuned", ("directions",), tuned_blocks),
+    ("Relative representations", ("directions",), relative_blocks),
+    ("Series", ("directions",), series_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
@@ -38,7 +50,17 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
-_OPTIONAL = {"Layers", "Swaps", "Detection", "Verification"}
+_OPTIONAL = {
+    "Layers",
+    "Directions",
+    "Neither true nor false",
+    "Base and tuned",
+    "Relative representations",
+    "Series",
+    "Swaps",
+    "Detection",
+    "Verification",
+}
 """Sections that are not missed where no run has anything to say in them."""
 
 

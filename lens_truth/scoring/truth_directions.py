@@ -26,6 +26,7 @@ class TruthDirections:
     "hallucinated" to "supported".
 
     >>> directions = lens_truth.truth_directions(lens_truth.HeadProbes.load("probes.safetensors"))
+    >>> assert isinstance(directions, lens_truth.TruthDirections)
     >>> directions.best(48)[:3]  # heads
     """
 

@@ -1,0 +1,54 @@
+"""`directions transfer` and `directions erase`, as a user runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import refused, run
+
+from lens_truth.geometry.cosine_result import Cosines
+from lens_truth.geometry.erasure_result import Erasure
+from lens_truth.geometry.shared_result import SharedDirections
+from lens_truth.geometry.transfer_result import Transfer
+from lens_truth.page.write import write_report
+
+pytestmark = [pytest.mark.usefixtures("no_pdfs"), pytest.mark.zoo]
+
+QUICK = ("--limit", "80", "--folds", "3")
+
+
+def test_transfer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "transfer"
+    code, said, _ = run(
+        capsys, "directions", "transfer", *QUICK, "--permutations", "50", "--random", "10", "--out", str(out)
+    )
+    assert code == 0 and "Probes from domain to domain" in said and "What cosines predict" in said
+    found = Transfer.load(out)
+    assert found.names == ("zoo:text", "zoo:conflict", "zoo:presence") and found.auroc.shape == (4, 3)
+    assert found.auroc[0, 1] > 0.8 and np.isfinite(found.surface).all()
+    assert Cosines.load(out).names == found.names
+    assert {"transfer.png", "cosines.png"} <= {path.name for path in out.iterdir()}
+    page = tmp_path / "page.html"
+    write_report([out], page)
+    assert "Do angles foretell it?" in page.read_text()
+
+
+def test_erase_leaves_a_result_and_a_section(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "erase"
+    code, said, _ = run(capsys, "directions", "erase", *QUICK, "--controls", "2", "--steps", "2", "--out", str(out))
+    assert code == 0 and "Probes after erasure" in said
+    found = Erasure.load(out)
+    np.testing.assert_allclose(np.diag(found.after[:3]), 0.5)
+    assert SharedDirections.load(out).general.shape == (3, 3)
+    assert {"erasure.png", "shared.png"} <= {path.name for path in out.iterdir()}
+    page = tmp_path / "page.html"
+    write_report([out], page)
+    assert "General and specific directions" in page.read_text()
+
+
+def test_a_single_domain_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for command in ("transfer", "erase"):
+        out = tmp_path / command
+        refused(capsys, "at least two", "directions", command, "--data", "zoo:text", *QUICK, "--out", out)
