@@ -59,7 +59,7 @@ def series(
     >>> result = lens_truth.series([lambda: read("step-0"), lambda: read("step-100"), ...])
 
     Args:
-        checkpoints: in the order of their steps; each is read when its turn comes, so that one model at a time is loaded.
+        checkpoints: in the order of their steps; each is read when its turn comes, one model at a time.
 
     Raises:
         InputError: if there are fewer than 4, their steps do not rise, or their shapes, rows or questions differ.

@@ -105,8 +105,8 @@ def _layer(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
     """Decisions [2, 2, N, H] of each model's probes on each model's rows; cosines of the directions, plain [H] and
-    under either's covariance [2, H]; of random directions in either, the 97.5% quantile of the distance of AUROC from .5, and
-    of the absolute cosine with its own direction, each [2, H]."""
+    under either's covariance [2, H]; of random directions in either, the 97.5% quantile of the distance of AUROC from
+    .5, and of the absolute cosine with its own direction, each [2, H]."""
     K, (N, H, D) = int(fold.max()) + 1, z[0].shape
     held_out = [*((k,) for k in range(K)), ()]
     decisions, whole = torch.empty(2, 2, N, H), []
