@@ -169,7 +169,7 @@ def _change(
     shuffled = rng.permuted(np.tile(curve, (n_draws, 1)), axis=1)
     explained = float(change_points(steps, curve[None], shape).explained[0])
     null = change_points(steps, shuffled, shape).explained
-    ends = (float("nan"),) * 2
+    ends = float("nan"), float("nan")
     if drawn is not None:
         low, high = np.quantile(change_points(steps, drawn, shape).at, [0.025, 0.975])
         ends = float(low), float(high)

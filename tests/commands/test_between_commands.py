@@ -64,25 +64,26 @@ def test_series(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert all(sentence in said for sentence in found.verdicts())
     assert "Scores over the training of series" in write_report([out], out=tmp_path / "page.html").read_text()
     named = [str(steps / f"step-{step:06}") for step in (0, 100, 200, 300)]
-    assert run(capsys, "directions", "series", "--checkpoints", *named, *flags[:-2], "--out", tmp_path / "again")[0] == 0
+    assert (
+        run(capsys, "directions", "series", "--checkpoints", *named, *flags[:-2], "--out", tmp_path / "again")[0] == 0
+    )
     assert Series.load(tmp_path / "again") == found
 
 
 def test_what_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    def says(*arguments: object) -> str:
-        return refused(capsys, "directions", *arguments, "--out", tmp_path / "out")
+    def no(complaint: str, *arguments: str | Path) -> None:
+        refused(capsys, complaint, "directions", *arguments, "--out", tmp_path / "out")
 
-    assert "one of the two" in says("series")
+    no("one of the two", "series")
     (tmp_path / "steps" / "step-1").mkdir(parents=True)
-    assert "holds 0 checkpoints" in says("series", "--series", tmp_path / "steps")
+    no("holds 0 checkpoints", "series", "--series", tmp_path / "steps")
     base = [str(tmp_path / f"step-{n}") for n in (1, 2, 4, 3)]
     for folder in base:
         shutil.copytree(ZOO / "llama-base", folder)
-    assert "names 1 checkpoints" in says("series", "--checkpoints", base[0])
-    assert "step-3 (step 3) comes after" in says("series", "--checkpoints", *base)
-    assert "has no step in its name" in says("series", "--checkpoints", "zoo:llama-base", *base)
-    revisions = [f"org/model@step{n}" for n in range(4)]
-    assert "revisions are not fetched" in says("series", "--checkpoints", *revisions)
-    assert "rows that are neither join one" in says("neither", "--data", "zoo:text", "zoo:conflict")
-    assert "two models are compared on one" in says("tuned", "--data", "zoo:text", "zoo:conflict")
-    assert "20 anchors were asked for" in says("relative", "--limit", "40", "--anchors", "20")
+    no("names 1 checkpoints", "series", "--checkpoints", base[0])
+    no("step-3 (step 3) comes after", "series", "--checkpoints", *base)
+    no("has no step in its name", "series", "--checkpoints", "zoo:llama-base", *base)
+    no("revisions are not fetched", "series", "--checkpoints", *(f"org/model@step{n}" for n in range(4)))
+    no("rows that are neither join one", "neither", "--data", "zoo:text", "zoo:conflict")
+    no("two models are compared on one", "tuned", "--data", "zoo:text", "zoo:conflict")
+    no("20 anchors were asked for", "relative", "--limit", "40", "--anchors", "20")

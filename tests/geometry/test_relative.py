@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_does_not_find_one_where_there_is_none() -> None:
     assert sum("does not work" in its.verdicts()[1] for its in found) >= 5
 
 
-def test_comes_back_as_it_was(tmp_path) -> None:
+def test_comes_back_as_it_was(tmp_path: Path) -> None:
     one = _one()
     found = relative_directions(one, _another(one), n_anchors=30, n_null=3)
     found.save(tmp_path)

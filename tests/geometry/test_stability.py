@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_a_subject_of_both_kinds_is_never_split() -> None:
     assert all(len({*fold[groups == group]}) == 1 for group in {*groups})
 
 
-def test_comes_back_as_it_was_and_is_the_same_each_time(tmp_path) -> None:
+def test_comes_back_as_it_was_and_is_the_same_each_time(tmp_path: Path) -> None:
     found = stability(_true_false(), _neither(1.0), n_draws=3, surface=np.ones(360))
     found.save(tmp_path)
     assert Stability.load(tmp_path) == found == stability(_true_false(), _neither(1.0), n_draws=3, surface=np.ones(360))
