@@ -73,6 +73,7 @@ def _surface(texts: list[lens_truth.Example], n: int, fold: np.ndarray) -> np.nd
     words = counter.fit_transform([f"{its.question} {its.answer}" for its in texts])
     right = np.empty(len(texts))
     for k in range(int(fold.max()) + 1):
-        fitted: Any = LogisticRegression(C=10, max_iter=10_000).fit(words[fold != k], labels[fold != k])
+        unfitted: Any = LogisticRegression(C=10, max_iter=10_000)
+        fitted = unfitted.fit(words[fold != k], labels[fold != k])
         right[fold == k] = fitted.predict(words[fold == k]) == labels[fold == k]
     return right

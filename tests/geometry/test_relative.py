@@ -54,7 +54,7 @@ def test_is_the_cosine_with_the_anchors_once_their_mean_is_gone() -> None:
 def test_anchors_are_of_groups_that_are_not_tested() -> None:
     groups = _one().groups
     anchors, tested = anchors_of(groups, 20)
-    of_anchors = {groups[i] for i in anchors}
+    of_anchors = {groups[i] for i in anchors.tolist()}
     assert len(of_anchors) == 20
     assert not of_anchors & {group for group, its in zip(groups, tested, strict=True) if its}
     assert tested.sum() == len(groups) - 2 * 20

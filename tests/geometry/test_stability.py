@@ -59,7 +59,7 @@ def test_directions_and_flips_are_those_of_written_out_probes() -> None:
         centred = features - features.mean(0)
         matrix = centred.T @ centred / len(features)
         means = [features[its == label].mean(0) for label in (0, 1)]
-        direction = np.linalg.solve(matrix, means[1] - means[0])
+        direction: np.ndarray = np.linalg.solve(matrix, means[1] - means[0])
         return direction, float((means[0] + means[1]) @ direction / 2)
 
     def ones(n: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_directions_and_flips_are_those_of_written_out_probes() -> None:
     angle = np.degrees(np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
     assert found.angles[0, 1, 1] == pytest.approx(angle, abs=0.02)
     fold = stability_folds(rows, others)
-    flips = []
+    flips = list[bool]()
     for k in range(5):
         test = fold[: len(x)] == k
         told = [x[test] @ w > cut for w, cut in (fitted(more, ~test, fold[len(x) :] != k) for more in (False, True))]

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.zoo
 def test_steps_are_plain_models_and_change_no_byte_of_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "measure", lambda *_, **__: {"open": 0.0})
+    def measured(*_: object, **__: object) -> dict[str, float]:
+        return {"open": 0.0}
+
+    monkeypatch.setattr(building, "measure", measured)
     recipe = replace(RECIPES["llama-base"], steps=6)
     build(recipe, 0, tmp_path / "kept", print, every=2)
     build(recipe, 0, tmp_path / "plain", print)
