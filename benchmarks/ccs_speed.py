@@ -64,7 +64,7 @@ def main() -> None:
     first, second = make_pairs(flags.pairs, flags.heads, flags.width)
     drawn = np.random.default_rng(1).uniform(-1, 1, (flags.tries, flags.width + 1)) / np.sqrt(flags.width)
     starts = torch.from_numpy(drawn).float()
-    looped = np.linspace(0, flags.heads - 1, flags.looped).astype(int).tolist()
+    looped = [round(1 + i * (flags.heads - 2) / max(1, flags.looped - 1)) for i in range(int(flags.looped))]
     seconds: dict[str, list[float]] = {"at once": [], "loop": []}
     apart = 0.0
     for _ in range(flags.rounds):

@@ -25,12 +25,12 @@ from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds
 from .detection.ends import answer_ends as answer_ends
 from .detection.reranking import Reranking as Reranking
-from .detection.reranking import reranked as reranked
 from .detection.result import Detection as Detection
+from .detection.sample_choice import reranked as reranked
 from .detection.study import detection_study as detection_study
 from .detection.study import score_texts as score_texts
+from .detection.swapping import truth_swaps as truth_swaps
 from .detection.swaps import TruthSwaps as TruthSwaps
-from .detection.swaps import truth_swaps as truth_swaps
 from .detection.texts import ScoredTexts as ScoredTexts
 from .detection.verification import Verification as Verification
 from .detection.verifying import answers_of_samples as answers_of_samples
@@ -62,6 +62,7 @@ from .geometry.ccs_result import Consistency as Consistency
 from .geometry.cells import CellDraws as CellDraws
 from .geometry.change_point import change_points as change_points
 from .geometry.compounds import about_both as about_both
+from .geometry.compounds import joined_groups as joined_groups
 from .geometry.cosine import direction_cosines as direction_cosines
 from .geometry.cosine import mahalanobis_cosine as mahalanobis_cosine
 from .geometry.cosine_result import Cosines as Cosines

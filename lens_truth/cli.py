@@ -22,6 +22,7 @@ COMMANDS = {
     "directions": "truth directions on several data sets: kept probes, and what they share",
     "detect": "which answers are hallucinated? kept probes of heads on labelled answers and on any text, by token",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
+    "steer": "shift a model's heads along directions of truth (ITI) and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
     "verify": "right answers told from wrong ones, and chosen among samples, by hidden states; controls of length",

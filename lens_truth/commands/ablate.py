@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.ablate_data import Parts, parts_of
-from lens_truth.commands.ablate_sources import LAM_OF_SHIFT, SHIFTS, from_file, sources_of
+from lens_truth.commands.ablate_sources import SHIFTS, check_lam, from_file, sources_of
 from lens_truth.commands.ablate_told import tell
 from lens_truth.commands.run import (
     ASKED,
@@ -160,8 +160,8 @@ def _check(config: Config) -> None:
         raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
     if config.lam is not None and len(config.wanted) > 1:
         raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
-    if config.lam is not None and config.computed and config.computed[0] in SHIFTS:
-        raise InputError(LAM_OF_SHIFT)
+    if config.computed and config.computed[0] in SHIFTS:
+        check_lam(config.lam)
     if config.norm is not None and config.lam is None:
         raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
     if config.new_tokens is not None and config.new_tokens < 1:

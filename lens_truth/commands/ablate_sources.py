@@ -22,7 +22,12 @@ SHIFTS: dict[str, tuple[Literal["z", "resid_post"], bool]] = {
     "residual": ("resid_post", False),
 }
 """Shifts by name: where they act, and whether along the difference of class means instead of the probe's direction."""
-LAM_OF_SHIFT = "--lam is for gates; how far a shift goes, and on how many heads, is chosen on validation"
+
+
+def check_lam(lam: float | None) -> None:
+    """Raises an InputError for a lambda beside a shift."""
+    if lam is not None:
+        raise InputError("--lam is for gates; how far a shift goes, and on how many heads, is chosen on validation")
 
 
 def sources_of(
@@ -55,8 +60,7 @@ def from_file(path: str, model: Any, groups: Sequence[str], config: Config) -> t
         scores = lens_truth.HeadScores.load(path)
         return scores.kind, scores
     probes = lens_truth.HeadProbes.load(path)
-    if config.lam is not None:
-        raise InputError(LAM_OF_SHIFT)
+    check_lam(config.lam)
     probes.check(model, config.scoring)
     if n := sum(probes.seen(sorted(set(groups)))):
         raise InputError(

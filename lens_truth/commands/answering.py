@@ -18,6 +18,7 @@ from lens_truth.io.tables import print_table
 if TYPE_CHECKING:
     from lens_truth.evaluate.choice_log import ChoiceLog
     from lens_truth.evaluate.choices import Choices
+    from lens_truth.gates.rows import Intervention
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Answering(Rows, OneModel):
     """How scores are normalised inside each layer."""
     site: Literal["z", "block"] = "z"
     """Heads, or the paper's blocks of the projected output."""
+    gate: Path | None = None
+    """Instead of --scores: a gate or a shift from a file (as `gate` and `steer` keep it), under which the model is
+    asked."""
     template: Literal["auto", "plain", "chat"] = "auto"
     """The protocol's own wording, or the model's chat template; auto takes the chat template where there is one."""
     out: Path = Path("runs/evaluate")
@@ -54,11 +58,11 @@ class Answerer:
     """A model that is asked under one gate, or as it is."""
 
     asker: lens_truth.Asker
-    gate: lens_truth.HeadGate | None
+    gate: Intervention | None
 
     @property
-    def gates(self) -> dict[str, lens_truth.HeadGate | None]:
-        """The one gate, by the name that its answers have in the log: `gate`, or `vanilla` for the model as it is."""
+    def gates(self) -> dict[str, Intervention | None]:
+        """The one gate or shift, by the name that its answers have in the log: `gate`; or `vanilla`, for none."""
         return {"gate" if self.gate else "vanilla": self.gate}
 
     def ask_yes_no(self, run: Run, benchmark: lens_truth.Benchmark, seed: int) -> None:
@@ -72,19 +76,21 @@ class Answerer:
 def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
     """The model that the flags describe, with its gate. What answers.jsonl holds already is not asked again."""
     from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.gates.rows import read_intervention
     from lens_truth.models.hashing import weights_hash
-    from lens_truth.models.hooks import check_gate_shape, grid_of
     from lens_truth.models.prompts import default_template
 
     if (config.scores is None) != (config.lam is None):
         raise InputError("--scores and --lam belong together: which heads are amplified, and how much")
-    gate = None
+    if config.gate is not None and config.scores is not None:
+        raise InputError("--gate is a gate or a shift already; leave --scores and --lam away")
+    gate = None if config.gate is None else read_intervention(config.gate)
     if config.scores is not None and config.lam is not None:
         scores = lens_truth.HeadScores.load(config.scores)
         gate = lens_truth.HeadGate.from_scores(scores, config.lam, config.norm, site=config.site)
     model = load_model(config.model, config)
     if gate is not None:
-        check_gate_shape(grid_of(model), gate.values)
+        gate.check(model)
     template = default_template(model.tokenizer) if config.template == "auto" else config.template
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template
@@ -95,8 +101,8 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
 
 def check_files_only(config: Answering) -> None:
     """Raises an InputError if a flag asks for a model to be gated although only files are scored."""
-    if config.scores is not None or config.lam is not None:
-        raise InputError("--scores and --lam gate a model; what was written already cannot be gated")
+    if config.scores is not None or config.lam is not None or config.gate is not None:
+        raise InputError("--scores, --lam and --gate gate a model; what was written already cannot be gated")
 
 
 def tell(run: Run, result: lens_truth.BenchmarkResult | Choices | ChoiceLog) -> None:

@@ -1,6 +1,6 @@
 """Directions of truth: probes of every head, or of the residual stream, on several data sets, and what they share.
 
-Every data set is a domain, and is read once; what is read is kept in the output folder. Without a subcommand: fit."""
+Every data set is a domain, and is read once; what is read is kept in the output folder. Without a subcommand: transfer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Config = (  # a subcommand is one line here
     | Annotated[Tuned, tyro.conf.subcommand("tuned")]
 )
 
-DEFAULT_ARGUMENTS = ("fit",)
+DEFAULT_ARGUMENTS = ("transfer",)
 
 
 def run(config: Domains) -> None:

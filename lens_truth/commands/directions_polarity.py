@@ -11,6 +11,9 @@ from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
 
+_NEGATED, _TESTED = ("facts:negated",), ("facts:conjunction", "facts:disjunction", "facts:closed-book")
+"""Of world facts."""
+
 
 @dataclass(frozen=True)
 class Polarity(Domains):
@@ -19,10 +22,11 @@ class Polarity(Domains):
 
     data: tuple[str, ...] = ("facts:affirmative",)
     """Sets of affirmative statements to train on, each perhaps with a name in front: NAME=FILE."""
-    negated: tuple[str, ...] = ("facts:negated",)
-    """The negations of each of them, in the same order; or none (--negated without a value)."""
-    test: tuple[str, ...] = ("facts:conjunction", "facts:disjunction", "facts:closed-book")
-    """Further sets to test on: conjunctions, disjunctions, questions with answers."""
+    negated: tuple[str, ...] = ()
+    """The negations of each of them, in the same order; of the default facts:negated."""
+    test: tuple[str, ...] = ()
+    """Further sets to test on: conjunctions, disjunctions, questions with answers; of the default facts:conjunction,
+    facts:disjunction and facts:closed-book."""
     folds: int = 5
     """Held-out folds over the union of all sets' groups."""
     out: Path = Path("runs/directions-polarity")
@@ -32,6 +36,9 @@ class Polarity(Domains):
         """Trains and tests."""
         import numpy as np
 
+        if (self.data, self.negated, self.test) == (("facts:affirmative",), (), ()):
+            replace(self, negated=_NEGATED, test=_TESTED).compute(run)
+            return
         if self.negated and len(self.negated) != len(self.data):
             raise InputError(
                 f"--data names {len(self.data)} sets and --negated {len(self.negated)}; each needs its own"
@@ -47,11 +54,14 @@ class Polarity(Domains):
             )
             for i, name in enumerate(names[:n])
         ]
+        # Groups that the rows join are one, or a bag of words would have seen a part of what it is tested on.
+        joined = iter(lens_truth.joined_groups([row.group for its in examples.values() for row in its], self.folds))
+        words = {name: [replace(row, group=next(joined)) for row in its] for name, its in examples.items()}
         trained = [names[:n], names[: 2 * n]][: 1 + bool(self.negated)]
         surface = np.array(
             [
                 lens_truth.bag_of_words_transfer(
-                    {name: examples[name] for name in its}, examples, n_folds=self.folds, seed=self.seed
+                    {name: words[name] for name in its}, words, n_folds=self.folds, seed=self.seed
                 )
                 for its in trained
             ]

@@ -23,6 +23,8 @@ def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
     choices = subcommands(config)
     if choices:
         chosen, *arguments = arguments or command.DEFAULT_ARGUMENTS
+        if chosen.startswith("--") and chosen != "--help":  # flags alone are those of the default
+            chosen, *arguments = [*command.DEFAULT_ARGUMENTS, chosen, *arguments]
         if chosen in ("-h", "--help"):
             print(_overview(prog, about, choices))
             sys.exit(0)

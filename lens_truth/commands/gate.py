@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
+from lens_truth.commands.checkpoints import check_target
 from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import alone_at, check_out, file_hash, foreign_files, write_folder_with
-from lens_truth.io.readers import is_list
-from lens_truth.io.runs import RESULT, read_record
+from lens_truth.io.runs import RESULT
 from lens_truth.io.tables import print_warnings
 from lens_truth.models.names import GGUF, base_and_adapter, model_source
 
@@ -61,7 +61,7 @@ def run(config: Config) -> None:
     with alone_at(folder):
         if folder != save:
             _check_file(config, save, folder)
-        _check_target(config, folder)
+        check_target(config.model, config.save, folder, "gate")
         _save_gated(config, save, folder)
 
 
@@ -76,27 +76,6 @@ def _check_file(config: Config, save: Path, folder: Path) -> None:
         raise InputError(f"--save {config.save}: is the file of the model itself; choose another name")
     if save.exists() and not folder.exists():
         raise InputError(f"{config.save}: exists and was not written by this command; choose another name")
-
-
-def _check_target(config: Config, save: Path) -> None:
-    """Raises an InputError unless the folder holds nothing but what this command once wrote there."""
-    if save in [Path(part).expanduser().resolve() for part in base_and_adapter(config.model) if part]:
-        raise InputError(f"--save {config.save}: is the folder of the model itself; choose another folder")
-    if Path.cwd().is_relative_to(save):
-        raise InputError(f"--save {config.save}: is the folder that you are in or one above; name a folder inside it")
-    if save.is_mount():
-        raise InputError(f"--save {config.save}: is a mount point, which cannot be replaced; name a folder inside it")
-    if not save.exists() or (save.is_dir() and not any(save.iterdir())):
-        return
-    try:
-        record = read_record(save)
-        ours = record.results["files"] if record.command == "gate" else None
-    except (InputError, KeyError):
-        ours = None
-    if not is_list(ours):
-        raise InputError(f"{config.save}: exists and was not written by this command; choose another folder")
-    if foreign := foreign_files(save, [name for name in ours if isinstance(name, str)]):
-        raise InputError(f"{config.save}: holds {foreign[0]}, which this command did not write; choose another folder")
 
 
 def _save_gated(config: Config, save: Path, folder: Path) -> None:

@@ -16,6 +16,7 @@ from lens_truth.detection.reading import AnswerReads
 from lens_truth.errors import notice
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import benchmark_of
+from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Template
@@ -68,6 +69,7 @@ def likelihood_scores(validation: AnswerReads, test: AnswerReads) -> dict[str, S
     }
 
 
+@stage("judgement")
 def judge_scores(model: Hooked, parts: Texts, template: Template, batch_size: int | None) -> Scored | None:
     """By the model's own judgement: asked whether the answer is hallucinated, by how much no is likelier than yes.
     None, with a warning, where the tokenizer begins both with one token."""

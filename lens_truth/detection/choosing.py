@@ -92,10 +92,11 @@ def _weights(
     kind: Kind, x: Float[np.ndarray, "n K"], labels: Int[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " K"], float]:
     if kind == "mean":
-        return np.full(x.shape[1], 1 / x.shape[1]), 0.0
+        return np.ones(x.shape[1]) / x.shape[1], 0.0
     classifier: Any = LogisticRegression(max_iter=1000)
     fitted: Any = classifier.fit(x, labels)
-    return cast("np.ndarray", fitted.coef_[0]), float(fitted.intercept_[0])
+    weights: list[float] = fitted.coef_[0].tolist()
+    return np.array(weights), float(fitted.intercept_[0])
 
 
 def _aurocs(x: Float[np.ndarray, "n F"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " F"]:

@@ -31,7 +31,9 @@ class Detector:
     over the rows that its probe was fitted on).
 
     >>> detector = lens_truth.Detector.of(lens_truth.HeadProbes.load("runs/detect/probes.safetensors"))
-    >>> detector.heads, detector.threshold
+    >>> scores = detector.score(decisions)  # of all heads, in units of their standard deviations
+    >>> supported, probability = scores > detector.threshold, detector.probability(scores)
+    >>> kept = dataclasses.replace(probes, provenance={**probes.provenance, **detector.in_provenance()})
     """
 
     heads: tuple[Head, ...]

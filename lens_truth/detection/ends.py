@@ -14,7 +14,6 @@ from torch import Tensor
 from lens_truth.data.examples import Example
 from lens_truth.errors import InputError, notice
 from lens_truth.evaluate.sampling import SampledAnswers
-from lens_truth.io.numbers import count
 from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
@@ -30,6 +29,7 @@ class AnswerEnds:
 
     >>> ends = lens_truth.answer_ends(model, examples)
     >>> ends.deltas[:, 5]  # of layer 5: [N, M]
+    >>> lens_truth.AnswerEnds(start, end, n_tokens, log_probs, n_tokens)  # of states that were read elsewhere
     """
 
     start: Float[Tensor, "N L M"]
@@ -92,7 +92,7 @@ def between(model: Hooked, rows: Sequence[Encoded], tags: tuple[str, str]) -> li
         found.append((start, row.continuation + last[1]))
     missing = found.count(None)
     if missing == len(rows):
-        raise InputError(f"none of the {count(missing, 'answer')} holds the closing tag '{tags[1]}'")
+        raise InputError(f"none of the {missing} answers holds the closing tag '{tags[1]}'")
     if missing:
         notice(f"{missing} of {len(rows)} answers do not hold the closing tag '{tags[1]}' and are left out")
     return found

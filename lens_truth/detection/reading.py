@@ -81,7 +81,7 @@ def read_answers(
     tokenizer = tokenizer_of(model)
     encoded = encode(tokenizer, examples, template, images_for(model, examples))
     check_lengths([row.answer[1] for row in encoded], [example.id for example in examples], model)
-    projections: dict[Point, _Projection] = {its: _Projection(model, its, probes[its]) for its in probes}
+    projections: dict[Point, Projection] = {its: Projection(model, its, probes[its]) for its in probes}
     last: dict[Point, np.ndarray] = {its: np.empty((len(encoded), *projections[its].grid)) for its in probes}
     mean: dict[Point, np.ndarray] = {point: np.empty_like(its) for point, its in last.items()}
     tokens: dict[int, AnswerTokens] = {}
@@ -111,7 +111,7 @@ def read_answers(
     return AnswerReads(last, mean, tuple(tokens[row] for row in range(len(encoded))))
 
 
-class _Projection:
+class Projection:
     """The probes of a point, layer by layer, on the device where the layer is; in units of standard deviations."""
 
     def __init__(self, model: Hooked, point: Point, probes: HeadProbes) -> None:
@@ -132,13 +132,13 @@ class _Projection:
             on = passing.device
             at = passing[row.to(on), position.to(on)].float().view(len(row), self.grid[1], -1)
             directions = self._directions[layer, :, : at.shape[-1]].to(on)
-            kept[layer] = torch.einsum("nhd,hd->nh", at, directions) + self._intercepts[layer].to(on)
+            kept[layer] = (at * directions).sum(-1) + self._intercepts[layer].to(on)  # a fourth of einsum's time
 
         return keep
 
 
 def _read(
-    model: Hooked, encoded: Sequence[Encoded], numbers: Sequence[int], projections: Mapping[Point, _Projection]
+    model: Hooked, encoded: Sequence[Encoded], numbers: Sequence[int], projections: Mapping[Point, Projection]
 ) -> Iterator[tuple[int, dict[Point, Float[Tensor, "n L H"]], Float[Tensor, " n"]]]:
     """For each row its number, decisions at each token of its answer, and log-probabilities from the end of its prompt
     on."""
@@ -157,7 +157,7 @@ def _read(
 
 
 def _read_batch(
-    model: Hooked, batch: Begun, encoded: Sequence[Encoded], projections: Mapping[Point, _Projection]
+    model: Hooked, batch: Begun, encoded: Sequence[Encoded], projections: Mapping[Point, Projection]
 ) -> tuple[dict[Point, Float[Tensor, "n L H"]], Float[Tensor, " n"]]:
     places = [
         (i, position + shift)

@@ -125,7 +125,7 @@ class Detection(Result):
         ]
 
     def verdicts(self) -> list[str]:
-        """What it says in words."""
+        """What it says in words: `print(*detection.verdicts(), sep="\\n")`."""
         test, n = self.parts["test"], self.detector.n_heads
         how = (
             "one head"
@@ -146,7 +146,7 @@ class Detection(Result):
         return said + [f"It {verdict} {', '.join(names)}." for verdict, names in compared.items() if names]
 
     def warnings(self) -> list[str]:
-        """A sentence if the surface of the answers tells them apart."""
+        """A sentence if the surface of the answers tells them apart: `detection.warnings()`."""
         surface = self.worth[SURFACE].measures["accuracy"].value
         if surface <= self.majority_share + CONFOUNDED:
             return []

@@ -18,7 +18,6 @@ from lens_truth.detection.reading import AnswerReads, read_answers
 from lens_truth.detection.result import DETECTOR, SURFACE, Detection, Measured, Part, Worth
 from lens_truth.detection.texts import SHOWN, ScoredAnswer, ScoredTexts, scored_answers
 from lens_truth.errors import InputError, notice
-from lens_truth.io.numbers import count
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Template
 from lens_truth.models.provenance import provenance_of
@@ -162,7 +161,7 @@ def _parts(
     train = [example for example, its in zip(examples, seen, strict=True) if its]
     if not left:
         raise InputError(
-            f"the probes have seen all {count(len(set(groups)), 'group')} of these rows; they can be judged on others, "
+            f"the probes have seen all {len(set(groups))} groups of these rows; they can be judged on others, "
             "or leave the probes out, so that new ones are fitted on a part of the rows"
         )
     if train:

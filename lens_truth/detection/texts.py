@@ -88,7 +88,10 @@ class ScoredTexts(Result):
     provenance: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def tables(self) -> list[Table]:
-        """The answers that are kept here, each with its score."""
+        """The answers that are kept here, each with its score.
+
+        >>> lens_truth.ScoredTexts.load("runs/detect").tables()[0]
+        """
         note = f"{self.n_supported} of {count(self.n, 'answer')} are above {number(self.detector.threshold)}."
         note += "" if self.n == len(self.answers) else f" The first {len(self.answers)} are shown."
         rows = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.detection.clue import lengths_alike
+from lens_truth.detection.lengths import lengths_alike
 from lens_truth.io.numbers import count, interval, number, p_value
 from lens_truth.io.results import Result
 from lens_truth.io.streams import Stream, stream
@@ -64,6 +64,8 @@ class Verification(Result):
 
     >>> found = lens_truth.Verification.load("runs/verify")
     >>> found.measured["CLUE", "length"].value  # AUROC over pairs of a right and a wrong answer of one length
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("verification.png")
     """
 
     command: ClassVar[str] = "verify"
@@ -95,7 +97,8 @@ class Verification(Result):
         question, lengths = self.question.astype(int), lengths_alike(self.tokens.astype(int))
         found: dict[tuple[str, Pairs], Auroc] = {}
         for name, its in self.scores.items():
-            scores = np.round(its / max(_ALIKE * float(np.nanstd(its)), 1e-30))
+            spread = float(its[np.isfinite(its)].std()) if np.isfinite(its).any() else 0.0
+            scores = np.round(its / max(_ALIKE * spread, 1e-30))
             draws = [stream(self.seed, Stream.ANSWER_INTERVALS, part) for part in range(3)]
             found[name, "all"] = auroc(scores, self.right, self.groups, draws[0])
             found[name, "length"] = auroc(scores, self.right, self.groups, draws[1], strata=lengths)

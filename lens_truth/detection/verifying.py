@@ -13,7 +13,7 @@ from scipy import stats
 
 from lens_truth.data.examples import SUPPORTED, Example, rows_by_question
 from lens_truth.detection import verification as names
-from lens_truth.detection.clue import directions_of, held_out_distances, matched_weights
+from lens_truth.detection.clue import directions_of, held_out_distances
 from lens_truth.detection.dynamics import (
     alignment,
     alignment_features,
@@ -30,6 +30,7 @@ from lens_truth.detection.ends import (
     statements,
     whole,
 )
+from lens_truth.detection.lengths import matched_weights
 from lens_truth.detection.verification import Verification
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import first_line, token_f1
@@ -67,7 +68,7 @@ def given_answers(
 ) -> Answers:
     """Labelled answers of a data set, read at their ends or at those of what stands between `tags`.
 
-    >>> answers = given_answers(model, lens_truth.load_examples("facts:closed-book/test", limit=400))
+    >>> answers = lens_truth.given_answers(model, lens_truth.load_examples("facts:closed-book/test", limit=400))
 
     Raises:
         InputError: if they are all right or all wrong, or what `answer_ends` refuses.
@@ -98,6 +99,8 @@ def answers_of_samples(
     batch_size: int | None = None,
 ) -> Answers:
     """Every different answer that was sampled, labelled by whether it is right.
+
+    >>> answers = lens_truth.answers_of_samples(model, lens_truth.sampled_answers(model, examples))
 
     Raises:
         InputError: if all are right, or all are wrong or empty.
@@ -135,7 +138,7 @@ def verified(
     """CLUE, its controls of length and of the question, log-probabilities, and layer-wise dynamics with and without the
     true statement; every answer scored by experiences of other groups.
 
-    >>> found = verified(model, given_answers(model, examples))
+    >>> found = lens_truth.verified(model, lens_truth.given_answers(model, examples))
 
     Raises:
         InputError: if there are fewer groups than folds, or a fold would leave one label to learn from.

@@ -72,7 +72,8 @@ def watch(
         raise InputError("heads are watched, and these probes are of the residual stream")
     probes.check(model, str(probes.provenance.get("template")), descendant=descendant)
     hf = inner_model(model)
-    projections = [hf.get_submodule(its.projection) for its in attentions(hf)]
+    found = getattr(model, "attentions", None) or attentions(hf)
+    projections = [hf.get_submodule(its.projection) for its in found]
     watching = _Watching(Detector.of(probes, heads), probes, on_token)
     handles = [projections[layer].register_forward_pre_hook(watching.keep) for layer in watching.layers]
     handles += [hf.register_forward_pre_hook(watching.begin, with_kwargs=True), hf.register_forward_hook(watching.tell)]

@@ -72,6 +72,7 @@ class SampledAnswers:
 
     >>> sampled = lens_truth.sampled_answers(model, lens_truth.load_examples("facts:closed-book/test", limit=100))
     >>> sampled.right().mean(1)  # the share of right ones, a question
+    >>> lens_truth.SampledAnswers(sampled.questions[:5], sampled.prompts[:5], sampled.answers[:5]).n_tokens
     """
 
     questions: tuple[Example, ...]

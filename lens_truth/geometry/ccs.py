@@ -3,7 +3,7 @@ supervised probe."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -42,10 +42,13 @@ class CcsDraws:
     n_bootstrap: int = 1000
 
     def __post_init__(self) -> None:
-        if min(self.n_tries, self.n_epochs, self.n_permutations, self.n_random, self.n_bootstrap) < 1:
-            raise InputError("CCS needs at least one try, one epoch, and one draw behind each of its nulls")
-        if self.n_shuffles < 0:
-            raise InputError(f"partners were to be shuffled {self.n_shuffles} times; the number must not be negative")
+        if min(getattr(self, its.name) for its in fields(self)) < 1:
+            raise InputError(
+                "CCS needs at least one try, epoch, shuffle, permutation, random direction and bootstrap draw"
+            )
+
+
+_DRAWS = CcsDraws()
 
 
 @stage("ccs")
@@ -54,7 +57,7 @@ def ccs_scores(
     *,
     n_folds: int = 5,
     seed: int = 0,
-    draws: CcsDraws = CcsDraws(),
+    draws: CcsDraws = _DRAWS,
     surface: float = float("nan"),
     progress: bool = False,
 ) -> Consistency:
@@ -199,8 +202,7 @@ def _result(
     L, H = pairs.first.shape[1:3]
     draws, seed = problem.draws, problem.seed
     apart = (pairs.first - pairs.second).contiguous()
-    about = {name: its for name, its in pairs.provenance.items() if name != "surface"}
-    differences = HeadActivations(apart, torch.from_numpy(pairs.labels), pairs.groups, pairs.ids, about)
+    differences = HeadActivations(apart, torch.from_numpy(pairs.labels), pairs.groups, pairs.ids, {})
     ridge = truth_scores(differences, n_folds=problem.n_folds, seed=seed, n_permutations=0, n_bootstrap=1)
     labels = permuted_labels(pairs.labels, pairs.groups, draws.n_permutations, seed, problem.fold)
     metrics = fold_metrics(found.decisions, pairs.labels, problem.fold)
@@ -215,14 +217,14 @@ def _result(
         stream(seed, Stream.CCS_INTERVALS),
     )
     picked_null = problem.either_of_labels(columns, labels)
-    picks = []
+    picks: list[Picked] = []
     for i, (how, rows) in enumerate((("lowest training loss", by_loss), ("best on training rows", by_labels))):
         of_shuffled = [_either_of_picked(problem, its, by_loss=not i) for its in shuffled]
         value = float(problem.either(columns[:, i : i + 1])[0])
         picks.append(
             Picked(
                 how=how,
-                heads=tuple(divmod(int(head), H) for head in _one_a_fold(rows, problem)),
+                heads=tuple((head // H, head % H) for head in _one_a_fold(rows, problem)),
                 accuracy=_mean_over_folds(columns[:, i], problem),
                 interval=(float(low[i]), float(high[i])),
                 either=value,
@@ -235,7 +237,6 @@ def _result(
     def grid(its: Float[np.ndarray, "... F"]) -> Float[np.ndarray, "... L H"]:
         return np.asarray(its, dtype=float).reshape(*its.shape[:-1], L, H)
 
-    shuffled_maps = [problem.either(its.decisions) for its in shuffled]
     nothing = np.full(L * H, np.nan)
     random = problem.random()
     near = None if of_pairs is None else [its.double().numpy() for its in of_pairs]
@@ -260,7 +261,7 @@ def _result(
         null_q95=grid(np.quantile(null, 0.95, axis=0)),
         p_value=grid((1 + (null >= either - 1e-9).sum(0)) / (1 + len(null))),
         p_familywise=grid((1 + (null.max(1)[:, None] >= either - 1e-9).sum(0)) / (1 + len(null))),
-        shuffled=grid(np.stack(shuffled_maps)) if shuffled else np.empty((0, L, H)),
+        shuffled=grid(np.stack([problem.either(its.decisions) for its in shuffled])),
         random_mean=grid(random.mean(0)),
         random_q95=grid(np.quantile(random, 0.95, axis=0)),
         loss=grid(found.loss.mean(0).double().numpy()),

@@ -20,7 +20,7 @@ def by_layer(found: Consistency) -> Figure:
     mean of each layer's heads, and the best of them where there are several."""
     lines = {
         "CCS": (found.either, BLUE, "-"),
-        "CCS on shuffled pairs": (found.shuffled.mean(0) if len(found.shuffled) else None, BLUE, ":"),
+        "CCS on shuffled pairs": (found.shuffled.mean(0), BLUE, ":"),
         "random directions, 95th percentile": (found.random_q95, GREY, "--"),
         "ridge, with labels": (found.ridge, RED, "-"),
     }
@@ -29,8 +29,7 @@ def by_layer(found: Consistency) -> Figure:
     handles: list[Line2D] = []
     layers = range(len(found.either))
     for name, (its, colour, style) in lines.items():
-        if its is not None:
-            handles += axes.plot(layers, its.mean(1), color=colour, ls=style, lw=1.5, label=name)
+        handles += axes.plot(layers, its.mean(1), color=colour, ls=style, lw=1.5, label=name)
     if found.either.shape[1] > 1:
         handles += axes.plot(layers, found.either.max(1), color=BLUE, ls="", marker="^", ms=4, label="CCS, best head")
     axes.axhline(0.5, color=GREY, lw=0.8)

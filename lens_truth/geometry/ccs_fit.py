@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -62,7 +63,8 @@ def fit_ccs(
     x = torch.cat([centred / scale, torch.ones_like(centred[..., :1])], dim=-1)
     F, n2, width = x.shape
     step = F if x.device.type != "cpu" else max(1, _AT_ONCE // (n2 * width))
-    found = [_trained(block, starts.to(x), n_epochs) for block in x.split(step)]
+    blocks = cast("Sequence[Tensor]", torch.split(x, step))
+    found = [_trained(block, starts.to(x), n_epochs) for block in blocks]
     weights, loss = (torch.cat(part) for part in zip(*found, strict=True))
     best = loss.argmin(1)
     weight = weights[torch.arange(F, device=x.device), best]

@@ -126,15 +126,15 @@ class Consistency(Result):
                 number(its.either),
                 interval(its.null),
                 Cell(p_value(its.p_value), strong=its.p_value < SIGNIFICANT),
-                interval((min(its.shuffled), max(its.shuffled))) if its.shuffled else "",
+                interval((min(its.shuffled), max(its.shuffled))),
             )
             for its in self.picks
         ]
         header = (f"{self.unit} by", f"{self.unit} (folds)", "accuracy", "95%", "either way", "null", "p", "shuffled")
         note = (
-            "Accuracy: on held-out pairs, turned by the labels of the training rows. Either way: the larger of accuracy "
-            "and 1 - accuracy in each fold; null: its mean and 95th percentile when labels of pairs are permuted. "
-            "Shuffled: the same rule after CCS on pairs whose partners were shuffled."
+            "Accuracy: on held-out pairs, turned by the labels of the training rows. Either way: the larger of "
+            "accuracy and 1 - accuracy in each fold; null: its mean and 95th percentile when labels of pairs are "
+            "permuted. Shuffled: the same rule after CCS on pairs whose partners were shuffled."
         )
         caption = f"CCS on {count(self.n_pairs, 'pair')} in {count(self.n_groups, 'group')}; sides: {self.sides}"
         return table(caption, header, rows, note)
@@ -147,10 +147,10 @@ class Consistency(Result):
             "null: labels permuted (mean)": self.null_mean,
             "null: random directions (mean)": self.random_mean,
             "null: random directions (95th percentile)": self.random_q95,
-            "CCS on shuffled pairs, either way": self.shuffled.mean(0) if len(self.shuffled) else None,
+            "CCS on shuffled pairs, either way": self.shuffled.mean(0),
             "ridge on the differences, with labels": self.ridge,
         }
-        rows = [self._mapped(name, its) for name, its in maps.items() if its is not None]
+        rows = [self._mapped(name, its) for name, its in maps.items()]
         if not np.isnan(self.surface):
             rows.append(row("bag of words, with labels (AUROC)", number(self.surface), "", ""))
         several = f"{self.unit}s"
@@ -175,8 +175,8 @@ class Consistency(Result):
         header = (self.unit, "polar consistency", "null", "contradiction index", "null")
         note = (
             "Polar consistency: 0 where asserting a statement is as probable as denying the one that contradicts it; "
-            "contradiction index: 0 of a probe that never affirms both, .5 of one that says .5 to everything. Null: the "
-            "middle 95% with partners drawn at random."
+            "contradiction index: 0 of a probe that never affirms both, .5 of one that says .5 to everything. Null: "
+            "the middle 95% with partners drawn at random."
         )
         return table("PA-CCS: statements and those that contradict them", header, rows, note)
 
@@ -196,20 +196,19 @@ class Consistency(Result):
         without = self.picks[0]
         finds = "tells" if without.p_value < SIGNIFICANT else "does not tell"
         sentences = [
-            f"Picked without a label ({without.said}), CCS {finds} true from false statements: {number(without.either)} "
-            f"either way, null {number(without.null[0])}, 95th percentile {number(without.null[1])} (p = "
-            f"{p_value(without.p_value)}).",
-            f"{known} of {count(n, self.unit)} beat the best of each permutation (p < .05); a ridge probe with labels has "
-            f"mean {number(float(self.ridge.mean()))}, CCS {number(float(self.either.mean()))} either way, random "
+            f"Picked without a label ({without.said}), CCS {finds} true from false statements: "
+            f"{number(without.either)} either way, null {number(without.null[0])}, 95th percentile "
+            f"{number(without.null[1])} (p = {p_value(without.p_value)}).",
+            f"{known} of {count(n, self.unit)} beat the best of each permutation (p < .05); a ridge probe with labels "
+            f"has mean {number(float(self.ridge.mean()))}, CCS {number(float(self.either.mean()))} either way, random "
             f"directions {number(float(self.random_mean.mean()))}.",
         ]
-        if len(self.shuffled):
-            gain = self.either.mean() - self.shuffled.mean((1, 2))
-            more = "in every shuffle" if (gain > 0).all() else f"in {int((gain > 0).sum())} of {len(gain)} shuffles"
-            sentences.append(
-                f"On true pairs CCS is better than on shuffled ones {more}, by {number(float(gain.mean()))} in the mean "
-                f"of {self.unit}s."
-            )
+        gain = self.either.mean() - self.shuffled.mean((1, 2))
+        more = "in every shuffle" if (gain > 0).all() else f"in {int((gain > 0).sum())} of {len(gain)} shuffles"
+        sentences.append(
+            f"On true pairs CCS is better than on shuffled ones {more}, by {number(float(gain.mean()))} in the mean of "
+            f"{self.unit}s."
+        )
         if self.has_answers:
             below = int((self.contradiction < self.contradiction_null[0]).sum())
             sentences.append(

@@ -49,8 +49,8 @@ def pairs_in_set(
 ) -> StatementPairs:
     """Pairs of one set: a true statement and what contradicts it, or a right and a wrong answer to one question.
 
-    Which of the two stands first is drawn: if the true ones stood first, as in many files, centring the sides would take
-    truth away.
+    Which of the two stands first is drawn: if the true ones stood first, as in many files, centring the sides would
+    take truth away.
 
     >>> pairs = lens_truth.pairs_in_set(lens_truth.capture(model, lens_truth.load_examples("claims.csv")))
 
@@ -135,7 +135,7 @@ def answer_pairs(yes: HeadActivations, no: HeadActivations, partners: Sequence[i
     partner = np.array(partners, dtype=np.int64)
     if n := int((labels == labels[partner]).sum()):
         raise InputError(f"{n} of {len(labels)} statements have the same label as the one that contradicts them")
-    if n := sum(yes.groups[row] != yes.groups[its] for row, its in enumerate(partner)):
+    if n := sum(yes.groups[row] != yes.groups[its or 0] for row, its in enumerate(partners)):
         raise InputError(f"{n} of {len(labels)} statements are not in the group of the one that contradicts them")
     rows = np.stack([np.arange(len(labels))] * 2, axis=1)
     return _of(yes, no, rows, labels, partner, {"sides": "yes, no"})
@@ -179,7 +179,8 @@ def _of(
     about: Mapping[str, Any],
 ) -> StatementPairs:
     one, other = (torch.from_numpy(np.ascontiguousarray(its)) for its in rows.T)
-    groups, ids = (tuple(its[row] for row in rows[:, 0]) for its in (first.groups, first.ids))
+    order: list[int] = rows[:, 0].tolist()
+    groups, ids = (tuple(its[row] for row in order) for its in (first.groups, first.ids))
     return StatementPairs(
         first.z[one].float(), second.z[other].float(), labels, groups, ids, partner, {**first.provenance, **about}
     )

@@ -15,8 +15,8 @@ _WORD = re.compile(r"\w+")
 
 def negation_rows(statements: Sequence[Example], negations: Sequence[Example]) -> list[int]:
     """For every statement the row of its negation. Of statements without a question `negation_pairs` says which; of
-    answers (`facts:affirmative`, whose denials are worded otherwise), of the same group and the other label the one that
-    has most words in common.
+    answers (`facts:affirmative`, whose denials are worded otherwise), of the same group and the other label the one
+    that has most words in common.
 
     >>> partners = lens_truth.negation_rows(cities, neg_cities)
 
@@ -49,9 +49,9 @@ def negation_rows(statements: Sequence[Example], negations: Sequence[Example]) -
 
 
 def contradicting_rows(examples: Sequence[Example]) -> list[tuple[int, int]]:
-    """The true and the false side of every pair of a set: a claim and its negation, or a right and a wrong answer to one
-    question. Where a group of statements holds several of either, those that have most words in common are a pair (of
-    equals those that stand nearer).
+    """The true and the false side of every pair of a set: a claim and its negation, or a right and a wrong answer to
+    one question. Where a group of statements holds several of either, those that have most words in common are a pair
+    (of equals those that stand nearer).
 
     >>> lens_truth.pairs_in_set(activations, lens_truth.contradicting_rows(examples))
 

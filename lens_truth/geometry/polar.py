@@ -54,12 +54,12 @@ def polar(
     is held out together; published code (`train_half_ccs_on_hidden_states`) trains a probe on either half of the
     statements, and then reads both halves' answers from the first probe.
 
-    The null pairs one statement of each pair, drawn anew each time, with the other one of another pair that was held out
-    with it: whether the two contradict each other is then left to chance.
+    The null pairs one statement of each pair, drawn anew each time, with the other one of another pair that was held
+    out with it: whether the two contradict each other is then left to chance.
     """
     here = torch.arange(len(partner)) < partner
     rows, others = torch.arange(len(partner))[here], partner[here]
-    of_fold = [(fold[rows] == k).nonzero()[:, 0] for k in fold.unique()]
+    of_fold = [(fold[rows] == k).nonzero()[:, 0] for k in range(int(fold.max()) + 1)]
     rng = stream(seed, Stream.SHUFFLED_PARTNERS, 0)
     found = [_means(p, rows, others)]
     for _ in range(n_draws):

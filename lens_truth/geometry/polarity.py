@@ -28,6 +28,7 @@ METHODS = ("TTPD", "mass-mean", "LDA", "ridge")
 """With labels; CCS goes without."""
 AFFIRMATIVE, BOTH = "affirmative", "affirmative and negated"
 _TRIES, _EPOCHS = 10, 1500
+_DRAWS = CellDraws()
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def polarity_transfer(
     *,
     n_folds: int = 5,
     seed: int = 0,
-    draws: CellDraws = CellDraws(),
+    draws: CellDraws = _DRAWS,
     surface: Float[np.ndarray, "T M"] | None = None,
     progress: bool = False,
 ) -> Polarity:
@@ -74,8 +75,8 @@ def polarity_transfer(
         sets: activations of one model by name; those that no topic names are tested on.
         topics: whose sets are trained on together; all with negations, or none.
         draws: behind the interval (groups of the tested set) and the null (labels permuted inside groups).
-        surface: AUROC of a bag of words trained and tested on the same rows, for each kind of training rows (affirmative
-            first) and each set.
+        surface: AUROC of a bag of words trained and tested on the same rows, for each kind of training rows
+            (affirmative first) and each set.
 
     Raises:
         InputError: for topics that name no set, negations of some topics only, and as `transfer_matrix`.
@@ -153,6 +154,11 @@ class _Problem:
     def of(self, m: int) -> Int[np.ndarray, " n"]:
         """The rows of a set that are asked about."""
         return np.flatnonzero((self.rows.domain == m) & self.kept)
+
+    def groups(self, m: int) -> list[str]:
+        """Of those rows."""
+        here = (self.rows.domain == m) & self.kept
+        return [group for group, its in zip(self.rows.groups, here, strict=True) if its]
 
     def members(self, kind: str) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " n"]]:
         """The numbers of the sets that are trained on, and of those that are negated."""
@@ -232,7 +238,7 @@ def _result(
     for m in range(M):
         its = problem.of(m)
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
-        groups = [rows.groups[i] for i in its]
+        groups = problem.groups(m)
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
         null[:, m], p_value[:, m] = nulls.add(
             null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
@@ -249,7 +255,7 @@ def _result(
             "negated" if neg else AFFIRMATIVE if its else "tested" for its, neg in zip(both, negated, strict=True)
         ),
         n_rows=tuple(len(problem.of(m)) for m in range(M)),
-        n_groups=tuple(len({rows.groups[i] for i in problem.of(m)}) for m in range(M)),
+        n_groups=tuple(len(set(problem.groups(m))) for m in range(M)),
         methods=tuple(method for method, _ in problem.methods),
         trained_on=tuple(kind for _, kind in problem.methods),
         n_folds=K,
@@ -270,5 +276,6 @@ def _result(
 
 def _most(chosen: Int[np.ndarray, " K"], n_heads: int) -> str:
     """The head that most folds picked, and how many did."""
-    (head, times), *_ = Counter(chosen.tolist()).most_common(1)
+    counted: Counter[int] = Counter(chosen.tolist())
+    head, times = counted.most_common(1)[0]
     return f"{head // n_heads}.{head % n_heads} ({times} of {len(chosen)})"

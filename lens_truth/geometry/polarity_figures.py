@@ -27,7 +27,10 @@ def polarity_map(found: Polarity) -> Figure:
             values.append(found.surface[t].tolist())
             names.append(f"bag of words ({kind})")
     R, M = len(values), len(found.names)
-    figure = style.new_figure(3.4 + 0.62 * M, 1.9 + 0.26 * R)
+    labels = [style.fitted(name, 1.7, style.SMALL) for name in found.names]
+    lines = max(label.count("\n") + 1 for label in labels)
+    cell = 0.4 + 0.16 * lines  # slanted names of several lines need room side by side
+    figure = style.new_figure(3.4 + cell * M, 1.9 + 0.26 * R)
     axes = figure.subplots()
     shown = style.cells(axes, np.array(values), cmap="RdBu", vmin=0, vmax=1)
     for i, line in enumerate(values):
@@ -35,9 +38,8 @@ def polarity_map(found: Polarity) -> Figure:
             ink = "white" if abs(value - 0.5) > 0.33 else style.INK
             axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=style.SMALL, color=ink)
     axes.set_yticks(range(R), [style.fitted(name, 2.2, style.SMALL) for name in names])
-    labels = [style.fitted(name, 1.2, style.SMALL) for name in found.names]
     axes.set_xticks(range(M), labels, rotation=45, ha="right", rotation_mode="anchor")
     style.colour_bar(figure, shown, axes, "AUROC")
     title = f"Truth directions of {found.model or 'a model'} over kinds of statements"
-    axes.set_title(style.fitted(title, 1.8 + 0.62 * M, style.LARGE))
+    axes.set_title(style.fitted(title, 1.8 + cell * M, style.LARGE))
     return figure

@@ -82,8 +82,8 @@ class Polarity(Result):
         where = "head" if self.point == "z" else "layer"
         note = (
             f"AUROC on held-out groups, of the {where} picked inside the training rows (in brackets: folds that picked "
-            "it). Bold: told from permuted labels (p < .05, two-sided, for all cells together); below .5 truth is inverted "
-            "there."
+            "it). Bold: told from permuted labels (p < .05, two-sided, for all cells together); below .5 truth is "
+            "inverted there."
         )
         header = (f"trained on: method, {where}", *self.names)
         return Table("Truth directions from kind to kind of statements", header, tuple(rows), note, form="matrix")
@@ -135,8 +135,8 @@ class Polarity(Result):
             words = self.surface[[self.kinds.index(its) for its in self.trained_on]]
             beyond = (self.interval[..., 0] > words) & (self.interval[..., 0] > 0.5) & (self.p_familywise < SIGNIFICANT)
             sentences.append(
-                f"Of {self.auroc.size} cells {int(beyond.sum())} lie above .5 and above the bag of words with their whole "
-                "interval."
+                f"Of {self.auroc.size} cells {int(beyond.sum())} lie above .5 and above the bag of words with their "
+                "whole interval."
             )
         return sentences
 

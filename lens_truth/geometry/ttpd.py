@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,9 +42,10 @@ class TruthDirections(NamedTuple):
 def centred(x: Float[Tensor, "n F D"], sets: Int[Tensor, " n"]) -> Float[Tensor, "n F D"]:
     """The activations less the mean of their data set."""
     result = x.clone()
-    for number in sets.unique():
+    for number in range(int(sets.max()) + 1):
         rows = sets == number
-        result[rows] -= x[rows].mean(0)
+        if rows.any():
+            result[rows] -= x[rows].mean(0)
     return result
 
 
@@ -67,7 +68,8 @@ def ttpd(
     both = bool(negated.any() and not negated.all())
     if both:
         design = torch.stack([y, y * torch.where(negated, -1, 1)], dim=1)
-    solution = torch.linalg.lstsq(design, centred(x, sets).flatten(1)).solution.view(-1, *x.shape[1:])
+    least_squares = cast("tuple[Tensor, ...]", torch.linalg.lstsq(design, centred(x, sets).flatten(1)))
+    solution = least_squares[0].view(-1, *x.shape[1:])
     if not both:
         nothing = torch.full_like(solution[0], torch.nan)
         return TruthDirections(solution[0], nothing, nothing, on_directions(x, true, solution))
@@ -83,8 +85,8 @@ def mass_mean(x: Float[Tensor, "n F D"], true: Bool[Tensor, " n"]) -> Plane:
 
 
 def lda(x: Float[Tensor, "n F D"], true: Bool[Tensor, " n"]) -> Plane:
-    """`mass_mean` with the covariance within both labels taken into account (Marks and Tegmark 2023, Section 5, the form
-    for in-distribution data)."""
+    """`mass_mean` with the covariance within both labels taken into account (Marks and Tegmark 2023, Section 5, the
+    form for in-distribution data)."""
     return on_directions(x, true, discriminant(x, true)[None])
 
 
@@ -141,7 +143,7 @@ def small_logistic(
         gradient = torch.einsum("nf,nfd->fd", p - target, design)
         hessian = torch.einsum("nf,nfd,nfe->fde", p * (1 - p), design, design)
         hessian.diagonal(dim1=1, dim2=2).add_(1e-9 * n)
-        step = torch.linalg.solve(hessian, gradient)
+        step = cast("Tensor", torch.linalg.solve(hessian, gradient))
         size, now = torch.ones_like(step[:, :1]), _loss(logit, target)
         for _ in range(20):  # halved where it overshoots; the loss is convex
             worse = _loss((design * (beta - size * step)).sum(-1), target) > now + _CLOSE * n

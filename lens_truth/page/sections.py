@@ -14,7 +14,7 @@ from lens_truth.attention.record import ShownExample, ShownImage
 from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
-from lens_truth.page import results
+from lens_truth.page import contrast, results
 from lens_truth.page.between import relative_blocks, series_blocks, stability_blocks, tuned_blocks
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
@@ -34,6 +34,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
+    ("Directions", ("directions",), contrast.direction_blocks),
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
@@ -45,6 +46,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
 _OPTIONAL = {
     "Layers",
+    "Directions",
     "Neither true nor false",
     "Base and tuned",
     "Relative representations",

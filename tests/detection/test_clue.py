@@ -16,10 +16,9 @@ from lens_truth.detection.clue import (
     Clue,
     directions_of,
     held_out_distances,
-    lengths_alike,
-    matched_weights,
 )
 from lens_truth.detection.ends import answer_ends, between, read_ends, sampled_rows, whole
+from lens_truth.detection.lengths import lengths_alike, matched_weights
 from lens_truth.errors import DataWarning, InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.sampling import SampledAnswers, Sampling, sampled_answers
@@ -167,7 +166,7 @@ def test_the_ends_of_what_stands_between_tags(tiny: Any) -> None:
     with pytest.warns(DataWarning, match="1 of 3 answers do not hold the closing tag"):
         found = between(tiny, [inside, opened_before, unfinished], (tags[0], tags[1]))
     assert found == [(4, 7), (2, 5), None]
-    with pytest.raises(InputError, match="none of the 1 answer holds the closing tag"):
+    with pytest.raises(InputError, match="none of the 1 answers holds the closing tag"):
         between(tiny, [unfinished], (tags[0], tags[1]))
     ends = read_ends(tiny, [inside], [(4, 7)])
     states, _ = by_itself(tiny, inside)

@@ -13,8 +13,8 @@ import torch
 from conftest import refused, run
 
 from lens_truth.data.loading import load_examples
-from lens_truth.detection import swaps
-from lens_truth.detection.swaps import TruthSwaps, truth_swaps
+from lens_truth.detection.swapping import interchange, truth_swaps
+from lens_truth.detection.swaps import TruthSwaps
 from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import yes_no_tokens
 from lens_truth.models.prompts import judge_text
@@ -113,7 +113,7 @@ def test_bad_input(judged: Any) -> None:
 def test_an_earlier_transformerlens_is_named(judged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformer_lens.tools.analysis", None)
     with pytest.raises(InputError, match="swaps are interchange interventions of TransformerLens 4.3"):
-        swaps.interchange()
+        interchange()
 
 
 def test_the_tools_run_on_our_models_and_see_their_mode(tiny: Any) -> None:

@@ -25,8 +25,8 @@ from lens_truth.detection.reranking import (
     RANDOM,
     SHORTEST,
     Reranking,
-    reranked,
 )
+from lens_truth.detection.sample_choice import reranked
 from lens_truth.detection.verification import ABOUT, Verification
 from lens_truth.detection.verifying import (
     Answers,

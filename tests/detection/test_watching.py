@@ -10,7 +10,7 @@ from conftest import build
 from transformers import TextStreamer
 
 from lens_truth.data.loading import load_examples
-from lens_truth.detection.detector import Detector
+from lens_truth.detection.detector import Detector, units_of
 from lens_truth.detection.watching import WatchedToken, watch
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
@@ -38,8 +38,6 @@ def afterwards(model: Any, probes: HeadProbes, written: torch.Tensor) -> torch.T
     with torch.no_grad(), model.hooks(fwd_hooks=hooks):
         model(written, attention_mask=mask, position_ids=positions)
     decisions = probes.decision(torch.stack(z, dim=2)).double().numpy()
-    from lens_truth.detection.detector import units_of
-
     return torch.from_numpy(Detector.of(probes, HEADS).score(decisions / units_of(probes)))[:, 8:-1]
 
 

@@ -24,8 +24,8 @@ def activations(z: np.ndarray, labels: np.ndarray, groups: list[str], **provenan
 
 
 def kinds(n: int = 60, L: int = 1, H: int = 3, D: int = 8, seed: int = 0) -> dict[str, HeadActivations]:
-    """Affirmative statements, their negations, and conjunctions of two: head 0 knows nothing, head 1 whether a statement
-    without its "not" would be true, head 2 the truth."""
+    """Affirmative statements, their negations, and conjunctions of two: head 0 knows nothing, head 1 whether a
+    statement without its "not" would be true, head 2 the truth."""
     rng = np.random.default_rng(seed)
     claim = rng.permutation(np.tile([1, 0], n // 2))
     groups = [f"city {i}" for i in range(n)]

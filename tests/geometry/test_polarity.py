@@ -89,7 +89,7 @@ def test_no_statement_is_trained_on_whose_group_is_tested() -> None:
 def captured(sets: dict[str, HeadActivations]) -> np.ndarray:
     """The decisions of all heads on all rows."""
     told: list[np.ndarray] = []
-    kept = polarity._result
+    kept: Any = vars(polarity)["_result"]
 
     def told_first(problem: Any, its: np.ndarray, *more: Any) -> Polarity:
         told.append(its)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,8 @@ def test_the_boundary_is_a_logistic_regression_on_truth_and_polarity() -> None:
     found = ttpd(x, true, negated, sets)
     for head in range(2):
         flat = torch.stack([x[:, head] @ found.general[head], x[:, head] @ found.polarity[head]], dim=1).numpy()
-        theirs = LogisticRegression(C=1e6, max_iter=10000).fit(flat, true)
+        theirs: Any = LogisticRegression(C=1e6, max_iter=10000)
+        theirs.fit(flat, true)
         mine = found.plane.decide(x)[head].numpy()
         assert np.corrcoef(mine, theirs.decision_function(flat))[0, 1] > 0.99
         assert ((mine > 0) == true.numpy()).mean() > 0.9
@@ -75,7 +78,7 @@ def test_centring_is_by_data_set() -> None:
 
 def test_the_discriminant_is_scikit_learns() -> None:
     x, _, negated, _ = statements()
-    theirs = LinearDiscriminantAnalysis(solver="eigen").fit(x[:, 0].numpy(), negated.numpy())
+    theirs: Any = LinearDiscriminantAnalysis(solver="eigen").fit(x[:, 0].numpy(), negated.numpy())
     mine, ours = -discriminant(x, ~negated)[0].numpy(), theirs.coef_[0]
     assert mine @ ours / np.linalg.norm(mine) / np.linalg.norm(ours) > 0.999
 
@@ -86,16 +89,16 @@ def test_small_logistic_regressions_are_scikit_learns(d: int) -> None:
     x = rng.normal(size=(150, 3, d)) * np.geomspace(1e-3, 1e3, d) + 5
     true = x[..., 0].mean(1) + 1e-3 * rng.normal(size=150) > 5
     slopes, offset = small_logistic(torch.from_numpy(x), torch.from_numpy(true))
-    n_true = true.sum()
+    n_true = int(true.sum())
     up, down = (n_true + 1) / (n_true + 2), 1 / (150 - n_true + 2)
     weight = np.concatenate([np.where(true, up, down), 1 - np.where(true, up, down)])
     for head in range(3):
         spread = x[:, head].std(0)
         rows = np.concatenate([(x[:, head] - 5) / spread] * 2)
-        theirs = LogisticRegression(C=1e9, tol=1e-10, max_iter=10000)
+        theirs: Any = LogisticRegression(C=1e9, tol=1e-10, max_iter=10000)
         theirs.fit(rows, np.repeat([True, False], 150), sample_weight=weight)
         np.testing.assert_allclose(slopes[head].numpy() * spread, theirs.coef_[0], rtol=1e-3, atol=1e-3)
-        moved = theirs.intercept_[0] - (theirs.coef_[0] / spread * 5).sum()
+        moved: float = theirs.intercept_[0] - (theirs.coef_[0] / spread * 5).sum()
         np.testing.assert_allclose(offset[head].item(), moved, rtol=1e-3, atol=1e-3 * abs(moved) + 1e-3)
 
 
