@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.domains import Domains
@@ -69,11 +69,11 @@ def _surface(texts: list[lens_truth.Example], n: int, fold: np.ndarray) -> np.nd
     from sklearn.linear_model import LogisticRegression
 
     labels = np.array([its.label for its in texts[:n]] + [2] * (len(texts) - n))
-    words = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(
-        [f"{its.question} {its.answer}" for its in texts]
-    )
+    counter: Any = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    words = counter.fit_transform([f"{its.question} {its.answer}" for its in texts])
     right = np.empty(len(texts))
     for k in range(int(fold.max()) + 1):
-        fitted = LogisticRegression(C=10, max_iter=10_000).fit(words[fold != k], labels[fold != k])
+        unfitted: Any = LogisticRegression(C=10, max_iter=10_000)
+        fitted = unfitted.fit(words[fold != k], labels[fold != k])
         right[fold == k] = fitted.predict(words[fold == k]) == labels[fold == k]
     return right

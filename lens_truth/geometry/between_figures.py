@@ -47,12 +47,12 @@ def _maps(maps: dict[str, np.ndarray], title: str, label: str, across: str, colo
     figure = style.new_figure(0.8 + 3.0 * len(maps), 3.6)
     panels = figure.subplots(1, len(maps), squeeze=False)[0]
     for axes, (name, values) in zip(panels, maps.items(), strict=True):
-        mesh = style.cells(axes, values, **colours)
+        style.cells(axes, values, **colours)
         style.head_ticks(axes, *values.shape)
         axes.set_title(style.fitted(name, 2.8, style.MEDIUM))
         axes.set_xlabel(style.fitted(across, 2.8, style.SMALL))
     panels[0].set_ylabel("layer")
-    style.colour_bar(figure, mesh, panels, label)
+    style.colour_bar(figure, panels[-1].collections[0], panels, label)
     figure.suptitle(style.fitted(title, figure.get_figwidth() - 0.4, style.MEDIUM))
     return figure
 
@@ -63,7 +63,7 @@ def series_curves(result: Series) -> Figure:
     figure = style.new_figure(7.0, 3.8)
     axes = figure.subplots()
     colours = (style.BLUE, style.GREY, style.ORANGE, style.GREEN, style.RED)
-    handles = []
+    handles = list[Any]()
     for colour, (name, curve) in zip(colours, result.curves.items(), strict=False):
         (line,) = axes.plot(result.steps, curve, color=colour, marker="o", markersize=3, label=name)
         handles.append(line)

@@ -40,7 +40,7 @@ def relative_representation(
     z = z.double()
     rows = torch.from_numpy(anchors)
     z = z - z[rows].mean(0, keepdim=True)
-    unit = z / z.norm(dim=-1, keepdim=True).clamp(min=_LEAST)
+    unit = _unit(z)
     return torch.einsum("n...d,a...d->n...a", unit, unit[rows])
 
 
@@ -113,13 +113,13 @@ def relative_directions(
     ]
     drawn = drawn_aurocs(np.stack(columns), labels, groups, fold, _BOOTSTRAP, (seed, 20))
     rng = stream(seed, Stream.ANCHORS, 1)
-    null, null_alike = [], []
+    null, null_alike = list[Float[np.ndarray, " N"]](), list[float]()
     for _ in range(n_null):
         moved = found[1][..., torch.from_numpy(rng.permutation(n_anchors))]
         its = _correlations(found[0], moved)
-        null_alike.append(its.max())
+        null_alike.append(float(its.max()))
         null.append(_across(own[0], moved, fold, picked[0], its))
-    null = drawn_aurocs(np.stack(null), labels, groups, fold, 1, (seed, 21))[0]
+    chance = drawn_aurocs(np.stack(null), labels, groups, fold, 1, (seed, 21))[0]
     by_layer = alike.reshape(L, F // L, M, G // M)
     return Relative(
         names=(str(one.provenance.get("model", "one")), str(other.provenance.get("model", "other"))),
@@ -141,25 +141,25 @@ def relative_directions(
         auroc_ci=_ends(drawn[1:, 0]),
         own=(float(drawn[0, 1]), float(drawn[0, 2])),
         own_ci=(_ends(drawn[1:, 1]), _ends(drawn[1:, 2])),
-        null=_ends(null),
-        p_value=float((1 + (np.abs(null - 0.5) >= abs(drawn[0, 0] - 0.5)).sum()) / (1 + n_null)),
+        null=_ends(chance),
+        p_value=float((1 + (np.abs(chance - 0.5) >= abs(drawn[0, 0] - 0.5)).sum()) / (1 + n_null)),
         stitched=_stitched(own[0], found[1], labels, fold).reshape(by_layer.shape).max((1, 3)),
     )
 
 
 def _correlations(a: Float[Tensor, "N F A"], b: Float[Tensor, "N G A"]) -> Float[np.ndarray, "F G"]:
     """Pearson's r over rows and anchors, without each anchor's mean."""
-    flat = []
-    for its in (a, b):
-        rows = (its - its.mean(0)).transpose(0, 1).flatten(1)
-        flat.append(rows / rows.norm(dim=1, keepdim=True).clamp(min=_LEAST))
-    return (flat[0] @ flat[1].T).numpy()
+    one, other = (_unit((its - its.mean(0)).transpose(0, 1).flatten(1)) for its in (a, b))
+    return (one @ other.T).numpy()
+
+
+def _unit(x: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
+    return torch.nn.functional.normalize(x, dim=-1, eps=_LEAST)
 
 
 def _neighbours(x: Float[Tensor, "N F A"], k: int) -> Float[Tensor, "F NN"]:
     """For every row 1 at its k nearest others by cosine."""
-    its = x.transpose(0, 1)
-    its = its / its.norm(dim=-1, keepdim=True).clamp(min=_LEAST)
+    its = _unit(x.transpose(0, 1))
     alike = its @ its.mT
     alike.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
     return torch.zeros_like(alike).scatter_(2, alike.topk(k, dim=2).indices, 1).flatten(1)
@@ -178,7 +178,7 @@ def _at_home(
     probes: Probes, x: Float[Tensor, "N F A"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
 ) -> tuple[Float[np.ndarray, "K F"], Float[np.ndarray, "N F"]]:
     """AUROC in each fold, and the decisions, of probes on the representations that they are of."""
-    found, told = [], np.empty(x.shape[:2])
+    found, told = list[Float[np.ndarray, " F"]](), np.empty(x.shape[:2])
     for k, (directions, intercepts) in enumerate(zip(*probes, strict=True)):
         rows = torch.from_numpy(np.flatnonzero(fold == k))
         its = torch.einsum("nfa,fa->nf", x[rows], directions.float()) + intercepts.float()
@@ -212,7 +212,7 @@ def _stitched(
     probes: Probes, x: Float[Tensor, "N G A"], labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
 ) -> Float[np.ndarray, "F G"]:
     """AUROC of every head's probe in every head, mean over folds."""
-    found = []
+    found = list[Float[Tensor, "F G"]]()
     for k, directions in enumerate(probes[0].float()):
         rows = torch.from_numpy(np.flatnonzero(fold == k))
         positive = torch.from_numpy(labels)[rows] == 1

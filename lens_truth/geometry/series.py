@@ -59,8 +59,7 @@ def series(
     >>> result = lens_truth.series([lambda: read("step-0"), lambda: read("step-100"), ...])
 
     Args:
-        checkpoints: in the order of their steps; each is read when its turn comes, so that one model at a time is
-            loaded.
+        checkpoints: in the order of their steps; each is read when its turn comes, one model at a time.
 
     Raises:
         InputError: if there are fewer than 4, their steps do not rise, or their shapes, rows or questions differ.
@@ -170,7 +169,7 @@ def _change(
     shuffled = rng.permuted(np.tile(curve, (n_draws, 1)), axis=1)
     explained = float(change_points(steps, curve[None], shape).explained[0])
     null = change_points(steps, shuffled, shape).explained
-    ends = (float("nan"),) * 2
+    ends = float("nan"), float("nan")
     if drawn is not None:
         low, high = np.quantile(change_points(steps, drawn, shape).at, [0.025, 0.975])
         ends = float(low), float(high)

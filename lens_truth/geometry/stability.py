@@ -169,7 +169,7 @@ def _layer(
     drawn = fitted(refitted, *(refitted.plus(more.labelled(label)) for label in (0, 1)), kind=kind).direction
     floor = _angle(drawn[:, 0], drawn[:, 0].roll(1, 0))
 
-    null, flips = [], []
+    null, flips = list[Float[Tensor, "2 H"]](), list[Float[Tensor, "2 H"]]()
     for weight in rows.again:  # one at a time: a set of folds each
         again = weighted_sums(x, rows.by_fold[0] * weight, rows.sign)
         with_them = [true_false.plus(again.labelled(label)) for label in (0, 1)]

@@ -206,8 +206,9 @@ class Stability(Result):
                 f"{its.angle:.0f} degrees, {'more than' if beyond else 'no more than'} as many true and false rows "
                 f"({its.null[0]:.0f} to {its.null[1]:.0f}; two refits: {its.floor:.0f}), and flip "
                 f"{share(its.flips)} of the "
-                f"decisions ({share(its.flips_null[0])} to {share(its.flips_null[1])}); so do {n} of "
-                f"{count(self.floors.size, 'head' if self.point == 'z' else 'layer')} (p < .05, each by itself)."
+                f"decisions ({share(its.flips_null[0])} to {share(its.flips_null[1])}); {n} of "
+                f"{count(self.floors.size, 'head' if self.point == 'z' else 'layer')} turn more than that null "
+                "(p < .05, each by itself)."
             )
         its = self.three_way
         surface = "" if np.isnan(its.surface) else f", a bag of words {its.surface:.2f}"

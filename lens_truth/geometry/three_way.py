@@ -55,7 +55,7 @@ def three_way(rows: ThreeWayRows, surface: Float[np.ndarray, " N"] | None) -> Th
         accuracy_ci=group_interval(shown, groups, seed),
         chance=float(np.bincount(labels).max() / len(labels)),
         surface=float("nan") if surface is None else float(surface.mean()),
-        surface_ci=(float("nan"),) * 2 if surface is None else group_interval(surface, groups, seed),
+        surface_ci=(float("nan"), float("nan")) if surface is None else group_interval(surface, groups, seed),
         confusion=confusion,
         coverage=float(held.mean()),
         coverage_ci=group_interval(held, groups, seed),

@@ -109,7 +109,7 @@ def _layer(
     .5, and of the absolute cosine with its own direction, each [2, H]."""
     K, (N, H, D) = int(fold.max()) + 1, z[0].shape
     held_out = [*((k,) for k in range(K)), ()]
-    decisions, whole = torch.empty(2, 2, N, H), []
+    decisions, whole = torch.empty(2, 2, N, H), list[Float[Tensor, "H D"]]()
     for i, x in enumerate(z):
         directions, intercepts = (its.float() for its in closed_form_probes(x[:, None], given, kind, held_out))
         whole.append(directions[-1])
@@ -118,8 +118,9 @@ def _layer(
                 rows = torch.from_numpy(np.flatnonzero(fold == k))
                 decisions[i, j, rows] = torch.einsum("nhd,hd->nh", y[rows], directions[k]) + intercepts[k]
     random = torch.from_numpy(rng.normal(size=(n_random, H, D))).float()
-    random /= random.norm(dim=-1, keepdim=True)
-    positive, mahalanobis, apart, like = torch.from_numpy(labels) == 1, [], [], []
+    random = torch.nn.functional.normalize(random, dim=-1)
+    positive = torch.from_numpy(labels) == 1
+    mahalanobis, apart, like = (list[Float[Tensor, " H"]]() for _ in range(3))
     for x, own in zip(z, whole, strict=True):
         covariance = torch.einsum("nhd,nhe->hde", x - x.mean(0), x - x.mean(0)) / N
         mahalanobis.append(mahalanobis_cosine(whole[0], whole[1], covariance))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_is_the_cosine_with_the_anchors_once_their_mean_is_gone() -> None:
 def test_anchors_are_of_groups_that_are_not_tested() -> None:
     groups = _one().groups
     anchors, tested = anchors_of(groups, 20)
-    of_anchors = {groups[i] for i in anchors}
+    of_anchors = {groups[i] for i in anchors.tolist()}
     assert len(of_anchors) == 20
     assert not of_anchors & {group for group, its in zip(groups, tested, strict=True) if its}
     assert tested.sum() == len(groups) - 2 * 20
@@ -80,7 +81,7 @@ def test_does_not_find_one_where_there_is_none() -> None:
     assert sum("does not work" in its.verdicts()[1] for its in found) >= 5
 
 
-def test_comes_back_as_it_was(tmp_path) -> None:
+def test_comes_back_as_it_was(tmp_path: Path) -> None:
     one = _one()
     found = relative_directions(one, _another(one), n_anchors=30, n_null=3)
     found.save(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_noise_has_no_change_point() -> None:
     assert found.verdicts()[0].startswith("The behaviour has no change point")
 
 
-def test_comes_back_as_it_was(tmp_path) -> None:
+def test_comes_back_as_it_was(tmp_path: Path) -> None:
     reads = [partial(_checkpoint, step) for step in STEPS[2:7].tolist()]
     found = series(reads, n_draws=20, shape="sigmoid")
     found.save(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_directions_and_flips_are_those_of_written_out_probes() -> None:
         centred = features - features.mean(0)
         matrix = centred.T @ centred / len(features)
         means = [features[its == label].mean(0) for label in (0, 1)]
-        direction = np.linalg.solve(matrix, means[1] - means[0])
+        direction: np.ndarray = np.linalg.solve(matrix, means[1] - means[0])
         return direction, float((means[0] + means[1]) @ direction / 2)
 
     def ones(n: int) -> np.ndarray:
@@ -68,7 +69,7 @@ def test_directions_and_flips_are_those_of_written_out_probes() -> None:
     angle = np.degrees(np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
     assert found.angles[0, 1, 1] == pytest.approx(angle, abs=0.02)
     fold = stability_folds(rows, others)
-    flips = []
+    flips = list[bool]()
     for k in range(5):
         test = fold[: len(x)] == k
         told = [x[test] @ w > cut for w, cut in (fitted(more, ~test, fold[len(x) :] != k) for more in (False, True))]
@@ -107,7 +108,7 @@ def test_a_subject_of_both_kinds_is_never_split() -> None:
     assert all(len({*fold[groups == group]}) == 1 for group in {*groups})
 
 
-def test_comes_back_as_it_was_and_is_the_same_each_time(tmp_path) -> None:
+def test_comes_back_as_it_was_and_is_the_same_each_time(tmp_path: Path) -> None:
     found = stability(_true_false(), _neither(1.0), n_draws=3, surface=np.ones(360))
     found.save(tmp_path)
     assert Stability.load(tmp_path) == found == stability(_true_false(), _neither(1.0), n_draws=3, surface=np.ones(360))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_a_direction_that_was_turned_is_lost_and_no_closer_than_random_ones() ->
     assert abs(found.cosines[1, 1]) < found.random_cosines[:, 1, 1].max()
 
 
-def test_comes_back_as_it_was_and_says_what_it_found(tmp_path) -> None:
+def test_comes_back_as_it_was_and_says_what_it_found(tmp_path: Path) -> None:
     base = _base()
     found = tuned_directions(base, _moved(base, 0), n_random=20)
     found.save(tmp_path)

@@ -1,0 +1,89 @@
+"""`directions neither`, `tuned`, `relative`, `series`: what they write, and every bad input."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import refused, run
+
+from lens_truth.geometry.relative_result import Relative
+from lens_truth.geometry.series_result import Series
+from lens_truth.geometry.stability_result import Stability
+from lens_truth.geometry.tuned_result import Tuned
+from lens_truth.models.names import ZOO
+from lens_truth.page.write import write_report
+
+pytestmark = [pytest.mark.zoo, pytest.mark.usefixtures("no_pdfs")]
+
+
+def _written(out: Path) -> set[str]:
+    return {path.name for path in out.iterdir() if path.is_file() and path.suffix in (".json", ".png")}
+
+
+def test_neither(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "neither"
+    flags = ("--data", "zoo:text", "--neither", "zoo:presence", "--limit", "120", "--draws", "5")
+    code, said, _ = run(capsys, "directions", "neither", *flags, "--out", out)
+    assert code == 0
+    assert _written(out) == {"result.json", "stability.png"}
+    found = Stability.load(out)
+    assert (found.n_rows, found.n_neither, found.n_draws) == (120, 120, 5)
+    assert found.three_way.surface > 0.5
+    assert all(sentence in said for sentence in found.verdicts())
+    assert "Where the boundary goes" in write_report([out], out=tmp_path / "page.html").read_text()
+
+
+def test_tuned_and_relative(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "tuned"
+    assert run(capsys, "directions", "tuned", "--limit", "120", "--random", "20", "--out", out)[0] == 0
+    assert _written(out) == {"result.json", "tuned-zoo-llama-chat.png"}
+    found = Tuned.load(out, "zoo:llama-chat")
+    assert found.names == ("zoo:llama-base", "zoo:llama-chat")
+    assert "Truth directions before and after tuning" in write_report([out], out=tmp_path / "a.html").read_text()
+    out = tmp_path / "relative"
+    flags = ("--limit", "160", "--null", "5", "--anchors", "12")
+    assert run(capsys, "directions", "relative", *flags, "--out", out)[0] == 0
+    assert _written(out) == {"result.json", "relative-zoo-mistral-base.png"}
+    assert Relative.load(out, "zoo:mistral-base").n_anchors == 12
+    assert "anchors permuted" in write_report([out], out=tmp_path / "b.html").read_text()
+
+
+def test_series(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of four models in the place of checkpoints."""
+    steps, out = tmp_path / "steps", tmp_path / "series"
+    for step, name in enumerate(("llama-seed1", "llama-seed2", "llama-base", "llama-memory")):
+        shutil.copytree(ZOO / name, steps / f"step-{100 * step:06}")
+    flags = ("--limit", "120", "--draws", "50", "--out", out)
+    code, said, _ = run(capsys, "directions", "series", "--series", steps, *flags)
+    assert code == 0
+    assert _written(out) == {"result.json", "series.png"}
+    found = Series.load(out)
+    assert found.steps == (0, 100, 200, 300)
+    assert all(sentence in said for sentence in found.verdicts())
+    assert "Scores over the training of series" in write_report([out], out=tmp_path / "page.html").read_text()
+    named = [str(steps / f"step-{step:06}") for step in (0, 100, 200, 300)]
+    assert (
+        run(capsys, "directions", "series", "--checkpoints", *named, *flags[:-2], "--out", tmp_path / "again")[0] == 0
+    )
+    assert Series.load(tmp_path / "again") == found
+
+
+def test_what_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def no(complaint: str, *arguments: str | Path) -> None:
+        refused(capsys, complaint, "directions", *arguments, "--out", tmp_path / "out")
+
+    no("one of the two", "series")
+    (tmp_path / "steps" / "step-1").mkdir(parents=True)
+    no("holds 0 checkpoints", "series", "--series", tmp_path / "steps")
+    base = [str(tmp_path / f"step-{n}") for n in (1, 2, 4, 3)]
+    for folder in base:
+        shutil.copytree(ZOO / "llama-base", folder)
+    no("names 1 checkpoints", "series", "--checkpoints", base[0])
+    no("step-3 (step 3) comes after", "series", "--checkpoints", *base)
+    no("has no step in its name", "series", "--checkpoints", "zoo:llama-base", *base)
+    no("revisions are not fetched", "series", "--checkpoints", *(f"org/model@step{n}" for n in range(4)))
+    no("rows that are neither join one", "neither", "--data", "zoo:text", "zoo:conflict")
+    no("two models are compared on one", "tuned", "--data", "zoo:text", "zoo:conflict")
+    no("20 anchors were asked for", "relative", "--limit", "40", "--anchors", "20")
