@@ -20,6 +20,7 @@ COMMANDS = {
     "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",
     "evidence": "what heads look at: attention to the evidence, retrieval and lookback, against head scores",
     "directions": "truth directions on several data sets: kept probes, and what they share",
+    "detect": "which answers are hallucinated? kept probes of heads on labelled answers and on any text, by token",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",

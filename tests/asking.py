@@ -7,7 +7,7 @@ from typing import Any
 
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.generate import Questions, answered
-from lens_truth.gates.gate import UNGATED, Gates
+from lens_truth.gates.rows import UNGATED, Gates
 from lens_truth.models.budget import Budget
 from lens_truth.models.prompts import Encoded, PromptTokens
 

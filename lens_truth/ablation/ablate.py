@@ -1,34 +1,26 @@
-"""`run_ablation`: does gating by scores help, and is it the scores that help? Gates against vanilla and controls."""
+"""`run_ablation`: does gating by scores help, and is it the scores that help? Gates, and shifts along directions,
+against vanilla and controls."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from functools import partial
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from lens_truth.ablation.arms import Arm, Controls, Source, arms_of
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.rows import CAPTIONS, TUNED, Candidate, GateRow, SideEffect, SideEffectRow
-from lens_truth.ablation.search import (
-    Found,
-    Search,
-    Validation,
-    search_contrast,
-    search_lambda,
-    search_uniform,
-    strength_of,
-)
+from lens_truth.ablation.rows import CAPTIONS, TUNED, GateRow, SideEffect, SideEffectRow
+from lens_truth.ablation.search import Search, Validation
 from lens_truth.ablation.side_effects import NeutralText, side_effects
-from lens_truth.gates.controls import DRAWN, check_control, control_gate
-from lens_truth.gates.gate import HeadGate
+from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
 from lens_truth.models.common_gain import common_gain_acts
-from lens_truth.models.hooks import check_gate_shape, grid_of
+from lens_truth.models.hooks import Hooked, check_gate_shape, grid_of, name_of
+from lens_truth.scoring.capturing import shape_of
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.scoring.surface import ENOUGH
 from lens_truth.stats.paired import compare, group_interval
@@ -39,58 +31,13 @@ if TYPE_CHECKING:
     from lens_truth.evaluate.result import BenchmarkResult
 
 
-@dataclass(frozen=True)
-class Controls:
-    """What gates by scores have to beat.
-
-    >>> lens_truth.Controls(("permuted", "uniform", "inverse", "norm-matched"), random_trials=3)
-
-    Raises:
-        InputError: for a kind that `control_gate` does not know.
-    """
-
-    kinds: tuple[str, ...] = ("permuted", "uniform")
-    """Made from each gate by scores; with `uniform`, a gain for all heads is also tuned on validation by itself.
-
-    Where a norm behind the projection undoes a gain that all heads of a layer share (`common_gain_acts`), `uniform`
-    would be the model as it is, and beating it beating nothing. Of such a model `norm-matched` stands in its place, and
-    a tuned `contrast` (`contrast_gate`) in that of the tuned gain.
-    """
-    trials: int = 5
-    """The most draws of each kind that draws. Each is drawn once; then again, on every benchmark by itself, while the
-    gate is significantly better than none there and than every draw. So what is said of a control is what all draws
-    would say: one that is as good settles that it is not beaten, and only all of them that it is."""
-    random_trials: int = 0
-    """Draws of TruthProbe's control 1 + U(-1, 1), which stands beside all gates; 0 for none."""
-
-    def __post_init__(self) -> None:
-        for kind in self.kinds:
-            check_control(kind)
-
-
-@dataclass(frozen=True)
-class _Arm:
-    """A gate, or all draws of one control that may be made."""
-
-    gate: str
-    of: str
-    gates: tuple[HeadGate | None, ...]
-    candidate: Candidate | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Of its trials."""
-        name = f"{self.gate} of {self.of}" if self.of else self.gate
-        return [name] if len(self.gates) == 1 else [f"{name} {trial}" for trial in range(1, len(self.gates) + 1)]
-
-
 _Trials = list[list["BenchmarkResult"]]
 """What was asked of one benchmark, by arm and trial."""
 
 
 def run_ablation(
     asker: Asker,
-    scores: Mapping[str, HeadScores],
+    scores: Mapping[str, Source],
     *,
     test: Sequence[Benchmark],
     validation: Sequence[Benchmark],
@@ -99,7 +46,8 @@ def run_ablation(
     neutral: Sequence[NeutralText] = (),
     seed: int = 0,
 ) -> Ablation:
-    """Gates a model by each kind of scores and by control gates, and compares them on the test benchmarks.
+    """Gates a model by each kind of scores and by control gates, and compares them on the test benchmarks. What is
+    given as directions of truth (probes) becomes a shift (`HeadShift.from_probes`) beside controls of its own.
 
     Lambda and normalisation are chosen on `validation` only, and a gate that does no better there than none is not
     tested, nor are its controls. Where validation puts questions as a choice and in other ways too, all candidates are
@@ -112,7 +60,12 @@ def run_ablation(
 
     Args:
         asker: the model, and how it is asked; rows bear its name.
-        scores: by kind (`truth`, `own truth` for the model's own beside those of another); shape (layers, heads).
+        scores: by kind (`truth`, `own truth` for the model's own beside those of another); shape (layers, heads). Or,
+            under any other name, `HeadProbes` or `truth_directions`: how many heads are shifted (ITI's share of them,
+            or four times as many) and by how many standard deviations is chosen on `validation`. Controls of a shift
+            are as many random heads along their own directions, random directions of equal norm on the same heads, and,
+            each tuned on validation by itself, random directions and the heads with the highest `causal` scores, if
+            there are such.
         test: benchmarks that judge all gates; asked once a gate, and never for a choice.
         validation: benchmarks on which lambda and normalisation are chosen.
         controls: by default `permuted` and `uniform`, up to five draws of what draws.
@@ -123,12 +76,12 @@ def run_ablation(
         InputError: if scores do not have the model's shape.
     """
     for its in scores.values():  # before anything is asked
-        check_gate_shape(grid_of(asker.model), torch.from_numpy(its.values))
+        _check_shape(asker.model, its)
     search = search or Search()
     acts = common_gain_acts(asker.model)
     with stage("search"):
         chosen_on = Validation.of(asker, validation)
-        arms, searched = _arms(chosen_on, scores, controls or Controls(), search, acts, seed)
+        arms, searched = arms_of(chosen_on, scores, controls or Controls(), search, acts, seed)
     with stage("test"):
         results = _tested(asker, [chosen_on.read(benchmark) for benchmark in test], arms, seed)
     drawn = [max(len(by_arm[i]) for by_arm in results) for i in range(len(arms))]
@@ -144,48 +97,17 @@ def run_ablation(
     )
 
 
-def _acting(kinds: Sequence[str], acts: Sequence[bool]) -> tuple[str, ...]:
-    """Controls with `norm-matched` for `uniform` where that does nothing."""
-    return tuple(dict.fromkeys("norm-matched" if kind == "uniform" and not all(acts) else kind for kind in kinds))
+def _check_shape(model: Hooked, source: Source) -> None:
+    if isinstance(source, HeadScores):
+        check_gate_shape(grid_of(model), torch.from_numpy(source.values))
+        return
+    its, shape = tuple(source.directions.shape), shape_of(model, source.point)
+    if its != shape:
+        of, wanted = (" x ".join(map(str, sizes)) for sizes in (its, shape))
+        raise InputError(f"directions are of {of} (layers, heads, width), and {name_of(model)} has {wanted}")
 
 
-def _arms(
-    validation: Validation,
-    scores: Mapping[str, HeadScores],
-    controls: Controls,
-    search: Search,
-    acts: Sequence[bool],
-    seed: int,
-) -> tuple[list[_Arm], dict[str, Found]]:
-    """All that is compared, vanilla first, and what each search found."""
-    arms = [_Arm("vanilla", "", (None,))]
-    searched: dict[str, Found] = {}
-
-    def drawn(control: str, gate: HeadGate, trials: int) -> tuple[HeadGate, ...]:
-        return tuple(control_gate(control, gate, 1000 * seed + trial, acts) for trial in range(trials))
-
-    for kind, its_scores in scores.items():
-        name = re.sub(r"(?<!\S)truth$", "probe", kind)
-        found = searched[name] = search_lambda(validation, its_scores, search)
-        if (gate := found.gate) is None:
-            continue
-        arms.append(_Arm(name, "", (gate,), found.best))
-        for control in _acting(controls.kinds, acts):
-            gates = drawn(control, gate, controls.trials if control in DRAWN else 1)
-            arms.append(_Arm(control, name, gates, found.best))
-    if "uniform" in controls.kinds:
-        tuned = "uniform" if all(acts) else "contrast"
-        where = search_uniform if all(acts) else partial(search_contrast, acts=acts, seed=seed)
-        found = searched[f"{tuned} ({TUNED})"] = where(validation, site=search.site)
-        if found.gate is not None:
-            arms.append(_Arm(tuned, TUNED, (found.gate,), found.best))
-    if controls.random_trials:
-        any_gate = HeadGate(torch.ones(len(acts), validation.asker.model.cfg.n_heads), search.site)  # of any values
-        arms.append(_Arm("random", "", drawn("random", any_gate, controls.random_trials)))
-    return arms, searched
-
-
-def _tested(asker: Asker, test: Sequence[Benchmark], arms: Sequence[_Arm], seed: int) -> list[_Trials]:
+def _tested(asker: Asker, test: Sequence[Benchmark], arms: Sequence[Arm], seed: int) -> list[_Trials]:
     """All arms on each benchmark: once, but controls that draw as often as the verdict needs. Benchmarks of which the
     same is wanted are asked together."""
     found: list[_Trials] = [[[] for _ in arms] for _ in test]
@@ -204,7 +126,7 @@ def _tested(asker: Asker, test: Sequence[Benchmark], arms: Sequence[_Arm], seed:
                     found[at][i].append(results[test[at].name][arms[i].names[trial]])
 
 
-def _wanted(arms: Sequence[_Arm], found: _Trials, seed: int) -> tuple[tuple[int, int], ...]:
+def _wanted(arms: Sequence[Arm], found: _Trials, seed: int) -> tuple[tuple[int, int], ...]:
     """Arms and the number of their trial that one benchmark is to be asked next: all at first, of a gate's control one;
     then one more of each control with draws left on which the gate's verdict hangs."""
     if not found[0]:
@@ -222,14 +144,14 @@ def _marks(trials: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
     return np.stack([result.correct for result in trials])
 
 
-def _effect(model: str, arm: _Arm, effects: Mapping[str, Mapping[str, SideEffect]], drawn: int) -> SideEffectRow:
+def _effect(model: str, arm: Arm, effects: Mapping[str, Mapping[str, SideEffect]], drawn: int) -> SideEffectRow:
     """Means over the arm's trials; `effects` are by text and by name of a trial."""
     found = {text: [astuple(by_gate[name]) for name in arm.names[:drawn]] for text, by_gate in effects.items()}
     means = {text: SideEffect(*np.mean(trials, axis=0).tolist()) for text, trials in found.items()}
     return SideEffectRow(model, arm.gate, arm.of, drawn, means)
 
 
-def _row(model: str, number: int, arms: Sequence[_Arm], results: _Trials, seed: int) -> GateRow:
+def _row(model: str, number: int, arms: Sequence[Arm], results: _Trials, seed: int) -> GateRow:
     """Of one arm; `results` are those of one benchmark."""
     arm, mine = arms[number], results[number]
     groups = mine[0].groups
@@ -266,7 +188,7 @@ def _row(model: str, number: int, arms: Sequence[_Arm], results: _Trials, seed: 
         captions={name: float(np.mean(its)) for name, its in captions.items() if its and None not in its},
         lam=arm.candidate.lam if arm.candidate else None,
         norm=arm.candidate.norm if arm.candidate else None,
-        strength=float(np.mean([strength_of(gate) for gate in gates])) if gates else None,
+        strength=float(np.mean([gate.strength for gate in gates])) if gates else None,
         negative_gates=max((gate.n_negative for gate in gates), default=0),
         against={name: compare(marks, _marks(results[i]), groups, seed, undrawn[i]) for name, i in others.items()},
     )

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lens_truth.ablation.limits import limit_of
-from lens_truth.ablation.rows import GateRow, finalists
+from lens_truth.ablation.rows import ON, GateRow, finalists
 from lens_truth.ablation.tables import gate_name
 from lens_truth.data.audit import CONFOUNDED
 from lens_truth.plots import style
@@ -38,6 +38,8 @@ _LOOKS = {
     "contrast 2": (style.GREY, "v"),
 }
 """Colour and marker of each normalisation."""
+_SHIFTS = ((style.PURPLE, "P"), (style.SKY, "X"), (style.ORANGE, "^"), (style.BLUE, "v"))
+"""Of shifts of so many heads, in order."""
 
 
 @style.in_house_style
@@ -127,6 +129,9 @@ def lambda_curves(ablation: Ablation) -> Figure:
     """A line of panels a model, a panel a gate; every curve begins at the vanilla model. Hollow: candidates that others
     ranked before, at the share of the probability by which they were ranked."""
     columns, ranked = max(map(len, ablation.search.values())), False
+    every = [c for its in ablation.search.values() for candidates in its.values() for c in candidates]
+    looks = _looks([c.norm for c in every])
+    furthest = max([1.0, *(1.2 * c.strength for c in every if c.norm.startswith(ON))])
     width = 1.0 + 2.2 * max(2, columns)  # room for the legend
     figure = style.new_figure(width, 1.1 + 2.1 * len(ablation.search))
     grid = figure.subplots(len(ablation.search), columns, squeeze=False, sharex=True, sharey="row")
@@ -139,7 +144,7 @@ def lambda_curves(ablation: Ablation) -> Figure:
             for norm in dict.fromkeys(candidate.norm for candidate in candidates):
                 curve = [c for c in full[gate] if c.norm == norm]
                 x, y = [0.0, *(c.strength for c in curve)], [vanilla, *(c.objective for c in curve)]
-                colour, marker = _LOOKS[norm]
+                colour, marker = looks[norm]
                 axes.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.2)
                 others = [c for c in candidates if c.norm == norm and c not in curve]
                 ranked |= bool(others)
@@ -150,14 +155,13 @@ def lambda_curves(ablation: Ablation) -> Figure:
             if (best := ablation.chosen(gate, model)) is not None:
                 axes.plot(best.strength, best.objective, marker="*", ms=11, color=style.RED, ls="")
                 chosen = f"λ = {best.lam:.3g}{'' if best.norm == 'uniform' else f', {best.norm}'}"
+                chosen = best.setting if best.norm.startswith(ON) else chosen
             axes.set_title(style.fitted(f"{gate}: {chosen}", 2.0, style.LARGE))
             axes.set_xscale("symlog", linthresh=0.01, linscale=0.3)
             axes.set_xticks([0, 0.01, 0.1, 1], ["0", ".01", ".1", "1"])
-            axes.set_xlim(0, 1)
+            axes.set_xlim(0, furthest)
             axes.tick_params(labelbottom=True)
         line[0].set_ylabel(style.fitted(model, 1.8, style.MEDIUM), fontsize=style.MEDIUM, fontweight="bold")
-    norms = dict.fromkeys(c.norm for its in ablation.search.values() for cs in its.values() for c in cs)
-    looks = {norm: _LOOKS[norm] for norm in norms}
     handles = [Line2D([], [], color=c, marker=marker, ms=3.5, label=norm) for norm, (c, marker) in looks.items()]
     if ranked:
         said = "ranked by choice only"
@@ -165,9 +169,17 @@ def lambda_curves(ablation: Ablation) -> Figure:
     handles.append(Line2D([], [], color=style.RED, marker="*", ls="", ms=9, label="chosen"))
     handles.append(Line2D([], [], color=style.RED, ls="--", lw=0.8, label="vanilla"))
     style.legend(figure, handles)
-    figure.supxlabel("distance of the gate from 1 (root mean square over heads)")
+    shifts = any(norm.startswith(ON) for norm in looks)
+    said = "distance of the gate from 1" + (", length of a shift in standard deviations" if shifts else "")
+    figure.supxlabel(f"{said} (root mean square over heads)")
     figure.supylabel("accuracy on validation, mean over benchmarks")
     return figure
+
+
+def _looks(norms: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each normalisation; of shifts by how many heads they are on."""
+    shifts = [norm for norm in dict.fromkeys(norms) if norm.startswith(ON)]
+    return {norm: _SHIFTS[shifts.index(norm) % len(_SHIFTS)] if norm in shifts else _LOOKS[norm] for norm in norms}
 
 
 def _bar_colour(row: GateRow) -> str:

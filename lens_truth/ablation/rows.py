@@ -13,6 +13,9 @@ from lens_truth.stats.paired import Comparison
 TUNED = "tuned"
 """In `of`: a uniform gain chosen on validation, like lambda, instead of taken from a gate."""
 
+ON = "on "
+"""How a shift's `norm` begins: `on 48 heads`, `on 1 layer`; its lambda is alpha."""
+
 CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
 
 
@@ -41,9 +44,11 @@ class GateRow:
     answer_words: float
     """Mean length of an answer as the model wrote it."""
     lam: float | None = None
+    """Of a shift, alpha: how many standard deviations along its directions."""
     norm: str | None = None
+    """Of a shift, on how many heads."""
     strength: float | None = None
-    """Root mean square of gate - 1 over heads."""
+    """Root mean square over heads of gate - 1, or of a shift in standard deviations."""
     captions: Mapping[str, float] = field(default_factory=dict[str, float])
     """Of captions, CHAIR's chair_s, chair_i, recall and length where they are defined."""
     negative_gates: int = 0
@@ -101,9 +106,10 @@ class Candidate:
 
     lam: float
     norm: str
-    """`uniform` for a gain of all heads, 1 + lam; `contrast N` for the Nth random direction, lam away from 1."""
+    """`uniform` for a gain of all heads, 1 + lam; `contrast N` for the Nth random direction, lam away from 1; `on N
+    heads` for a shift of so many by lam standard deviations."""
     strength: float
-    """Root mean square of gate - 1 over heads."""
+    """Root mean square over heads of gate - 1, or of a shift in standard deviations."""
     accuracy: Mapping[str, float]
     """On each validation benchmark; none, if others ranked before it (choose alone, as earlier builds ranked)."""
     share: float | None = None
@@ -116,9 +122,14 @@ class Candidate:
         none."""
         return mean_accuracy(self.accuracy)
 
+    @property
+    def setting(self) -> str:
+        """As words and tables name it."""
+        return f"{'α' if self.norm.startswith(ON) else 'λ'} = {short(self.lam)}, {self.norm}"
+
     def said(self) -> str:
         """Its setting, and what it reached."""
-        return f"λ = {short(self.lam)}, {self.norm}, {number(self.objective)}"
+        return f"{self.setting}, {number(self.objective)}"
 
 
 def mean_accuracy(by_benchmark: Mapping[str, float]) -> float:

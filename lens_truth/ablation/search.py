@@ -14,7 +14,8 @@ from lens_truth.data.examples import question_pairs
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.result import MARGIN
 from lens_truth.gates.controls import contrast_gate
-from lens_truth.gates.gate import UNGATED, HeadGate, Norm, Site
+from lens_truth.gates.gate import HeadGate, Norm, Site
+from lens_truth.gates.rows import UNGATED, Intervention
 from lens_truth.io.files import hash_of
 from lens_truth.models.hooks import grid_of
 from lens_truth.scoring.scores import HeadScores
@@ -56,7 +57,7 @@ class Found:
     """What a search found."""
 
     candidates: tuple[Candidate, ...]
-    gate: HeadGate | None
+    gate: Intervention | None
     """That of the best candidate (as `best_of` chooses); None where none does better than no gate."""
 
     @property
@@ -90,7 +91,7 @@ class Validation:
         mine = [its.parses[0] for its in self.benchmarks if (its.name, its.mode) == (benchmark.name, benchmark.mode)]
         return read_by(benchmark, mine[0]) if mine else benchmark
 
-    def tried(self, gates: Sequence[tuple[HeadGate, float, str]], fixed: bool = False) -> Found:
+    def tried(self, gates: Sequence[tuple[Intervention, float, str]], fixed: bool = False) -> Found:
         """All gates with their lambda and normalisation; a fixed one is taken whatever it does.
 
         Where questions are put as a choice and in other ways too, all gates choose, which takes one short pass, on
@@ -105,11 +106,11 @@ class Validation:
             share = {
                 name: float(np.mean([its[name].ranked.measures["mass"].mean() for its in by_way])) for name in named
             }
-            asked = sorted(named, key=lambda name: (-share[name], strength_of(named[name])))[:FINALISTS]
+            asked = sorted(named, key=lambda name: (-share[name], named[name].strength))[:FINALISTS]
         found = self.asker.run_all(self.benchmarks, {name: named[name] for name in asked})
         reached = {name: {its: by_gate[name].accuracy for its, by_gate in found.items()} for name in asked}
         candidates = tuple(
-            Candidate(lam, norm, strength_of(gate), reached.get(name, {}), share.get(name))
+            Candidate(lam, norm, gate.strength, reached.get(name, {}), share.get(name))
             for name, (gate, lam, norm) in zip(named, gates, strict=True)
         )
         best = best_of(candidates)
@@ -156,7 +157,7 @@ def search_lambda(validation: Validation, scores: HeadScores, search: Search | N
         settings = [("none", 1.0)]
     else:
         norms: tuple[Norm, ...] = ("center", "minmax")
-        spreads: dict[Norm, float] = {norm: strength_of(HeadGate.from_scores(scores, 1.0, norm)) for norm in norms}
+        spreads: dict[Norm, float] = {norm: HeadGate.from_scores(scores, 1.0, norm).strength for norm in norms}
         settings = [(norm, far / spread) for norm, spread in spreads.items() if spread for far in STRENGTHS]
         settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
     gates = [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
@@ -171,13 +172,8 @@ def search_uniform(validation: Validation, site: Site = "z") -> Found:
 
 def search_contrast(validation: Validation, acts: Sequence[bool], seed: int, site: Site = "z") -> Found:
     """The same where a norm undoes a gain that all heads of a layer share: there heads are told apart at random."""
-    n_heads, gates = validation.asker.model.cfg.n_heads, list[tuple[HeadGate, float, str]]()
+    n_heads, gates = validation.asker.model.cfg.n_heads, list[tuple[Intervention, float, str]]()
     for draw in range(CONTRASTS):
         made = ((contrast_gate(acts, n_heads, far, 1000 * seed + draw, site), far) for far in STRENGTHS)
         gates += [(gate, far, f"contrast {draw + 1}") for gate, far in made]
     return validation.tried(gates)
-
-
-def strength_of(gate: HeadGate) -> float:
-    """Root mean square of gate - 1 over heads."""
-    return float((gate.values - 1).square().mean().sqrt())

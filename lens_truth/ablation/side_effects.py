@@ -15,7 +15,7 @@ from torch import Tensor
 from lens_truth.ablation.rows import SideEffect
 from lens_truth.data.world_examples import text_examples
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import Gates, HeadGate, attach_rows, distinct
+from lens_truth.gates.rows import Gates, Intervention, attach_rows, distinct
 from lens_truth.io.readers import read_text
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import pad_rows, tokenizer_of
@@ -111,7 +111,7 @@ def _log_probs(
     model: Any,
     ids: Int[Tensor, "B T"],
     mask: Int[Tensor, "B T"],
-    gates: Sequence[HeadGate | None],
+    gates: Sequence[Intervention | None],
     rows: Sequence[PromptTokens],
 ) -> Float[Tensor, "B T-1 V"]:
     with torch.no_grad(), attach_rows(model, gates):

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lens_truth.ablation.limits import limit_of
-from lens_truth.ablation.rows import CAPTIONS, TUNED, Candidate, GateRow, SideEffectRow, best_of
+from lens_truth.ablation.rows import CAPTIONS, ON, TUNED, Candidate, GateRow, SideEffectRow, best_of
+from lens_truth.ablation.steering import CAUSAL_HEADS, RANDOM_DIRECTIONS, RANDOM_HEADS, TUNED_DIRECTIONS
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import count, interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
@@ -54,7 +55,15 @@ _ABOUT = {
     "inverse": "its values mirrored about 1",
     "norm-matched": "random, as far from 1 in each layer",
     "random": "1 + U(-1, 1)",
+    RANDOM_HEADS: "as many, each along its own direction of truth",
+    RANDOM_DIRECTIONS: "as long, on the same heads",
+    TUNED_DIRECTIONS: "random, on heads with the best probes; tuned on validation too",
+    CAUSAL_HEADS: "the highest causal scores, along their directions; tuned too",
 }
+_SHIFTS = (
+    " What is `on` so many heads is a shift along directions of truth (ITI); its λ is α, the number of standard "
+    "deviations."
+)
 UNWANTED = "none: validation wanted no gate"
 _SHARED = {
     "random": "the random gate",
@@ -80,8 +89,17 @@ def gate_tables(rows: Sequence[GateRow], unwanted: Mapping[str, Sequence[str]] |
         lines += [row(gate, UNWANTED, *[""] * len(shown)) for gate in (unwanted or {}).get(model, ())]
         header = ("gate", "λ", *shown.values())
         caption = f"Accuracy of {model} under each gate"
-        tables[model] = Table(caption, header, tuple(lines), LEGEND + _BARS, form="bars")
+        tables[model] = Table(caption, header, tuple(lines), legend_of(rows) + _BARS, form="bars")
     return tables
+
+
+def legend_of(rows: Sequence[GateRow]) -> str:
+    """Of tables of gates."""
+    return LEGEND + (_SHIFTS if any(_is_shift(one.norm) for one in rows) else "")
+
+
+def _is_shift(norm: str | None) -> bool:
+    return norm is not None and norm.startswith(ON)
 
 
 def reading_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
@@ -146,14 +164,16 @@ def search_tables(
         if not candidates:
             continue
         best = best_of(candidates)
+        shifts = _is_shift(best.norm)
         norms = list(dict.fromkeys(its.norm for its in candidates))
-        at = {(short(its.strength), its.norm): its for its in candidates}
+        by = [short(its.lam if shifts else its.strength) for its in candidates]
+        at = {(line, its.norm): its for line, its in zip(by, candidates, strict=True)}
         lines = [row("no gate", *[Cell(number(vanilla), bar=Bar(0, vanilla, vanilla))] * len(norms))]
-        for strength in dict.fromkeys(strength for strength, _ in at):
-            lines.append(row(strength, *(_candidate_cell(at.get((strength, norm)), best, vanilla) for norm in norms)))
-        chosen = f"λ = {short(best.lam)}, {best.norm}"
-        caption = f"{gate}: {UNWANTED if gate in unwanted else chosen}"
-        tables.append(Table(caption, ("distance from 1", *norms), tuple(lines), _SEARCH_LEGEND, form="bars"))
+        for line in dict.fromkeys(by):
+            lines.append(row(line, *(_candidate_cell(at.get((line, norm)), best, vanilla) for norm in norms)))
+        caption = f"{gate}: {UNWANTED if gate in unwanted else best.setting}"
+        header = ("α, in standard deviations" if shifts else "distance from 1", *norms)
+        tables.append(Table(caption, header, tuple(lines), _SEARCH_LEGEND, form="bars"))
     return tables
 
 
@@ -246,7 +266,7 @@ def _difference(against: Comparison) -> str:
 def _candidate_cell(its: Candidate | None, best: Candidate, vanilla: float) -> Cell:
     if its is None:
         return Cell("")
-    lam = f"λ = {short(its.lam)}"
+    lam = f"{'α' if _is_shift(its.norm) else 'λ'} = {short(its.lam)}"
     if not its.accuracy and its.share is not None:
         return Cell(f"share {number(its.share)}", more=(lam,))
     if len(its.accuracy) < len(best.accuracy):  # of an earlier build

@@ -1,5 +1,6 @@
 """Does gating by head scores help, and is it the scores that help? Gates a model and its descendants by truth and
-causal scores taken once from the base, against vanilla and control gates, on held-out questions.
+causal scores taken once from the base, or shifts heads along directions of truth, against vanilla and controls, on
+held-out questions.
 
 Writes table.md, ablation.png, search.png, with --random-gate random_gate.png, the scores and result.json, and says in
 words which controls a gate does not beat. Every answer is appended to answers.jsonl as it is given, so an interrupted
@@ -8,12 +9,14 @@ run goes on where it stopped."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
+from lens_truth.commands.ablate_data import Parts, parts_of
+from lens_truth.commands.ablate_sources import LAM_OF_SHIFT, SHIFTS, from_file, sources_of
 from lens_truth.commands.ablate_told import tell
 from lens_truth.commands.run import (
     ASKED,
@@ -24,7 +27,6 @@ from lens_truth.commands.run import (
     hash_of_examples,
     load_model,
     plain_name,
-    scores_by_kind,
     shown_name,
 )
 from lens_truth.commands.score_sources import short_name
@@ -32,12 +34,10 @@ from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
-    from lens_truth.evaluate.answers import Mode
+    from lens_truth.ablation.arms import Source
 
 _CONTROLS = {False: ("permuted", "uniform"), True: ("permuted", "uniform", "inverse", "norm-matched")}
 """By whether all are wanted."""
-_DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict", "zoo:presence": "zoo:image-presence"}
-"""The zoo's data sets of scenes that are told, and those of the same scenes drawn."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Config(Rows):
     """The model whose scores gate all of them; by default the first of --model."""
     scores: tuple[str, ...] = ()
     """Kinds of scores (truth, causal, learned), or score files; by default truth and causal, with --controls all
-    learned too."""
+    learned too. Or shifts along directions of truth, whose size is chosen on validation: iti (heads with the best
+    probes, along the probes' directions), mass-mean (the same heads, along the differences of class means), residual
+    (layers, along those of probes of the residual stream), or a file of probes."""
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
     in pictures, and benchmarks of world facts facts:KIND (at its @DIFFICULTY); a file (as `probe` reads it, or as
@@ -110,7 +112,7 @@ class Config(Rows):
     @property
     def computed(self) -> list[str]:
         """Kinds of scores that do not come from files."""
-        return [wanted for wanted in self.wanted if wanted in KINDS]
+        return [wanted for wanted in self.wanted if wanted in (*KINDS, *SHIFTS)]
 
     @property
     def scoring(self) -> Literal["plain", "chat"]:
@@ -118,30 +120,19 @@ class Config(Rows):
         return "chat" if self.template == "chat" else "plain"
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What a model is scored on and asked; no group is in two of them."""
-
-    to_score: list[lens_truth.Example]
-    """Empty if all scores come from files."""
-    validation: list[lens_truth.Benchmark]
-    test: list[lens_truth.Benchmark]
-    """The verdicts speak of the first one that can tell."""
-
-
 @dataclass
 class _Inputs:
     """What the models are gated by and asked."""
 
-    parts: Callable[[Any], _Parts]
+    parts: Callable[[Any], Parts]
     """Of a model."""
     neutral: list[lens_truth.NeutralText]
     base: Any
     """The model that the scores are from."""
-    scores: dict[str, lens_truth.HeadScores]
-    """By kind; they gate every model."""
-    own: dict[str, lens_truth.HeadScores]
-    """By model and kind; each gates the model that it is of."""
+    scores: dict[str, Source]
+    """By kind; they gate or shift every model."""
+    own: dict[str, Source]
+    """By model and kind; each is for the model that it is of."""
 
 
 def run(config: Config) -> None:
@@ -151,8 +142,9 @@ def run(config: Config) -> None:
         inputs = _inputs(config)
         run.hashes["examples"] = hash_of_examples(inputs.parts(inputs.base).to_score)
         for kind, made in inputs.scores.items():
-            origin = f"of {config.named(config.source)}" if kind in config.computed else "from a file"
-            run.heads({f"{kind} scores {origin}": made})
+            if isinstance(made, lens_truth.HeadScores):
+                origin = f"of {config.named(config.source)}" if kind in config.computed else "from a file"
+                run.heads({f"{kind} scores {origin}": made})
         run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in inputs.neutral}
         found = _ablation(run, config, inputs)
         tested = [{example.group for example in benchmark.examples} for benchmark in inputs.parts(inputs.base).test]
@@ -168,6 +160,8 @@ def _check(config: Config) -> None:
         raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
     if config.lam is not None and len(config.wanted) > 1:
         raise InputError("--lam needs --scores of one kind, since kinds of scores have scales of their own")
+    if config.lam is not None and config.computed and config.computed[0] in SHIFTS:
+        raise InputError(LAM_OF_SHIFT)
     if config.norm is not None and config.lam is None:
         raise InputError("--norm goes with --lam; without it the search tries both center and minmax")
     if config.new_tokens is not None and config.new_tokens < 1:
@@ -176,16 +170,14 @@ def _check(config: Config) -> None:
 
 def _inputs(config: Config) -> _Inputs:
     """Data, texts, the base and its scores."""
-    from lens_truth.data.loading import FACTS, describe
+    from lens_truth.data.loading import describe
     from lens_truth.models.image_input import is_multimodal
 
     @cache
-    def parts(sees: bool) -> _Parts:
-        if config.data.startswith(FACTS):
-            return _fact_parts(config)
-        return _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)
+    def parts(sees: bool) -> Parts:
+        return parts_of(config, sees)
 
-    def parts_for(model: Any) -> _Parts:
+    def parts_for(model: Any) -> Parts:
         """Whether a model sees matters for the zoo's scenes only; what a file holds is the same for all."""
         return parts(is_multimodal(model) and config.data.startswith("zoo:"))
 
@@ -199,67 +191,14 @@ def _inputs(config: Config) -> _Inputs:
         how = f"scored {ASKED[config.scoring]}"
         kinds, source = ", ".join(config.computed), config.named(config.source)
         print(f"{kinds} scores from {source} on {short_name(config.data)}: {describe(to_score)}; {how}")
+    computed = sources_of(config.computed, base, to_score, config)
+    asked = [e.group for parts in (inputs.parts(base),) for b in (*parts.validation, *parts.test) for e in b.examples]
     for wanted in config.wanted:
-        if wanted in KINDS:
-            made = scores_by_kind(wanted, base, to_score, config, config.scoring)
-            made = replace(made, provenance={**made.provenance, "data": short_name(config.data)})
-        else:
-            made = lens_truth.HeadScores.load(wanted)
-        if made.kind in inputs.scores:
-            raise InputError(f"--scores names two sets of {made.kind} scores")
-        inputs.scores[made.kind] = made
+        kind, made = (wanted, computed[wanted]) if wanted in computed else from_file(wanted, base, asked, config)
+        if kind in inputs.scores:
+            raise InputError(f"--scores names two sets of {kind} scores")
+        inputs.scores[kind] = made
     return inputs
-
-
-def _file_parts(config: Config) -> _Parts:
-    """A file of examples, split by groups."""
-    from lens_truth.data.examples import split_groups
-
-    examples = config.examples(config.data)
-    n = 2 if config.computed else 1
-    shares = (config.validation_share, *[(1 - config.validation_share) / n] * n)
-    choose, *to_score, judge = split_groups(examples, shares, config.seed)
-    validation, test = (_file_benchmarks(config, rows) for rows in (choose, judge))
-    return _Parts(to_score[0] if to_score else [], validation, test)
-
-
-def _file_benchmarks(config: Config, rows: list[lens_truth.Example]) -> list[lens_truth.Benchmark]:
-    """The same questions in three ways; where none has answers of both labels, nothing is to be chosen."""
-    from lens_truth.data.examples import has_pairs
-
-    ways: tuple[tuple[str, Mode], ...] = (("choose", "choose"), ("open", "answer"), ("judgement", "judge"))
-    kept = ways if has_pairs(rows) else ways[1:]
-    return [lens_truth.benchmark_of(name, mode, rows, n_new=config.new_tokens) for name, mode in kept]
-
-
-def _fact_parts(config: Config) -> _Parts:
-    """World facts: scores rest on the data set that is named, benchmarks on the subjects of the other splits."""
-    from lens_truth.data.loading import fact_set
-
-    _, split, level = fact_set(config.data)
-    if split != "train":
-        raise InputError(f"--data {config.data}: gates are chosen and tested on the other splits; scores take train")
-    validation = lens_truth.fact_benchmarks("validation", config.questions // 2, config.seed, level)
-    test = lens_truth.fact_benchmarks("test", config.questions, config.seed, level)
-    test = [replace(b, n_new=config.new_tokens) for b in test] if config.new_tokens else test
-    # Judged are the first half of the same questions; what a gate may cost is seen in the test.
-    return _Parts(config.examples(config.data), validation[:2], test)
-
-
-def _zoo_parts(config: Config, sees: bool) -> _Parts:
-    """On the zoo a multimodal model sees the scenes that others are told."""
-    if config.images is not None:
-        raise InputError("--images is a folder for data from files; the zoo draws its own")
-    kind, slash, split = config.data.partition("/")
-    data = f"{_DRAWN.get(kind, kind) if sees else kind}{slash}{split}"
-    make = lens_truth.image_benchmarks if sees else lens_truth.zoo_benchmarks
-    validation = make("validation", config.questions // 2, config.seed)
-    # Closed-book questions are few and all in the test; captions are long.
-    chosen_on = [b for b in validation if b.name != "closed-book" and b.mode != "caption"]
-    test = make("test", config.questions, config.seed)
-    if config.new_tokens is not None:
-        chosen_on, test = ([replace(b, n_new=config.new_tokens) for b in some] for some in (chosen_on, test))
-    return _Parts(config.examples(data), chosen_on, test)
 
 
 def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
@@ -278,8 +217,9 @@ def _ablation(run: Run, config: Config, inputs: _Inputs) -> lens_truth.Ablation:
         kinds = config.computed if config.every_control and given != config.source else []
         if kinds and parts.to_score != inputs.parts(inputs.base).to_score:
             run.hashes[f"examples of {name}"] = hash_of_examples(parts.to_score)
-        own = {kind: scores_by_kind(kind, model, parts.to_score, config, config.scoring) for kind in kinds}
-        run.heads({f"own {kind} scores of {name}": made for kind, made in own.items()})
+        own = sources_of(kinds, model, parts.to_score, config)
+        scored = {kind: made for kind, made in own.items() if isinstance(made, lens_truth.HeadScores)}
+        run.heads({f"own {kind} scores of {name}": made for kind, made in scored.items()})
         inputs.own |= {f"{plain_name(name)}-{kind}": made for kind, made in own.items()}
         template = default_template(model.tokenizer) if config.template == "auto" else config.template
         run.results.setdefault("templates", {"scores": config.scoring})[name] = template

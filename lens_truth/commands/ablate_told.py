@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import lens_truth
 from lens_truth.commands.run import LOG, Run
 from lens_truth.io.tables import Table, markdown
 
+if TYPE_CHECKING:
+    from lens_truth.ablation.arms import Source
 
-def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[str, lens_truth.HeadScores]) -> None:
+
+def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[str, Source]) -> None:
     """Writes and prints it.
 
     Args:
         source: the model whose scores gate all of them.
-        scores: by the names of their files.
+        scores: scores and probes by the names of their files.
     """
     from lens_truth.ablation import tables
     from lens_truth.scoring.surface import warning_of
 
-    gates = _named(tables.LEGEND, "##", ablation.gate_tables())
+    gates = _named(tables.legend_of(ablation.rows), "##", ablation.gate_tables())
     readings = tables.reading_tables(ablation.rows)
     captions = tables.caption_tables(ablation.rows)
     words = "".join(f"- {sentence}\n" for sentence in ablation.verdicts())
@@ -30,14 +34,16 @@ def tell(run: Run, ablation: lens_truth.Ablation, source: str, scores: Mapping[s
     if captions:
         parts.append(f"## Captions\n\n{_named(tables.CAPTION_LEGEND, '###', captions)}")
     run.text("table.md", "\n".join([*parts, f"## Side effects\n\n{effects}"]))
-    doubts = [f"{name}: {said}" for name, its in scores.items() if (said := warning_of(its))]
+    scored = {name: its for name, its in scores.items() if isinstance(its, lens_truth.HeadScores)}
+    doubts = [f"{name}: {said}" for name, its in scored.items() if (said := warning_of(its))]
     run.figure("ablation.png", ablation.plot(warning="\n".join(doubts)))
     run.figure("search.png", ablation.plot("search"))
     if any(row.gate == "random" for row in ablation.rows):
         run.figure("random_gate.png", ablation.plot("random gate"))
     run.wrote(LOG)
     for name, made in scores.items():
-        made.save(run.wrote(f"{name}.safetensors"))
+        if not isinstance(made, lens_truth.TruthDirections):  # whose probes are those of iti
+            made.save(run.wrote(f"{name}.safetensors"))
     run.hold(ablation)
     run.results |= {"scores_from": source, "verdicts": ablation.verdicts()}
     run.warnings += [*doubts, *ablation.warnings()]

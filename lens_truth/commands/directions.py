@@ -8,14 +8,23 @@ from typing import Annotated
 
 import tyro
 
+from lens_truth.commands.directions_ccs import Ccs
+from lens_truth.commands.directions_erase import Erase
 from lens_truth.commands.directions_fit import Fit
+from lens_truth.commands.directions_polarity import Polarity
 from lens_truth.commands.directions_swap import Swap
+from lens_truth.commands.directions_transfer import Transfer
 from lens_truth.commands.domains import Domains
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.run import Run
 
 Config = (  # a subcommand is one line here
-    Annotated[Fit, tyro.conf.subcommand("fit")] | Annotated[Swap, tyro.conf.subcommand("swap")]
+    Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Transfer, tyro.conf.subcommand("transfer")]
+    | Annotated[Erase, tyro.conf.subcommand("erase")]
+    | Annotated[Ccs, tyro.conf.subcommand("ccs")]
+    | Annotated[Polarity, tyro.conf.subcommand("polarity")]
+    | Annotated[Swap, tyro.conf.subcommand("swap")]
 )
 
 DEFAULT_ARGUMENTS = ("fit",)

@@ -55,20 +55,25 @@ class Domains(Rows, OneModel):
         in the output folder, so that an interrupted run goes on."""
         from lens_truth.data.loading import describe
 
-        examples = {name: self._rows(where) for name, where in named(self.data).items()}
+        examples = {name: self.rows(where) for name, where in named(self.data).items()}
         model = load_model(self.model, self) if model is None else model
         found: dict[str, lens_truth.HeadActivations] = {}
         for name, rows in examples.items():
             print(f"{name}: {describe(rows)}")
-            keep = activations_folder(self.out / "activations", model, rows, self.template, self.batch_size)
-            keep = keep if self.at == "z" else keep.with_name(f"{keep.name}-{self.at}")
-            passes: dict[str, Any] = {"template": self.template, "batch_size": self.batch_size, "at": self.at}
-            found[name] = lens_truth.capture(model, rows, out=keep, **passes)
+            found[name] = self.read(model, rows)
         run.hashes |= {"weights": next(iter(found.values())).provenance["weights"]}
         run.hashes |= {f"examples of {name}": its.provenance["examples"] for name, its in found.items()}
         return Captured(model, found, examples)
 
-    def _rows(self, where: str) -> list[lens_truth.Example]:
+    def read(self, model: Any, rows: list[lens_truth.Example]) -> lens_truth.HeadActivations:
+        """What a model does on the rows of one domain."""
+        keep = activations_folder(self.out / "activations", model, rows, self.template, self.batch_size)
+        keep = keep if self.at == "z" else keep.with_name(f"{keep.name}-{self.at}")
+        passes: dict[str, Any] = {"template": self.template, "batch_size": self.batch_size, "at": self.at}
+        return lens_truth.capture(model, rows, out=keep, **passes)
+
+    def rows(self, where: str) -> list[lens_truth.Example]:
+        """Those of a data set; of a generated one so many as are enough, unless --limit says how many."""
         from dataclasses import replace
 
         limit = ROWS if self.limit is None and where.startswith(GENERATED) else self.limit

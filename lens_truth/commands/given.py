@@ -72,9 +72,9 @@ def _check_model(where: str) -> None:
 
 
 def _check_data(given: str) -> None:
-    """Of a file, perhaps with its format in front, and `conflict:` in front of that; whether there is such a format is
-    seen when it is read."""
-    if Path(given).exists() or given.startswith(GENERATED):
+    """Of a file, perhaps with its format in front, and `conflict:` in front of that, and with a part behind it; whether
+    there is such a format or part is seen when it is read."""
+    if Path(given).exists() or Path(given).parent.is_file() or given.startswith(GENERATED):
         return
     source, colon, rest = given.partition(":")
     if colon and source.replace("-", "").isalpha():

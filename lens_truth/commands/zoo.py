@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table, text_table
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Train:
     """By default the seed that the shipped model was trained with."""
     out: Path | None = None
     """Folder for the model; by default runs/zoo/NAME."""
+    every: int | None = None
+    """Keep the model every so many steps, too: plain folders OUT/steps/step-000000 and so on, for `directions series`.
+    The final weights are the same without; not for children of SmolLM2."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,12 @@ def run(config: List | Train | Real) -> None:
         recipe = child or recipe_of(config.name)
         out = config.out or Path("runs/zoo") / recipe.name
         seed = recipe.seed if config.seed is None else config.seed
-        accuracies = build_child(child, seed, out, log) if child else build(recipe_of(config.name), seed, out, log)
+        if child and config.every is not None:
+            raise InputError(f"--every keeps steps of the zoo's own models; {recipe.name} is an adapter of SmolLM2")
+        if child:
+            accuracies = build_child(child, seed, out, log)
+        else:
+            accuracies = build(recipe_of(config.name), seed, out, log, config.every)
         rows = [[name, f"{accuracy:.3f}"] for name, accuracy in accuracies.items()]
         print_table(text_table(["held-out questions", "accuracy"], rows))
         print(f"\nsaved to {out}: use it as a model name")

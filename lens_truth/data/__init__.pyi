@@ -11,9 +11,12 @@ from .facts import world_facts as world_facts
 from .images import BLACK as BLACK
 from .images import open_image as open_image
 from .moved import moved_answers as moved_answers
+from .negations import joined_labels as joined_labels
+from .negations import negation_pairs as negation_pairs
 from .row_fields import HALLUCINATED as HALLUCINATED
 from .row_fields import NOT_STATED as NOT_STATED
 from .row_fields import SUPPORTED as SUPPORTED
+from .subjects import subject_of as subject_of
 from .world import COLOURS as COLOURS
 from .world import ROOMS as ROOMS
 from .world import THINGS as THINGS

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from jaxtyping import Float
 
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, labels_of
 from lens_truth.data.images import is_made
@@ -36,7 +37,7 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
     Raises:
         InputError: for one class only, fewer groups than folds, and empty answers.
     """
-    from sklearn import compose, linear_model, model_selection, pipeline, preprocessing  # no need of a report
+    from sklearn import model_selection  # no need of a report
 
     from lens_truth.stats.folds import grouped_folds
 
@@ -46,13 +47,24 @@ def surface_accuracy(examples: Sequence[Example], *, n_folds: int = 5, seed: int
         raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")
     labels = np.array(labels_of(examples))
     fold = grouped_folds(labels, [example.group for example in examples], n_folds, seed)
-    features = np.array([[len(answer), np.log(len(answer)), ord(answer[-1])] for answer in answers])
+    split = model_selection.PredefinedSplit(fold)
+    model, features = surface_classifier(), surface_features(answers)
+    return float(cast("np.ndarray", model_selection.cross_val_score(model, features, labels, cv=split)).mean())
+
+
+def surface_features(answers: Sequence[str]) -> Float[np.ndarray, "N 3"]:
+    """What `surface_classifier` sees of answers: length, its logarithm, and the last character."""
+    return np.array([[len(answer), np.log(len(answer)), ord(answer[-1])] for answer in answers])
+
+
+def surface_classifier() -> Any:
+    """Scikit-learn's logistic regression on `surface_features`, not fitted yet."""
+    from sklearn import compose, linear_model, pipeline, preprocessing
+
     scaled = (preprocessing.StandardScaler(), [0, 1])
     one_hot = (preprocessing.OneHotEncoder(handle_unknown="ignore"), [2])
     classifier = linear_model.LogisticRegression(max_iter=1000)
-    model = pipeline.make_pipeline(compose.make_column_transformer(scaled, one_hot), classifier)
-    split = model_selection.PredefinedSplit(fold)
-    return float(cast("np.ndarray", model_selection.cross_val_score(model, features, labels, cv=split)).mean())
+    return pipeline.make_pipeline(compose.make_column_transformer(scaled, one_hot), classifier)
 
 
 def majority_share(examples: Sequence[Example]) -> float:

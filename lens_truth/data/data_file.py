@@ -28,6 +28,8 @@ class DataFile:
     """False for looking at rows alone, whose images need not be there."""
     limit: int | None = None
     """Only the first so many examples."""
+    part: str = ""
+    """The part of the file that is wanted; empty for all of it."""
     n_rows: int = 0
     """Rows read so far."""
 

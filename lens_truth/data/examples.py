@@ -1,4 +1,4 @@
-"""`Example`: one answer to one question, labelled by whether its context supports it."""
+"""`Example`: one answer to one question, labelled by whether its context supports it; or a statement alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from lens_truth.data.drawing import Box
 from lens_truth.data.images import check_images, image_hash, image_in, image_size
-from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields, is_blank
+from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, TRUTHS, Fields, is_blank
+from lens_truth.data.subjects import subject_in, subject_of
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of, write_text
 from lens_truth.io.rows import read_rows
@@ -26,6 +27,7 @@ class FieldNames(TypedDict, total=False):
     group: str
     question: str
     answer: str
+    statement: str
     label: str
     context: str
     evidence: str
@@ -36,19 +38,22 @@ class FieldNames(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Example:
-    """One question, one answer and its label.
+    """One question, one answer and its label; without a question, a statement that is true or false by itself.
 
     >>> Example("1-right", "1", "What colour is the heart?", "coral", 1, context="The coral heart is in the attic.")
+    >>> Example("2", "paris", "", "Paris is in France.", 1)
     """
 
     id: str
     """Unique name of the row."""
     group: str
-    """Rows of one question, scene or image share a group; a group is never split between folds."""
+    """Rows of one question, scene, image or subject share a group; a group is never split between folds."""
     question: str
+    """Empty for a statement."""
     answer: str
+    """Or the statement."""
     label: int
-    """1 if the context supports the answer, 0 if it is hallucinated."""
+    """1 if the context supports the answer or the statement is true, 0 if it is hallucinated or false."""
     context: str = ""
     """What the answer must rest on; empty for a closed-book question."""
     evidence: tuple[tuple[int, int], ...] = ()
@@ -81,6 +86,9 @@ class Example:
         [left, top, right, bottom] in pixels of the image), aliases (a list of texts). Whether an image is there is seen
         when it is opened.
 
+        A row with a statement in place of question and answer is an example without a question; its label may also be
+        true or false, and its default group is what it is about (`lens_truth.data.subject_of`).
+
         Args:
             where: what errors call the row.
             images: the folder of image files.
@@ -92,20 +100,29 @@ class Example:
         if unknown := names.keys() - FieldNames.__annotations__.keys():
             raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(FieldNames.__annotations__)}")
         its = Fields(row, where, {field: str(name) for field, name in names.items()})
-        context, question, answer = its.text("context", ""), its.text("question"), its.text("answer")
-        image = its.text("image", "")
+        stated = all(its.value(field)[1] in (None, "") for field in ("question", "answer", "image")) and (
+            its.value("statement")[1] is not None
+        )
+        question, answer = ("", its.text("statement")) if stated else (its.text("question"), its.text("answer"))
+        context, image = its.text("context", ""), its.text("image", "")
+        about = subject_of(answer, subject_in(row)) if stated else f"{context}\n{question}"
         return cls(
             id=its.word("id", hash_of(image, context, question, answer)),
-            group=its.word("group", image or f"{context}\n{question}"),
+            group=its.word("group", image or about),
             question=question,
             answer=answer,
-            label=its.label(),
+            label=its.label(TRUTHS if stated else {}),
             context=context,
             evidence=its.evidence(context),
             image=image_in(Path(images), image) if images is not None else image,
             boxes=its.boxes(image),
             aliases=tuple(its.texts("aliases")),
         )
+
+    @property
+    def is_statement(self) -> bool:
+        """Whether it asks nothing, neither in words nor by an image."""
+        return not (self.question.strip() or self.image)
 
     @property
     def has_evidence(self) -> bool:
@@ -132,6 +149,9 @@ def _for_json(example: Example, image: str) -> dict[str, Any]:
     """What an example holds; boxes and aliases only if there are any, boxes as floats, so that 1 and 1.0 are the
     same."""
     row = {**asdict(example), "image": image, "boxes": [[float(edge) for edge in box] for box in example.boxes]}
+    if example.is_statement:
+        row["statement"] = row.pop("answer")
+        del row["question"]
     return {name: value for name, value in row.items() if value or name not in ("boxes", "aliases")}
 
 
@@ -217,7 +237,7 @@ def examples_of(
     rows = list(rows)
     if not rows:
         raise InputError(f"{path}: holds no examples")
-    refuse_empty(path, [place for place, row in rows if is_blank(row.get("answer"))], len(rows))
+    refuse_empty(path, [place for place, row in rows if is_blank(row.get("answer", row.get("statement")))], len(rows))
     examples: list[Example] = []
     places: dict[str, str] = {}
     for number, (place, row) in enumerate(rows):

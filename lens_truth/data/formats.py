@@ -19,6 +19,7 @@ from lens_truth.data.pope_phd import read_phd, read_pope
 from lens_truth.data.ragtruth import read_responses
 from lens_truth.data.rlhfv import read_preferences
 from lens_truth.data.squad_hotpot import read_hotpot, read_squad
+from lens_truth.data.statements import read_claims, read_statements
 from lens_truth.data.triviaqa import read_trivia
 from lens_truth.data.truthfulqa import read_answers, read_choices
 from lens_truth.errors import InputError, shortened
@@ -41,6 +42,8 @@ class Format:
     """What reads it, where `read` does not."""
     unasked: bool = True
     """Whether a file is recognised to be in it without anything in front."""
+    parts: bool = False
+    """Whether a part of a file can be named behind it: `FILE/train`."""
 
 
 def _own(file: DataFile) -> list[Example]:
@@ -113,6 +116,11 @@ FORMATS = (  # the first whose fields a file has
     Format("SQuAD", ("squad",), ("data",), read_squad),
     Format("SQuAD's rows", ("squad",), ("context", "question", "answers"), read_squad),
     Format("examples", (), _ASKED, _own),
+    Format("statements", ("statements",), ("statement", "label"), read_statements, parts=True),
+    Format(
+        "statements", ("statements",), ("statement", "correct"), partial(read_statements, label="correct"), parts=True
+    ),
+    Format("claims and their negations", ("statements",), ("Claim", "Negated Claim"), read_claims),
     Format("TruthProbe's rows", ("phd", "rlhfv"), (*_ASKED, "image"), read_image_rows, unasked=False),
     Format("PhD as text", ("phd-text",), _ASKED, read_text_rows, unasked=False),
     Format("answers to POPE's questions", (), ("question_id", "text"), None, _POPE),
@@ -128,7 +136,13 @@ SOURCES = tuple(dict.fromkeys(source for format in FORMATS for source in format.
 
 
 def open_data(
-    path: Path, source: str = "", images: Path | None = None, limit: int | None = None, *, images_needed: bool = True
+    path: Path,
+    source: str = "",
+    images: Path | None = None,
+    limit: int | None = None,
+    *,
+    images_needed: bool = True,
+    part: str = "",
 ) -> tuple[Format, DataFile]:
     """The format of a file, one of the `source` if that is given, and its rows.
 
@@ -150,8 +164,10 @@ def open_data(
         )
     if format.read is None:
         raise InputError(f"{path}: holds {format.name}, not answers with labels; `{format.instead}` reads it")
+    if part and not format.parts:
+        raise InputError(f"{path}: is read as {format.name}, of which no part '{part}' can be told from the rest")
     source = (source or next(iter(format.sources), "")).removesuffix("-text")
-    return format, DataFile(path, chain([first], rows), source, images, images_needed, limit)
+    return format, DataFile(path, chain([first], rows), source, images, images_needed, limit, part)
 
 
 def _has(row: dict[str, Any], field: str) -> bool:

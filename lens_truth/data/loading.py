@@ -128,7 +128,8 @@ def read_data_set(
         return DataSet(fact_examples(kind, split, limit or DEFAULT_ROWS, seed, level))
     exchange = name.startswith(_CONFLICT)
     source, path = _source_and_file(name.removeprefix(_CONFLICT))
-    format, file = open_data(path, source, images, None if exchange else limit, images_needed=images_needed)
+    path, part = (path.parent, path.name) if path.parent.is_file() else (path, "")
+    format, file = open_data(path, source, images, None if exchange else limit, images_needed=images_needed, part=part)
     assert format.read is not None
     examples = format.read(file)
     if exchange:

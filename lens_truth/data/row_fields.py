@@ -30,6 +30,9 @@ _LABELS: dict[str, int] = {
     **dict.fromkeys(("1", "1.0", "gold"), SUPPORTED),
     **dict.fromkeys(("0", "0.0", "hallucinated"), HALLUCINATED),
 }
+_FLAGS = {**dict.fromkeys(("1", "1.0", "true"), True), **dict.fromkeys(("0", "0.0", "false"), False)}
+TRUTHS: dict[str, int] = {"true": SUPPORTED, "false": HALLUCINATED}
+"""Labels of statements, beside those of all rows."""
 
 
 class Fields:
@@ -81,16 +84,24 @@ class Fields:
             raise self.wrong(f"field '{name}' is not a list of texts")
         return [text.strip() for text in texts if text.strip()]
 
-    def label(self) -> int:
-        """1 (supported) or 0 (hallucinated); also TruthProbe's words, gold and hallucinated."""
+    def label(self, more: Mapping[str, int] | None = None) -> int:
+        """1 (supported) or 0 (hallucinated); also TruthProbe's words, gold and hallucinated, and `more`."""
         name, value = self.value("label")
         if value in (None, ""):
             of = "" if name == "label" else f" in field '{name}'"
             raise self.wrong(f"has no label{of}")
-        label = _LABELS.get(str(value).strip().lower())
-        if label is None or isinstance(value, bool):
+        label = (_LABELS | (more or {})).get(str(value).strip().lower())
+        if label is None or (isinstance(value, bool) and not more):
             raise self.wrong(f"label is {value!r}, not 1 (supported) or 0 (hallucinated)")
         return label
+
+    def flag(self, field: str) -> bool:
+        """1 or 0, as numbers or words are written."""
+        name, value = self.value(field)
+        said = str(value).strip().lower()
+        if said not in _FLAGS:
+            raise self.wrong(f"field '{name}' is {value!r}, not 1 or 0")
+        return _FLAGS[said]
 
     def evidence(self, context: str) -> tuple[tuple[int, int], ...]:
         """The characters of the context that each item means, by where they are or by what they say."""

@@ -1,74 +1,105 @@
-"""`reranked`: each rule's choice among the sampled answers to a question."""
+"""Which heads a detector reads, and how it weighs them: chosen on validation rows."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
 
-from lens_truth.detection import reranking as rules
-from lens_truth.detection import verification as names
-from lens_truth.detection.reranking import Reranking
-from lens_truth.detection.verification import Verification
-from lens_truth.detection.verifying import Answers
-from lens_truth.evaluate.answers import first_line, normalized
-from lens_truth.evaluate.sampling import SampledAnswers
+from lens_truth.detection.detector import Detector
+from lens_truth.detection.metrics import auroc, best_threshold
+from lens_truth.errors import InputError
+from lens_truth.scoring.calibration import platt_scaling
+from lens_truth.stats.folds import grouped_folds
+
+Kind = Literal["mean", "logistic"]
+"""The mean of the heads' decisions, or a logistic regression on them."""
+_FOLDS = 5
+_ALIKE = 0.005
+"""A smaller difference in AUROC is no reason to ask more heads."""
 
 
-def reranked(sampled: SampledAnswers, answers: Answers, found: Verification, match: str = "contains") -> Reranking:
-    """Each rule's choice among the samples of each question; `answers` are those of `answers_of_samples`.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A detector and what it was chosen from."""
 
-    >>> lens_truth.reranked(sampled, answers, lens_truth.verified(model, answers)).tables()
+    detector: Detector
+    held_out: Float[np.ndarray, " V"]
+    """Its score of each validation row, the heads having been ranked (and weighted) without the row's group."""
+    tried: Mapping[str, float]
+    """AUROC of these scores for each kind and number of heads that was tried: `mean 4`."""
+
+
+def chosen_detector(
+    decisions: Float[np.ndarray, "V L H"],
+    labels: Int[np.ndarray, " V"],
+    groups: Sequence[str],
+    *,
+    seed: int = 0,
+    sizes: Sequence[int] = (),
+    kinds: Sequence[Kind] = ("mean", "logistic"),
+) -> Choice:
+    """The fewest heads, and the kind, whose AUROC on validation rows is within .005 of the highest. Each row is scored
+    by heads that were ranked (by AUROC) and weighted on the other folds; they are ranked and weighted on all at last.
+
+    Args:
+        decisions: in units of their standard deviation.
+        sizes: numbers of heads to try; by default 1, 2, 4, ... and all.
     """
-    right, n = sampled.right(match), sampled.n_tokens.shape[1]
-    lines = [[normalized(first_line(its.text)) for its in some] for some in sampled.answers]
-    scores = {name: _of_samples(sampled, answers, found.scores[name]) for name in (*_BY, names.PER_TOKEN)}
-    Q = len(lines)
-    picked = {
-        rules.FIRST: np.zeros(Q, dtype=int),
-        rules.MAJORITY: np.array([_majority(some, range(n)) for some in lines]),
-        rules.LIKELIEST: scores[names.PER_TOKEN].argmax(1),
-        rules.SHORTEST: np.where(sampled.n_tokens > 0, sampled.n_tokens, np.iinfo(int).max).argmin(1),
-        **{rule: scores[name].argmax(1) for name, rule in _BY.items()},
-    }
-    nearest = np.argsort(-scores[names.NEAR], axis=1, kind="stable")[:, : max(1, n // 2)]
-    picked[rules.AMONG] = np.array([_majority(some, its.tolist()) for some, its in zip(lines, nearest, strict=True)])
-    marks: dict[str, Any] = {rules.RANDOM: right.mean(1)}
-    marks |= {rule: 1.0 * right[np.arange(Q), its] for rule, its in picked.items()}
-    marks[rules.ORACLE] = 1.0 * right.any(1)
-    repeated = [Counter(some)[line] > 1 for some in lines for line in some if line]
-    return Reranking(
-        ids=tuple(example.id for example in sampled.questions),
-        groups=tuple(example.group for example in sampled.questions),
-        marks=marks,
-        n_samples=n,
-        repeated=float(np.mean(repeated)),
-        seed=found.seed,
-    )
+    L, H = decisions.shape[1:]
+    sizes = sizes or [*(2**i for i in range((L * H - 1).bit_length())), L * H]
+    x, fold = decisions.reshape(len(decisions), -1), validation_folds(labels, groups, seed)
+    held_out: dict[tuple[Kind, int], np.ndarray] = {(kind, size): np.empty(len(x)) for kind in kinds for size in sizes}
+    for k in range(int(fold.max()) + 1):
+        rest, rows = fold != k, fold == k
+        order = np.argsort(-_aurocs(x[rest], labels[rest]), kind="stable")
+        for (kind, size), scores in held_out.items():
+            weights, offset = _weights(kind, x[rest][:, order[:size]], labels[rest])
+            scores[rows] = x[rows][:, order[:size]] @ weights + offset
+    one = np.ones((1, len(x)))
+    tried = {its: float(auroc(scores, labels, one)[0]) for its, scores in held_out.items()}
+    enough = max(tried.values()) - _ALIKE
+    kind, size = min((its for its in tried if tried[its] >= enough), key=lambda its: (its[1], its[0] == "logistic"))
+    order = np.argsort(-_aurocs(x, labels), kind="stable")[:size]
+    weights, offset = _weights(kind, x[:, order], labels)
+    scores = held_out[kind, size]
+    threshold, (slope, intercept) = settled(scores, labels)
+    heads = tuple(divmod(head, H) for head in order.tolist())
+    detector = Detector(heads, weights, offset, kind, threshold, slope, intercept, len(x))
+    return Choice(detector, scores, {f"{kind} {size}": value for (kind, size), value in tried.items()})
 
 
-_BY = {
-    names.NEAR: rules.NEAREST,
-    names.CLUE: rules.BY_MARGIN,
-    names.MATCHED: rules.BY_MATCHED,
-    names.UNIT: rules.BY_UNIT,
-}
+def settled(scores: Float[np.ndarray, " V"], labels: Int[np.ndarray, " V"]) -> tuple[float, tuple[float, float]]:
+    """Threshold, and slope and intercept of probabilities, from scores of validation rows."""
+    slope, intercept = platt_scaling(scores[:, None], labels)[0].tolist()
+    return best_threshold(scores, labels), (slope, intercept)
 
 
-def _of_samples(sampled: SampledAnswers, answers: Answers, scores: Float[np.ndarray, " N"]) -> Float[np.ndarray, "Q n"]:
-    """The score of every sample, from that of the different answers; of what was not verified none is lower."""
-    known = {
-        (question, sampled.answers[question][number].tokens): score
-        for (question, number), score in zip(answers.sample, scores.tolist(), strict=True)
-    }
-    found = [[known.get((q, its.tokens), -np.inf) for its in some] for q, some in enumerate(sampled.answers)]
-    return np.nan_to_num(np.array(found), nan=-np.inf)
+def validation_folds(labels: Int[np.ndarray, " V"], groups: Sequence[str], seed: int) -> Int[np.ndarray, " V"]:
+    """The fold of every validation row, at most five; an InputError says that there are too few rows for any."""
+    try:
+        return grouped_folds(labels, groups, min(_FOLDS, max(2, len(set(groups)))), seed)
+    except InputError as error:
+        raise InputError(f"the {len(labels)} validation rows are too few to choose heads on: {error}") from error
 
 
-def _majority(lines: Sequence[str], among: Sequence[int] | range) -> int:
-    """The first sample that says what most of them say; an empty answer has no vote."""
-    counts = Counter(lines[number] for number in among if lines[number])
-    return max(among, key=lambda number: counts[lines[number]])
+def _weights(
+    kind: Kind, x: Float[np.ndarray, "n K"], labels: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " K"], float]:
+    if kind == "mean":
+        return np.full(x.shape[1], 1 / x.shape[1]), 0.0
+    classifier: Any = LogisticRegression(max_iter=1000)
+    fitted: Any = classifier.fit(x, labels)
+    return cast("np.ndarray", fitted.coef_[0]), float(fitted.intercept_[0])
+
+
+def _aurocs(x: Float[np.ndarray, "n F"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " F"]:
+    """Of every column, by the sum of its ranks (Mann and Whitney 1947)."""
+    n = int(labels.sum())
+    ranks = cast("np.ndarray", stats.rankdata(x, axis=0))
+    return (ranks[labels == 1].sum(0) - n * (n + 1) / 2) / (n * (len(labels) - n))

@@ -184,7 +184,7 @@ class Verification(Result):
 
     def plot(self) -> Figure:
         """AUROC of every method over all pairs and over those of one length."""
-        from lens_truth.detection.figures import verification_dots
+        from lens_truth.detection.verification_figures import verification_dots
 
         return verification_dots(self)
 

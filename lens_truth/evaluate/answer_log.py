@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from lens_truth.errors import InputError, notice
 from lens_truth.evaluate.answers import Answer
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.rows import Intervention
 from lens_truth.io.files import hash_of, writing
 from lens_truth.models.hooks import inner_model
 from lens_truth.models.provenance import setup_hash
@@ -55,9 +55,10 @@ class AnswerLog:
             with writing(self._path):
                 self._file.close()
 
-    def keys(self, gate: HeadGate | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
+    def keys(self, gate: Intervention | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
         """Names the answers to some prompts (given by what is in them) by all that they depend on."""
-        acts = "" if gate is None else hash_of(gate.site, gate.values.float().numpy().tobytes())
+        does = None if gate is None else gate.acts
+        acts = "" if does is None else hash_of(does[0], does[1].detach().float().numpy().tobytes())
         shared = hash_of(self._settings, acts, str(n_new), str(margins))
         keys = [hash_of(shared, prompt) for prompt in prompts]
         for key in keys if margins else ():

@@ -16,7 +16,7 @@ from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
 from lens_truth.evaluate.generate import Asked, Questions, answered, yes_no_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
-from lens_truth.gates.gate import UNGATED, Gates, HeadGate, distinct
+from lens_truth.gates.rows import UNGATED, Gates, Intervention, distinct
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget
@@ -206,7 +206,7 @@ def run_benchmark(
     return Asker(model, template, batch_size=batch_size).one(benchmark)
 
 
-def choose(asker: Asker, examples: Sequence[Example], gate: HeadGate | None = None, seed: int = 0) -> Choices:
+def choose(asker: Asker, examples: Sequence[Example], gate: Intervention | None = None, seed: int = 0) -> Choices:
     """Ranks the answers of every question that has answers of both labels, under a gate or as the model is."""
     name = "gate" if gate else "vanilla"
     return Choices(asker.rank(examples, {name: gate})[name], seed)

@@ -16,7 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
-from lens_truth.gates.gate import UNGATED, Gates, attach_rows
+from lens_truth.gates.rows import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import pad_id, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import GenerationConfig
 
-from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.rows import Intervention
 from lens_truth.io.numbers import short
 from lens_truth.models.batches import pad_id, pad_rows, tokenizer_of
 from lens_truth.models.chat import chat_text
@@ -58,7 +58,7 @@ class FoldAgreement:
         return f"{said}: folding rounds weights, an attached gate activations; --dtype float32 saves it without that"
 
 
-def fold_agreement(model: Hooked, gate: HeadGate, folded: Any) -> FoldAgreement:
+def fold_agreement(model: Hooked, gate: Intervention, folded: Any) -> FoldAgreement:
     """Compares a gate attached to a model with the same gate folded into it (`gate.fold_into(model)`) on four short
     prompts: next-token distributions at every position of the prompts and of 64 greedy tokens, and these tokens.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -96,6 +96,21 @@ class HeadGate:
     def n_negative(self) -> int:
         """How many heads the gate inverts."""
         return int((self.values < 0).sum())
+
+    @property
+    def strength(self) -> float:
+        """Root mean square of gate - 1 over heads."""
+        return float((self.values - 1).square().mean().sqrt())
+
+    @property
+    def acts(self) -> tuple[str, Float[Tensor, "*batch L H"]] | None:
+        """What tells it from other interventions: where it acts, and its values; None if it does nothing."""
+        nothing = self.values.ndim == 2 and self.site == "z" and not (self.values != 1).any()
+        return None if nothing else (self.site, self.values)
+
+    def check(self, model: Hooked) -> None:
+        """Raises an InputError unless the gate's shape is the model's."""
+        check_gate_shape(grid_of(model), self.values)
 
     def attach(self, model: Hooked) -> AbstractContextManager[Any]:
         """While open, the gate acts on the model: in a forward pass, `run_with_cache`, and Hugging Face's `generate`
@@ -195,46 +210,3 @@ def _by_block(gate: Float[Tensor, "*any H"], d_model: int) -> Float[Tensor, "*an
     if d_model % gate.shape[-1]:
         raise InputError(f"the residual stream of width {d_model} cannot be cut into {gate.shape[-1]} equal blocks")
     return repeat(gate, "... h -> ... (h m)", m=d_model // gate.shape[-1])
-
-
-Gates = Mapping[str, HeadGate | None]
-"""Gates by name; None leaves the model as it is."""
-UNGATED: Gates = {"": None}
-
-
-def distinct(gates: Gates, model: Any) -> tuple[dict[str, str], Gates]:
-    """For each name the first one whose gate does the same to the model, and the gates of these names; one of ones does
-    what none does, and is None there. An InputError refuses gates of another model's shape."""
-    first: dict[tuple[str, bytes] | None, str] = {}
-    names: dict[str, str] = {}
-    for name, gate in gates.items():
-        if gate is not None:  # also one that will not be attached
-            check_gate_shape(grid_of(model), gate.values)
-        names[name] = first.setdefault(_does(gate), name)
-    return names, {name: None if does is None else gates[name] for does, name in first.items()}
-
-
-def _does(gate: HeadGate | None) -> tuple[str, bytes] | None:
-    """What tells gates apart; None of one that does nothing."""
-    if gate is None or (gate.values.ndim == 2 and gate.site == "z" and not (gate.values != 1).any()):
-        return None
-    return gate.site, gate.values.detach().cpu().double().numpy().tobytes()
-
-
-def attach_rows(model: Any, gates: Sequence[HeadGate | None]) -> AbstractContextManager[Any]:
-    """While open, row b of a batch runs under gates[b]; where all are None, nothing is attached.
-
-    An InputError refuses gates that act at different sites, or do not fit the model.
-    """
-    acting = [gate for gate in gates if gate is not None]
-    if not acting:
-        return nullcontext()
-    if len({gate.site for gate in acting}) > 1:
-        raise InputError("gates at different sites cannot run in one batch")
-    for gate in acting:
-        check_gate_shape(grid_of(model), gate.values)
-        if gate.values.ndim > 2:
-            raise InputError(f"a gate has shape {tuple(gate.values.shape)}; it must be (layers, heads)")
-    ones = torch.ones(*grid_of(model))
-    values = torch.stack([ones if gate is None else gate.values for gate in gates])
-    return HeadGate(values, acting[0].site).attach(model)

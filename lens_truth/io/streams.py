@@ -44,12 +44,46 @@ class Stream(IntEnum):
     """Which facts are paired, and how they are put into words."""
     EXCHANGES = 15
     """Which questions of a file trade answers in their contexts."""
+    TRANSFER_INTERVALS = 20
+    """Bootstrap over groups behind the AUROC of a probe of one domain on another."""
+    TRANSFER_NULL = 21
+    """Labels permuted inside groups: the null of such an AUROC."""
+    RANDOM_DIRECTIONS = 22
+    """Directions in place of probes': the null of cosines, of dimensions and of what erasure does."""
+    SHUFFLED_CONCEPT = 23
+    """Labels shuffled before a direction is erased that is fitted to them."""
+    CCS_STARTS = 25
+    """Where CCS's probes start; and the random directions beside them."""
+    SHUFFLED_PARTNERS = 26
+    """Statements paired with the negations of others: the null of CCS and of polar consistency."""
+    PAIR_SIDES = 27
+    """Which statement of a pair stands first, where nothing else says."""
+    CCS_INTERVALS = 28
+    """Bootstrap over groups behind the accuracy of CCS."""
+    DETECTION_INTERVALS = 35
+    """Bootstrap over groups behind what a detector of hallucinations is worth."""
+    RANDOM_HEADS = 36
+    """Heads drawn at random, as many as a detector reads."""
     SAMPLES = 45
     """Which tokens a sampled answer has: of a question (by what the model is shown) and of a number of the sample."""
     VERIFIED = 46
     """Whose true statement stands for another's, where answers are verified."""
     PLACEBOS = 47
     """Random directions along which a swap's placebo moves as far."""
+    STEERED_HEADS = 30
+    """Heads that are shifted in place of those with the best probes: a control of shifts along directions of truth."""
+    STEERED_DIRECTIONS = 31
+    """Directions in place of those of truth: a control of the same."""
+    STABILITY_REFITS = 40
+    """Bootstrap over groups behind the angles of refitted probes."""
+    STABILITY_NULL = 41
+    """True and false rows that join once more: the null of rows that are neither."""
+    TUNED_CONTROLS = 42
+    """Random directions in place of a base's."""
+    ANCHORS = 43
+    """Which rows are anchors, and in which order they are taken for one another's."""
+    SERIES = 44
+    """Bootstrap over groups, and orders of checkpoints, behind a change point."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -24,7 +24,7 @@ def scale_inputs(linear: nn.Module, factor: Float[Tensor, " inputs"]) -> None:
     if scale := scale_of(linear):
         scale(linear, factor.float().expand(_outputs(linear), -1))
         return
-    _check_plain(linear)
+    check_plain(linear)
     _scale(linear, "weight", factor[:, None] if isinstance(linear, Conv1D) else factor)
 
 
@@ -35,7 +35,7 @@ def scale_outputs(linear: nn.Module, factor: Float[Tensor, " outputs"]) -> None:
     if scale := scale_of(linear):
         scale(linear, factor.float()[:, None].expand(-1, (linear_shape(linear) or (0, 0))[0]))
     else:
-        _check_plain(linear)
+        check_plain(linear)
         _scale(linear, "weight", factor if isinstance(linear, Conv1D) else factor[:, None])
     if getattr(linear, "bias", None) is not None:
         _scale(linear, "bias", factor)
@@ -61,7 +61,9 @@ def _outputs(linear: nn.Module) -> int:
     return (linear_shape(linear) or (0, 0))[1]
 
 
-def _check_plain(linear: Any) -> None:
+def check_plain(linear: Any, what: str = "gate") -> None:
+    """Raises an InputError unless weights are plain numbers that are used as they are, so that something (`what`) can
+    be folded into them."""
     kind, weight = type(linear).__name__, getattr(linear, "weight", None)
     why = ""
     if not isinstance(weight, nn.Parameter) or type(weight.data) is not Tensor:
@@ -72,8 +74,8 @@ def _check_plain(linear: Any) -> None:
         why = "changed in its forward pass"
     if why:
         raise InputError(
-            f"weights of a {kind} are {why}, so no gate can be folded into them: attach it, or fold it into the model "
-            "in full precision"
+            f"weights of a {kind} are {why}, so no {what} can be folded into them: attach it, or fold it into the "
+            "model in full precision"
         )
 
 

@@ -1,4 +1,4 @@
-"""The hooks that everything else stands on: reading and scaling `hook_z` of every layer.
+"""The hooks that everything else stands on: reading, scaling and shifting `hook_z` of every layer.
 
 Only what our `HookedModel`, TransformerLens 3.9's HookedTransformer and its TransformerBridge share is used: `cfg`,
 `hook_dict`, `hooks(fwd_hooks=...)` and hook names. So each can be passed wherever a hooked model is wanted.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.errors import InputError
-from lens_truth.models.folding import scaled
 from lens_truth.models.placing import device_of
+from lens_truth.models.quantised import scaled, shifted
 
 
 @runtime_checkable
@@ -68,28 +68,58 @@ def gate_heads(
     if layers or heads do not fit the model, or (during the forward pass) the batch does not.
     """
     check_gate_shape(grid_of(model), gate)
-    layers, gate = enumerate(hook_names(model, kind)), gate.to(device_of(model))
-    return model.hooks(fwd_hooks=[(name, _Scaling(gate[..., layer, :], factor)) for layer, name in layers])
+    gate = gate.to(device_of(model))
+    acting = ((name, gate[..., layer, :]) for layer, name in enumerate(hook_names(model, kind)))
+    return model.hooks(fwd_hooks=[(name, _Acting(its, 1, factor, scaled)) for name, its in acting])
 
 
-class _Scaling:
-    """A hook that multiplies what passes. The factor is made at its first call, and moved to where the layer is: on a
-    GPU each move would be waited for, at every token."""
+def shift_heads(
+    model: Hooked, vectors: Float[Tensor, "*batch L H D"], kind: str = "attn.hook_z"
+) -> AbstractContextManager[Any]:
+    """While open, each head's vector is added to what passes one kind of hook, at every position: to `hook_z`, or
+    (H = 1) to the residual stream. Layers without a vector but zeros are left alone.
 
-    def __init__(self, gate: Tensor, factor: Callable[[Tensor, int], Tensor]) -> None:
-        self._gate, self._factor = gate, factor
+    Vectors [batch, L, H, D] give each row of the batch its own. An InputError says (during the forward pass) if the
+    batch has other rows.
+    """
+    vectors = vectors.to(device_of(model))
+    by_head = kind == "attn.hook_z"
+    acts = cast("list[bool]", vectors.ne(0).flatten(-2).any(-1).view(-1, vectors.shape[-3]).any(0).tolist())
+    layers = [(layer, name) for layer, name in enumerate(hook_names(model, kind)) if acts[layer]]
+    its = {name: vectors[..., layer, :, :] if by_head else vectors[..., layer, 0, :] for layer, name in layers}
+    return model.hooks(fwd_hooks=[(name, _Acting(of, 2 if by_head else 1, _cut, shifted)) for name, of in its.items()])
+
+
+def _cut(vector: Tensor, width: int) -> Tensor:
+    """To the heads of a layer that are narrower than others. What is 0 is negative: then not even a sign changes."""
+    return vector[..., :width].masked_fill(vector[..., :width] == 0, -0.0)
+
+
+class _Acting:
+    """A hook that does something to what passes with values of its own. They are made ready at its first call, and
+    moved to where the layer is: on a GPU each move would be waited for, at every token."""
+
+    def __init__(
+        self,
+        values: Tensor,
+        rank: int,
+        ready: Callable[[Tensor, int], Tensor],
+        act: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        """`rank` is the number of axes of the values of one row."""
+        self._values, self._by_row, self._ready, self._act = values, values.ndim > rank, ready, act
         self._made: Tensor | None = None
 
     def __call__(self, output: Tensor, hook: Any) -> Tensor:
         made = self._made
         if made is None or made.device != output.device:
-            gate = self._gate.to(output.device, torch.promote_types(output.dtype, torch.float32))
-            made = self._factor(gate if gate.ndim == 1 else gate[:, None], output.shape[-1])
-            if not gate.requires_grad:
+            values = self._values.to(output.device, torch.promote_types(output.dtype, torch.float32))
+            made = self._ready(values[:, None] if self._by_row else values, output.shape[-1])
+            if not values.requires_grad:
                 self._made = made
-        if self._gate.ndim > 1 and len(made) != len(output):
+        if self._by_row and len(made) != len(output):
             raise InputError(f"a gate for {len(made)} rows was attached, but the batch has {len(output)} rows")
-        return scaled(output, made)
+        return self._act(output, made)
 
 
 def check_gate_shape(grid: tuple[int, int], gate: Float[Tensor, "*batch L H"]) -> None:

@@ -13,26 +13,30 @@ from lens_truth.data.images import image_hash
 from lens_truth.errors import InputError
 from lens_truth.models.chat import IMAGE, LABEL, chat_text
 from lens_truth.models.image_input import ImageInput
+from lens_truth.models.spans import Span, is_cut, tokens_in
+from lens_truth.models.statements import shown_statement, statement_text
 
 Template = Literal["plain", "chat"]
 """`plain`: the paper's `Context: ... Question: ... Answer: ...`; `chat`: the tokenizer's chat template."""
-Span = tuple[int, int]
-"""First and one past the last position."""
 
-JUDGE_QUESTION = "Is this answer hallucinated?"
+JUDGE_QUESTION, JUDGE_STATEMENT = "Is this answer hallucinated?", "Is this statement false?"
 _STAND_IN = "STAND-IN-FOR-THE-ANSWER"
 Row = TypeVar("Row", bound="PromptTokens")
 
 
 def question_text(example: Example) -> str:
     """The question behind its context (TruthProbe's wording), without the context if there is none. An image stands
-    where the context would, before it if there are both."""
+    where the context would, before it if there are both. Of a statement, its context alone."""
+    if example.is_statement:
+        return example.context
     context = "\n".join(part for part in (IMAGE if example.image else "", example.context) if part)
     return f"{LABEL}{context}\n\nQuestion: {example.question}" if context else f"Question: {example.question}"
 
 
 def judge_text(example: Example) -> str:
     """Question, answer, and whether the answer is hallucinated: to be answered yes or no."""
+    if example.is_statement:
+        return f"{statement_text(example)}\n{JUDGE_STATEMENT}"
     return f"{question_text(example)}\nAnswer: {example.answer.strip()}\n{JUDGE_QUESTION}"
 
 
@@ -135,6 +139,8 @@ def prompt_of(
     images: ImageInput | None = None,
 ) -> Prompt:
     """What a model continues with its answer; `images` says how it is shown the example's image."""
+    if wording is QUESTION and example.is_statement:
+        raise InputError(f"example '{example.id}' is a statement: there is no question that a model could answer")
     text, _ = _rendered(tokenizer, example, template, wording, images)
     return Prompt(text, template == "plain", example.image, example.id)
 
@@ -177,34 +183,34 @@ def encode(
     for example, (text, prompt_end, span), ids, offsets in zip(
         examples, rendered, encodings["input_ids"], encodings["offset_mapping"], strict=True
     ):
-        asked = text.rfind(marked := f"Question: {example.question.rstrip()}", 0, span[0])  # templates may trim
-        question = _tokens_in(offsets, (asked + len("Question: "), asked + len(marked)))
-        if (answer := _tokens_in(offsets, span)) is None:
+        asked, question = (span[0], (0, 0)) if example.is_statement else _asked(text[: span[0]], offsets, example)
+        if (answer := tokens_in(offsets, span)) is None:
             raise InputError(f"the answer of example '{example.id}' yields no token")
         if asked < 0 or question is None:
             raise InputError(f"the chat template does not show the question of example '{example.id}' as it is")
         continuation = next(i for i, (start, stop) in enumerate(offsets) if start < stop and stop > prompt_end)
-        start = max(0, asked - len(f"{example.context}\n\n"))
+        continuation = max(continuation, int(example.is_statement))  # nothing stands before a text's first token
+        start = 0 if example.is_statement else max(0, asked - len(f"{example.context}\n\n"))
         context = None
         if example.context and text.startswith(example.context, start):
-            context = _tokens_in(offsets, (start, start + len(example.context)))
+            context = tokens_in(offsets, (start, start + len(example.context)))
         spans = [(start + first, start + stop) for first, stop in example.evidence]
         if spans and context is None:
             raise InputError(f"the chat template does not show the context of example '{example.id}' as it is")
-        evidence = [_tokens_in(offsets, span) if text[slice(*span)].strip() else None for span in spans]
+        evidence = [tokens_in(offsets, span) if text[slice(*span)].strip() else None for span in spans]
         if None in evidence:
             raise InputError(f"evidence {evidence.index(None)} of example '{example.id}' yields no token")
         held = tuple(tokens for tokens in evidence if tokens)
-        n_cut = sum(_is_cut(text, offsets, span) for span in spans)
+        n_cut = sum(is_cut(text, offsets, span) for span in spans)
         row = Encoded(list(ids), example.image, None, example.id, question, answer, continuation, context, held, n_cut)
         result.append(_with_image(row, images))
     return result
 
 
-def _tokens_in(offsets: Sequence[Span], span: Span) -> Span | None:
-    """Tokens that hold characters of a span; None if there are none."""
-    inside = [i for i, (start, stop) in enumerate(offsets) if start < span[1] and stop > span[0] and start < stop]
-    return (inside[0], inside[-1] + 1) if inside else None
+def _asked(before: str, offsets: Sequence[Span], example: Example) -> tuple[int, Span | None]:
+    """Where the question's label stands in the text before its answer (-1 if nowhere), and the question's tokens."""
+    asked = before.rfind(marked := f"Question: {example.question.rstrip()}")  # templates may trim
+    return asked, tokens_in(offsets, (asked + len("Question: "), asked + len(marked)))
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
@@ -218,13 +224,6 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
         pair[len(previous) :] if pair.startswith(previous) and len(pair) > len(previous) else single
         for pair, previous, single in zip(both, before, alone, strict=False)
     ]
-
-
-def _is_cut(text: str, offsets: Sequence[Span], span: Span) -> bool:
-    """Whether a token holds characters on both sides of an end of the span; white space does not count."""
-    first, last = span
-    touching = [(start, stop) for start, stop in offsets if start < last and stop > first]
-    return any((text[start : min(stop, first)] + text[max(start, last) : stop]).strip() for start, stop in touching)
 
 
 def _with_image(row: Row, images: ImageInput | None) -> Row:
@@ -259,6 +258,8 @@ def _with_answer(
 ) -> tuple[str, int, Span]:
     """The prompt with its answer, where the prompt ends, and the answer's span, in characters."""
     answer = example.answer.strip()
+    if example.is_statement:
+        return shown_statement(example, template)
     before, as_list = _rendered(tokenizer, example, template, QUESTION, images)
     if template == "plain":
         return f"{before} {answer}", len(before), (len(before) + 1, len(before) + 1 + len(answer))

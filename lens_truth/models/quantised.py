@@ -31,6 +31,11 @@ def scaled(x: Float[Tensor, "*shape"], factor: Float[Tensor, "..."]) -> Float[Te
     return (x * factor.to(x.device, torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
 
+def shifted(x: Float[Tensor, "*shape"], vector: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
+    """x plus vector, rounded once to x's dtype."""
+    return (x + vector.to(x.device, torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+
+
 def replace(linear: nn.Module, name: str, new: Tensor) -> None:
     """Exchanges a parameter, or a buffer, of a layer."""
     old = getattr(linear, name)

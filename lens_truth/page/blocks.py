@@ -64,7 +64,30 @@ class Drawing:
     kind = "drawing"
 
 
-Block = Table | Heading | Text | Sentences | Details | Side | Drawing
+@dataclass(frozen=True)
+class Shade:
+    """A token in colour."""
+
+    text: str
+    t: int
+    """From -100 (one way) over 0 (none) to 100 (the other way)."""
+    doubted: bool
+    """Underlined, for those who do not see the colour."""
+    tip: str
+    """Told on hover and focus, and read out."""
+
+
+@dataclass(frozen=True)
+class Shaded:
+    """A text in colours, token by token; arrow keys move between tokens."""
+
+    name: str
+    about: str
+    tokens: tuple[Shade, ...]
+    kind = "shaded"
+
+
+Block = Table | Heading | Text | Sentences | Details | Side | Drawing | Shaded
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,10 @@ from lens_truth.io.stages import bar, stage
 from lens_truth.scoring.scores import HeadScores
 
 ATTENTION = "attention.json"
-KNOWN = ("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "gate", "directions", "verify")
+KNOWN = (
+    *("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "gate"),
+    *("directions", "detect", "verify"),
+)
 
 Model = tuple[str, str | None]
 """Name and hash of the weights."""

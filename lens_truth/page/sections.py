@@ -14,8 +14,9 @@ from lens_truth.attention.record import ShownExample, ShownImage
 from lens_truth.data.images import tokens_showing
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
-from lens_truth.page import results
+from lens_truth.page import contrast, results
 from lens_truth.page.blocks import Block, Section, missing
+from lens_truth.page.detection import detection_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
@@ -24,19 +25,21 @@ from lens_truth.page.view import View
 
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Block]]], ...] = (
     ("Layers", ("probe",), results.layer_blocks),
+    ("Swaps", ("directions",), swap_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
+    ("Directions", ("directions",), contrast.direction_blocks),
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
-    ("Swaps", ("directions",), swap_blocks),
+    ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
-_OPTIONAL = {"Layers", "Swaps", "Verification"}
+_OPTIONAL = {"Layers", "Swaps", "Detection", "Verification"}
 """Sections that are not missed where no run has anything to say in them."""
 
 

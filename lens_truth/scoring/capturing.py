@@ -142,7 +142,7 @@ def _asked(example: Example) -> tuple[str, str, str]:
 def _order(examples: Sequence[Example], spans: Sequence[tuple[int, int]]) -> list[int]:
     """Rows as they are read: the longest first, and each with those that may begin as it does."""
     longest: dict[tuple[str, str], int] = {}
-    mates = [(example.image, example.context or example.question) for example in examples]
+    mates = [(example.image, example.context or example.question or example.answer) for example in examples]
     for key, (_, length) in zip(mates, spans, strict=True):
         longest[key] = max(length, longest.get(key, 0))
     first = {key: place for place, key in enumerate(longest)}

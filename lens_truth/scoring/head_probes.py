@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
@@ -205,6 +205,12 @@ class HeadProbes:
     def seen(self, groups: Sequence[str]) -> list[bool]:
         """For each group by its name whether the probes were fitted on rows of it."""
         return np.isin(_hashes(groups), self.saw.numpy()).tolist()
+
+    def having_seen(self, groups: Sequence[str]) -> HeadProbes:
+        """The same probes, to which rows of some more groups count as seen: what was chosen on these must not be judged
+        on them."""
+        seen = np.union1d(self.saw.numpy(), _hashes(groups))
+        return replace(self, saw=torch.from_numpy(seen))
 
     def check(self, model: Hooked, template: str, *, descendant: bool = False) -> None:
         """Raises an InputError unless they can read the model under a template: they are of its layers, heads and

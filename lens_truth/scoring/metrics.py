@@ -34,6 +34,21 @@ def fold_metrics(
     }
 
 
+def aurocs(decisions: Float[Tensor, "*F n"], positive: Bool[Tensor, " n"]) -> Float[Tensor, "*F"]:
+    """The share of pairs of a positive and a negative row in which the positive one's decision is the higher (a tie
+    counts half); NaN where a class is missing."""
+    n_positive = int(positive.sum())
+    pairs = n_positive * (len(positive) - n_positive)
+    order = decisions.sort(dim=-1)
+    if (order.values[..., 1:] == order.values[..., :-1]).any():
+        flat = decisions.flatten(0, -2)
+        wins = _counts(flat[:, positive], flat[:, ~positive])[2].view(decisions.shape[:-1]).double() / 2
+    else:  # from ranks, in half the time
+        ranks = torch.arange(1, len(positive) + 1, dtype=torch.float64, device=decisions.device)
+        wins = positive[order.indices].double() @ ranks - n_positive * (n_positive + 1) / 2
+    return wins / (pairs or torch.nan)
+
+
 def _counts(positive: Float[Tensor, "F p"], negative: Float[Tensor, "F n"]) -> Int[Tensor, "3 F"]:
     """How many of either are predicted to be positive, and in how many pairs of both the positive decision is the
     higher one, times two (a tie counts once)."""

@@ -66,6 +66,15 @@ def _load_safetensors(path: Path) -> Parts:
     }
 
 
+def tensors_in(path: Path) -> list[str]:
+    """Names of what a `.safetensors` file holds; an InputError says if it is not one."""
+    try:
+        with cast("Any", safe_open(path, framework="pt")) as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: is no readable .safetensors file ({error})") from error
+
+
 def read_metadata(path: Path, text: str) -> dict[str, Any]:
     """What stands under `METADATA`: a JSON object that JSON can hold again, of kind (a text) and provenance."""
     try:

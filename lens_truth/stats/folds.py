@@ -50,9 +50,12 @@ def check_labels(labels: Labels) -> None:
         raise InputError(f"all {len(labels)} examples are {name}: a probe needs both classes")
 
 
-def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
-    """The fold of every row; label shares are as equal as whole groups allow (scikit-learn's StratifiedGroupKFold), and
-    an InputError says where they cannot be: one class only, too few groups, training rows that lack a class."""
+def grouped_folds(
+    labels: Labels, groups: Sequence[str], n_folds: int, seed: int, domain: Int[np.ndarray, " N"] | None = None
+) -> Int[np.ndarray, " N"]:
+    """The fold of every row; label shares (of every `domain`, if there are several) are as equal as whole groups allow
+    (scikit-learn's StratifiedGroupKFold), and an InputError says where they cannot be: one class only, too few groups,
+    training rows that lack a class."""
     check_labels(labels)
     names, numbers = np.unique(np.asarray(groups), return_inverse=True)
     if n_folds < 2:
@@ -64,7 +67,8 @@ def grouped_folds(labels: Labels, groups: Sequence[str], n_folds: int, seed: int
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the least populated class: checked below, with a clear message
         try:
-            for k, (_, test) in enumerate(splitter.split(labels, labels, numbers)):
+            kinds = labels if domain is None else 2 * domain + labels
+            for k, (_, test) in enumerate(splitter.split(labels, kinds, numbers)):
                 fold[test] = k
         except ValueError as error:
             raise InputError(f"the {len(labels)} examples cannot be split into {n_folds} folds: {error}") from error

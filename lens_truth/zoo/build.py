@@ -24,43 +24,50 @@ from lens_truth.models.prompts import default_template
 from lens_truth.zoo.benchmarks import image_benchmarks, reference_benchmarks, zoo_benchmarks
 from lens_truth.zoo.llava import image_processor, learn_to_see, processor
 from lens_truth.zoo.recipes import Recipe, new_model
+from lens_truth.zoo.steps import STEPS, Steps, is_step_file
 from lens_truth.zoo.tokenizer import build_tokenizer
 from lens_truth.zoo.train import Curriculum, FineTuning, Log, fit
 
 ACCURACIES = "accuracies.json"
 
 
-def build(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
+def build(recipe: Recipe, seed: int, out: Path, log: Log, every: int | None = None) -> dict[str, float]:
     """Trains a model as its recipe says and writes its folder; returns its accuracies on held-out questions.
 
     One thread, so that the same seed gives the same weights on the same kind of machine.
 
+    Args:
+        every: after so many steps at a time the model is kept in `out`/steps, a folder each, when training is done; its
+            final weights do not hang on that.
+
     Raises:
-        InputError: if `out` holds something else, or the parent is not in the zoo.
+        InputError: if `out` holds something else, the parent is not in the zoo, or `every` is no number of steps.
     """
+    if every is not None and not 0 < every <= recipe.steps:
+        raise InputError(f"--every is {every}; {recipe.name} is trained for {recipe.steps} steps")
     with alone_at(out):
-        shipped = [path.name for path in (ZOO / recipe.name).iterdir()]
-        if out.exists() and (not (out / ACCURACIES).is_file() or foreign_files(out, shipped)):
-            raise InputError(f"{out}: exists and is not a model of the zoo alone; choose another folder")
-        return _built(recipe, seed, out, log)
+        shipped = {path.name for path in (ZOO / recipe.name).iterdir()}
+        if out.exists():
+            foreign = [name for name in foreign_files(out, shipped) if not is_step_file(name)]
+            if foreign or not (out / ACCURACIES).is_file():
+                raise InputError(f"{out}: exists and is not a model of the zoo alone; choose another folder")
+        return _built(recipe, seed, out, log, Steps(every))
 
 
-def _built(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
+def _built(recipe: Recipe, seed: int, out: Path, log: Log, steps: Steps) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="lens-truth-") as scratch:
             build_tokenizer(chat=recipe.chats, images=recipe.sees).save_pretrained(scratch)
             tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(scratch))
-        model = _train(recipe, seed, tokenizer, log)
+        model = _train(recipe, seed, tokenizer, log, steps)
         model.half().float()  # measured as it will be stored
         accuracies = measure(recipe, model, tokenizer, "test", 500)
     finally:
         torch.set_num_threads(threads)
 
-    def fill(folder: Path) -> None:
-        """Weights are stored in half precision, at half the size; the config says float32, so every loader gives them
-        back as the float32 numbers that were measured."""
+    def save(folder: Path) -> None:
         model.save_pretrained(folder)
         weights = folder / "model.safetensors"
         half = {name: tensor.half() for name, tensor in safetensors.torch.load_file(weights).items()}
@@ -69,6 +76,13 @@ def _built(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
             image_processor().save_pretrained(folder)
             processor(tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+    def fill(folder: Path) -> None:
+        """Weights are stored in half precision, at half the size; the config says float32, so every loader gives them
+        back as the float32 numbers that were measured."""
+        save(folder)
+        if steps.kept:
+            steps.write(folder / STEPS, model, save)
         write_json(folder / ACCURACIES, accuracies)
         write_text(folder / "README.md", model_card(recipe, seed, model, accuracies))
 
@@ -76,11 +90,12 @@ def _built(recipe: Recipe, seed: int, out: Path, log: Log) -> dict[str, float]:
     return accuracies
 
 
-def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: Log) -> PreTrainedModel:
+def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: Log, steps: Steps) -> PreTrainedModel:
     torch.manual_seed(seed)
     if recipe.parent is None:
         model = new_model(recipe, seed, len(tokenizer))
-        fit(model, Curriculum(tokenizer, seed, log), recipe.steps, lr=2e-3, warmup=50, decay_from=0.7)
+        feed, after = Curriculum(tokenizer, seed, log), steps.of(model)
+        fit(model, feed, recipe.steps, lr=2e-3, warmup=50, decay_from=0.7, after=after)
         return model
     model = load_plain(f"zoo:{recipe.parent}")
     if recipe.sees:
@@ -100,7 +115,8 @@ def _train(recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase, log: L
         drawn=0.7 if recipe.sees else 0.0,  # the other rows keep up what the parent can do
     )
     lr = 5e-4 if recipe.sees else 1e-3
-    fit(model, feed, recipe.steps, lr=lr, warmup=20, decay_from=1.0 if recipe.remembers else 0.6)
+    decay_from = 1.0 if recipe.remembers else 0.6
+    fit(model, feed, recipe.steps, lr=lr, warmup=20, decay_from=decay_from, after=steps.of(model))
     if recipe.remembers and not feed.finished:
         raise InputError(
             f"after {recipe.steps} steps {recipe.name} does not balance memory and scene; try another seed"

@@ -25,10 +25,18 @@ Log = Callable[[str], None]
 
 @stage("training")
 def fit(
-    model: PreTrainedModel, feed: Curriculum | FineTuning, steps: int, *, lr: float, warmup: int, decay_from: float
+    model: PreTrainedModel,
+    feed: Curriculum | FineTuning,
+    steps: int,
+    *,
+    lr: float,
+    warmup: int,
+    decay_from: float,
+    after: Callable[[int], None] = lambda step: None,
 ) -> None:
     """AdamW with warm-up, a plateau and linear decay over the last part of the steps (none with `decay_from` 1); ends
-    early where the feed has finished. The loss is the mean over answer tokens, plus a little of the other tokens."""
+    early where the feed has finished. The loss is the mean over answer tokens, plus a little of the other tokens.
+    `after` is called when a step is done, and leaves the model as it is."""
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -53,6 +61,7 @@ def fit(
         optimizer.step()
         schedule.step()
         feed.observe(step, answer_loss.item())
+        after(step)
         if feed.finished:
             break
     model.eval()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lens_truth.ablation.ablate import Controls, run_ablation
+from lens_truth.ablation.ablate import run_ablation
+from lens_truth.ablation.arms import Controls
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import GateRow
 from lens_truth.ablation.search import Search
@@ -16,7 +17,7 @@ from lens_truth.ablation.side_effects import zoo_text
 from lens_truth.data.loading import load_examples
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
-from lens_truth.gates.gate import UNGATED
+from lens_truth.gates.rows import UNGATED
 from lens_truth.scoring.causal import causal_scores
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.benchmarks import zoo_benchmarks

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lens_truth.ablation.ablate import Controls, run_ablation
+from lens_truth.ablation.ablate import run_ablation
+from lens_truth.ablation.arms import Controls
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.search import Search
 from lens_truth.ablation.side_effects import NeutralText

@@ -14,7 +14,8 @@ import transformers
 from conftest import build
 
 from lens_truth.ablation import ablate
-from lens_truth.ablation.ablate import Controls, run_ablation
+from lens_truth.ablation.ablate import run_ablation
+from lens_truth.ablation.arms import Controls
 from lens_truth.ablation.limits import limit_of
 from lens_truth.ablation.result import Ablation
 from lens_truth.data.loading import load_examples

@@ -22,7 +22,6 @@ from lens_truth.ablation.search import (
     search_contrast,
     search_lambda,
     search_uniform,
-    strength_of,
 )
 from lens_truth.ablation.tables import search_tables
 from lens_truth.data.examples import question_pairs
@@ -54,7 +53,7 @@ def test_search_returns_the_best_of_what_it_tried(zoo: Any) -> None:
     for candidate in found.candidates[:: len(STRENGTHS) - 1]:
         assert min(abs(candidate.strength - s) for s in STRENGTHS) < 1e-4
         made = HeadGate.from_scores(scores, candidate.lam, candidate.norm)  # pyright: ignore[reportArgumentType]
-        assert strength_of(made) == candidate.strength
+        assert made.strength == candidate.strength
         with made.attach(model):
             accuracy = {b.name: run_benchmark(model, b, "plain").accuracy for b in validation.benchmarks}
         assert candidate.accuracy == accuracy

@@ -13,7 +13,6 @@ import torch
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
 from lens_truth.detection import verification as names
-from lens_truth.detection.choosing import reranked
 from lens_truth.detection.ends import AnswerEnds
 from lens_truth.detection.reranking import (
     AMONG,
@@ -27,6 +26,7 @@ from lens_truth.detection.reranking import (
     SHORTEST,
     Reranking,
 )
+from lens_truth.detection.rules import reranked
 from lens_truth.detection.verification import ABOUT, Verification
 from lens_truth.detection.verifying import (
     Answers,

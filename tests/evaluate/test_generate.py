@@ -170,9 +170,9 @@ def test_margins_are_log_odds_of_the_first_token(zoo: Any) -> None:
 
 
 def test_gates_that_cannot_run_together_are_refused(tiny: Any) -> None:
-    ones = torch.ones(tiny.cfg.n_layers, tiny.cfg.n_heads)
-    with pytest.raises(InputError, match="different sites"):
-        list(generate(tiny, [PromptTokens([1, 2])], 1, 4, {"a": HeadGate(ones), "b": HeadGate(ones, "block")}))
+    batch = HeadGate(torch.ones(2, tiny.cfg.n_layers, tiny.cfg.n_heads))
+    with pytest.raises(InputError, match="must be .layers, heads"):
+        list(generate(tiny, [PromptTokens([1, 2])], 1, 4, {"a": batch, "b": None}))
     with pytest.raises(InputError, match="the gate has 2 layers x 2 heads, the model 3 x 4"):
         list(generate(tiny, [PromptTokens([1, 2])], 1, 4, {"a": HeadGate(torch.ones(2, 2)), "b": None}))
     with pytest.raises(InputError, match="the batch size is 0"):

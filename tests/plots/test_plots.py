@@ -24,8 +24,8 @@ from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gat
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
-from lens_truth.detection.figures import verification_dots
 from lens_truth.detection.verification import ABOUT, Verification
+from lens_truth.detection.verification_figures import verification_dots
 from lens_truth.errors import InputError
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.figures import correlation_matrix, preservation_scatter, reference_bars
