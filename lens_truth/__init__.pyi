@@ -26,7 +26,7 @@ from .detection.ends import AnswerEnds as AnswerEnds
 from .detection.ends import answer_ends as answer_ends
 from .detection.reranking import Reranking as Reranking
 from .detection.result import Detection as Detection
-from .detection.sample_choice import reranked as reranked
+from .detection.rules import reranked as reranked
 from .detection.study import detection_study as detection_study
 from .detection.study import score_texts as score_texts
 from .detection.swapping import truth_swaps as truth_swaps
@@ -109,7 +109,7 @@ from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores
 from .scoring.causal import learned_gate as learned_gate
 from .scoring.head_probes import HeadProbes as HeadProbes
-from .scoring.layers import LayerComparison as LayerComparison
+from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores

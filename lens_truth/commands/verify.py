@@ -125,7 +125,7 @@ def _sampled(
 def _tell(
     config: Config, run: Run, answers: Answers, found: lens_truth.Verification, sampled: SampledAnswers | None
 ) -> None:
-    from lens_truth.detection.sample_choice import reranked
+    from lens_truth.detection.rules import reranked
 
     results: list[lens_truth.Verification | lens_truth.Reranking] = [found]
     run.hold(found, answers.kind)

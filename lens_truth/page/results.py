@@ -20,7 +20,7 @@ from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Tex
 from lens_truth.page.plain import plain_tables
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.view import Scatter, View
-from lens_truth.scoring.layers import LayerComparison
+from lens_truth.scoring.layer_result import LayerComparison
 from lens_truth.stats.relations import Relations, relation_text
 
 

@@ -26,7 +26,7 @@ from lens_truth.gates.gate import HeadGate
 from lens_truth.io.tables import markdown
 from lens_truth.models.loading import load
 from lens_truth.scoring.head_probes import HeadProbes
-from lens_truth.scoring.layers import LayerComparison
+from lens_truth.scoring.layer_result import LayerComparison
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
 

@@ -26,7 +26,7 @@ from lens_truth.detection.reranking import (
     SHORTEST,
     Reranking,
 )
-from lens_truth.detection.sample_choice import reranked
+from lens_truth.detection.rules import reranked
 from lens_truth.detection.verification import ABOUT, Verification
 from lens_truth.detection.verifying import (
     Answers,

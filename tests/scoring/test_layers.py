@@ -12,7 +12,8 @@ from problems import problem
 
 from lens_truth.errors import InputError
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.layers import LayerComparison, compare_with_layers
+from lens_truth.scoring.layer_result import LayerComparison
+from lens_truth.scoring.layers import compare_with_layers
 from lens_truth.scoring.probing import held_out_decisions
 
 HEADS = problem(400, signal=0.12)

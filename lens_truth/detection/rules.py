@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.detection import reranking as rules
+from lens_truth.detection import reranking as to
 from lens_truth.detection import verification as names
 from lens_truth.detection.reranking import Reranking
 from lens_truth.detection.verification import Verification
@@ -28,17 +28,17 @@ def reranked(sampled: SampledAnswers, answers: Answers, found: Verification, mat
     scores = {name: _of_samples(sampled, answers, found.scores[name]) for name in (*_BY, names.PER_TOKEN)}
     Q = len(lines)
     picked = {
-        rules.FIRST: np.zeros(Q, dtype=int),
-        rules.MAJORITY: np.array([_majority(some, range(n)) for some in lines]),
-        rules.LIKELIEST: scores[names.PER_TOKEN].argmax(1),
-        rules.SHORTEST: np.where(sampled.n_tokens > 0, sampled.n_tokens, np.iinfo(int).max).argmin(1),
+        to.FIRST: np.zeros(Q, dtype=int),
+        to.MAJORITY: np.array([_majority(some, range(n)) for some in lines]),
+        to.LIKELIEST: scores[names.PER_TOKEN].argmax(1),
+        to.SHORTEST: np.where(sampled.n_tokens > 0, sampled.n_tokens, np.iinfo(int).max).argmin(1),
         **{rule: scores[name].argmax(1) for name, rule in _BY.items()},
     }
     nearest = np.argsort(-scores[names.NEAR], axis=1, kind="stable")[:, : max(1, n // 2)]
-    picked[rules.AMONG] = np.array([_majority(some, its.tolist()) for some, its in zip(lines, nearest, strict=True)])
-    marks: dict[str, Any] = {rules.RANDOM: right.mean(1)}
+    picked[to.AMONG] = np.array([_majority(some, its.tolist()) for some, its in zip(lines, nearest, strict=True)])
+    marks: dict[str, Any] = {to.RANDOM: right.mean(1)}
     marks |= {rule: 1.0 * right[np.arange(Q), its] for rule, its in picked.items()}
-    marks[rules.ORACLE] = 1.0 * right.any(1)
+    marks[to.ORACLE] = 1.0 * right.any(1)
     repeated = [Counter(some)[line] > 1 for some in lines for line in some if line]
     return Reranking(
         ids=tuple(example.id for example in sampled.questions),
@@ -51,10 +51,10 @@ def reranked(sampled: SampledAnswers, answers: Answers, found: Verification, mat
 
 
 _BY = {
-    names.NEAR: rules.NEAREST,
-    names.CLUE: rules.BY_MARGIN,
-    names.MATCHED: rules.BY_MATCHED,
-    names.UNIT: rules.BY_UNIT,
+    names.NEAR: to.NEAREST,
+    names.CLUE: to.BY_MARGIN,
+    names.MATCHED: to.BY_MATCHED,
+    names.UNIT: to.BY_UNIT,
 }
 
 
