@@ -31,7 +31,7 @@ def test_transfer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert Cosines.load(out).names == found.names
     assert {"transfer.png", "cosines.png"} <= {path.name for path in out.iterdir()}
     page = tmp_path / "page.html"
-    write_report([out], page)
+    write_report([out], out=page)
     assert "Do angles foretell it?" in page.read_text()
 
 
@@ -44,7 +44,7 @@ def test_erase_leaves_a_result_and_a_section(capsys: pytest.CaptureFixture[str],
     assert SharedDirections.load(out).general.shape == (3, 3)
     assert {"erasure.png", "shared.png"} <= {path.name for path in out.iterdir()}
     page = tmp_path / "page.html"
-    write_report([out], page)
+    write_report([out], out=page)
     assert "General and specific directions" in page.read_text()
 
 
