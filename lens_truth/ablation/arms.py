@@ -9,13 +9,16 @@ from functools import partial
 
 import torch
 
-from lens_truth.ablation.rows import TUNED, Candidate
-from lens_truth.ablation.search import Found, Search, Validation, search_contrast, search_lambda, search_uniform
-from lens_truth.ablation.steering import (
+from lens_truth.ablation.rows import (
     CAUSAL_HEADS,
     RANDOM_DIRECTIONS,
     RANDOM_HEADS,
+    TUNED,
     TUNED_DIRECTIONS,
+    Candidate,
+)
+from lens_truth.ablation.search import Found, Search, Validation, search_contrast, search_lambda, search_uniform
+from lens_truth.ablation.steering import (
     Steering,
     random_directions,
     random_heads,

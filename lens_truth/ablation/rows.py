@@ -16,6 +16,10 @@ TUNED = "tuned"
 ON = "on "
 """How a shift's `norm` begins: `on 48 heads`, `on 1 layer`; its lambda is alpha."""
 
+RANDOM_HEADS, RANDOM_DIRECTIONS = "random heads", "random directions"
+TUNED_DIRECTIONS, CAUSAL_HEADS = "tuned directions", "causal heads"
+"""Controls of a shift."""
+
 CAPTIONS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "recall": "recall", "length": "length"}
 
 

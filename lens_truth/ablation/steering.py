@@ -24,9 +24,6 @@ ALPHAS = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 """How many standard deviations are tried; the last is ITI's."""
 SHARES = (48 / 1024, 192 / 1024)
 """Shares of the heads: ITI's, and four times as many. So a shift has as many candidates as a gate by scores."""
-
-RANDOM_HEADS, RANDOM_DIRECTIONS = "random heads", "random directions"
-CAUSAL_HEADS, TUNED_DIRECTIONS = "causal heads", "tuned directions"
 Heads = Sequence[tuple[int, int]]
 
 

@@ -6,8 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lens_truth.ablation.limits import limit_of
-from lens_truth.ablation.rows import CAPTIONS, ON, TUNED, Candidate, GateRow, SideEffectRow, best_of
-from lens_truth.ablation.steering import CAUSAL_HEADS, RANDOM_DIRECTIONS, RANDOM_HEADS, TUNED_DIRECTIONS
+from lens_truth.ablation.rows import (
+    CAPTIONS,
+    CAUSAL_HEADS,
+    ON,
+    RANDOM_DIRECTIONS,
+    RANDOM_HEADS,
+    TUNED,
+    TUNED_DIRECTIONS,
+    Candidate,
+    GateRow,
+    SideEffectRow,
+    best_of,
+)
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import count, interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
