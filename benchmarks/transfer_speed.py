@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from sklearn import metrics, pipeline
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lens_truth.geometry.rows import domain_rows
@@ -56,11 +55,11 @@ def _cells(model: Any, features: list[np.ndarray], labels: np.ndarray, folds: li
     for a in range(M):
         for k in range(5):
             train = folds[a] != k
-            fitted = make_pipeline(StandardScaler(), model).fit(features[a][train], labels[train])
+            fitted: Any = pipeline.make_pipeline(StandardScaler(), model).fit(features[a][train], labels[train])
             for b in range(M):
                 test = folds[b] == k
                 decide = getattr(fitted, "decision_function", fitted.predict)
-                roc_auc_score(labels[test], decide(features[b][test]))
+                cast("Any", metrics).roc_auc_score(labels[test], decide(features[b][test]))
 
 
 if __name__ == "__main__":

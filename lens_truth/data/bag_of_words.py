@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -128,7 +128,8 @@ class _Texts:
         # Words that no training row has keep the weight 0, as if they were not counted.
         from sklearn.feature_extraction.text import CountVectorizer
 
-        counter: Any = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", dtype=np.float64)
+        floats: Any = np.float64
+        counter: Any = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", dtype=floats)
         return counter.fit_transform([f"{example.question} {example.answer}" for example in self._rows])
 
     def over_folds(self, fold: Int[np.ndarray, " N"], train: Rows, only: int | None = None) -> Float[np.ndarray, " M"]:
@@ -152,11 +153,15 @@ class _Texts:
 
         words = self._words[train]
         seen = np.flatnonzero(words.getnnz(axis=0))
-        fitted: Any = LogisticRegression(C=_PENALTY, max_iter=10_000).fit(words[:, seen], self.labels[train])
-        return self._words[:, seen] @ fitted.coef_[0] + fitted.intercept_[0]
+        fitted: Any = LogisticRegression(C=_PENALTY, max_iter=10_000)
+        fitted.fit(words[:, seen], self.labels[train])
+        decided: np.ndarray = self._words[:, seen] @ fitted.coef_[0] + fitted.intercept_[0]
+        return decided
 
 
 def _auroc(labels: Int[np.ndarray, " n"], decisions: Float[np.ndarray, " n"]) -> float:
-    from sklearn.metrics import roc_auc_score
+    from sklearn import metrics
 
-    return float(roc_auc_score(labels, decisions)) if len(set(labels.tolist())) == 2 else float("nan")
+    return (
+        float(cast("Any", metrics).roc_auc_score(labels, decisions)) if len(set(labels.tolist())) == 2 else float("nan")
+    )

@@ -90,7 +90,7 @@ class Fields:
         if value in (None, ""):
             of = "" if name == "label" else f" in field '{name}'"
             raise self.wrong(f"has no label{of}")
-        label = (_LABELS | (more or {})).get(str(value).strip().lower())
+        label = {**_LABELS, **(more or {})}.get(str(value).strip().lower())
         if label is None or (isinstance(value, bool) and not more):
             raise self.wrong(f"label is {value!r}, not 1 (supported) or 0 (hallucinated)")
         return label
