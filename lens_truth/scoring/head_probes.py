@@ -98,7 +98,10 @@ class HeadProbes:
         >>> kept_back = lens_truth.HeadProbes.fit(activations, without=[0])
 
         Args:
-            estimator, n_folds, seed, device: as for `truth_scores`.
+            estimator: as for `truth_scores`.
+            n_folds: as for `truth_scores`.
+            seed: as for `truth_scores`.
+            device: as for `truth_scores`.
             without: numbers of folds (of those that `held_out_decisions` tells) to be left out. Without one fold, its
                 decisions on that fold are those of `held_out_decisions`.
 
@@ -187,6 +190,8 @@ class HeadProbes:
     def decision(self, z: Float[Tensor, "*rows L H D"]) -> Float[Tensor, "*rows L H"]:
         """Above 0 where a head says that the context supports the answer; where `z` is, in float32.
 
+        >>> probes.decision(lens_truth.capture(model, others).z)[:, 5, 3] > 0  # of head 5.3
+
         Raises:
             InputError: if `z` is of other heads.
         """
@@ -203,19 +208,28 @@ class HeadProbes:
         return torch.sigmoid(slope * self.decision(z) + offset)
 
     def seen(self, groups: Sequence[str]) -> list[bool]:
-        """For each group by its name whether the probes were fitted on rows of it."""
+        """For each group by its name whether the probes were fitted on rows of it.
+
+        >>> probes.seen([example.group for example in others])
+        """
         return np.isin(_hashes(groups), self.saw.numpy()).tolist()
 
     def having_seen(self, groups: Sequence[str]) -> HeadProbes:
         """The same probes, to which rows of some more groups count as seen: what was chosen on these must not be judged
-        on them."""
+        on them.
+
+        >>> probes = probes.having_seen([example.group for example in others])
+        """
         seen = np.union1d(self.saw.numpy(), _hashes(groups))
         return replace(self, saw=torch.from_numpy(seen))
 
     def check(self, model: Hooked, template: str, *, descendant: bool = False) -> None:
         """Raises an InputError unless they can read the model under a template: they are of its layers, heads and
         width, of its weights (or, where it is a `descendant` of the model that they are of, of others), and were fitted
-        under that template."""
+        under that template.
+
+        >>> probes.check(model, "plain")
+        """
         shape, its = shape_of(model, self.point), self.provenance
         if shape != self.directions.shape:
             raise InputError(
