@@ -18,8 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.cli import COMMANDS
-from lens_truth.commands import ablate, evaluate, probe, zoo
-from lens_truth.commands.directions import Config as DIRECTIONS
+from lens_truth.commands import ablate, directions, evaluate, probe, zoo
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.gate import GATE
 from lens_truth.data.examples import write_examples
@@ -53,7 +52,7 @@ def test_help_tells_every_flag_in_whole_sentences(
     assert "--device " not in told or told.index("--out ") < told.index("--device ")  # what is shared comes last
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, *(f"directions {name}" for name in subcommands(DIRECTIONS))])
+@pytest.mark.parametrize("command", ["", *COMMANDS, *(f"directions {name}" for name in subcommands(directions.Config))])
 def test_help_comes_before_heavy_imports(command: str) -> None:
     name, *subcommand = f"lens_truth.{command}".rstrip(".").split()
     code = (

@@ -49,7 +49,7 @@ def relative(L: int, M: int) -> Relative:
 
 def series(T: int, every: int) -> Series:
     names = ("best head", "mean head", "behaviour", "AUROC", "cosine")
-    curves = {name: its for name, its in zip(names, maps(5, T), strict=True)}
+    curves = dict(zip(names, maps(5, T), strict=True))
     intervals = {name: np.stack([curves[name] - 0.2, curves[name] + 0.2], 1) for name in names[:3]}
     changes = {name: Change(every * (i + 0.5), ENDS, 0.9, 0.01) for i, name in enumerate(names)}
     lead = dict.fromkeys(names[:2], (-1.0, -2.0, 1.0))
