@@ -304,7 +304,7 @@ def test_too_little_memory_is_one_sentence(
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("lens_truth.commands.probe.scores_by_kind", fails)
+    monkeypatch.setattr("lens_truth.scoring.capturing.captures", fails)
     refused(
         capsys,
         "too small for this model: --dtype bfloat16 takes less",
