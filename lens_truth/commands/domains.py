@@ -56,6 +56,7 @@ class Domains(Rows, OneModel):
         from lens_truth.data.loading import describe
 
         examples = {name: self.rows(where) for name, where in named(self.data).items()}
+        _check(examples)
         model = load_model(self.model, self) if model is None else model
         found: dict[str, lens_truth.HeadActivations] = {}
         for name, rows in examples.items():
@@ -78,6 +79,23 @@ class Domains(Rows, OneModel):
 
         limit = ROWS if self.limit is None and where.startswith(GENERATED) else self.limit
         return replace(self, limit=limit).examples(where)
+
+
+def _check(domains: Mapping[str, list[lens_truth.Example]]) -> None:
+    """Raises an InputError for a domain of one label, or one that is another's under a second name."""
+    import numpy as np
+
+    from lens_truth.data.examples import examples_hash, labels_of
+    from lens_truth.stats.folds import check_labels
+
+    known: dict[str, str] = {}
+    for name, rows in domains.items():
+        try:
+            check_labels(np.array(labels_of(rows)))
+        except InputError as error:
+            raise InputError(f"domain '{name}': {error}") from error
+        if (other := known.setdefault(examples_hash(rows), name)) != name:
+            raise InputError(f"the domains '{other}' and '{name}' hold the same rows; a domain stands once")
 
 
 def named(data: tuple[str, ...]) -> dict[str, str]:
