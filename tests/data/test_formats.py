@@ -13,8 +13,8 @@ from published import check_refused, lines
     ("content", "complaint"),
     [
         (
-            lines({"statement": "Moss is green.", "label": 1}),
-            r"line 1: has the fields 'statement', 'label'; what can be read has those of examples \(question, answer, "
+            lines({"sentence": "Moss is green.", "label": 1}),
+            r"line 1: has the fields 'sentence', 'label'; what can be read has those of examples \(question, answer, "
             r"label\); HaluEval's questions \(knowledge, question, right_answer, hallucinated_answer\); .*SQuAD \(da",
         ),
         (lines({str(n): n for n in range(99)}), r"'7', ... \(99 in all\); what can be read"),
