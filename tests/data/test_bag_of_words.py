@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score  # pyright: ignore[reportUnknownVariableType]
 
 from lens_truth.data.bag_of_words import bag_of_words_auroc, bag_of_words_matrix, bag_of_words_transfer
 from lens_truth.data.examples import Example
@@ -28,10 +29,10 @@ def towns(word: str = "", n: int = 40) -> list[Example]:
 
 def plain(train: list[Example], test: list[Example]) -> float:
     words = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
-    fitted = LogisticRegression(C=10, max_iter=10_000)
+    fitted: Any = LogisticRegression(C=10, max_iter=10_000)
     fitted.fit(words.fit_transform([e.answer for e in train]), [e.label for e in train])
-    decisions = fitted.decision_function(words.transform([e.answer for e in test]))
-    return float(roc_auc_score([e.label for e in test], decisions))
+    decisions: Any = fitted.decision_function(words.transform([e.answer for e in test]))
+    return float(cast("Any", roc_auc_score)([e.label for e in test], decisions))
 
 
 def test_words_that_tell_are_turned_round_by_a_negation() -> None:

@@ -10,6 +10,7 @@ from published import Case, check_recognised, check_refused, in_all_ways, lines,
 
 from lens_truth.data.examples import Example, read_examples, write_examples
 from lens_truth.data.loading import load_examples
+from lens_truth.data.moved import moved_answers
 from lens_truth.data.negations import joined_labels, negation_pairs
 from lens_truth.data.subjects import parts_of, subject_of
 from lens_truth.errors import InputError, gathered_notices
@@ -258,3 +259,10 @@ def test_published_claims(data: Path, name: str, n: int) -> None:
     assert len(examples) == n and sum(e.label for e in examples) == n / 2
     assert all(one.group == other.group for one, other in zip(examples[::2], examples[1::2], strict=True))
     assert max(Counter(e.group for e in examples).values()) < 20
+
+
+def test_statements_stand_behind_nothing_that_could_be_exchanged() -> None:
+    bare = [Example(f"{n}{label}", str(n), "", f"A{n} is {label}.", label) for n in range(3) for label in (0, 1)]
+    assert moved_answers(bare) == []
+    behind = [Example(e.id, e.group, "", e.answer, e.label, f"Of {e.group}.") for e in bare]
+    assert [e.context for e in moved_answers(behind)] == ["Of 1.", "Of 1.", "Of 2.", "Of 2.", "Of 0.", "Of 0."]
