@@ -28,9 +28,9 @@ from lens_truth.gates.controls import DRAWN, check_control, control_gate
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.rows import Intervention
 from lens_truth.gates.shift import HeadShift
+from lens_truth.scoring.directions import TruthDirections, truth_directions
 from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.scoring.truth_directions import TruthDirections, truth_directions
 
 Source = HeadScores | HeadProbes | TruthDirections
 """What arms are made from: scores make gates, directions make shifts."""

@@ -14,8 +14,8 @@ from lens_truth.ablation.rows import ON
 from lens_truth.gates.shift import HeadShift
 from lens_truth.io.numbers import count
 from lens_truth.io.streams import Stream, stream
+from lens_truth.scoring.directions import TruthDirections, best_heads
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.scoring.truth_directions import TruthDirections, best_heads
 
 if TYPE_CHECKING:
     from lens_truth.ablation.search import Found, Validation

@@ -15,7 +15,7 @@ from lens_truth.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, in_ho
 if TYPE_CHECKING:
     from lens_truth.detection.result import Detection
 
-_DRAWN = {
+DRAWN = {
     DETECTOR: (BLUE, "-", 2.2),
     "best head": (SKY, "-", 1.2),
     "best layer": (GREEN, "-", 1.2),
@@ -34,7 +34,7 @@ def detection_curves(found: Detection) -> Figure:
     detector's probabilities are."""
     figure = new_figure(9.0, 3.4)
     roc, risk, bins = figure.subplots(1, 3)
-    named = {name: look for name, look in _DRAWN.items() if name in found.roc}
+    named = {name: look for name, look in DRAWN.items() if name in found.roc}
     for name, (colour, dashes, width) in reversed(named.items()):
         look = {"color": colour, "ls": dashes, "lw": width}
         roc.plot(found.coverage, found.roc[name], **look)

@@ -25,9 +25,9 @@ from lens_truth.io.stages import stage
 from lens_truth.models.hooks import Hooked, name_of, shift_heads
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import shape_of
+from lens_truth.scoring.directions import TruthDirections, truth_directions
 from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.score_files import METADATA, read_metadata
-from lens_truth.scoring.truth_directions import TruthDirections, truth_directions
 
 _HOOKS = {"z": "attn.hook_z", "resid_post": "hook_resid_post"}
 

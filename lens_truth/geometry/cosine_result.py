@@ -45,7 +45,9 @@ class Prediction:
 class Cosines(Result):
     """Of the row's direction with the column's, in one head.
 
-    >>> lens_truth.Cosines.load("runs/directions-transfer").verdicts()
+    >>> found = lens_truth.Cosines.load("runs/directions-transfer")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("cosines.png")
     """
 
     command = "directions transfer"

@@ -47,7 +47,10 @@ def erase_directions(
     >>> erasure.after[0, 1] - erasure.before[1], erasure.change[0, 1]
 
     Args:
-        domains, estimator, n_folds, seed: as for `transfer_matrix`; ridge's penalty is the middle one.
+        domains: as for `transfer_matrix`.
+        estimator: as for `transfer_matrix`; ridge's penalty is the middle one.
+        n_folds: as for `transfer_matrix`.
+        seed: as for `transfer_matrix`.
         n_controls: draws of each control.
         n_bootstrap: draws of the tested domain's groups behind the intervals of changes.
 

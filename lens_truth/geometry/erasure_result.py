@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class Erasure(Result):
     """AUROC of probes of a domain (column; M) that were fitted anew after another's direction was erased (row; E).
 
-    >>> lens_truth.Erasure.load("runs/directions-erase").verdicts()
+    >>> found = lens_truth.Erasure.load("runs/directions-erase")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("erasure.png")
     """
 
     command = "directions erase"

@@ -22,7 +22,9 @@ Ends = tuple[float, float]
 class Relative(Result):
     """What `relative_directions` found.
 
-    >>> lens_truth.Relative.load("runs/directions").verdicts()
+    >>> found = lens_truth.Relative.load("runs/directions-relative")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("relative.png")
     """
 
     command = "directions relative"

@@ -38,7 +38,9 @@ class Change:
 class Series(Result):
     """What `series` found.
 
-    >>> lens_truth.Series.load("runs/directions").verdicts()
+    >>> found = lens_truth.Series.load("runs/directions-series")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("series.png")
     """
 
     command = "directions series"

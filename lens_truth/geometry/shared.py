@@ -51,7 +51,10 @@ def shared_directions(
     >>> shared.n_general, shared.n_specific, shared.general_share
 
     Args:
-        domains, estimator, n_folds, seed: as for `transfer_matrix`; ridge's penalty is the middle one.
+        domains: as for `transfer_matrix`.
+        estimator: as for `transfer_matrix`; ridge's penalty is the middle one.
+        n_folds: as for `transfer_matrix`.
+        seed: as for `transfer_matrix`.
         head: layer and head; by default the one whose probes do best in their own domains, on average.
         n_steps: directions that are projected away at most.
         n_shuffled: draws of shuffled labels, and of random directions.

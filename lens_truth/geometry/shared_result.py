@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class SharedDirections(Result):
     """AUROC on held-out folds after so many directions (rows; T, the first before any) in each of M domains.
 
-    >>> lens_truth.SharedDirections.load("runs/directions-erase").n_general
+    >>> found = lens_truth.SharedDirections.load("runs/directions-erase")
+    >>> found.n_general, found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("shared.png")
     """
 
     command = "directions erase"

@@ -89,7 +89,9 @@ class ThreeWay:
 class Stability(Result):
     """What `stability` found.
 
-    >>> lens_truth.Stability.load("runs/directions").verdicts()
+    >>> found = lens_truth.Stability.load("runs/directions-neither")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("stability.png")
     """
 
     command = "directions neither"

@@ -23,7 +23,9 @@ OTHERS = "all others"
 class Transfer(Result):
     """AUROC and accuracy of probes of one domain (row; R) on another (column; M).
 
-    >>> lens_truth.Transfer.load("runs/directions-transfer").plot()
+    >>> found = lens_truth.Transfer.load("runs/directions-transfer")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("transfer.png")
     """
 
     command = "directions transfer"

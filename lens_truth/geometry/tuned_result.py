@@ -52,7 +52,9 @@ class Way:
 class Tuned(Result):
     """What `tuned_directions` found.
 
-    >>> lens_truth.Tuned.load("runs/directions").verdicts()
+    >>> found = lens_truth.Tuned.load("runs/directions-tuned")
+    >>> found.tables()[0], found.verdicts()
+    >>> found.plot().savefig("tuned.png")
     """
 
     command = "directions tuned"

@@ -25,9 +25,7 @@ from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.scoring.activations import HeadActivations, Point
 from lens_truth.scoring.calibration import platt_scaling
 from lens_truth.scoring.capturing import shape_of
-from lens_truth.scoring.closed_form import closed_form_probes
-from lens_truth.scoring.iterative import ITERATIVE
-from lens_truth.scoring.label_draws import LabelDraws
+from lens_truth.scoring.fitted import fitted_probes
 from lens_truth.scoring.metrics import fold_metrics
 from lens_truth.scoring.probing import Estimator, blocks_of, check_estimator, folds_of, nan_mean
 from lens_truth.scoring.score_files import METADATA, read_metadata
@@ -98,7 +96,10 @@ class HeadProbes:
         >>> kept_back = lens_truth.HeadProbes.fit(activations, without=[0])
 
         Args:
-            estimator, n_folds, seed, device: as for `truth_scores`.
+            estimator: as for `truth_scores`.
+            n_folds: as for `truth_scores`.
+            seed: as for `truth_scores`.
+            device: as for `truth_scores`.
             without: numbers of folds (of those that `held_out_decisions` tells) to be left out. Without one fold, its
                 decisions on that fold are those of `held_out_decisions`.
 
@@ -116,7 +117,7 @@ class HeadProbes:
         if len(left) < 2:
             raise InputError(f"{len(left)} of {n_folds} folds would be left to fit probes on; at least 2 are needed")
         held_out = [out, *((*out, k) for k in left)]
-        parts = [_fitted(x, labels, fold, estimator, held_out) for x in blocks_of(activations, estimator, device)]
+        parts = [fitted_probes(x, labels, fold, estimator, held_out) for x in blocks_of(activations, estimator, device)]
         directions, intercepts, sigma, decisions = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
         kept = ~np.isin(fold, out)
         number = np.searchsorted(left, fold[kept])
@@ -187,6 +188,8 @@ class HeadProbes:
     def decision(self, z: Float[Tensor, "*rows L H D"]) -> Float[Tensor, "*rows L H"]:
         """Above 0 where a head says that the context supports the answer; where `z` is, in float32.
 
+        >>> probes.decision(lens_truth.capture(model, others).z)[:, 5, 3] > 0  # of head 5.3
+
         Raises:
             InputError: if `z` is of other heads.
         """
@@ -203,19 +206,28 @@ class HeadProbes:
         return torch.sigmoid(slope * self.decision(z) + offset)
 
     def seen(self, groups: Sequence[str]) -> list[bool]:
-        """For each group by its name whether the probes were fitted on rows of it."""
+        """For each group by its name whether the probes were fitted on rows of it.
+
+        >>> probes.seen([example.group for example in others])
+        """
         return np.isin(_hashes(groups), self.saw.numpy()).tolist()
 
     def having_seen(self, groups: Sequence[str]) -> HeadProbes:
         """The same probes, to which rows of some more groups count as seen: what was chosen on these must not be judged
-        on them."""
+        on them.
+
+        >>> probes = probes.having_seen([example.group for example in others])
+        """
         seen = np.union1d(self.saw.numpy(), _hashes(groups))
         return replace(self, saw=torch.from_numpy(seen))
 
     def check(self, model: Hooked, template: str, *, descendant: bool = False) -> None:
         """Raises an InputError unless they can read the model under a template: they are of its layers, heads and
         width, of its weights (or, where it is a `descendant` of the model that they are of, of others), and were fitted
-        under that template."""
+        under that template.
+
+        >>> probes.check(model, "plain")
+        """
         shape, its = shape_of(model, self.point), self.provenance
         if shape != self.directions.shape:
             raise InputError(
@@ -260,35 +272,6 @@ class HeadProbes:
 
 
 _TENSORS = ("directions", "intercepts", "calibration", "sigma", "accuracy", "auroc", "saw")
-
-
-def _fitted(
-    x: Float[Tensor, "N l H D"],
-    labels: Int[np.ndarray, " N"],
-    fold: Int[np.ndarray, " N"],
-    estimator: Estimator,
-    held_out: list[tuple[int, ...]],
-) -> tuple[Float[Tensor, "D F"], Float[Tensor, " F"], Float[Tensor, " F"], Float[Tensor, "n F"]]:
-    """Directions, intercepts and sigma without the first set of folds; and for all other folds the decisions on them
-    while they are held out too."""
-    flat = x.flatten(1, 2)
-    if estimator == "logistic" or estimator == "adamw":
-        fits = [ITERATIVE[estimator](flat, labels, ~np.isin(fold, out)) for out in held_out]
-        directions, intercepts = (torch.stack(part).double() for part in zip(*fits, strict=True))
-    else:
-        none = np.empty((0, len(labels)), dtype=np.int64)
-        given = LabelDraws(labels, none, fold, estimator, x.device)
-        directions, intercepts = closed_form_probes(x, given, estimator, held_out)
-    kept = ~np.isin(fold, held_out[0])
-    decisions = flat.new_empty(len(fold), flat.shape[1])
-    for out, direction, intercept in zip(held_out[1:], directions[1:], intercepts[1:], strict=True):
-        rows = torch.from_numpy(np.flatnonzero(fold == out[-1])).to(x.device)
-        decisions[rows] = torch.einsum("nfd,fd->nf", flat[rows], direction.to(flat)) + intercept.to(flat)
-    kept_rows = torch.from_numpy(np.flatnonzero(kept)).to(x.device)
-    length = cast("Tensor", directions[0].norm(dim=1))
-    unit = directions[0] / length.clamp(min=torch.finfo(torch.float64).tiny)[:, None]
-    sigma = torch.einsum("nfd,fd->nf", flat[kept_rows], unit.to(flat)).std(0, correction=0)
-    return directions[0].T, intercepts[0], sigma, decisions[kept_rows]
 
 
 def _hashes(groups: Sequence[str]) -> Int[np.ndarray, " N"]:

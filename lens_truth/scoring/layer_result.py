@@ -17,7 +17,8 @@ class LayerComparison(Result):
     """Of every layer: the out-of-fold accuracy of a probe on the residual stream behind it, and of its best head. The
     head is picked anew for each fold, on the other folds, so that the rows it is judged on did not choose it.
 
-    >>> lens_truth.LayerComparison.load("runs/probe").tables()[0]
+    >>> found = lens_truth.LayerComparison.load("runs/probe")
+    >>> found.tables()[0], found.verdict()
     """
 
     command = "probe"

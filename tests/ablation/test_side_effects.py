@@ -12,7 +12,8 @@ import torch
 from lens_truth.ablation import side_effects as effects
 from lens_truth.ablation.side_effects import side_effects, text_file, zoo_text
 from lens_truth.errors import InputError
-from lens_truth.gates.gate import HeadGate, attach_rows
+from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.rows import attach_rows
 
 
 def test_side_effects_by_hand(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:

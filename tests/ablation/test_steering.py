@@ -22,9 +22,9 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
 from lens_truth.gates.shift import HeadShift
 from lens_truth.scoring.capturing import capture
+from lens_truth.scoring.directions import TruthDirections, truth_directions
 from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.scoring.truth_directions import TruthDirections, truth_directions
 from lens_truth.zoo.benchmarks import zoo_benchmarks
 
 CAUSAL = HeadScores(np.random.default_rng(0).normal(size=(6, 8)), "causal")

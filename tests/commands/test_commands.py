@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.cli import COMMANDS
-from lens_truth.commands import ablate, evaluate, probe, zoo
+from lens_truth.commands import ablate, directions, evaluate, probe, zoo
+from lens_truth.commands.flags import subcommands
 from lens_truth.commands.gate import GATE
 from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
@@ -51,12 +52,12 @@ def test_help_tells_every_flag_in_whole_sentences(
     assert "--device " not in told or told.index("--out ") < told.index("--device ")  # what is shared comes last
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *COMMANDS, *(f"directions {name}" for name in subcommands(directions.Config))])
 def test_help_comes_before_heavy_imports(command: str) -> None:
-    name = f"lens_truth.{command}" if command else "lens_truth"
+    name, *subcommand = f"lens_truth.{command}".rstrip(".").split()
     code = (
         "import runpy, sys\n"
-        f"sys.argv = ['{name}', '--help']\n"
+        f"sys.argv = {[name, *subcommand, '--help']}\n"
         "try:\n"
         f"    runpy.run_module('{name}', run_name='__main__')\n"
         "except SystemExit as stop:\n"
@@ -66,7 +67,7 @@ def test_help_comes_before_heavy_imports(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert ("--out" in done.stdout) or command in ("", "gate", "steer", "check", "evaluate", "zoo")
+    assert ("--out" in done.stdout) or command in ("", "gate", "steer", "check", "directions", "evaluate", "zoo")
     assert done.stdout.startswith("usage")
 
 
@@ -303,7 +304,7 @@ def test_too_little_memory_is_one_sentence(
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("lens_truth.commands.probe.scores_by_kind", fails)
+    monkeypatch.setattr("lens_truth.scoring.capturing.captures", fails)
     refused(
         capsys,
         "too small for this model: --dtype bfloat16 takes less",

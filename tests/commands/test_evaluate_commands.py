@@ -230,12 +230,15 @@ BAD = [
     (("judge", "--limit", "20", "--batch-size", "0"), "the batch size is 0"),
     (("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--limit", "0"), "the limit is 0"),
     (("chair", "--captions", "c.jsonl", "--objects", "twice.json"), "twice.json: '1' stands there twice"),
-    (("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--lam", "1"), "--scores and --lam gate a model"),
+    (
+        ("chair", "--captions", "c.jsonl", "--objects", "objects.json", "--lam", "1"),
+        "--scores, --lam and --gate gate a model",
+    ),
     (("chair", "--synonyms", "c.jsonl"), "--synonyms and --image-list go with --objects"),
     (("chair", "--captions", "half.json", "--objects", "objects.json"), "half of a surrogate pair"),
     (("pope", "--questions", "q.json", "--answers", "a.jsonl", "--limit", "1"), "--limit is for questions"),
     (("choose", "--log", "q.json", "--limit", "1"), "--limit is for questions that a model is asked; all rows of --l"),
-    (("choose", "--log", "q.json", "--lam", "1"), "--scores and --lam gate a model"),
+    (("choose", "--log", "q.json", "--lam", "1"), "--scores, --lam and --gate gate a model"),
     (("choose", "--log", "q.json"), "q.json, line 1: field 'll' is not a list of log-likelihoods"),
     (("choose", "--log", "no.jsonl"), "no.jsonl: there is no such file"),
 ]

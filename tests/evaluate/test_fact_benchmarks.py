@@ -9,6 +9,7 @@ import pytest
 
 from lens_truth import InputError, fact_benchmarks
 from lens_truth.commands import ablate
+from lens_truth.commands.ablate_data import parts_of
 
 
 def test_they_ask_each_kind_once_a_question() -> None:
@@ -22,7 +23,7 @@ def test_they_ask_each_kind_once_a_question() -> None:
 
 
 def test_scores_validation_and_test_share_no_subject() -> None:
-    parts = ablate._fact_parts(ablate.Config(data="facts:conflict@rival", questions=60, limit=400))
+    parts = parts_of(ablate.Config(data="facts:conflict@rival", questions=60, limit=400), sees=False)
     sides = [parts.to_score, *([e for b in side for e in b.examples] for side in (parts.validation, parts.test))]
     groups = [{example.group for example in side} for side in sides]
     for one, other in combinations(groups, 2):

@@ -23,8 +23,8 @@ from lens_truth.gates.shift import HeadShift
 from lens_truth.models.loading import load
 from lens_truth.models.structure import attentions
 from lens_truth.scoring.activations import HeadActivations
+from lens_truth.scoring.directions import best_heads, truth_directions
 from lens_truth.scoring.head_probes import HeadProbes
-from lens_truth.scoring.truth_directions import best_heads, truth_directions
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
 MASK = torch.tensor([[1] * 9, [0] * 3 + [1] * 6])

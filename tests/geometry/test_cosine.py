@@ -12,6 +12,7 @@ from lens_truth.geometry.cells import CellDraws
 from lens_truth.geometry.cosine import direction_cosines, effective_dimension, mahalanobis_cosine, r_squared
 from lens_truth.geometry.cosine_result import Cosines
 from lens_truth.geometry.transfer import transfer_matrix
+from lens_truth.io.tables import markdown
 from lens_truth.scoring.activations import HeadActivations
 from tests.over_domains import made, three
 
@@ -76,6 +77,16 @@ def test_cosines_predict_and_random_probes_are_predicted_as_well(tmp_path: Path)
     assert Cosines.load(tmp_path) == found
     assert [len(table.rows) for table in found.tables()] == [2, 6, 6]
     assert "effective dimensions, fewer than" in found.verdicts()[-1]
+
+
+def test_what_is_not_defined_is_not_said() -> None:
+    """Of three domains none can be left out: two are left, which a line always fits."""
+    domains = dict(list(many().items())[:3])
+    found = direction_cosines(domains, transfer_matrix(domains, estimator="mass-mean", draws=FEW), n_random=10)
+    assert all(np.isnan(its.without_a_domain).all() for its in found.prediction.values())
+    told = [*found.verdicts(), *map(markdown, found.tables())]
+    assert "of the variance of AUROC between domains; for" in told[0]
+    assert not any("nan" in text or "without one domain" in text for text in told)
 
 
 def many() -> dict[str, HeadActivations]:

@@ -15,7 +15,7 @@ from lens_truth.geometry.leace import leace_fitter, leace_projections, random_pr
 from lens_truth.geometry.rows import domain_rows
 from lens_truth.geometry.transfer import transfer_matrix
 from lens_truth.scoring.activations import HeadActivations
-from tests.over_domains import made, three
+from tests.over_domains import made, relabelled, three
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +29,29 @@ def erasure(domains: dict[str, HeadActivations]) -> Erasure:
 
 
 def test_nothing_linear_is_left_on_the_fitting_rows(domains: dict[str, HeadActivations]) -> None:
-    rows = domain_rows(domains, 5, 0)
-    layer = rows.layer(1, "mass-mean")
-    S, cross, n = within(layer.sums.total([()]), [0])
-    projections = leace_projections(S[0], cross[0], n.expand(3))
-    labels = domains["first"].labels.numpy()
-    for head, P in enumerate(projections):
-        x = domains["first"].z[:, 1, head].double().numpy() @ P.numpy().T
-        spread = np.sqrt(x.var(0) * labels.var())
-        assert np.abs(((x - x.mean(0)) * (labels - labels.mean())[:, None]).mean(0) / spread).max() < 1e-6
-        told = LogisticRegression(C=1e6, max_iter=10_000).fit(x, labels).predict(x)
-        assert (told == labels).mean() <= max(labels.mean(), 1 - labels.mean()) + 1e-9 or np.ptp(
-            LogisticRegression(C=1e6, max_iter=10_000).fit(x, labels).predict_proba(x)[:, 1]
-        ) < 1e-3
+    """With labels out of balance, so that a probe that finds nothing says the majority of every row."""
+    labels = domains["first"].labels.numpy().copy()
+    labels[:60] = 0
+    rows = domain_rows({**domains, "first": relabelled(domains["first"], labels)}, 5, 0)
+    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [0])
+    majority = 1 - labels.mean()
+    assert majority > 0.6
+    right = list[float]()
+    for head, P in enumerate(leace_projections(S[0], cross[0], n.expand(3))):
+        before = domains["first"].z[:, 1, head].double().numpy()
+        after = before @ P.numpy().T
+        spread = np.sqrt(after.var(0) * labels.var())
+        assert np.abs(((after - after.mean(0)) * (labels - labels.mean())[:, None]).mean(0) / spread).max() < 1e-6
+        assert np.abs(told(after, labels) - labels.mean()).max() < 1e-6  # of no row is anything but its share told
+        assert ((told(after, labels) > 0.5) == labels).mean() == majority
+        right.append(float(((told(before, labels) > 0.5) == labels).mean()))
+    assert right[2] > majority + 0.1  # before, the best head's probe knows
+
+
+def told(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The probability of 1 that a linear probe gives each of the rows that it was fitted to."""
+    probe = LogisticRegression(C=1e6, max_iter=10_000, tol=1e-9).fit(x - x.mean(0), labels)
+    return probe.predict_proba(x - x.mean(0))[:, 1]
 
 
 def test_projections_are_the_packages_on_rows(domains: dict[str, HeadActivations]) -> None:

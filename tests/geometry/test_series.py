@@ -10,7 +10,7 @@ import pytest
 
 from lens_truth.errors import InputError
 from lens_truth.geometry.change_point import change_points
-from lens_truth.geometry.series import Checkpoint, series
+from lens_truth.geometry.over_training import Checkpoint, series
 from lens_truth.geometry.series_result import Series
 from tests.over_domains import made
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from lens_truth.errors import InputError
-from lens_truth.geometry.stability import stability, stability_folds
+from lens_truth.geometry.boundary import stability, stability_folds
 from lens_truth.geometry.stability_result import Stability
 from lens_truth.geometry.three_way import discriminants
 from lens_truth.scoring.activations import HeadActivations

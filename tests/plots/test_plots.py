@@ -24,6 +24,9 @@ from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gat
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
+from lens_truth.detection.detector import Detector
+from lens_truth.detection.figures import DRAWN, detection_curves
+from lens_truth.detection.result import Detection, Measured, Part, Worth
 from lens_truth.detection.verification import ABOUT, Verification
 from lens_truth.detection.verification_figures import verification_dots
 from lens_truth.errors import InputError
@@ -117,6 +120,20 @@ def verification() -> Verification:
     return Verification("sampled", groups, of, right, rng.integers(1, 4, n) * 1.0, given, rng.random(9), 5, 3)
 
 
+def detection() -> Detection:
+    """All that is drawn, and certain of almost every answer."""
+    rng, names = np.random.default_rng(3), tuple(DRAWN)
+    measured = dict.fromkeys(("auroc", "aurc", "ece"), Measured(0.98765, 0.9, 1.0))
+    curves = {name: tuple(np.sort(rng.random(200)).tolist()) for name in names}
+    bins = np.array([[i / 10 + 0.05, i / 9, 4000 if i in (0, 9) else 1] for i in range(10)])
+    return Detection(
+        Detector(((5, 3),), np.ones(1), 0.0, "mean", 0.25, 1.0, 0.0, 40),
+        dict.fromkeys(("train", "validation", "test"), Part(20, 10, 10)),
+        {name: Worth(1, 0.25, measured, {}) for name in names},
+        *({}, bins, np.linspace(0, 1, 200), curves, curves, ()),
+    )
+
+
 HARD: dict[str, Callable[[], Figure]] = {
     "heatmap 32 x 32": lambda: HeadScores(draws(32, 32)[0]).plot(
         f"truth scores of {NAMES[0]} on {NAMES[3]}.jsonl (n = 400)"
@@ -157,6 +174,7 @@ HARD: dict[str, Callable[[], Figure]] = {
         "cosine of the circuit",
     ),
     "1 scatter": lambda: scatter([Panel("one", draws(2, 2)[0], {"$": draws(2, 2)[0]}, SAID)], "truth", "causal"),
+    "detection": lambda: detection_curves(detection()),
     "verification": lambda: verification_dots(verification()),
     "preserved in 3": lambda: preserved(3),
     "pictures": lambda: script("pictures").zoo_pictures(),
