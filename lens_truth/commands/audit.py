@@ -27,8 +27,8 @@ class Config:
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = ("zoo:text", "zoo:conflict")
     """Data sets: zoo:text, zoo:conflict, ..., facts:conflict and other world facts, or files, of examples or as their
     authors publish them (halueval:FILE, truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:, triviaqa:,
-    nqswap:, faitheval:, memotrap:, ragtruth:; without these a file is recognised by its fields); conflict:FILE
-    exchanges the right answers of such a file in their contexts."""
+    nqswap:, faitheval:, memotrap:, ragtruth:, statements:; without these a file is recognised by its fields);
+    conflict:FILE exchanges the right answers of such a file in their contexts."""
     images: Path | None = None
     """The folder of the images that files of examples name."""
     folds: int = 5

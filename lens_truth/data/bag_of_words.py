@@ -3,9 +3,9 @@ set of examples and tested on another.
 
 The baseline is scikit-learn's logistic regression (L2, C = 10) on which words and which two words in a row a text has:
 `CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\\b\\w+\\b")` in lower case, so that words of one
-letter count and signs do not. Of an example it sees question and answer, of a statement the statement. These settings
-give the figures that were published for negated statements (Truth directions under logic and QA, arXiv 2506.00823):
-AUROC .338 from cities to negated cities, .010 from facts to negated facts, .041 within cities in ungrouped folds."""
+letter count and signs do not. Of an example it sees question and answer, of a statement the statement. On the files of
+Probing the Geometry of Truth (Bao et al. 2025, arXiv 2506.00823), ungrouped as they mostly are, these settings give
+AUROC .338 from cities to negated cities, .010 from facts to negated facts, and .041 within cities."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ def moved_answers(examples: Sequence[Example], limit: int | None = None) -> list
 
     They go to the question of another group whose context and question are the next longer ones (from the longest to
     the shortest), so that prompts stay about as long. With a limit only the first so many questions are moved; what
-    has no other group stays out.
+    has no other group stays out, and statements without a context, which stand behind nothing.
 
     >>> control = lens_truth.causal_scores(model, lens_truth.data.moved_answers(examples))
 
     Raises:
         InputError: if no question has answers of both labels.
     """
-    pairs = question_pairs(examples)
+    pairs = [pair for pair in question_pairs(examples) if not _bare(examples[pair[0][0]])]
     firsts = [supported[0] for supported, _ in pairs]
     order = sorted(firsts, key=lambda row: len(examples[row].context) + len(examples[row].question))
     moved: list[Example] = []
@@ -37,3 +37,7 @@ def moved_answers(examples: Sequence[Example], limit: int | None = None) -> list
                 for row in [*supported, *hallucinated]
             ]
     return moved
+
+
+def _bare(example: Example) -> bool:
+    return example.is_statement and not example.context

@@ -41,13 +41,15 @@ def negation_pairs(affirmative: Sequence[Example], negated: Sequence[Example]) -
     taken = set(found.values())
     if len(affirmative) == len(negated) and sum(row == its for row, its in found.items()) >= _ASIDE * len(affirmative):
         found |= {row: row for row in range(len(affirmative)) if row not in found and row not in taken}
-    for rows, its, what in (
-        (set(range(len(affirmative))) - found.keys(), affirmative, "statements have no negation"),
-        (set(range(len(negated))) - set(found.values()), negated, "negations belong to no statement"),
-    ):
-        if rows:
-            first = shortened(its[min(rows)].answer)
-            raise InputError(f"{len(rows)} of {len(its)} {what} in the other set (first: '{first}')")
+    lonely = [example.answer for row, example in enumerate(affirmative) if row not in found]
+    if lonely:
+        n, first = len(affirmative), shortened(lonely[0])
+        raise InputError(f"{len(lonely)} of {n} statements have no negation in the other set (first: '{first}')")
+    taken = set(found.values())
+    lonely = [example.answer for row, example in enumerate(negated) if row not in taken]
+    if lonely:
+        n, first = len(negated), shortened(lonely[0])
+        raise InputError(f"{len(lonely)} of {n} negations belong to no statement in the other set (first: '{first}')")
     same = [row for row, other in found.items() if affirmative[row].label == negated[other].label]
     if same:
         first = shortened(affirmative[min(same)].answer)

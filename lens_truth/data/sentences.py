@@ -75,7 +75,8 @@ def canonical(text: str) -> str:
     while words and words[-1] in ".!":
         words = words[:-1]
     kept: list[str] = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for place, word in enumerate(words):
+        after = [*words, ""][place + 1]
         base = _stem(_WITHOUT_N.get(word.lower(), word))
         helps = base == "do" and (_negates(word) or _negates(after) or after == "no" or _is_verb(after))
         if word.lower() not in _NEGATIONS and not helps:

@@ -1,6 +1,7 @@
 """Statements that are true or false by themselves, as they are published: a statement and its label a row (the Geometry
 of Truth, Marks and Tegmark 2023; Bürger et al. 2024), with flags for parts and for made-up objects (Representational
-Stability of Truth, Dies et al. 2025); a claim and its negation a row (Truthfulness Spectrum, Ying et al. 2026)."""
+Stability of Truth, Dies et al. 2025, arXiv 2511.19166); a claim and its negation a row (Truthfulness Spectrum, arXiv
+2602.20273)."""
 
 from __future__ import annotations
 

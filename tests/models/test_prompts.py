@@ -180,3 +180,34 @@ def test_a_template_that_hides_the_answer_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = "nothing"
     with pytest.raises(InputError, match="does not show the question of example 'x'"):
         encode(tokenizer, [EXAMPLE], "chat")
+
+
+STATEMENT = Example("s", "g", "", "The moss is green. ", 1)
+
+
+def test_a_statement_is_shown_alone(tokenizer: Any) -> None:
+    (row,) = encode(tokenizer, [STATEMENT], "plain")
+    assert row.ids == tokenizer("The moss is green.")["input_ids"]
+    assert (row.answer, row.continuation) == ((1, len(row.ids)), 1)
+    behind = Example("c", "g", "", "It is wet.", 1, "The moss is green.", ((4, 8),))
+    (row,) = encode(tokenizer, [behind], "plain")
+    assert row.ids == tokenizer("The moss is green.\nIt is wet.")["input_ids"]
+    assert row.context is not None and tokenizer.decode(row.ids[slice(*row.context)]).strip() == "The moss is green."
+    assert [tokenizer.decode(row.ids[slice(*span)]).strip() for span in row.evidence] == ["moss"]
+    assert tokenizer.decode(row.ids[slice(*row.answer)]).strip() == "It is wet."
+
+
+def test_without_a_first_token_a_statement_is_told_from_its_second_on(tokenizer: Any) -> None:
+    bare = copy.deepcopy(tokenizer)
+    bare.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    (row,) = encode(bare, [STATEMENT], "plain")
+    assert (row.answer[0], row.continuation) == (0, 1)
+
+
+def test_a_statement_asks_nothing(tokenizer: Any) -> None:
+    with pytest.raises(InputError, match="example 's' is a statement, without a question .*; use the plain template"):
+        encode(tokenizer, [STATEMENT], "chat")
+    with pytest.raises(InputError, match="example 's' is a statement: there is no question that a model could answer"):
+        prompt_of(tokenizer, STATEMENT, "plain")
+    judged = prompt_of(tokenizer, STATEMENT, "plain", JUDGE)
+    assert judged.text == "The moss is green.\nIs this statement false?\nAnswer:"
