@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import lens_truth
-from lens_truth.commands.domains import Domains
+from lens_truth.commands.domains import Domains, show
 from lens_truth.commands.run import Run
-from lens_truth.io.tables import print_table
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,6 @@ class Erase(Domains):
         for name, result in (("erasure", erasure), ("shared", shared)):
             run.hold(result)
             run.figure(f"{name}.png", result.plot())
-            for table in result.tables()[:1]:
-                print(f"\n{table.caption}")
-                print_table(table)
-            print("\n" + "\n".join(result.verdicts()))
+            show(result, result.tables()[:1])
         for its in activations.values():
             run.rests_on(its.groups)

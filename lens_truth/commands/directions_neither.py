@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.domains import Domains
+from lens_truth.commands.domains import Domains, show
 from lens_truth.commands.run import Run
 from lens_truth.errors import InputError
-from lens_truth.io.tables import print_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,10 +55,7 @@ class Neither(Domains):
         run.hold(found)
         run.figure("stability.png", found.plot())
         run.rests_on([its.group for its in texts])
-        for table in found.tables():
-            print(f"\n{table.caption}")
-            print_table(table)
-        print("\n" + "\n".join(found.verdicts()))
+        show(found, found.tables())
 
 
 def _surface(texts: list[lens_truth.Example], n: int, fold: np.ndarray) -> np.ndarray:

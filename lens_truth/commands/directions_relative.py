@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import lens_truth
-from lens_truth.commands.directions_tuned import beside, only_one, show
-from lens_truth.commands.domains import Domains
+from lens_truth.commands.directions_tuned import beside, only_one
+from lens_truth.commands.domains import Domains, show
 from lens_truth.commands.run import Run, plain_name
 
 
@@ -50,5 +50,5 @@ class Relative(Domains):
             )
             run.hold(found, name)
             run.figure(f"relative-{plain_name(name)}.png", found.plot())
-            show(found, name)
+            show(found, found.tables(), name)
         run.rests_on(one.groups)

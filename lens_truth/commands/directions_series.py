@@ -12,10 +12,9 @@ from typing import Literal
 
 import lens_truth
 from lens_truth.commands.directions_tuned import only_one
-from lens_truth.commands.domains import Domains
+from lens_truth.commands.domains import Domains, show
 from lens_truth.commands.run import Run, load_model
 from lens_truth.errors import InputError
-from lens_truth.io.tables import print_table
 
 _NUMBER = re.compile(r"\d+")
 _REVISION = re.compile(r"[^/@]+/[^/@]+@[^/@]+")
@@ -62,10 +61,7 @@ class Series(Domains):
         run.rests_on(groups[0])
         run.hold(found)
         run.figure("series.png", found.plot())
-        for table in found.tables():
-            print(f"\n{table.caption}")
-            print_table(table)
-        print("\n" + "\n".join(found.verdicts()))
+        show(found, found.tables())
 
     def _read(self, run: Run, step: int, place: str, groups: list[tuple[str, ...]]) -> lens_truth.Checkpoint:
         import numpy as np

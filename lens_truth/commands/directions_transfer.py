@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import lens_truth
-from lens_truth.commands.domains import Domains
+from lens_truth.commands.domains import Domains, show
 from lens_truth.commands.run import Run
-from lens_truth.io.tables import print_table
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,6 @@ class Transfer(Domains):
         for name, result in (("transfer", found), ("cosines", cosines)):
             run.hold(result)
             run.figure(f"{name}.png", result.plot())
-            for table in result.tables()[:1]:
-                print(f"\n{table.caption}")
-                print_table(table)
-            print("\n" + "\n".join(result.verdicts()))
+            show(result, result.tables()[:1])
         for its in captured.examples.values():
             run.rests_on([example.group for example in its])

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.domains import Captured, Domains
+from lens_truth.commands.domains import Captured, Domains, show
 from lens_truth.commands.run import Run, plain_name
 from lens_truth.errors import InputError
-from lens_truth.io.tables import print_table
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Tuned(Domains):
             )
             run.hold(found, name)
             run.figure(f"tuned-{plain_name(name)}.png", found.plot())
-            show(found, name)
+            show(found, found.tables(), name)
         run.rests_on(next(iter(base.activations.values())).groups)
 
 
@@ -64,11 +63,3 @@ def beside(config: Domains, run: Run, model: str) -> Captured:
     found = replace(config, model=model, adapter=None).captured(run)
     run.hashes = {**own, model: run.hashes["weights"]}
     return found
-
-
-def show(found: lens_truth.Tuned | lens_truth.Relative, name: str) -> None:
-    """Tables and sentences."""
-    for table in found.tables():
-        print(f"\n{name}: {table.caption}")
-        print_table(table)
-    print("\n" + "\n".join(found.verdicts()))

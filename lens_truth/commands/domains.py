@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.given import GENERATED
 from lens_truth.commands.run import OneModel, Rows, Run, activations_folder, load_model, shown_name
 from lens_truth.commands.score_sources import ROWS, parse_sources
 from lens_truth.errors import InputError
+from lens_truth.io.tables import Table, print_table
+
+if TYPE_CHECKING:
+    from lens_truth.page.told import Told
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ class Domains(Rows, OneModel):
 
         limit = ROWS if self.limit is None and where.startswith(GENERATED) else self.limit
         return replace(self, limit=limit).examples(where)
+
+
+def show(result: Told, tables: Sequence[Table], name: str = "") -> None:
+    """Some of a result's tables, under its name where a run has several, and what it says."""
+    for table in tables:
+        print(f"\n{name}: {table.caption}" if name else f"\n{table.caption}")
+        print_table(table)
+    print("\n" + "\n".join(result.verdicts()))
 
 
 def _check(domains: Mapping[str, list[lens_truth.Example]]) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from lens_truth.detection.detector import Detector
 from lens_truth.detection.metrics import auroc, best_threshold
 from lens_truth.errors import InputError
 from lens_truth.scoring.calibration import platt_scaling
+from lens_truth.scoring.metrics import aurocs
 from lens_truth.stats.folds import grouped_folds
 
 Kind = Literal["mean", "logistic"]
@@ -100,7 +101,5 @@ def _weights(
 
 
 def _aurocs(x: Float[np.ndarray, "n F"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " F"]:
-    """Of every column, by the sum of its ranks (Mann and Whitney 1947)."""
-    n = int(labels.sum())
-    ranks = cast("np.ndarray", stats.rankdata(x, axis=0))
-    return (ranks[labels == 1].sum(0) - n * (n + 1) / 2) / (n * (len(labels) - n))
+    """Of every column."""
+    return aurocs(torch.from_numpy(np.ascontiguousarray(x.T)), torch.from_numpy(labels == 1)).numpy()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import stats
 
 from lens_truth.data.examples import SUPPORTED, Example, rows_by_question
 from lens_truth.detection import verification as names
@@ -39,6 +38,7 @@ from lens_truth.io.streams import Stream, stream
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Encoded, Template
 from lens_truth.scoring.causal import encode_answers
+from lens_truth.scoring.metrics import aurocs
 from lens_truth.stats.folds import grouped_folds, permuted_labels
 
 
@@ -170,7 +170,7 @@ def verified(
         right=labels.astype(float),
         tokens=ends.n_tokens.astype(float),
         scores={name: np.asarray(its, dtype=float) for name, its in scores.items()},
-        null=np.array([_rank_auroc(its, draw) for its, draw in zip(margins[1:], draws, strict=True)], dtype=float),
+        null=np.array([_auroc(its, draw) for its, draw in zip(margins[1:], draws, strict=True)], dtype=float),
         n_folds=n_folds,
         n_layers=ends.end.shape[1],
         seed=seed,
@@ -181,10 +181,8 @@ def _margin(distances: Float[np.ndarray, "1 N 2"]) -> Float[np.ndarray, " N"]:
     return distances[0, :, 1] - distances[0, :, 0]
 
 
-def _rank_auroc(scores: Float[np.ndarray, " N"], labels: Int[np.ndarray, " N"]) -> float:
-    n = int(labels.sum())
-    ranks: Any = cast("Any", stats).rankdata(scores)
-    return float((ranks[labels == 1].sum() - n * (n + 1) / 2) / (n * (len(labels) - n)))
+def _auroc(scores: Float[np.ndarray, " N"], labels: Int[np.ndarray, " N"]) -> float:
+    return float(aurocs(torch.from_numpy(scores)[None], torch.from_numpy(labels == 1)))
 
 
 def _dynamics(

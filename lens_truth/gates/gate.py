@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import safetensors.torch
 import torch
 from einops import repeat
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -27,7 +26,7 @@ from lens_truth.models.folding import scale_inputs, scale_outputs, verify_fold
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads, grid_of
 from lens_truth.models.structure import attentions, heads_of, linear_shape
 from lens_truth.models.twin import shared_copy
-from lens_truth.scoring.score_files import METADATA, read_metadata
+from lens_truth.scoring.score_files import METADATA, kept_tensors
 from lens_truth.scoring.scores import HeadScores
 
 Norm = Literal["center", "minmax", "none"]
@@ -192,17 +191,8 @@ class HeadGate:
     @classmethod
     def load(cls, path: str | Path) -> HeadGate:
         """Reads what `save` writes; an InputError says if the file is missing or is not a gate."""
-        try:
-            with cast("Any", safe_open(path, framework="pt")) as file:
-                entries: dict[str, str] = file.metadata() or {}
-                metadata = read_metadata(Path(path), entries[METADATA])
-                return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
-        except InputError as error:
-            raise (
-                error if str(path) in str(error) else InputError(f"{path}: is not a readable gate ({error})")
-            ) from error
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: is not a readable gate ({error})") from error
+        with kept_tensors(Path(path), "is not a readable gate") as (file, metadata):
+            return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
 
 
 def _by_block(gate: Float[Tensor, "*any H"], d_model: int) -> Float[Tensor, "*any M"]:

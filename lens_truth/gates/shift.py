@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -27,7 +26,7 @@ from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import shape_of
 from lens_truth.scoring.directions import TruthDirections, truth_directions
 from lens_truth.scoring.head_probes import HeadProbes
-from lens_truth.scoring.score_files import METADATA, read_metadata
+from lens_truth.scoring.score_files import METADATA, kept_tensors
 
 _HOOKS = {"z": "attn.hook_z", "resid_post": "hook_resid_post"}
 
@@ -172,14 +171,5 @@ class HeadShift:
     @classmethod
     def load(cls, path: str | Path) -> HeadShift:
         """Reads what `save` writes; an InputError says if the file is missing or is not a shift."""
-        try:
-            with cast("Any", safe_open(path, framework="pt")) as file:
-                entries: dict[str, str] = file.metadata() or {}
-                metadata = read_metadata(Path(path), entries[METADATA])
-                return cls(file.get_tensor("shift"), metadata["site"], metadata["provenance"])
-        except InputError as error:
-            raise (
-                error if str(path) in str(error) else InputError(f"{path}: is not a readable shift ({error})")
-            ) from error
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: is not a readable shift ({error})") from error
+        with kept_tensors(Path(path), "is not a readable shift") as (file, metadata):
+            return cls(file.get_tensor("shift"), metadata["site"], metadata["provenance"])

@@ -14,7 +14,6 @@ import numpy as np
 import safetensors.torch
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lens_truth.errors import InputError
@@ -28,7 +27,7 @@ from lens_truth.scoring.capturing import shape_of
 from lens_truth.scoring.fitted import fitted_probes
 from lens_truth.scoring.metrics import fold_metrics
 from lens_truth.scoring.probing import Estimator, blocks_of, check_estimator, folds_of, nan_mean
-from lens_truth.scoring.score_files import METADATA, read_metadata
+from lens_truth.scoring.score_files import METADATA, kept_tensors
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.folds import check_labels
 
@@ -258,17 +257,8 @@ class HeadProbes:
     @classmethod
     def load(cls, path: str | Path) -> HeadProbes:
         """Reads what `save` writes; an InputError says if the file is missing or does not hold probes."""
-        try:
-            with cast("Any", safe_open(path, framework="pt")) as file:
-                entries: dict[str, str] = file.metadata() or {}
-                provenance = read_metadata(Path(path), entries[METADATA])["provenance"]
-                return cls(**{name: file.get_tensor(name) for name in _TENSORS}, provenance=provenance)
-        except InputError as error:
-            raise (
-                error if str(path) in str(error) else InputError(f"{path}: holds no readable probes ({error})")
-            ) from error
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: holds no readable probes ({error})") from error
+        with kept_tensors(Path(path), "holds no readable probes") as (file, about):
+            return cls(**{name: file.get_tensor(name) for name in _TENSORS}, provenance=about["provenance"])
 
 
 _TENSORS = ("directions", "intercepts", "calibration", "sigma", "accuracy", "auroc", "saw")

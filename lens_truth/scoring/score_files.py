@@ -9,7 +9,8 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,6 +87,21 @@ def read_metadata(path: Path, text: str) -> dict[str, Any]:
     if not fits or not is_object(metadata.get("provenance", {})) or not _is_flat(metadata):
         raise InputError(f"{path}: its metadata is not lens_truth's")
     return metadata
+
+
+@contextmanager
+def kept_tensors(path: Path, complaint: str) -> Generator[tuple[Any, dict[str, Any]], None, None]:
+    """An open safetensors file of tensors and what stands under `METADATA`. Whatever is wrong with the file, or with
+    what is made of it inside, is one InputError that names the file and has the complaint (`is not a readable gate`).
+    """
+    try:
+        with cast("Any", safe_open(path, framework="pt")) as file:
+            entries: dict[str, str] = file.metadata() or {}
+            yield file, read_metadata(path, entries[METADATA])
+    except InputError as error:
+        raise (error if str(path) in str(error) else InputError(f"{path}: {complaint} ({error})")) from error
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: {complaint} ({error})") from error
 
 
 def _is_flat(value: Any, depth: int = 20) -> bool:
