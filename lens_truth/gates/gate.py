@@ -191,7 +191,7 @@ class HeadGate:
     @classmethod
     def load(cls, path: str | Path) -> HeadGate:
         """Reads what `save` writes; an InputError says if the file is missing or is not a gate."""
-        with kept_tensors(Path(path), "is not a readable gate") as (file, metadata):
+        with kept_tensors(Path(path), f"{path}: is not a readable gate") as (file, metadata):
             return cls(file.get_tensor("gate"), metadata["site"], metadata["provenance"])
 
 

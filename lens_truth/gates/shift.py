@@ -171,5 +171,5 @@ class HeadShift:
     @classmethod
     def load(cls, path: str | Path) -> HeadShift:
         """Reads what `save` writes; an InputError says if the file is missing or is not a shift."""
-        with kept_tensors(Path(path), "is not a readable shift") as (file, metadata):
+        with kept_tensors(Path(path), f"{path}: is not a readable shift") as (file, metadata):
             return cls(file.get_tensor("shift"), metadata["site"], metadata["provenance"])

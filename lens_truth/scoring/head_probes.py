@@ -257,7 +257,7 @@ class HeadProbes:
     @classmethod
     def load(cls, path: str | Path) -> HeadProbes:
         """Reads what `save` writes; an InputError says if the file is missing or does not hold probes."""
-        with kept_tensors(Path(path), "holds no readable probes") as (file, about):
+        with kept_tensors(Path(path), f"{path}: holds no readable probes") as (file, about):
             return cls(**{name: file.get_tensor(name) for name in _TENSORS}, provenance=about["provenance"])
 
 

@@ -92,16 +92,16 @@ def read_metadata(path: Path, text: str) -> dict[str, Any]:
 @contextmanager
 def kept_tensors(path: Path, complaint: str) -> Generator[tuple[Any, dict[str, Any]], None, None]:
     """An open safetensors file of tensors and what stands under `METADATA`. Whatever is wrong with the file, or with
-    what is made of it inside, is one InputError that names the file and has the complaint (`is not a readable gate`).
+    what is made of it inside, is one InputError: the complaint, which names the file, and in brackets why.
     """
     try:
         with cast("Any", safe_open(path, framework="pt")) as file:
             entries: dict[str, str] = file.metadata() or {}
             yield file, read_metadata(path, entries[METADATA])
     except InputError as error:
-        raise (error if str(path) in str(error) else InputError(f"{path}: {complaint} ({error})")) from error
+        raise (error if str(path) in str(error) else InputError(f"{complaint} ({error})")) from error
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: {complaint} ({error})") from error
+        raise InputError(f"{complaint} ({error})") from error
 
 
 def _is_flat(value: Any, depth: int = 20) -> bool:
