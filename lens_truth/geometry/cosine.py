@@ -63,13 +63,13 @@ def direction_cosines(domains: Mapping[str, HeadActivations], transfer: Transfer
     plain, mahalanobis = np.empty((2, M, M, L, H))
     dimension = np.empty((L, H))
     for number in range(L):
-        directions, covariances = _of_layer(rows.layer(number, kind), kind)
+        directions, covariances = _of_layer(rows.layer(number), kind)
         plain[:, :, number], mahalanobis[:, :, number] = _cosines(directions, directions, covariances)
         dimension[number] = effective_dimension(directions, covariances.mean(0)).numpy()
     own = transfer.auroc_of_heads[range(M), range(M)].mean(0)
     at = int(own.argmax()) // H, int(own.argmax()) % H
     auroc = transfer.auroc_of_heads[:M, :, at[0], at[1]]
-    layer = rows.layer(at[0], kind, [at[1]])
+    layer = rows.layer(at[0], [at[1]])
     directions, covariances = _of_layer(layer, kind)
     null = _null(rows, layer, directions, covariances, n_random)
     shown = {"mahalanobis": mahalanobis[:, :, at[0], at[1]], "plain": plain[:, :, at[0], at[1]]}

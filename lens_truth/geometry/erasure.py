@@ -67,14 +67,14 @@ def erase_directions(
     controls = np.empty((2, n_controls, E, len(rows.fold)), dtype=np.float32)
     shuffled = shuffled_labels(rows, n_controls)
     for number in bar(range(L), "erasure", shown=progress):
-        layer = rows.layer(number, "mass-mean")  # in double precision
+        layer = rows.layer(number)
         decisions = torch.stack([_decisions(layer, its, estimator) for its in (None, *_erasers(layer.sums, n_folds))])
         measured = _aurocs(layer, decisions)
         before[:, number], after[:, :, number] = measured[0], measured[1:]
         _pick(told, decisions, layer, chosen // H == number, chosen % H, rows)
         heads = np.unique(chosen[chosen // H == number] % H)
         if len(heads):
-            some = rows.layer(number, "mass-mean", heads.tolist())
+            some = rows.layer(number, heads.tolist())
             place = np.searchsorted(heads, chosen % H)
             for draw, kind, erasers in _controls(some, rows, shuffled, (number, n_controls)):
                 decisions = torch.stack([_decisions(some, its, estimator) for its in erasers])

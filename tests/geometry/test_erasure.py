@@ -33,7 +33,7 @@ def test_nothing_linear_is_left_on_the_fitting_rows(domains: dict[str, HeadActiv
     labels = domains["first"].labels.numpy().copy()
     labels[:60] = 0
     rows = domain_rows({**domains, "first": relabelled(domains["first"], labels)}, 5, 0)
-    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [0])
+    S, cross, n = within(rows.layer(1).sums.total([()]), [0])
     majority = 1 - labels.mean()
     assert majority > 0.6
     right = list[float]()
@@ -56,7 +56,7 @@ def told(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def test_projections_are_the_packages_on_rows(domains: dict[str, HeadActivations]) -> None:
     rows = domain_rows(domains, 5, 0)
-    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [1])
+    S, cross, n = within(rows.layer(1).sums.total([()]), [1])
     ours = leace_projections(S[0], cross[0], n.expand(3))
     x, y = domains["second"].z[:, 1, 2].double(), domains["second"].labels
     fitter = leace_fitter().fit(x, y, svd_tol=1e-9)
@@ -65,7 +65,7 @@ def test_projections_are_the_packages_on_rows(domains: dict[str, HeadActivations
 
 def test_several_domains_are_erased_at_once(domains: dict[str, HeadActivations]) -> None:
     rows = domain_rows(domains, 5, 0)
-    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [0, 2])
+    S, cross, n = within(rows.layer(1).sums.total([()]), [0, 2])
     P = leace_projections(S[0], cross[0], n.expand(3))[2]
     assert torch.linalg.matrix_rank(torch.eye(6, dtype=torch.float64) - P) == 2
     for name in ("first", "third"):
