@@ -99,7 +99,8 @@ def test_ridge_chooses_its_penalty_in_the_training_domain(domains: dict[str, Hea
 def test_a_head_that_hardly_varies_is_told_as_well() -> None:
     """Its domains lie a thousand times as far apart as its rows of one domain."""
     domains = {
-        name: replace(its, z=(1e-6 * (its.z.double() + 1500 * m)).float()) for m, (name, its) in enumerate(three().items())
+        name: replace(its, z=(1e-6 * (its.z.double() + 1500 * m)).float())
+        for m, (name, its) in enumerate(three().items())
     }
     found, rows = transfer_matrix(domains, draws=FEW), domain_rows(domains, 5, 0)
     for m, its in enumerate(domains.values()):
