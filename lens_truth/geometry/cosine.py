@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_truth.errors import InputError
 from lens_truth.geometry.cosine_result import Cosines, Prediction
 from lens_truth.geometry.leace import length
 from lens_truth.geometry.probes import covariance, probes
@@ -58,6 +59,8 @@ def direction_cosines(domains: Mapping[str, HeadActivations], transfer: Transfer
             directions are fitted and drawn. The head shown has the best mean AUROC in the domains' own rows.
         n_random: draws of random directions.
     """
+    if n_random < 1:
+        raise InputError(f"{n_random} random directions were asked for; at least 1 is needed")
     rows, kind = domain_rows(domains, transfer.n_folds, transfer.seed), cast("ClosedFormKind", transfer.estimator)
     M, (L, H, _) = len(rows.names), rows.shape
     plain, mahalanobis = np.empty((2, M, M, L, H))

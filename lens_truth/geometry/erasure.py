@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_truth.errors import InputError
 from lens_truth.geometry.cells import CellDraws, drawn_aurocs
 from lens_truth.geometry.erasure_result import Erasure
 from lens_truth.geometry.leace import leace_projections, projected, random_projections, within
@@ -55,9 +56,11 @@ def erase_directions(
         n_bootstrap: draws of the tested domain's groups behind the intervals of changes.
 
     Raises:
-        InputError: as `transfer_matrix`.
+        InputError: as `transfer_matrix`; and without a draw of each control.
     """
     draws = CellDraws(n_bootstrap=n_bootstrap)
+    if n_controls < 1:
+        raise InputError(f"{n_controls} draws of each control were asked for; at least 1 is needed")
     rows = domain_rows(domains, n_folds, seed)
     M, (L, H, _) = len(rows.names), rows.shape
     E = M + (M > 2)
