@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import refused, run
 
+from lens_truth.data.examples import write_examples
+from lens_truth.data.loading import load_examples
 from lens_truth.geometry.relative_result import Relative
 from lens_truth.geometry.series_result import Series
 from lens_truth.geometry.stability_result import Stability
@@ -33,6 +36,19 @@ def test_neither(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert found.three_way.surface > 0.5
     assert all(sentence in said for sentence in found.verdicts())
     assert "Where the boundary goes" in write_report([out], out=tmp_path / "page.html").read_text()
+
+
+def test_labels_of_rows_that_are_neither_are_not_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Nor need they be of two kinds."""
+    rows = load_examples("zoo:presence", limit=60)
+    found: list[Stability] = []
+    for name, labels in (("same", [0] * 60), ("other", [1, 0] * 30)):
+        given = [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+        write_examples(tmp_path / f"{name}.jsonl", given)
+        flags = ("--data", "zoo:text", "--neither", tmp_path / f"{name}.jsonl", "--limit", "60", "--draws", "2")
+        assert run(capsys, "directions", "neither", *flags, "--out", tmp_path / name)[0] == 0
+        found.append(Stability.load(tmp_path / name))
+    assert found[0] == found[1]
 
 
 def test_tuned_and_relative(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
