@@ -15,6 +15,10 @@ from lens_truth.io.streams import Stream, stream
 from lens_truth.stats.folds import permuted_labels
 
 _ROUNDING = 1e-9
+_TWICE = 2**0.5
+"""How much wider chance is in cross-validation than with decisions that stay as they are: a probe in closed form is
+linear in the labels, so what two folds have in common by chance counts twice where each is tested by a probe of the
+other (the variance of a sum over i, j of products x_i x_j, against that of as many independent ones)."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,15 @@ def null_aurocs(
     fold: Int[np.ndarray, " N"],
     n_draws: int,
     seed: tuple[int, ...],
+    own: Sequence[int] = (),
 ) -> Float[np.ndarray, "P1 C"]:
     """AUROC inside folds, mean over those that hold both labels; first as it is, then with the labels permuted
-    (`permuted_labels`). Columns share the draws."""
+    (`permuted_labels`). Columns share the draws.
+
+    Decisions stay as they are, which is what chance does where the rows' labels had no part in them. Of the columns
+    that are the rows' `own` (of probes trained on the same rows in other folds) the draws are moved away from .5 by a
+    factor of sqrt(2), as far as chance goes there; heads that are chosen in the training rows change little about it.
+    """
     first, *part = seed
     chance = int(stream(first, Stream.TRANSFER_NULL, *part).integers(1 << 31))
     y = np.concatenate([labels[None], permuted_labels(labels, groups, n_draws, chance, fold)]).astype(float)
@@ -100,7 +110,9 @@ def null_aurocs(
         wins = its @ ranks.T - n_up * (n_up + 1) / 2
         total[ok] += wins[ok] / pairs[ok]
         defined[ok] += 1
-    return total / np.where(defined > 0, defined, np.nan)
+    found = total / np.where(defined > 0, defined, np.nan)
+    found[1:, own] = 0.5 + _TWICE * (found[1:, own] - 0.5)
+    return found
 
 
 class Nulls:

@@ -74,7 +74,8 @@ def polarity_transfer(
     Args:
         sets: activations of one model by name; those that no topic names are tested on.
         topics: whose sets are trained on together; all with negations, or none.
-        draws: behind the interval (groups of the tested set) and the null (labels permuted inside groups).
+        draws: behind the interval (groups of the tested set) and the null (labels permuted inside groups; of sets that
+            are trained on wider by sqrt(2), see `null_aurocs`).
         surface: AUROC of a bag of words trained and tested on the same rows, for each kind of training rows
             (affirmative first) and each set.
 
@@ -180,6 +181,10 @@ class _Problem:
             found.append(self._ccs(x, k))
         return found
 
+    def own(self, m: int) -> list[int]:
+        """The methods that are trained on a set."""
+        return [r for r, (_, kind) in enumerate(self.methods) if m in self.members(kind)[0]]
+
     def _rows(self, kind: str, out: tuple[int, ...]) -> Int[np.ndarray, " n"]:
         return np.flatnonzero(np.isin(self.rows.domain, self.members(kind)[0]) & ~np.isin(self.rows.fold, out))
 
@@ -241,7 +246,7 @@ def _result(
         groups = problem.groups(m)
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
         null[:, m], p_value[:, m] = nulls.add(
-            null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
+            null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m), problem.own(m))
         )
         folds = [fold == k for k in range(K) if (fold == k).any()]
         accuracy[:, m] = np.mean([((cells > 0) == labels)[:, of].mean(1) for of in folds], axis=0)

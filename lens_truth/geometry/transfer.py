@@ -58,7 +58,7 @@ def transfer_matrix(
         estimator: one of those in closed form (`lens_truth.scoring.closed_form`); ridge's penalty is chosen for each
             layer, fold and training domain inside its training rows.
         draws: how many for the interval (groups of the tested domain, with replacement) and for the null (labels
-            permuted inside groups, `permuted_labels`).
+            permuted inside groups, `permuted_labels`; on the diagonal wider by sqrt(2), see `null_aurocs`).
         surface: AUROC of a baseline that sees the text alone, of every cell, to be told beside it; see
             `surface_matrix`.
 
@@ -185,7 +185,7 @@ def _result(
         cells, labels, fold = shown[:, its], rows.labels[its], rows.fold[its]
         groups = rows.groups_of(m)
         auroc[:, m], interval[:, m] = intervals(cells, labels, groups, fold, draws, (rows.seed, m))
-        permuted = null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m))
+        permuted = null_aurocs(cells, labels, groups, fold, draws.n_permutations, (rows.seed, m), [m])
         null[:, m], p_value[:, m] = nulls.add(permuted)
         hits = (cells > 0) == labels
         accuracy[:, m] = np.mean([hits[:, fold == k].mean(1) for k in range(rows.n_folds) if (fold == k).any()], axis=0)

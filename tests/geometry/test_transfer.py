@@ -134,6 +134,19 @@ def test_without_a_signal_nothing_is_told_even_where_the_best_head_is_chosen() -
     assert abs(np.mean(own) - 0.5) < 4 * 0.055 / np.sqrt(np.size(own)) + 0.005
 
 
+@pytest.mark.parametrize("heads", [1, 16])
+def test_noise_is_told_from_chance_as_often_as_it_may_be_on_the_diagonal_too(heads: int) -> None:
+    """Where the rows' labels had a part in the probes of the other folds, and in which heads are shown."""
+    draws = CellDraws(n_bootstrap=1, n_permutations=199)
+    told: list[np.ndarray] = []
+    for seed in range(80):
+        noise = {str(i): made(np.zeros((1, heads, 3)), 120, 2 * seed + i) for i in range(2)}
+        told.append(transfer_matrix(noise, draws=draws, seed=seed).p_value <= 0.05)
+    shares = np.mean(told, axis=0)
+    for p in (np.diag(shares).mean(), (shares[0, 1] + shares[1, 0]) / 2):
+        assert p < 0.05 + 3 * np.sqrt(0.05 * 0.95 / (2 * len(told)))
+
+
 def test_a_group_of_several_domains_is_held_out_of_all() -> None:
     """Domains of the same claims: a probe that could learn rows by heart would tell them in the other domain."""
     rng = np.random.default_rng(0)
