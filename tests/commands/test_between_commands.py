@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import refused, run
 
+from lens_truth.ablation.indirect_result import Indirect
 from lens_truth.geometry.relative_result import Relative
 from lens_truth.geometry.series_result import Series
 from lens_truth.geometry.stability_result import Stability
@@ -37,11 +38,13 @@ def test_neither(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 def test_tuned_and_relative(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "tuned"
-    assert run(capsys, "directions", "tuned", "--limit", "120", "--random", "20", "--out", out)[0] == 0
+    assert run(capsys, "directions", "tuned", "--limit", "60", "--random", "20", "--steer", "--out", out)[0] == 0
     assert _written(out) == {"result.json", "tuned-zoo-llama-chat.png"}
     found = Tuned.load(out, "zoo:llama-chat")
-    assert found.names == ("zoo:llama-base", "zoo:llama-chat")
-    assert "Truth directions before and after tuning" in write_report([out], out=tmp_path / "a.html").read_text()
+    assert found.names == ("zoo:llama-base", "zoo:llama-chat") == Indirect.load(out, "zoo:llama-chat").names
+    page = write_report([out], out=tmp_path / "a.html").read_text()
+    assert "Truth directions before and after tuning" in page
+    assert "Steering along the other model's directions" in page.replace("&#x27;", "'").replace("&#39;", "'")
     out = tmp_path / "relative"
     flags = ("--limit", "160", "--null", "5", "--anchors", "12")
     assert run(capsys, "directions", "relative", *flags, "--out", out)[0] == 0
