@@ -92,24 +92,18 @@ class Indirect(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """A line for each push either way."""
-        header = (
-            "directions", "pushed", "heads", "effect", "95%", "own directions there", "95%", "kept", "95%",
-            "random", "p", "own heads",
-        )  # fmt: skip
+        header = ("directions", "pushed", "heads", "effect", "own there", "kept", "random", "p", "own heads")
         rows = [
             row(
                 name,
                 pushed,
                 self._shifted(way),
-                number(its.given, 2),
-                interval(its.given_ci, 2, plus=True),
-                number(its.turned, 2),
-                interval(its.turned_ci, 2, plus=True),
-                number(its.kept, 2),
-                interval(its.kept_ci, 2),
-                f"{min(its.random):+.2f} to {max(its.random):+.2f}",
+                f"{its.given:.2f} {interval(its.given_ci, 2)}",
+                f"{its.turned:.2f} {interval(its.turned_ci, 2)}",
+                f"{number(its.kept, 2)} {interval(its.kept_ci, 2)}".strip(),
+                f"{min(its.random):.2f} to {max(its.random):.2f}",
                 number(its.p),
-                f"{number(its.own, 2)} {interval(its.own_ci, 2, plus=True)}",
+                f"{its.own:.2f} {interval(its.own_ci, 2)}",
             )
             for name, way in self.ways.items()
             for pushed, its in way.pushes.items()
@@ -119,7 +113,8 @@ class Indirect(Result):
             f"{self.n_fitted} rows, added at every position; judged are {self.n_judged} other rows in "
             f"{self.n_groups} groups, over which intervals are, with directions as they are. An effect of 1 makes "
             "hallucinated answers be judged as supported ones are, or the other way round. Random: "
-            f"{self.n_random} directions as long. Kept: nothing where own directions do no more than those."
+            f"{self.n_random} directions as long. Own there: the model's own directions on these heads; kept: effect "
+            "by own there, where that is more than random."
         )
         return (table("Steering along the other model's directions", header, rows, note),)
 
