@@ -52,9 +52,9 @@ class Series(Domains):
     def compute(self, run: Run) -> None:
         """Reads one checkpoint after another."""
         places = _places(self.series, self.checkpoints)
-        groups: list[tuple[str, ...]] = []
+        groups, known = list[tuple[str, ...]](), dict[str, str]()
         found = lens_truth.series(
-            [partial(self._read, run, step, place, groups) for step, place in places],
+            [partial(self._read, run, step, place, groups, known) for step, place in places],
             estimator=self.estimator,
             shape=self.shape,
             n_folds=self.folds,
@@ -67,12 +67,19 @@ class Series(Domains):
         run.figure("series.png", found.plot())
         show(found, found.tables())
 
-    def _read(self, run: Run, step: int, place: str, groups: list[tuple[str, ...]]) -> lens_truth.Checkpoint:
+    def _read(
+        self, run: Run, step: int, place: str, groups: list[tuple[str, ...]], known: dict[str, str]
+    ) -> lens_truth.Checkpoint:
+        """What a checkpoint does, if no other of the `known` ones has its weights."""
         import numpy as np
+
+        from lens_truth.models.hashing import weights_hash
 
         print(f"step {step}: {place}")
         its = replace(self, model=place)
         model = load_model(place, its)
+        if (other := known.setdefault(weights_hash(model), place)) != place:
+            raise InputError(f"checkpoints {other} and {place} have the same weights; one of them stands twice")
         captured = only_one(its, run, model)
         rows = next(iter(captured.examples.values()))
         choices = lens_truth.Asker(model, self.template, batch_size=self.batch_size).rank(rows)[""]

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_truth.errors import InputError
 from lens_truth.geometry.cosine_result import Cosines, Prediction
 from lens_truth.geometry.leace import length
 from lens_truth.geometry.probes import covariance, probes
@@ -58,18 +59,20 @@ def direction_cosines(domains: Mapping[str, HeadActivations], transfer: Transfer
             directions are fitted and drawn. The head shown has the best mean AUROC in the domains' own rows.
         n_random: draws of random directions.
     """
+    if n_random < 1:
+        raise InputError(f"{n_random} random directions were asked for; at least 1 is needed")
     rows, kind = domain_rows(domains, transfer.n_folds, transfer.seed), cast("ClosedFormKind", transfer.estimator)
     M, (L, H, _) = len(rows.names), rows.shape
     plain, mahalanobis = np.empty((2, M, M, L, H))
     dimension = np.empty((L, H))
     for number in range(L):
-        directions, covariances = _of_layer(rows.layer(number, kind), kind)
+        directions, covariances = _of_layer(rows.layer(number), kind)
         plain[:, :, number], mahalanobis[:, :, number] = _cosines(directions, directions, covariances)
         dimension[number] = effective_dimension(directions, covariances.mean(0)).numpy()
     own = transfer.auroc_of_heads[range(M), range(M)].mean(0)
     at = int(own.argmax()) // H, int(own.argmax()) % H
     auroc = transfer.auroc_of_heads[:M, :, at[0], at[1]]
-    layer = rows.layer(at[0], kind, [at[1]])
+    layer = rows.layer(at[0], [at[1]])
     directions, covariances = _of_layer(layer, kind)
     null = _null(rows, layer, directions, covariances, n_random)
     shown = {"mahalanobis": mahalanobis[:, :, at[0], at[1]], "plain": plain[:, :, at[0], at[1]]}

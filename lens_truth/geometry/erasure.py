@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_truth.errors import InputError
 from lens_truth.geometry.cells import CellDraws, drawn_aurocs
 from lens_truth.geometry.erasure_result import Erasure
 from lens_truth.geometry.leace import leace_projections, projected, random_projections, within
@@ -55,9 +56,11 @@ def erase_directions(
         n_bootstrap: draws of the tested domain's groups behind the intervals of changes.
 
     Raises:
-        InputError: as `transfer_matrix`.
+        InputError: as `transfer_matrix`; and without a draw of each control.
     """
     draws = CellDraws(n_bootstrap=n_bootstrap)
+    if n_controls < 1:
+        raise InputError(f"{n_controls} draws of each control were asked for; at least 1 is needed")
     rows = domain_rows(domains, n_folds, seed)
     M, (L, H, _) = len(rows.names), rows.shape
     E = M + (M > 2)
@@ -67,14 +70,14 @@ def erase_directions(
     controls = np.empty((2, n_controls, E, len(rows.fold)), dtype=np.float32)
     shuffled = shuffled_labels(rows, n_controls)
     for number in bar(range(L), "erasure", shown=progress):
-        layer = rows.layer(number, "mass-mean")  # in double precision
+        layer = rows.layer(number)
         decisions = torch.stack([_decisions(layer, its, estimator) for its in (None, *_erasers(layer.sums, n_folds))])
         measured = _aurocs(layer, decisions)
         before[:, number], after[:, :, number] = measured[0], measured[1:]
         _pick(told, decisions, layer, chosen // H == number, chosen % H, rows)
         heads = np.unique(chosen[chosen // H == number] % H)
         if len(heads):
-            some = rows.layer(number, "mass-mean", heads.tolist())
+            some = rows.layer(number, heads.tolist())
             place = np.searchsorted(heads, chosen % H)
             for draw, kind, erasers in _controls(some, rows, shuffled, (number, n_controls)):
                 decisions = torch.stack([_decisions(some, its, estimator) for its in erasers])

@@ -25,18 +25,21 @@ def leace_projections(
     """For each covariance of features and their covariance with C concepts over n rows, the P for which P x has no
     covariance with any of them and is as near to x as can be (Theorem 4.3).
 
-    As the package does by itself, with the covariance of features shrunk.
+    As the package does by itself, with the covariance of features shrunk; but whatever their scale.
 
     >>> leace_projections(torch.cov(x.T)[None], cross[None], torch.tensor([len(x)]))
     """
     D, C = cross.shape[1:]
     found = torch.empty_like(covariance)
+    smallest = torch.finfo(cross.dtype).tiny
     for i, (its, with_concepts, rows) in enumerate(zip(covariance, cross, n, strict=True)):
-        # One concept of size 1, whatever its scale: the package takes covariances below svd_tol for none.
-        size = max(float(length(with_concepts.flatten())), torch.finfo(cross.dtype).tiny)
+        # Of size 1 both, which changes no projection: the package takes covariances below svd_tol for none, and shrinks
+        # to a multiple of the identity whatever varies by less than .01 or so (findings/leace-scale.sh).
+        variance = its.diagonal().mean().clamp(min=smallest)
+        size = max(float(length(with_concepts.flatten())), smallest)
         fitter = leace_fitter()(D, C, dtype=cross.dtype, svd_tol=1e-9)
         fitter.n = rows
-        fitter.sigma_xx_, fitter.sigma_xz_ = its * rows, with_concepts / size * (rows - 1)
+        fitter.sigma_xx_, fitter.sigma_xz_ = its / variance * rows, with_concepts / size * (rows - 1)
         found[i] = fitter.eraser.P
     return found
 

@@ -62,8 +62,11 @@ def series(
         checkpoints: in the order of their steps; each is read when its turn comes, one model at a time.
 
     Raises:
-        InputError: if there are fewer than 4, their steps do not rise, or their shapes, rows or questions differ.
+        InputError: if there are fewer than 4, their steps do not rise, or their shapes, rows or questions differ; and
+            for fewer than 2 draws.
     """
+    if n_draws < 2:
+        raise InputError(f"{n_draws} draws were asked for; an interval needs at least 2")
     steps: list[int] = []
     curves: list[dict[str, float]] = []
     right: list[dict[str, Float[np.ndarray, " N"]]] = []

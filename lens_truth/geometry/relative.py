@@ -87,12 +87,19 @@ def relative_directions(
     >>> result.auroc, result.null
 
     Raises:
-        InputError: if the two were not read on the same rows, or there are too few groups for so many anchors.
+        InputError: if the two were not read on the same rows, there are too few groups for so many anchors or too few
+            rows for so many neighbours, or no order of the anchors is to be drawn.
     """
     if one.ids != other.ids or one.groups != other.groups or not torch.equal(one.labels, other.labels):
         raise InputError("the two models were not read on the same rows")
     anchors, tested = anchors_of(one.groups, n_anchors, seed)
     kept = np.flatnonzero(tested)
+    if not 1 <= n_neighbours < len(kept):
+        raise InputError(
+            f"{n_neighbours} neighbours were asked for; a row has 1 to {len(kept) - 1} among the rows tested"
+        )
+    if n_null < 1:
+        raise InputError(f"{n_null} orders of the anchors were asked for; at least 1 is needed")
     labels, groups = one.labels.numpy()[kept], [one.groups[i] for i in kept]
     check_labels(labels)
     fold = grouped_folds(labels, groups, n_folds, seed)

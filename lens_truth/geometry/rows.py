@@ -16,7 +16,6 @@ from torch import Tensor
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
 from lens_truth.scoring.activations import HeadActivations
-from lens_truth.scoring.label_draws import ClosedFormKind
 from lens_truth.stats.folds import check_labels, grouped_folds
 
 _FEWEST = 3
@@ -54,19 +53,20 @@ class DomainRows:
         """The groups of a domain's rows."""
         return [group for group, its in zip(self.groups, self.domain.tolist(), strict=True) if its == domain]
 
-    def layer(self, number: int, kind: ClosedFormKind = "ridge", heads: Sequence[int] | None = None) -> LayerRows:
-        """One layer's rows with their sums, or those of some of its heads, for probes of a kind."""
-        dtype = torch.float64 if kind == "mass-mean" else torch.float32
+    def layer(self, number: int, heads: Sequence[int] | None = None) -> LayerRows:
+        """One layer's rows with their sums, or those of some of its heads. In double precision: a head that hardly does
+        anything varies in a domain by a thousandth of what parts the domains' means, and of its variance single
+        precision would leave rounding."""
         parts = [z[:, number] if heads is None else z[:, number, list(heads)] for z in self.z]
-        x = torch.cat([part.to(dtype) for part in parts])
+        x = torch.cat([part.double() for part in parts])
         if not torch.stack(x.aminmax()).isfinite().all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise InputError(f"domain '{self.names[self.domain[row]]}': the activations of a row are not finite")
         return LayerRows(x, self)
 
-    def layers(self, kind: ClosedFormKind = "ridge") -> Iterator[LayerRows]:
+    def layers(self) -> Iterator[LayerRows]:
         """Every layer's."""
-        return (self.layer(number, kind) for number in range(self.shape[0]))
+        return (self.layer(number) for number in range(self.shape[0]))
 
 
 class Sums(NamedTuple):

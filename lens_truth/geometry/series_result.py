@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import comb, factorial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.io.numbers import interval, number, p_value, signed, significant
+from lens_truth.io.numbers import count, interval, number, p_value, signed, significant
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Table, row, table
 
@@ -112,7 +113,12 @@ class Series(Result):
     def verdicts(self) -> list[str]:
         """Whether scores come before or after the behaviour."""
         sentences: list[str] = []
-        behaviour = self.changes["behaviour"]
+        behaviour, least = self.changes["behaviour"], least_p(len(self.steps), self.shape)
+        if not significant(least):
+            return [
+                f"{count(len(self.steps), 'checkpoint')} are too few to tell a change point from chance: even the "
+                f"clearest comes up in {p_value(least)} of their orders."
+            ]
         if not significant(behaviour.p_value):
             return [f"The behaviour has no change point (p = {behaviour.p_value:.2g}, checkpoints in random order)."]
         for name, (apart, low, high) in self.lead.items():
@@ -133,6 +139,15 @@ class Series(Result):
         from lens_truth.geometry.between_figures import series_curves  # takes as long as all the rest
 
         return series_curves(self)
+
+
+def least_p(n_steps: int, shape: str) -> float:
+    """The share of the orders of so many checkpoints in which the clearest curve is explained as well: a break in the
+    middle wherever both halves stay what they are, a rise in its own order and the reverse.
+
+    >>> least_p(4, "break")  # 1 / 3
+    """
+    return 2 / (factorial(n_steps) if shape == "sigmoid" else comb(n_steps, n_steps // 2))
 
 
 def _lead(its: tuple[float, float, float] | None) -> str:

@@ -71,7 +71,7 @@ def shared_directions(
         raise InputError(
             f"{n_steps} steps and {n_shuffled} draws were asked for; steps may be 1 to {D - 1}, draws 1 and more"
         )
-    layer = rows.layer(at[0], "mass-mean", [at[1]])  # in double precision
+    layer = rows.layer(at[0], [at[1]])
     general, own, after = _general(layer, estimator, n_steps)
     drawn = shuffled_labels(rows, n_shuffled)
     null = [_general(layer.relabelled(its), estimator, n_steps)[:2] for its in drawn]

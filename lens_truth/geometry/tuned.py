@@ -43,9 +43,12 @@ def tuned_directions(
     >>> result.ways["base to tuned"].auroc, result.ways["base to tuned"].ceiling
 
     Raises:
-        InputError: if the two are not of one shape and point and of the same rows, or there are too few groups.
+        InputError: if the two are not of one shape and point and of the same rows, there are too few groups, or no
+            random direction is to be drawn.
     """
     _check(base, tuned)
+    if n_random < 1:
+        raise InputError(f"{n_random} random directions were asked for; at least 1 is needed")
     labels, N = base.labels.numpy(), len(base.labels)
     fold = grouped_folds(labels, base.groups, n_folds, seed)
     given = LabelDraws(labels, np.empty((0, N), dtype=np.int64), fold, estimator, torch.device("cpu"))

@@ -74,8 +74,13 @@ class HeadProbes:
                 "width), and the others (layers, heads)"
             )
         for name, its in {"directions": self.directions, "calibration": self.calibration, **held}.items():
-            if not torch.isfinite(its).all():
-                raise InputError(f"the {name} of the probes hold numbers that are not finite")
+            if not (its.is_floating_point() and torch.isfinite(its).all()):
+                raise InputError(f"the {name} of the probes hold numbers that are not finite, or whole ones")
+        if self.saw.ndim != 1 or self.saw.dtype != torch.int64:
+            raise InputError(
+                f"the groups that the probes have seen are {self.saw.dtype} of shape {tuple(self.saw.shape)}; they "
+                "must be a list of hashes, int64"
+            )
 
     @classmethod
     @stage("probes")

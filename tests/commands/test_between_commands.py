@@ -89,4 +89,14 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     no("revisions are not fetched", "series", "--checkpoints", *(f"org/model@step{n}" for n in range(4)))
     no("rows that are neither join one", "neither", "--data", "zoo:text", "zoo:conflict")
     no("two models are compared on one", "tuned", "--data", "zoo:text", "zoo:conflict")
+    few = ("--data", "zoo:text", "--limit", "48")
+    for n in ("0", "-1"):
+        no(f"{n} random directions were asked for", "tuned", *few, "--random", n)
+        no(f"{n} orders of the anchors were asked for", "relative", *few, "--anchors", "4", "--null", n)
+    for n in ("0", "1000"):
+        no(f"{n} neighbours were asked for; a row has 1 to 31", "relative", *few, "--anchors", "4", "--neighbours", n)
+    assert not (tmp_path / "out" / "result.json").exists()
     no("20 anchors were asked for", "relative", "--limit", "40", "--anchors", "20")
+    same = [str(tmp_path / f"step-{n}") for n in (1, 2, 3, 4)]
+    no("step-1 and", "series", "--checkpoints", *same, "--limit", "44")
+    no("-1 draws were asked for; an interval needs at least 2", "series", "--checkpoints", *same, "--draws", "-1")

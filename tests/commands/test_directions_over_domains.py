@@ -48,6 +48,12 @@ def test_erase_leaves_a_result_and_a_section(capsys: pytest.CaptureFixture[str],
     assert "General and specific directions" in page.read_text()
 
 
+def test_nothing_to_compare_with_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = ("--data", "zoo:text", "zoo:conflict", "--limit", "48", "--out", tmp_path / "out")
+    refused(capsys, "0 draws of each control were asked for", "directions", "erase", *given, "--controls", "0")
+    refused(capsys, "0 random directions were asked for", "directions", "transfer", *given, "--random", "0")
+
+
 def test_a_single_domain_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for command in ("transfer", "erase"):
         out = tmp_path / command

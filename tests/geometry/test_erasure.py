@@ -33,7 +33,7 @@ def test_nothing_linear_is_left_on_the_fitting_rows(domains: dict[str, HeadActiv
     labels = domains["first"].labels.numpy().copy()
     labels[:60] = 0
     rows = domain_rows({**domains, "first": relabelled(domains["first"], labels)}, 5, 0)
-    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [0])
+    S, cross, n = within(rows.layer(1).sums.total([()]), [0])
     majority = 1 - labels.mean()
     assert majority > 0.6
     right = list[float]()
@@ -56,16 +56,29 @@ def told(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def test_projections_are_the_packages_on_rows(domains: dict[str, HeadActivations]) -> None:
     rows = domain_rows(domains, 5, 0)
-    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [1])
+    S, cross, n = within(rows.layer(1).sums.total([()]), [1])
     ours = leace_projections(S[0], cross[0], n.expand(3))
     x, y = domains["second"].z[:, 1, 2].double(), domains["second"].labels
     fitter = leace_fitter().fit(x, y, svd_tol=1e-9)
     torch.testing.assert_close(ours[2], fitter.eraser.P, atol=1e-5, rtol=1e-5)
 
 
+def test_the_scale_of_features_changes_no_projection(domains: dict[str, HeadActivations]) -> None:
+    """The package by itself takes the covariance of features as small as these for that of noise."""
+    x, y = domains["second"].z[:, 1, 2].double(), domains["second"].labels
+    x = x - x.mean(0)
+    S, cross, n = x.T @ x / len(x), (x * (y.double() - 0.5)[:, None]).mean(0)[:, None], torch.tensor([float(len(x))])
+    wanted = leace_projections(S[None], cross[None], n)
+    for scale in (1e-4, 1e4):
+        found = leace_projections(scale**2 * S[None], scale * cross[None], n)
+        torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
+    by_itself = leace_fitter().fit(1e-4 * x, y, svd_tol=1e-9).eraser.P
+    assert (by_itself - wanted[0]).abs().max() > 0.1
+
+
 def test_several_domains_are_erased_at_once(domains: dict[str, HeadActivations]) -> None:
     rows = domain_rows(domains, 5, 0)
-    S, cross, n = within(rows.layer(1, "mass-mean").sums.total([()]), [0, 2])
+    S, cross, n = within(rows.layer(1).sums.total([()]), [0, 2])
     P = leace_projections(S[0], cross[0], n.expand(3))[2]
     assert torch.linalg.matrix_rank(torch.eye(6, dtype=torch.float64) - P) == 2
     for name in ("first", "third"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from lens_truth.errors import InputError
 from lens_truth.geometry.change_point import change_points
 from lens_truth.geometry.over_training import Checkpoint, series
-from lens_truth.geometry.series_result import Series
+from lens_truth.geometry.series_result import Series, least_p
 from tests.over_domains import made
 
 STEPS = np.arange(0, 1000, 100)
@@ -72,6 +73,34 @@ def test_noise_has_no_change_point() -> None:
     found = series([partial(_checkpoint, step, 10**9, 10**9) for step in STEPS.tolist()], n_draws=200)
     assert found.changes["behaviour"].p_value > 0.05
     assert found.verdicts()[0].startswith("The behaviour has no change point")
+
+
+def test_of_few_checkpoints_nothing_can_be_told_from_chance() -> None:
+    """The clearest break there is, among all orders of its checkpoints."""
+    for n in (4, 5, 7, 8):
+        curve = (np.arange(n) >= (n + 1) // 2).astype(float)
+        orders = np.array([np.isin(np.arange(n), its) for its in combinations(range(n), int(curve.sum()))], dtype=float)
+        reached = change_points(np.arange(n), orders).explained >= 1 - 1e-9
+        assert reached.mean() == pytest.approx(least_p(n, "break"))
+    assert least_p(7, "break") > 0.05 > least_p(8, "break")
+    rise = 1 / (1 + np.exp(-(np.arange(4) - 1.5)))
+    orders = rise[np.array(list(permutations(range(4))))]
+    assert (change_points(np.arange(4), orders, "sigmoid").explained >= 1 - 1e-9).mean() == least_p(4, "sigmoid")
+    found = series([partial(_checkpoint, step, 200, 200) for step in (0, 100, 200, 300)], n_draws=200)
+    assert found.verdicts() == [
+        "4 checkpoints are too few to tell a change point from chance: even the clearest comes up in 0.33 of their "
+        "orders."
+    ]
+
+
+def test_p_takes_checkpoints_for_exchangeable() -> None:
+    """Of noise p is below .05 as often as it says, of a curve that drifts far more often."""
+    rng, n, T = np.random.default_rng(0), 300, 13
+    for curves, low, high in ((rng.normal(size=(n, T)), 0.01, 0.08), (rng.normal(size=(n, T)).cumsum(1), 0.5, 0.85)):
+        explained = change_points(np.arange(T), curves).explained
+        null = [change_points(np.arange(T), rng.permuted(curves, axis=1)).explained for _ in range(99)]
+        p = (1 + (np.array(null) >= explained - 1e-9).sum(0)) / 100
+        assert low < (p <= 0.05).mean() < high
 
 
 def test_comes_back_as_it_was(tmp_path: Path) -> None:

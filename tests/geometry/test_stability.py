@@ -13,7 +13,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from lens_truth.errors import InputError
 from lens_truth.geometry.boundary import stability, stability_folds
 from lens_truth.geometry.stability_result import Stability
-from lens_truth.geometry.three_way import discriminants
+from lens_truth.geometry.three_way import _layer, discriminants
 from lens_truth.scoring.activations import HeadActivations
 from tests.over_domains import made
 
@@ -98,6 +98,22 @@ def test_sets_hold_the_class_as_often_as_they_say_and_no_more() -> None:
     assert found.coverage_ci[0] - 0.01 <= 0.9 <= found.coverage_ci[1] + 0.01
     assert np.abs(found.coverages - 0.9).max() < 0.05
     assert found.sizes[0, 0] > found.sizes[1, 1]  # a head that knows less needs more classes
+
+
+def test_sets_promise_less_where_few_groups_hang_together() -> None:
+    """Of 21 groups, whose rows are alike, four or so settle the size: their least likely one is no tenth."""
+
+    def coverage(n_groups: int, size: int, seed: int) -> float:
+        rng = np.random.default_rng(seed)
+        kind = np.arange(n_groups) % 3
+        fold = np.repeat((np.arange(n_groups) // 3) % 5, size)
+        x = np.repeat(np.eye(3, 4)[kind] + rng.normal(size=(n_groups, 4)), size, axis=0)
+        labels = np.repeat(kind, size)
+        _, sets = _layer(torch.from_numpy(x[None]).float(), torch.from_numpy(labels), fold, 5)
+        return float(sets[0, np.arange(len(labels)), labels].mean())
+
+    few, many = (np.mean([coverage(*groups, seed) for seed in range(40)]) for groups in ((21, 20), (420, 1)))
+    assert few < 0.85 and abs(many - 0.9) < 0.01
 
 
 def test_a_subject_of_both_kinds_is_never_split() -> None:

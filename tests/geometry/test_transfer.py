@@ -96,6 +96,21 @@ def test_ridge_chooses_its_penalty_in_the_training_domain(domains: dict[str, Hea
     )
 
 
+def test_a_head_that_hardly_varies_is_told_as_well() -> None:
+    """Its domains lie a thousand times as far apart as its rows of one domain."""
+    domains = {
+        name: replace(its, z=(1e-6 * (its.z.double() + 1500 * m)).float())
+        for m, (name, its) in enumerate(three().items())
+    }
+    found, rows = transfer_matrix(domains, draws=FEW), domain_rows(domains, 5, 0)
+    for m, its in enumerate(domains.values()):
+        labels, fold = its.labels.numpy(), rows.fold[rows.of(m)]
+        given = LabelDraws(labels, np.empty((0, len(labels)), dtype=np.int64), fold, "ridge", torch.device("cpu"))
+        wanted = fold_metrics(fit_closed_form(its.z, given, "ridge")[0], labels, fold)
+        np.testing.assert_allclose(found.auroc_of_heads[m, m].ravel(), wanted["auroc"].mean(0), atol=2e-3)
+        np.testing.assert_allclose(found.accuracy_of_heads[m, m].ravel(), wanted["accuracy"].mean(0), atol=1e-2)
+
+
 def test_what_is_shared_carries_over(domains: dict[str, HeadActivations]) -> None:
     found = transfer_matrix(domains, draws=FEW)
     assert found.rows == ("first", "second", "third", OTHERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -133,6 +135,37 @@ def test_what_is_no_file_of_probes_is_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({**tensors, "directions": tensors["directions"] * torch.nan}, path, about)
     with pytest.raises(InputError, match="directions of the probes hold numbers that are not finite"):
         HeadProbes.load(path)
+
+
+def test_probes_of_other_number_formats_are_refused(tmp_path: Path) -> None:
+    """Outside the tests, where nothing else looks at types: whole directions have no length, and a group's hash would
+    not be found again in other numbers."""
+    probes = HeadProbes.fit(ACTIVATIONS)
+    probes.save(tmp_path / "good.safetensors")
+    tensors = safetensors.torch.load_file(tmp_path / "good.safetensors")
+    saw = tensors["saw"]
+    wrong = [
+        {"directions": tensors["directions"].long()},
+        *({"saw": its} for its in (saw.float(), saw.bfloat16(), saw[None])),
+    ]
+    for number, its in enumerate(wrong):
+        about = {"lens_truth": '{"kind": "probes", "provenance": {}}'}
+        safetensors.torch.save_file({**tensors, **its}, tmp_path / f"{number}.safetensors", about)
+    code = """
+import sys
+from lens_truth import HeadProbes, InputError
+for path in sys.argv[1:]:
+    try:
+        HeadProbes.load(path)
+    except InputError as error:
+        print(error)
+"""
+    paths = [tmp_path / "good.safetensors", *(tmp_path / f"{number}.safetensors" for number in range(len(wrong)))]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert [line.partition(": ")[0] for line in said] == [str(path) for path in paths[1:]]
+    assert "the directions of the probes hold numbers that are not finite, or whole ones" in said[0]
+    assert all("they must be a list of hashes, int64" in line for line in said[1:])
 
 
 def test_folds_that_cannot_be_left_out() -> None:
