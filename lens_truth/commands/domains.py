@@ -54,13 +54,14 @@ class Domains(Rows, OneModel):
     def compute(self, run: Run) -> None:
         """Computes; what comes out goes into the run."""
 
-    def captured(self, run: Run, model: Any = None) -> Captured:
+    def captured(self, run: Run, model: Any = None, *, n_unread: int = 0) -> Captured:
         """The rows of every domain, and what the model does on them (loaded unless it is given). Activations are kept
-        in the output folder, so that an interrupted run goes on."""
+        in the output folder, so that an interrupted run goes on. Of the last `n_unread` domains labels are
+        not read, and may be all one."""
         from lens_truth.data.loading import describe
 
         examples = {name: self.rows(where) for name, where in named(self.data).items()}
-        _check(examples)
+        _check(examples, list(examples)[: len(examples) - n_unread])
         model = load_model(self.model, self) if model is None else model
         found: dict[str, lens_truth.HeadActivations] = {}
         for name, rows in examples.items():
@@ -93,8 +94,9 @@ def show(result: Told, tables: Sequence[Table], name: str = "") -> None:
     print("\n" + "\n".join(result.verdicts()))
 
 
-def _check(domains: Mapping[str, list[lens_truth.Example]]) -> None:
-    """Raises an InputError for a domain of one label, or one that is another's under a second name."""
+def _check(domains: Mapping[str, list[lens_truth.Example]], labelled: Sequence[str]) -> None:
+    """Raises an InputError for a domain of one label, if it is labelled, or one that is another's under a second
+    name."""
     import numpy as np
 
     from lens_truth.data.examples import examples_hash, labels_of
@@ -103,7 +105,8 @@ def _check(domains: Mapping[str, list[lens_truth.Example]]) -> None:
     known: dict[str, str] = {}
     for name, rows in domains.items():
         try:
-            check_labels(np.array(labels_of(rows)))
+            if name in labelled:
+                check_labels(np.array(labels_of(rows)))
         except InputError as error:
             raise InputError(f"domain '{name}': {error}") from error
         if (other := known.setdefault(examples_hash(rows), name)) != name:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import refused, run
 
 from lens_truth.ablation.indirect_result import Indirect
+from lens_truth.data.examples import write_examples
+from lens_truth.data.loading import load_examples
 from lens_truth.geometry.relative_result import Relative
 from lens_truth.geometry.series_result import Series
 from lens_truth.geometry.stability_result import Stability
@@ -34,6 +37,18 @@ def test_neither(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert found.three_way.surface > 0.5
     assert all(sentence in said for sentence in found.verdicts())
     assert "Where the boundary goes" in write_report([out], out=tmp_path / "page.html").read_text()
+
+
+def test_labels_of_rows_that_are_neither_are_not_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Published ones are all labelled false."""
+    rows = [replace(row, label=0) for row in load_examples("zoo:presence", limit=60)]
+    write_examples(tmp_path / "synthetic.jsonl", rows)
+    for given in (f"{tmp_path}/synthetic.jsonl", f"made up={tmp_path}/synthetic.jsonl"):
+        flags = ("--data", "zoo:text", "--neither", given, "--limit", "60", "--draws", "2", "--out", tmp_path / "out")
+        assert run(capsys, "directions", "neither", *flags)[0] == 0
+    one = f"{tmp_path}/synthetic.jsonl"
+    flags = ("--data", one, "--neither", "zoo:text", "--limit", "60", "--out", tmp_path / "no")
+    refused(capsys, "all 60 examples are hallucinated (0)", "directions", "neither", *flags)
 
 
 def test_tuned_and_relative(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -86,7 +101,6 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     no("names 1 checkpoints", "series", "--checkpoints", base[0])
     no("step-3 (step 3) comes after", "series", "--checkpoints", *base)
     no("has no step in its name", "series", "--checkpoints", "zoo:llama-base", *base)
-    no("revisions are not fetched", "series", "--checkpoints", *(f"org/model@step{n}" for n in range(4)))
     no("rows that are neither join one", "neither", "--data", "zoo:text", "zoo:conflict")
     no("two models are compared on one", "tuned", "--data", "zoo:text", "zoo:conflict")
     few = ("--data", "zoo:text", "--limit", "48")
