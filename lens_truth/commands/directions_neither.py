@@ -38,7 +38,7 @@ class Neither(Domains):
         """Captures both sets, and compares."""
         if len(self.data) != 1:
             raise InputError(f"--data names {len(self.data)} sets; rows that are neither join one")
-        captured = replace(self, data=(*self.data, self.neither)).captured(run, n_unread=1)
+        captured = replace(self, data=(*self.data, self.neither)).captured(run, unlabelled=1)
         true_false, other = captured.activations.values()
         texts = [its for rows in captured.examples.values() for its in rows]
         fold = lens_truth.stability_folds(true_false, other, self.folds, self.seed)

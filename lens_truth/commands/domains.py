@@ -54,14 +54,13 @@ class Domains(Rows, OneModel):
     def compute(self, run: Run) -> None:
         """Computes; what comes out goes into the run."""
 
-    def captured(self, run: Run, model: Any = None, *, n_unread: int = 0) -> Captured:
+    def captured(self, run: Run, model: Any = None, unlabelled: int = 0) -> Captured:
         """The rows of every domain, and what the model does on them (loaded unless it is given). Activations are kept
-        in the output folder, so that an interrupted run goes on. Of the last `n_unread` domains labels are
-        not read, and may be all one."""
+        in the output folder, so that an interrupted run goes on. Of so many domains at the end no label is read."""
         from lens_truth.data.loading import describe
 
         examples = {name: self.rows(where) for name, where in named(self.data).items()}
-        _check(examples, list(examples)[: len(examples) - n_unread])
+        _check(examples, len(examples) - unlabelled)
         model = load_model(self.model, self) if model is None else model
         found: dict[str, lens_truth.HeadActivations] = {}
         for name, rows in examples.items():
@@ -94,8 +93,8 @@ def show(result: Told, tables: Sequence[Table], name: str = "") -> None:
     print("\n" + "\n".join(result.verdicts()))
 
 
-def _check(domains: Mapping[str, list[lens_truth.Example]], labelled: Sequence[str]) -> None:
-    """Raises an InputError for a domain of one label, if it is labelled, or one that is another's under a second
+def _check(domains: Mapping[str, list[lens_truth.Example]], n_labelled: int) -> None:
+    """Raises an InputError for a domain of one label among the first ones, or one that is another's under a second
     name."""
     import numpy as np
 
@@ -103,9 +102,9 @@ def _check(domains: Mapping[str, list[lens_truth.Example]], labelled: Sequence[s
     from lens_truth.stats.folds import check_labels
 
     known: dict[str, str] = {}
-    for name, rows in domains.items():
+    for number, (name, rows) in enumerate(domains.items()):
         try:
-            if name in labelled:
+            if number < n_labelled:
                 check_labels(np.array(labels_of(rows)))
         except InputError as error:
             raise InputError(f"domain '{name}': {error}") from error

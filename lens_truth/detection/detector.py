@@ -53,8 +53,8 @@ class Detector:
     @classmethod
     def of(cls, probes: HeadProbes, heads: Sequence[Head] | None = None) -> Detector:
         """The detector that `lens-truth detect` left with probes; without one, or with `heads` named, the mean of the
-        decisions of those (by default of the 16 with the best AUROC out of fold), above 0 for supported, with the mean
-        of their calibrated log-odds for probabilities.
+        decisions of those (by default of the 16 with the best AUROC out of fold), above 0 for supported; probabilities
+        by the means of their calibrations' slopes and offsets.
 
         Raises:
             InputError: if a head is not there, or the kept detector cannot be read.

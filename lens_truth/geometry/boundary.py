@@ -16,6 +16,7 @@ from lens_truth.geometry.rows import Sums
 from lens_truth.geometry.stability_result import LABELS, Shift, Stability
 from lens_truth.geometry.three_way import ThreeWayRows, three_way
 from lens_truth.geometry.weighted import fitted, weighted_sums
+from lens_truth.io.numbers import count
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
@@ -114,6 +115,10 @@ def stability_folds(
     """The fold of every row, those that are neither last; no group is split between folds, whichever rows it has.
 
     >>> fold = lens_truth.stability_folds(statements, neither)
+
+    Raises:
+        InputError: if the two are not of one model and point, there are too few groups of true and false rows, or one
+            of the three classes would stand in two folds alone.
     """
     if statements.z.shape[1:] != neither.z.shape[1:] or any(
         statements.provenance.get(what) != neither.provenance.get(what) for what in ("weights", "template", "point")
@@ -123,7 +128,19 @@ def stability_folds(
         raise InputError(f"{n_folds} folds were asked for; three classes need at least {_FOLDS}")
     labels = np.concatenate([statements.labels.numpy(), np.zeros(len(neither.labels), dtype=np.int64)])
     classes = np.repeat([0, 1], [len(statements.labels), len(neither.labels)])
-    return grouped_folds(labels, (*statements.groups, *neither.groups), n_folds, seed, classes)
+    if (n := len({*statements.groups})) < n_folds:
+        raise InputError(
+            f"the true and false rows are of {count(n, 'group')}, fewer than the {n_folds} folds; use fewer folds or "
+            "more data"
+        )
+    fold = grouped_folds(labels, (*statements.groups, *neither.groups), n_folds, seed, classes)
+    for k, following in ((k, (k + 1) % n_folds) for k in range(n_folds)):  # tested on one, settled on the other
+        if len(np.unique((labels + 2 * classes)[(fold != k) & (fold != following)])) < 3:
+            raise InputError(
+                f"without folds {k} and {following} not all of true, false and neither are left to train on; use more "
+                "data"
+            )
+    return fold
 
 
 class _Rows:

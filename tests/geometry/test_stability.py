@@ -138,6 +138,10 @@ def test_refuses_what_cannot_be_compared() -> None:
     rows, others = _true_false(), _neither(1.0)
     with pytest.raises(InputError, match="another model, template or point"):
         stability(rows, replace(others, provenance={"weights": "else"}))
+    with pytest.raises(InputError, match="without folds . and . not all of true, false and neither are left"):
+        stability(rows, replace(others, groups=("one",) * len(others.groups)))
+    with pytest.raises(InputError, match="the true and false rows are of 2 groups, fewer than the 5 folds"):
+        stability(replace(rows, groups=tuple(str(i % 2) for i in range(len(rows.groups)))), others)
     with pytest.raises(InputError, match="three classes need at least 3"):
         stability(rows, others, n_folds=2)
     with pytest.raises(InputError, match="1 draws were asked for"):
