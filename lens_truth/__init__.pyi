@@ -2,6 +2,8 @@ from . import data as data
 from . import plots as plots
 from .ablation.ablate import run_ablation as run_ablation
 from .ablation.arms import Controls as Controls
+from .ablation.indirect import indirect_effects as indirect_effects
+from .ablation.indirect_result import Indirect as Indirect
 from .ablation.result import Ablation as Ablation
 from .ablation.search import Search as Search
 from .ablation.side_effects import NeutralText as NeutralText

@@ -15,9 +15,11 @@ from lens_truth.commands.directions_tuned import only_one
 from lens_truth.commands.domains import Domains, show
 from lens_truth.commands.run import Run, load_model
 from lens_truth.errors import InputError
+from lens_truth.models.revisions import revision_of
 
 _NUMBER = re.compile(r"\d+")
-_REVISION = re.compile(r"[^/@]+/[^/@]+@[^/@]+")
+_STEP = re.compile(r"(?:step|checkpoint|iter)[-_]?(\d+)")
+"""Names say more than the step: `stage1-step1000-tokens21B`."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,11 @@ class Series(Domains):
     data: tuple[str, ...] = ("zoo:text",)
     """Rows with answers of both labels to each question: one file, zoo:NAME, facts:NAME."""
     series: Path | None = None
-    """Folder of checkpoints called step-N (or checkpoint-N: the last number counts), as `zoo train --every` writes."""
+    """Folder of checkpoints called step-N (or checkpoint-N; else the last number counts), as `zoo train --every`
+    writes."""
     checkpoints: tuple[str, ...] = ()
-    """Instead of --series: checkpoints in the order of their steps, each with its number in its name."""
+    """Instead of --series: checkpoints in the order of their steps, each with its number in its name; revisions of a
+    hub (EleutherAI/pythia-70m@step1000) too."""
     estimator: Literal["ridge", "mass-mean", "centroid", "logistic", "adamw"] = "ridge"
     """The probe, as of truth scores."""
     shape: Literal["break", "sigmoid"] = "break"
@@ -94,12 +98,7 @@ def _places(series: Path | None, checkpoints: Sequence[str]) -> list[tuple[int, 
         found = sorted((_step(path.name), str(path)) for path in inside)
         where = f"{series} holds"
     else:
-        if revised := [its for its in checkpoints if _REVISION.fullmatch(its) and not Path(its).exists()]:
-            raise InputError(
-                f"--checkpoints {revised[0]}: revisions are not fetched; download each into a folder of its own, whose "
-                "name ends in its step"
-            )
-        found = [(_step(Path(its).name), its) for its in checkpoints]
+        found = [(_step(revision_of(its) or Path(its).name), its) for its in checkpoints]
         where = "--checkpoints names"
     if len(found) < 4:
         raise InputError(
@@ -112,7 +111,7 @@ def _places(series: Path | None, checkpoints: Sequence[str]) -> list[tuple[int, 
 
 
 def _step(name: str) -> int:
-    numbers = _NUMBER.findall(name)
+    numbers = _STEP.findall(name) or _NUMBER.findall(name)
     if not numbers:
         raise InputError(f"checkpoint '{name}' has no step in its name")
     return int(numbers[-1])

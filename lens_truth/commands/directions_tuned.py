@@ -15,7 +15,8 @@ from lens_truth.errors import InputError
 @dataclass(frozen=True)
 class Tuned(Domains):
     """Applies every head's probe of a base (--model) to a tuned model's activations on the same held-out rows, and
-    back: AUROC, accuracy and cosines beside the own probe's and random directions. Writes tuned-NAME.png."""
+    back: AUROC, accuracy and cosines beside the own probe's and random directions. With --steer each model is steered
+    along the other's directions too. Writes tuned-NAME.png."""
 
     data: tuple[str, ...] = ("zoo:text",)
     """Rows that both models read: one file, zoo:NAME, facts:NAME."""
@@ -27,17 +28,21 @@ class Tuned(Domains):
     """Held-out folds; groups are never split."""
     random: int = 200
     """Random directions."""
+    steer: bool = False
+    """Also steer each model along the other's directions while it judges answers, beside its own and random ones. Half
+    of the groups give the directions, the other half is judged, some fifty times."""
     out: Path = Path("runs/directions-tuned")
     """Folder for the results."""
 
     def compute(self, run: Run) -> None:
         """Captures each model, and compares."""
         base = only_one(self, run)
+        (examples,) = base.examples.values()
         for name in self.tuned:
             other = beside(self, run, name)
+            seen = next(iter(base.activations.values())), next(iter(other.activations.values()))
             found = lens_truth.tuned_directions(
-                next(iter(base.activations.values())),
-                next(iter(other.activations.values())),
+                *seen,
                 estimator=self.estimator,
                 n_folds=self.folds,
                 n_random=self.random,
@@ -47,6 +52,19 @@ class Tuned(Domains):
             run.hold(found, name)
             run.figure(f"tuned-{plain_name(name)}.png", found.plot())
             show(found, found.tables(), name)
+            if self.steer:
+                acts = lens_truth.indirect_effects(
+                    (base.model, other.model),
+                    seen,
+                    examples,
+                    estimator=self.estimator,
+                    template=self.template,
+                    batch_size=self.batch_size,
+                    seed=self.seed,
+                    progress=True,
+                )
+                run.hold(acts, name)
+                show(acts, acts.tables(), name)
         run.rests_on(next(iter(base.activations.values())).groups)
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from lens_truth.errors import InputError
 from lens_truth.models.names import model_source
+from lens_truth.models.revisions import revision_of
 
 SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
 """How files of scores end; `scoring/score_files.py` reads them."""
@@ -67,7 +68,9 @@ def _check_scores(where: str) -> None:
 
 
 def _check_model(where: str) -> None:
-    if not Path(where).is_file() and not where.endswith(SCORE_FILES):  # what a file is, the command says
+    if Path(where).is_file() or where.endswith(SCORE_FILES):  # what a file is, the command says
+        return
+    if revision_of(where) is None:  # which may have to be fetched
         model_source(where)
 
 

@@ -9,15 +9,16 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.data.examples import Example, labels_of, split_groups
+from lens_truth.data.examples import Example, labels_of
 from lens_truth.detection import baselines, metrics
 from lens_truth.detection.baselines import Scored
 from lens_truth.detection.choosing import Choice, chosen_detector, settled
 from lens_truth.detection.detector import Detector
+from lens_truth.detection.parts import FOLDS, detection_parts
 from lens_truth.detection.reading import AnswerReads, read_answers
 from lens_truth.detection.result import DETECTOR, SURFACE, Detection, Measured, Part, Worth
 from lens_truth.detection.texts import SHOWN, ScoredAnswer, ScoredTexts, scored_answers
-from lens_truth.errors import InputError, notice
+from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Template
 from lens_truth.models.provenance import provenance_of
@@ -25,8 +26,6 @@ from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import captures
 from lens_truth.scoring.head_probes import HeadProbes
 
-SHARES = (0.4, 0.25, 0.35)
-"""Of the groups: those that probes are fitted on, those that the detector is chosen on, those that judge it."""
 _DRAWS = 1000
 _GRID = np.linspace(0, 1, 51)
 BEST_HEAD, BEST_LAYER, RANDOM, OVER_TOKENS = "best head", "best layer", "random heads", "detector, mean over tokens"
@@ -87,12 +86,12 @@ def detection_study(
         InputError: if probes do not fit the model or the template, or a part of the rows is empty or has one label.
     """
     _check(model, probes, layers, template, descendant=descendant)
-    parts = _parts(examples, probes, layers, seed)
+    parts = detection_parts(examples, probes, layers, seed)
     given: dict[Point, HeadProbes] = {}
     if probes is None:
         passes: dict[str, Any] = {"template": template, "batch_size": batch_size}
         seen = captures(model, parts[0], {"z": None, "resid_post": None}, **passes)
-        given = {point: HeadProbes.fit(its, seed=seed) for point, its in seen.items()}
+        given = {point: HeadProbes.fit(its, n_folds=FOLDS, seed=seed) for point, its in seen.items()}
     else:
         given["z"] = probes
         if layers is not None:
@@ -147,27 +146,6 @@ def _check(
         raise InputError("probes of layers are to read the residual stream, and these read heads")
     if probes is not None and probes.point != "z":
         raise InputError("probes are to read heads, and these read the residual stream; --layers takes those")
-
-
-def _parts(
-    examples: Sequence[Example], probes: HeadProbes | None, layers: HeadProbes | None, seed: int
-) -> list[list[Example]]:
-    """Training, validation and test rows."""
-    if probes is None:
-        return split_groups(examples, SHARES, seed)
-    groups = [example.group for example in examples]
-    seen = np.array(probes.seen(groups)) | (False if layers is None else np.array(layers.seen(groups)))
-    left = [example for example, its in zip(examples, seen, strict=True) if not its]
-    train = [example for example, its in zip(examples, seen, strict=True) if its]
-    if not left:
-        raise InputError(
-            f"the probes have seen all {len(set(groups))} groups of these rows; they can be judged on others, "
-            "or leave the probes out, so that new ones are fitted on a part of the rows"
-        )
-    if train:
-        n, of = len({example.group for example in train}), len(set(groups))
-        notice(f"the probes have seen {n} of the {of} groups (by name); these are neither chosen on nor judged on")
-    return [train, *split_groups(left, SHARES[1:], seed)]
 
 
 def _scored(

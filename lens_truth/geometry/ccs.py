@@ -93,8 +93,8 @@ def ccs_scores(
     shuffled = [problem.trained(number) for number in every]
     of_pairs = None
     if pairs.partner is not None:
-        rows = torch.from_numpy(pairs.partner), torch.from_numpy(fold)
-        of_pairs = polar(found.probabilities, *rows, draws.n_permutations, seed)
+        partner, held_out, labels = (torch.from_numpy(its) for its in (pairs.partner, fold, pairs.labels))
+        of_pairs = polar(found.probabilities, partner, held_out, labels, draws.n_permutations, seed)
     return _result(pairs, problem, found, shuffled, of_pairs, surface)
 
 

@@ -179,7 +179,7 @@ class Consistency(Result):
         note = (
             "Polar consistency: 0 where asserting a statement is as probable as denying the one that contradicts it; "
             "contradiction index: 0 of a probe that never affirms both, .5 of one that says .5 to everything. Null: "
-            "the middle 95% with partners drawn at random."
+            "the middle 95% with the negations of others, where a probe that reads *not* has 0 as well."
         )
         return table("PA-CCS: statements and those that contradict them", header, rows, note)
 
@@ -216,7 +216,7 @@ class Consistency(Result):
             below = int((self.contradiction < self.contradiction_null[0]).sum())
             sentences.append(
                 f"{below} of {count(n, self.unit)} contradict themselves less about a statement and its negation than "
-                "about two statements that have nothing to do with each other (below the middle 95% of drawn partners)."
+                "about a statement and the negation of another (below the middle 95% of drawn partners)."
             )
         return sentences
 

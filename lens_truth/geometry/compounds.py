@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lens_truth.data.examples import Example
@@ -34,6 +34,18 @@ def joined_groups(groups: Sequence[str], n_folds: int) -> list[str]:
 
     >>> joined_groups(["paris", "berlin", "paris & berlin"], 5)
     """
+    parts = [group.split(JOINED) for group in groups]
+    name = one_name(parts)
+    one = [name[first] for first, *_ in parts]
+    largest = max(Counter(one).values())
+    return one if largest * n_folds <= len(groups) else [first for first, *_ in parts]
+
+
+def one_name(together: Iterable[Sequence[str]]) -> dict[str, str]:
+    """For every name one that stands for all that it is with, at once or by way of others: that of the first.
+
+    >>> one_name([["paris"], ["berlin", "paris"], ["rome"]])["paris"]  # berlin
+    """
     over: dict[str, str] = {}
 
     def top(name: str) -> str:
@@ -41,13 +53,11 @@ def joined_groups(groups: Sequence[str], n_folds: int) -> list[str]:
             name = over[name]
         return name
 
-    for group in groups:
-        first, *more = group.split(JOINED)
+    for first, *more in together:
+        top(first)
         for other in more:
             over[top(other)] = top(first)
-    one = [top(group.split(JOINED)[0]) for group in groups]
-    largest = max(Counter(one).values())
-    return one if largest * n_folds <= len(groups) else [group.split(JOINED)[0] for group in groups]
+    return {name: top(name) for name in over}
 
 
 def straddling(groups: Sequence[str], fold: Sequence[int]) -> list[bool]:

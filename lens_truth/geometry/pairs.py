@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
+from lens_truth.geometry.compounds import one_name
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
 
@@ -135,8 +136,6 @@ def answer_pairs(yes: HeadActivations, no: HeadActivations, partners: Sequence[i
     partner = np.array(partners, dtype=np.int64)
     if n := int((labels == labels[partner]).sum()):
         raise InputError(f"{n} of {len(labels)} statements have the same label as the one that contradicts them")
-    if n := sum(yes.groups[row] != yes.groups[its or 0] for row, its in enumerate(partners)):
-        raise InputError(f"{n} of {len(labels)} statements are not in the group of the one that contradicts them")
     rows = np.stack([np.arange(len(labels))] * 2, axis=1)
     return _of(yes, no, rows, labels, partner, {"sides": "yes, no"})
 
@@ -179,8 +178,13 @@ def _of(
     about: Mapping[str, Any],
 ) -> StatementPairs:
     one, other = (torch.from_numpy(np.ascontiguousarray(its)) for its in rows.T)
-    order: list[int] = rows[:, 0].tolist()
-    groups, ids = (tuple(its[row] for row in order) for its in (first.groups, first.ids))
+    order, there = (cast("list[int]", its.tolist()) for its in rows.T)
+    links = [[first.groups[row], second.groups[its]] for row, its in zip(order, there, strict=True)]
+    if partner is not None:
+        opposite = cast("list[int]", partner.tolist())
+        links += [[first.groups[row], first.groups[its]] for row, its in zip(order, opposite, strict=True)]
+    name = one_name(links)  # a negation may be grouped under another subject than its statement
+    groups, ids = tuple(name[first.groups[row]] for row in order), tuple(first.ids[row] for row in order)
     return StatementPairs(
         first.z[one].float(), second.z[other].float(), labels, groups, ids, partner, {**first.provenance, **about}
     )

@@ -48,22 +48,30 @@ def contradiction_index(
 
 
 def polar(
-    p: Float[Tensor, "2 P F"], partner: Int[Tensor, " P"], fold: Int[Tensor, " P"], n_draws: int, seed: int
+    p: Float[Tensor, "2 P F"],
+    partner: Int[Tensor, " P"],
+    fold: Int[Tensor, " P"],
+    labels: Int[Tensor, " P"],
+    n_draws: int,
+    seed: int,
 ) -> Polar:
     """Of the probabilities of both answers (yes, no) to P statements. One probe gives all four of a pair, since a pair
     is held out together; published code (`train_half_ccs_on_hidden_states`) trains a probe on either half of the
     statements, and then reads both halves' answers from the first probe.
 
-    The null pairs one statement of each pair, drawn anew each time, with the other one of another pair that was held
-    out with it: whether the two contradict each other is then left to chance.
+    The null pairs the first statement of each pair with the second one of another pair that was held out with it, so
+    that whether the two contradict each other is left to chance, but negations stay negations: a probe that answers by
+    whether there is a *not* never contradicts itself either, and must not pass for one that knows the truth. Only where
+    the first statements are all true, or all false, sides tell the truth, and are mixed.
     """
     here = torch.arange(len(partner)) < partner
     rows, others = torch.arange(len(partner))[here], partner[here]
+    mixed = bool((labels[rows] == labels[rows[0]]).all())
     of_fold = [(fold[rows] == k).nonzero()[:, 0] for k in range(int(fold.max()) + 1)]
     rng = stream(seed, Stream.SHUFFLED_PARTNERS, 0)
     found = [_means(p, rows, others)]
     for _ in range(n_draws):
-        turned = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        turned = torch.from_numpy(rng.random(len(rows)) < 0.5) & mixed
         one, other = torch.where(turned, others, rows), torch.where(turned, rows, others)
         drawn = other.clone()
         for its in of_fold:

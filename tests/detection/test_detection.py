@@ -115,6 +115,16 @@ def test_probes_that_have_seen_rows(model: Any, study: DetectionStudy) -> None:
         detection_study(model, EXAMPLES, probes=everything)
 
 
+def test_too_few_groups_are_told_in_numbers_of_all_rows(model: Any) -> None:
+    rows = load_examples("zoo:conflict", limit=16)
+    with pytest.raises(
+        InputError, match=r"16 examples in 4 groups .* \(2 to fit probes, 1 to choose heads, 1 to judge"
+    ):
+        detection_study(model, rows)
+    with pytest.raises(InputError, match=r"all 8 examples are supported"):
+        detection_study(model, [row for row in rows if row.label == 1])
+
+
 def test_probes_of_others(model: Any, zoo: Callable[[str], Any], study: DetectionStudy) -> None:
     child = zoo("llama-base")
     with pytest.raises(InputError, match="--descendant"):

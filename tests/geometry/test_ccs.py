@@ -155,7 +155,8 @@ def test_polar_numbers_made_by_hand(four: tuple[float, ...], consistency: float,
 def test_all_four_probabilities_of_a_pair_are_its_own() -> None:
     p = torch.tensor([[0.9, 0.2, 0.6, 0.5], [0.1, 0.8, 0.3, 0.4]])[..., None]
     partner = torch.tensor([1, 0, 3, 2])
-    found = polar(p, partner, torch.zeros(4, dtype=torch.long), 50, 0)
+    fold, labels = torch.zeros(4, dtype=torch.long), torch.tensor([1, 0, 1, 0])
+    found = polar(p, partner, fold, labels, 50, 0)
     by_hand = [
         contradiction_index(*(torch.tensor(its) for its in four)).item()
         for four in ((0.9, 0.1, 0.2, 0.8), (0.6, 0.3, 0.5, 0.4))
@@ -165,12 +166,31 @@ def test_all_four_probabilities_of_a_pair_are_its_own() -> None:
     crossed = (0.9 * 0.5 + 0.1 * 0.4 + 0.6 * 0.2 + 0.3 * 0.8) / 2
     turned = (0.9 * 0.6 + 0.1 * 0.3 + 0.5 * 0.2 + 0.4 * 0.8) / 2
     assert drawn == {round(float(its), 4) for its in (np.mean(by_hand), crossed, turned)}
+    kept = polar(p, partner, fold, torch.tensor([1, 0, 0, 1]), 50, 0)  # sides do not tell the truth, and are kept
+    assert {round(its.item(), 4) for its in kept.null_contradiction[:, 0]} == drawn - {round(turned, 4)}
+
+
+def test_reading_not_is_no_consistency() -> None:
+    """Yes to every statement and no to every negation: no contradiction, and no truth."""
+    n = 40
+    p = torch.tensor([[0.99, 0.01] * n, [0.01, 0.99] * n])[..., None]
+    partner = torch.tensor([i ^ 1 for i in range(2 * n)])
+    labels = torch.from_numpy(np.random.default_rng(0).permutation(n) % 2).repeat_interleave(2)
+    labels[1::2] = 1 - labels[::2]
+    found = polar(p, partner, torch.zeros(2 * n, dtype=torch.long), labels, 20, 0)
+    assert found.contradiction.item() < 0.05
+    assert found.null_contradiction.max() < 0.05
+    truth = torch.where(labels == 1, 0.99, 0.01)
+    found = polar(
+        torch.stack([truth, 1 - truth])[..., None], partner, torch.zeros(2 * n, dtype=torch.long), labels, 20, 0
+    )
+    assert found.contradiction.item() < 0.05 < 0.3 < found.null_contradiction.min()
 
 
 def answers(knows: float = 2.0, n: int = 60) -> Answers:
     """Statements and their negations with both answers: head 0.1 writes whether the answer is right."""
     rng = np.random.default_rng(5)
-    labels = np.tile([1, 0], n)
+    labels = np.concatenate([np.tile([1, 0], n // 2), np.tile([0, 1], n // 2)])
     sets: list[HeadActivations] = []
     for answer in (1, -1):
         z = 0.5 * rng.normal(size=(2 * n, 1, 2, 4)) + answer
@@ -198,8 +218,6 @@ def test_answers_without_their_opposite() -> None:
         answer_pairs(yes, replace(no, labels=1 - no.labels), its)
     with pytest.raises(InputError, match="have the same label as"):
         answer_pairs(yes, no, [(i + 2) % 4 + i // 4 * 4 for i in range(120)])
-    with pytest.raises(InputError, match="not in the group of"):
-        answer_pairs(yes, no, [i // 4 * 4 + 3 - i % 4 for i in range(120)])
 
 
 def test_partners_never_straddle_folds() -> None:
@@ -207,6 +225,18 @@ def test_partners_never_straddle_folds() -> None:
     fold = grouped_folds(pairs.labels, pairs.groups, 5, 0)
     assert pairs.partner is not None
     assert (fold == fold[pairs.partner]).all()
+
+
+def test_a_negation_under_another_subject_is_in_the_group_of_its_statement() -> None:
+    yes, no, partners = answers()
+    groups = tuple(f"{group}, other" if i == 1 else group for i, group in enumerate(yes.groups))
+    whole = answer_pairs(yes, no, partners)
+    found = answer_pairs(replace(yes, groups=groups), replace(no, groups=groups), partners)
+    assert found.groups[0] == found.groups[1]
+    assert [its == found.groups[0] for its in found.groups] == [its == whole.groups[0] for its in whole.groups]
+    negations = replace(no, labels=1 - yes.labels, groups=(groups[4], *yes.groups[1:]))
+    beside = pairs_of_sets(yes, negations, range(120))
+    assert beside.groups[0] == beside.groups[4] == beside.groups[5] != beside.groups[2]  # g0 and g2 are linked
 
 
 def test_shuffled_partners_cost_what_the_pairs_were_worth() -> None:

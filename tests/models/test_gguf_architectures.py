@@ -15,6 +15,13 @@ from gguf_writer import tiny, write_gguf
 from lens_truth.models.gguf_config import ARCHITECTURES, gguf_config
 from lens_truth.models.gguf_header import opened_gguf
 from lens_truth.models.loading import load_plain
+from lens_truth.models.packages import CACHE
+
+
+@pytest.fixture(autouse=True)
+def _read_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    monkeypatch.delenv(CACHE, raising=False)
+
 
 SIZES: dict[str, Any] = {
     "vocab_size": 96,

@@ -216,3 +216,8 @@ def test_probes_from_elsewhere_are_measured_on_rows_of_their_own() -> None:
         assert float(probes.accuracy[at]) == pytest.approx(models[at].score(x[120:, *at] / 100, labels[120:]))
     with pytest.raises(InputError, match="activations are of shape 2 x 3 x 8, the probes of 2 x 3 x 7"):
         HeadProbes.from_coefficients(torch.zeros(2, 3, 7), torch.zeros(2, 3), rest)
+    arrays = HeadProbes.from_coefficients(coefficients, intercepts, rest)  # as scikit-learn gives them
+    assert torch.equal(arrays.directions, probes.directions)
+    assert torch.equal(arrays.auroc, probes.auroc)
+    with pytest.raises(InputError, match="are not finite"):
+        HeadProbes.from_coefficients(coefficients * np.nan, intercepts, rest)
