@@ -25,7 +25,7 @@ from lens_truth.geometry.tuned_result import WAYS
 from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.models.hooks import Hooked
-from lens_truth.models.prompts import Template
+from lens_truth.models.prompts import Template, default_template
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.directions import TruthDirections, truth_directions
 from lens_truth.scoring.head_probes import HeadProbes
@@ -46,7 +46,7 @@ def indirect_effects(
     *,
     estimator: ClosedFormKind = "ridge",
     n_random: int = 20,
-    template: Template = "plain",
+    template: Template | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -70,6 +70,7 @@ def indirect_effects(
         activations: of both on `examples`, in their order.
         examples: of both labels, in at least four groups.
         n_random: random directions as long, on the same heads.
+        template: in which answers are judged; by default a model's chat template, if it has one.
 
     Raises:
         InputError: if the activations are not of these examples or of one shape and point, a half of the groups has one
@@ -89,7 +90,8 @@ def indirect_effects(
     ways: dict[str, Effect] = {}
     for source, name in enumerate(WAYS):
         target = 1 - source
-        asker = Asker(models[target], template, batch_size=batch_size, progress=progress)
+        asked = template or default_template(models[target].tokenizer)
+        asker = Asker(models[target], asked, batch_size=batch_size, progress=progress)
         heads, own_heads = means[source].best(n), means[target].best(n)
         before = rows.said_by(asker, name)[""]
         gap, pushes = rows.mean(before, 1) - rows.mean(before, 0), dict[str, Push]()

@@ -29,8 +29,9 @@ class Tuned(Domains):
     random: int = 200
     """Random directions."""
     steer: bool = False
-    """Also steer each model along the other's directions while it judges answers, beside its own and random ones. Half
-    of the groups give the directions, the other half is judged, some fifty times."""
+    """Also steer each model along the other's directions while it judges answers (by its chat template, if it has one),
+    beside its own and random ones. Half of the groups give the directions, the other half is judged, some fifty
+    times."""
     out: Path = Path("runs/directions-tuned")
     """Folder for the results."""
 
@@ -58,7 +59,6 @@ class Tuned(Domains):
                     seen,
                     examples,
                     estimator=self.estimator,
-                    template=self.template,
                     batch_size=self.batch_size,
                     seed=self.seed,
                     progress=True,

@@ -39,7 +39,7 @@ def seen(zoo: Any, examples: list[Example]) -> tuple[HeadActivations, HeadActiva
 
 @pytest.fixture(scope="module")
 def found(zoo: Any, examples: list[Example], seen: Any) -> Indirect:
-    return indirect_effects((zoo(NAMES[0]), zoo(NAMES[1])), seen, examples, n_random=3)
+    return indirect_effects((zoo(NAMES[0]), zoo(NAMES[1])), seen, examples, n_random=3, template="plain")
 
 
 def _said(model: Any, example: Example, vectors: torch.Tensor | None) -> float:
