@@ -32,6 +32,8 @@ from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.label_draws import ClosedFormKind
 
 _BOOTSTRAP = 2000
+_FOLDS = 5
+"""Of the probes by which heads are chosen."""
 _SHARE = 48 / 1024
 """Of the heads, as many as ITI takes."""
 _SIDES = {"towards truth": 1, "away from truth": -1}
@@ -68,22 +70,20 @@ def indirect_effects(
     Args:
         models: base and tuned model.
         activations: of both on `examples`, in their order.
-        examples: of both labels, in at least four groups.
-        n_random: random directions as long, on the same heads.
+        examples: of both labels, in at least ten groups.
+        n_random: random directions as long, on the same heads; at least one.
         template: in which answers are judged; by default a model's chat template, if it has one.
 
     Raises:
         InputError: if the activations are not of these examples or of one shape and point, a half of the groups has one
-            label, or the tokenizer begins yes and no with the same token.
+            label or is too small, no random direction is asked for, or the tokenizer begins yes and no with one token.
     """
     _check(models, activations, examples)
-    fitted, judged = split_groups(list(examples), (0.5, 0.5), seed)
-    if alone := [rows for rows in (fitted, judged) if len({*labels_of(rows)}) < 2]:
-        raise InputError(
-            f"half of the groups holds rows of one label only ({len(alone[0])}); directions and judgements need both"
-        )
+    if n_random < 1:
+        raise InputError(f"{n_random} random directions were asked for; at least 1 is needed")
+    fitted, judged = steered_halves(examples, seed)
     halves = [_only(its, {row.id for row in fitted}) for its in activations]
-    probes = [HeadProbes.fit(its, estimator=estimator, seed=seed) for its in halves]
+    probes = [HeadProbes.fit(its, estimator=estimator, n_folds=_FOLDS, seed=seed) for its in halves]
     means = [truth_directions(own, its) for own, its in zip(probes, halves, strict=True)]
     lengths = [_lengths(its) for its in halves]
     n, rows = max(1, round(_SHARE * means[0].accuracy.numel())), _Judged.of(judged, seed)
@@ -112,6 +112,27 @@ def indirect_effects(
         seed=seed,
         ways=ways,
     )
+
+
+def steered_halves(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """Rows that directions are from and rows that are judged; no group is in both.
+
+    >>> fitted, judged = steered_halves(examples, seed=0)
+
+    Raises:
+        InputError: if the first are of fewer groups than their probes have folds, or either are of one label.
+    """
+    fitted, judged = split_groups(list(examples), (0.5, 0.5), seed)
+    if (n := len({row.group for row in fitted})) < _FOLDS:
+        raise InputError(
+            f"half of the groups gives directions, and that is {n}; their probes need {_FOLDS}, so give at least "
+            f"{2 * _FOLDS} groups"
+        )
+    if alone := [rows for rows in (fitted, judged) if len({*labels_of(rows)}) < 2]:
+        raise InputError(
+            f"half of the groups holds rows of one label only ({len(alone[0])}); directions and judgements need both"
+        )
+    return fitted, judged
 
 
 def _check(

@@ -91,7 +91,7 @@ class Indirect(Result):
     """`base to tuned`, `tuned to base`."""
 
     def tables(self) -> tuple[Table, ...]:
-        """A line for each push either way."""
+        """A line for each push either way; no table where nothing was measured."""
         header = ("directions", "pushed", "heads", "effect", "own there", "kept", "random", "p", "own heads")
         rows = [
             row(
@@ -108,6 +108,8 @@ class Indirect(Result):
             for name, way in self.ways.items()
             for pushed, its in way.pushes.items()
         ]
+        if not rows:
+            return ()
         note = (
             f"Base: {self.names[0]}; tuned: {self.names[1]}. Directions are differences of class means of "
             f"{self.n_fitted} rows, added at every position; judged are {self.n_judged} other rows in "

@@ -39,6 +39,10 @@ class Tuned(Domains):
         """Captures each model, and compares."""
         base = only_one(self, run)
         (examples,) = base.examples.values()
+        if self.steer:
+            from lens_truth.ablation.indirect import steered_halves
+
+            steered_halves(examples, self.seed)  # too few are told before anything is written
         for name in self.tuned:
             other = beside(self, run, name)
             seen = next(iter(base.activations.values())), next(iter(other.activations.values()))

@@ -201,11 +201,14 @@ class Stability(Result):
         """Whether the boundary moves beyond chance, and how well the third class is known."""
         sentences: list[str] = []
         for label, its in self.shifts.items():
-            beyond = its.angle > its.null[1] and significant(its.p_value)
+            further = "no more than"
+            if its.angle > its.null[1]:
+                few = f"more, though not told from chance (p = {number(its.p_value)}), than"
+                further = "more than" if significant(its.p_value) else few
             n = int((self.p_values[LABELS.index(label)] < SIGNIFICANT).sum())
             sentences.append(
                 f"Labelled {label}, {self.n_neither} rows that are neither turn the direction of {self.at} by "
-                f"{its.angle:.0f} degrees, {'more than' if beyond else 'no more than'} as many true and false rows "
+                f"{its.angle:.0f} degrees, {further} as many true and false rows "
                 f"({its.null[0]:.0f} to {its.null[1]:.0f}; two refits: {its.floor:.0f}), and flip "
                 f"{share(its.flips)} of the "
                 f"decisions ({share(its.flips_null[0])} to {share(its.flips_null[1])}); {n} of "

@@ -8,6 +8,7 @@ from lens_truth.geometry.series_result import Series
 from lens_truth.geometry.stability_result import Stability
 from lens_truth.geometry.tuned_result import Tuned
 from lens_truth.page.blocks import Block, Heading
+from lens_truth.page.plain import plain
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.told import told_blocks
 from lens_truth.page.view import View
@@ -42,4 +43,4 @@ def series_blocks(run: RunRecord, _: View) -> list[Block]:
 
 
 def _about(run: RunRecord) -> str:
-    return f"run {run.name}; {run.config.get('data')}"
+    return f"run {run.name}; {plain(run.config.get('data'))}"

@@ -159,9 +159,9 @@ class HeadProbes:
         >>> probes = lens_truth.HeadProbes.from_coefficients(coef, intercept, on=activations)
 
         Raises:
-            InputError: if the rows are of other heads or of one class only, or coefficients are not finite.
+            InputError: if the rows are of other heads or of one class only, or coefficients are no finite real numbers.
         """
-        directions, intercepts = torch.as_tensor(directions), torch.as_tensor(intercepts)
+        directions, intercepts = _tensor(directions), _tensor(intercepts)
         if on.z.shape[1:] != directions.shape or intercepts.shape != directions.shape[:2]:
             raise InputError(
                 f"activations are of shape {_by(on.z.shape[1:])}, the probes of {_by(directions.shape)}, their "
@@ -276,6 +276,18 @@ class HeadProbes:
 
 
 _TENSORS = ("directions", "intercepts", "calibration", "sigma", "accuracy", "auroc", "saw")
+
+
+def _tensor(given: Tensor | np.ndarray) -> Tensor:
+    """A copy of an array that may be a view, turned round, or of another byte order."""
+    try:
+        if not np.iscomplexobj(given):  # also of a tensor
+            return (
+                given if isinstance(given, Tensor) else torch.from_numpy(np.array(given, dtype=np.float64, order="C"))
+            )
+    except (TypeError, ValueError):
+        pass
+    raise InputError("the coefficients of the probes are no array of real numbers")
 
 
 def _hashes(groups: Sequence[str]) -> Int[np.ndarray, " N"]:

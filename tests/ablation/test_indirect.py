@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import refused, run
 from sklearn.metrics import roc_auc_score  # pyright: ignore[reportUnknownVariableType]
 
-from lens_truth.ablation.indirect import indirect_effects
+from lens_truth.ablation.indirect import indirect_effects, steered_halves
 from lens_truth.ablation.indirect_result import Indirect
 from lens_truth.data.examples import Example, split_groups
 from lens_truth.data.loading import load_examples
@@ -19,6 +20,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.generate import yes_no_tokens
 from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.prompts import JUDGE
+from lens_truth.page.write import write_report
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.capturing import capture
 
@@ -111,7 +113,7 @@ def test_nothing_is_measured_where_the_model_does_not_tell(zoo: Any, examples: l
     nothing = indirect_effects((model, model), (read, read), mixed, n_random=1)
     assert all(not way.pushes for way in nothing.ways.values())
     assert all("nothing is measured" in sentence for sentence in nothing.verdicts())
-    assert nothing.tables()[0].rows == ()
+    assert nothing.tables() == ()  # no header without a row
 
 
 def test_layers_are_steered_as_heads_are(zoo: Any, examples: list[Example]) -> None:
@@ -135,7 +137,28 @@ def test_what_does_not_fit_is_refused(zoo: Any, examples: list[Example], seen: A
     layers = capture(models[1], examples, at="resid_post")
     with pytest.raises(InputError, match="one point of heads of one shape"):
         indirect_effects(models, (seen[0], layers), examples)
-    lone = [replace(row, group=f"group {row.label}") for row in examples[:8]]
-    read = capture(models[0], lone)
-    with pytest.raises(InputError, match=r"half of the groups holds rows of one label only \(4\)"):
-        indirect_effects((models[0], models[0]), (read, read), lone)
+    few = list(dict.fromkeys(row.group for row in examples))[:8]
+    with pytest.raises(
+        InputError, match="gives directions, and that is 4; their probes need 5, so give at least 10 groups"
+    ):
+        steered_halves([row for row in examples if row.group in few], 0)
+    with pytest.raises(InputError, match="0 random directions were asked for; at least 1"):
+        indirect_effects(models, seen, examples, n_random=0)
+    fitted = {row.group for row in steered_halves(examples, 0)[0]}
+    with pytest.raises(InputError, match=r"half of the groups holds rows of one label only \(40\)"):
+        steered_halves([replace(row, label=1) if row.group in fitted else row for row in examples], 0)
+
+
+@pytest.mark.usefixtures("no_pdfs")
+def test_too_few_groups_are_refused_before_a_figure(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = ("--steer", "--folds", "2", "--limit", "24", "--out", tmp_path / "few")
+    refused(capsys, "so give at least 10 groups", "directions", "tuned", *flags)
+    assert not list(tmp_path.glob("few/*.*"))
+
+
+@pytest.mark.usefixtures("no_pdfs")
+def test_headings_of_a_page_name_the_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = ("--folds", "2", "--random", "5", "--limit", "24", "--out", tmp_path / "tuned")
+    assert run(capsys, "directions", "tuned", *flags)[0] == 0
+    write_report([tmp_path / "tuned"], out=tmp_path / "page.html")
+    assert "run tuned; zoo:text<" in (tmp_path / "page.html").read_text()

@@ -100,6 +100,18 @@ def test_sets_hold_the_class_as_often_as_they_say_and_no_more() -> None:
     assert found.sizes[0, 0] > found.sizes[1, 1]  # a head that knows less needs more classes
 
 
+def test_a_larger_angle_is_not_said_to_be_no_more() -> None:
+    found = stability(_true_false(), _neither(1.0), n_draws=3)
+    its = found.shifts["false"]
+
+    def said(angle: float, p: float) -> str:
+        return replace(found, shifts={"false": replace(its, angle=angle, null=(18, 30), p_value=p)}).verdicts()[0]
+
+    assert "by 67 degrees, more, though not told from chance (p = 0.091), than as many" in said(67, 1 / 11)
+    assert "by 67 degrees, more than as many" in said(67, 1 / 101)
+    assert "by 29 degrees, no more than as many" in said(29, 1 / 11)
+
+
 def test_sets_promise_less_where_few_groups_hang_together() -> None:
     """Of 21 groups, whose rows are alike, four or so settle the size: their least likely one is no tenth."""
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 import lens_truth
 from lens_truth.errors import InputError
 from lens_truth.scoring.calibration import platt_scaling
-from lens_truth.scoring.head_probes import HeadProbes
+from lens_truth.scoring.head_probes import HeadProbes, _tensor  # pyright: ignore[reportPrivateUsage]
 from lens_truth.scoring.probing import Estimator, held_out_decisions, truth_scores
 
 ACTIVATIONS = problem()
@@ -221,3 +221,9 @@ def test_probes_from_elsewhere_are_measured_on_rows_of_their_own() -> None:
     assert torch.equal(arrays.auroc, probes.auroc)
     with pytest.raises(InputError, match="are not finite"):
         HeadProbes.from_coefficients(coefficients * np.nan, intercepts, rest)
+    turned = HeadProbes.from_coefficients(coefficients[::-1][::-1].astype(">f8"), intercepts[::-1], rest)
+    assert torch.equal(turned.directions, probes.directions)
+    assert torch.equal(turned.intercepts, probes.intercepts.flip(0))
+    for odd in (coefficients + 1j, torch.from_numpy(coefficients + 1j), np.full(coefficients.shape, "x")):
+        with pytest.raises(InputError, match="no array of real numbers"):
+            _tensor(odd)  # as without the tests' checks of types
