@@ -217,12 +217,13 @@ class Stability(Result):
             )
         its = self.three_way
         surface = "" if np.isnan(its.surface) else f", a bag of words {its.surface:.2f}"
-        kept = its.coverage_ci[0] <= COVERAGE <= its.coverage_ci[1]
+        low, high = its.coverage_ci
+        kept = "as they say" if low <= COVERAGE <= high else "more than they say" if low > COVERAGE else "too few"
         sentences.append(
             f"Three classes are told with accuracy {its.accuracy:.2f} {interval(its.accuracy_ci)}{surface}, "
             "the largest "
             f"class {its.chance:.2f}; sets of {share(COVERAGE)} hold the right one in {share(its.coverage)} "
-            f"({'as they say' if kept else 'not as they say'}) with {its.size:.2f} classes each."
+            f"({kept}) with {its.size:.2f} classes each."
         )
         return sentences
 

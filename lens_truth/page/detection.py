@@ -23,7 +23,7 @@ def detection_blocks(run: RunRecord, _: View) -> list[Block]:
     model = run.config.get("model")
     if Detection.part in run.record.results:
         found = Detection.of_record(run.record)
-        data = run.config.get("data") or "the zoo"
+        data = run.config.get("data") or "zoo:conflict"
         blocks.append(Heading(f"Hallucinations that heads of {model} detect", f"run {run.name}, on {data}"))
         blocks.append(Sentences(tuple(found.verdicts())))
         worth, *rest = found.tables()
