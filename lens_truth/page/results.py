@@ -11,13 +11,14 @@ from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
 from lens_truth.evaluate.choice_log import ChoiceLog
 from lens_truth.evaluate.choices import Choices
 from lens_truth.evaluate.result import BenchmarkResult
-from lens_truth.io.numbers import count
-from lens_truth.io.readers import is_object
+from lens_truth.io.numbers import count, number, short, signed
+from lens_truth.io.readers import is_list, is_object
+from lens_truth.io.tables import row, table
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.lineage.kept import CIRCUITS, Preservation, WeightSimilarity, circuits_table, means_table
 from lens_truth.page.blocks import Block, Details, Heading, Sentences, Side, Text, missing
-from lens_truth.page.plain import plain_tables
+from lens_truth.page.plain import plain, plain_tables
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.view import Scatter, View
 from lens_truth.scoring.layer_result import LayerComparison
@@ -207,6 +208,28 @@ def audit_blocks(run: RunRecord, _: View) -> list[Block]:
     pairs = {name: Agreement.of_record(run.record, name) for name in run.named(Agreement.part)}
     tables = [*([audit_table(audits)] if audits else []), *([agreement_table(pairs)] if pairs else [])]
     return [Heading(run.name, f"command {run.record.command}"), *tables]
+
+
+def shift_blocks(run: RunRecord, view: View) -> list[Block]:
+    """What `steer` shifts, head by head, and how attached and folded shift agree."""
+    found = dict(run.record.results)
+    heads, sigma, alpha = (found.pop(name, None) for name in ("heads", "sigma", "alpha"))
+    whole = is_list(heads) and is_list(sigma) and len(heads) == len(sigma) and isinstance(alpha, int | float)
+    if not whole or not all(isinstance(its, int | float) for its in sigma) or not all(map(is_list, heads)):
+        return other_blocks(run, view)
+    at = run.config.get("at") or "z"
+    rows = [
+        row(str(rank), ".".join(map(str, head)), number(spread), signed(alpha * spread))
+        for rank, (head, spread) in enumerate(zip(heads, sigma, strict=True), start=1)
+    ]
+    header = ("", "head" if at == "z" else "layer.0", "standard deviation", "shift")
+    note = f"In the order of their probes; a shift is alpha ({short(alpha)}) standard deviations along the direction."
+    found.pop("files", None)
+    return [
+        Heading(f"{run.config.get('model')} steered at {at}", f"run {run.name}; {plain(run.config.get('data'))}"),
+        table("What is added to heads" if at == "z" else "What is added behind layers", header, rows, note),
+        *plain_tables(found, "Shift"),
+    ]
 
 
 def other_blocks(run: RunRecord, _: View) -> list[Block]:

@@ -44,6 +44,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
+    ("Shifts", ("steer",), results.shift_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
@@ -58,6 +59,7 @@ _OPTIONAL = {
     "Relative representations",
     "Series",
     "Swaps",
+    "Shifts",
     "Detection",
     "Verification",
 }

@@ -16,7 +16,9 @@ from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.shift import HeadShift
+from lens_truth.io.runs import write_record
 from lens_truth.models.loading import load
+from lens_truth.page.write import write_report
 from lens_truth.scoring.capturing import capture
 from lens_truth.scoring.head_probes import HeadProbes
 
@@ -32,6 +34,13 @@ def probes(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probes") / "probes.safetensors"
     HeadProbes.fit(capture(zoo("llama-memory"), load_examples("zoo:conflict", limit=80))).save(path)
     return path
+
+
+def test_a_damaged_run_is_listed_as_it_is(tmp_path: Path) -> None:
+    results = {"alpha": 4.0, "heads": [[5, 3]], "sigma": ["wide"], "folded": False}
+    write_record(tmp_path, {"command": "steer", "results": results})
+    page = write_report([tmp_path], out=tmp_path / "page.html").read_text()
+    assert "What is added to heads" not in page and "wide" in page
 
 
 @pytest.mark.zoo
@@ -52,6 +61,10 @@ def test_steer_saves_a_plain_checkpoint_equal_to_the_attached_shift(
         expected = model(ids, attention_mask=mask)
         torch.testing.assert_close(plain(ids, attention_mask=mask).logits, expected, rtol=1e-4, atol=1e-4)
     assert (model(ids, attention_mask=mask) - expected).abs().max() > 1e-3
+    page = write_report([folder], out=tmp_path / "page.html").read_text()
+    assert "What is added to heads" in page and "zoo:llama-memory steered at z" in page and "not known here" not in page
+    layer, head = wanted.provenance["heads"][0]
+    assert f"{layer}.{head}" in page and f"{4 * wanted.provenance['sigma'][0]:+.3f}" in page
     means = (*flags, *SMALL, "--probes", probes, "--direction", "mass-mean")
     assert run(capsys, "steer", *means, "--save", folder)[0] == 0  # its own folder may be replaced
     other = HeadShift.load(folder / SHIFT)
