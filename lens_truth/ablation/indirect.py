@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.ablation.indirect_result import Effect, Indirect, Push
-from lens_truth.ablation.steering import random_directions
+from lens_truth.ablation.steering import SHARES, random_directions
 from lens_truth.data.examples import Example, labels_of, split_groups
-from lens_truth.detection.metrics import auroc
+from lens_truth.detection.metrics import auroc, drawn_weights
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import benchmark_of
@@ -23,7 +23,7 @@ from lens_truth.gates.rows import UNGATED, Gates
 from lens_truth.gates.shift import HeadShift
 from lens_truth.geometry.tuned_result import WAYS
 from lens_truth.io.stages import stage
-from lens_truth.io.streams import Stream, stream
+from lens_truth.io.streams import Stream
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Template, default_template
 from lens_truth.scoring.activations import HeadActivations
@@ -34,8 +34,6 @@ from lens_truth.scoring.label_draws import ClosedFormKind
 _BOOTSTRAP = 2000
 _FOLDS = 5
 """Of the probes by which heads are chosen."""
-_SHARE = 48 / 1024
-"""Of the heads, as many as ITI takes."""
 _SIDES = {"towards truth": 1, "away from truth": -1}
 Heads = tuple[tuple[int, int], ...]
 
@@ -86,7 +84,7 @@ def indirect_effects(
     probes = [HeadProbes.fit(its, estimator=estimator, n_folds=_FOLDS, seed=seed) for its in halves]
     means = [truth_directions(own, its) for own, its in zip(probes, halves, strict=True)]
     lengths = [_lengths(its) for its in halves]
-    n, rows = max(1, round(_SHARE * means[0].accuracy.numel())), _Judged.of(judged, seed)
+    n, rows = max(1, round(SHARES[0] * means[0].accuracy.numel())), _Judged.of(judged, seed)
     ways: dict[str, Effect] = {}
     for source, name in enumerate(WAYS):
         target = 1 - source
@@ -198,10 +196,9 @@ class _Judged:
 
     @classmethod
     def of(cls, examples: Sequence[Example], seed: int) -> _Judged:
-        names, numbers = np.unique([row.group for row in examples], return_inverse=True)
-        rng = stream(seed, Stream.STEERED_JUDGEMENTS)
-        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_BOOTSTRAP)
-        weights = np.concatenate([np.ones((1, len(names))), drawn])[:, numbers].astype(float)
+        groups = [row.group for row in examples]
+        drawn = drawn_weights(groups, _BOOTSTRAP, seed, Stream.STEERED_JUDGEMENTS)
+        weights = np.concatenate([np.ones((1, len(groups))), drawn])
         return cls(examples, np.array(labels_of(examples)), weights)
 
     def said_by(self, asker: Asker, name: str, shifts: Gates = UNGATED) -> dict[str, Float[np.ndarray, " N"]]:

@@ -24,10 +24,12 @@ Weights = Float[np.ndarray, "B N"]
 PerDraw = Float[np.ndarray, " B"]
 
 
-def drawn_weights(groups: Sequence[str], n_draws: int, seed: int) -> Weights:
+def drawn_weights(
+    groups: Sequence[str], n_draws: int, seed: int, purpose: Stream = Stream.DETECTION_INTERVALS
+) -> Weights:
     """How often each row counts when groups are drawn with replacement, as many as there are."""
     names, number = np.unique(np.asarray(groups), return_inverse=True)
-    rng = stream(seed, Stream.DETECTION_INTERVALS)
+    rng = stream(seed, purpose)
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_draws)[:, number].astype(float)
 
 

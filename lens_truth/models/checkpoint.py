@@ -7,21 +7,20 @@ import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 from zipfile import is_zipfile
 
-import huggingface_hub
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig
 
-from lens_truth.errors import InputError, first_line
+from lens_truth.errors import InputError
 from lens_truth.models.adapter_files import AdapterFiles, adapter_folder, base_of, read_config, weights_in
 from lens_truth.models.names import GGUF, base_and_adapter, model_source
+from lens_truth.models.revisions import snapshot
 from lens_truth.models.structure import Heads, heads_in
 from lens_truth.models.weight_files import KINDS, OTHER_PARTS, weight_map, why
 
@@ -77,13 +76,7 @@ def open_checkpoint(name: str | Path, *, trust_remote_code: bool = False) -> Che
         return _adapted(str(name), opened_base, adapter)
     source = model_source(str(name))
     if not source.endswith(GGUF) and not Path(source).is_dir():
-        try:
-            fetch = partial(huggingface_hub.snapshot_download, source)
-            source = fetch(allow_patterns=["model*.safetensors", "*.json"])
-            if not any(Path(source).glob("model*.safetensors")):
-                source = fetch(allow_patterns=["pytorch_model*.bin", "*.json"])
-        except (OSError, ValueError) as error:
-            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
+        source = snapshot(source)
     folder = Path(source)
     files = _tensor_files(folder)
     found: dict[str, set[tuple[int, str]]] = {}

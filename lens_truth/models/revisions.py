@@ -1,16 +1,15 @@
-"""One revision of a model on a hub (`NAME@REVISION`: a branch, a tag, a commit) as the folder of its files."""
+"""A model on a hub, perhaps at a revision (`NAME@REVISION`: a branch, a tag, a commit), as the folder of its files."""
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, first_line
 from lens_truth.io.stages import stage
-from lens_truth.models.weight_files import why
 
-_REVISED = re.compile(r"(?P<repo>\w[\w.-]*(?:/[\w.-]+)?)@(?P<revision>[\w./-]+)")
+_REVISED = re.compile(r"\w[\w.-]*(?:/[\w.-]+)?@(?P<revision>[\w./-]+)")
 _BESIDE = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 """A config's, tokenizer's and processor's files."""
 
@@ -24,21 +23,17 @@ def revision_of(name: str) -> str | None:
 @cache
 @stage("load")
 def snapshot(name: str) -> Path:
-    """The folder of a model's files at a revision, in huggingface_hub's cache; fetched there if they are not, unless
-    the environment says `HF_HUB_OFFLINE=1`. An InputError says what cannot be had."""
+    """The folder of the files of a model on a hub, perhaps at a revision, in huggingface_hub's cache; fetched there if
+    they are not, unless the environment says `HF_HUB_OFFLINE=1`. An InputError says what cannot be had."""
     import huggingface_hub
 
-    found = _REVISED.fullmatch(name)
-    assert found is not None
+    repo, _, revision = name.partition("@")
+    fetch = partial(huggingface_hub.snapshot_download, repo, revision=revision or None)
     for weights in ("model*.safetensors", "pytorch_model*.bin"):
         try:
-            folder = Path(
-                huggingface_hub.snapshot_download(
-                    found["repo"], revision=found["revision"], allow_patterns=[*_BESIDE, weights]
-                )
-            )
-        except (OSError, ValueError, huggingface_hub.errors.HFValidationError) as error:
-            raise InputError(f"model '{name}' cannot be found: {why(error)}") from error
+            folder = Path(fetch(allow_patterns=[*_BESIDE, weights]))
+        except (OSError, ValueError) as error:
+            raise InputError(f"model '{name}' cannot be found: {first_line(error)}") from error
         if any(folder.glob(weights)):
             return folder
     raise InputError(f"model '{name}' holds no weights (model.safetensors, pytorch_model.bin)")

@@ -30,6 +30,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         commit = f"{step:040x}"
         (repo / "refs" / f"stage1-step{step}-tokens{9 * step}B").write_text(commit)
         shutil.copytree(ZOO / name, repo / "snapshots" / commit)
+    (repo / "refs" / "main").write_text(f"{300:040x}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     snapshot.cache_clear()
@@ -63,6 +64,7 @@ def test_a_revision_is_its_folder(hub: Path) -> None:
         assert torch.equal(one(ids), other(ids))
     assert one.tokenizer is not None
     assert open_checkpoint(_name(400)).heads == open_checkpoint("zoo:llama-memory").heads
+    assert open_checkpoint("org/tiny").heads == open_checkpoint("zoo:llama-base").heads  # no revision: main
 
 
 @pytest.mark.zoo
