@@ -22,6 +22,8 @@ from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
+from .data.replies import Reply as Reply
+from .data.replies import whole_replies as whole_replies
 from .detection.clue import Clue as Clue
 from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds
@@ -57,6 +59,7 @@ from .evaluate.sampling import Sampling as Sampling
 from .evaluate.sampling import sampled_answers as sampled_answers
 from .gates.controls import control_gate as control_gate
 from .gates.gate import HeadGate as HeadGate
+from .gates.neuron_gate import NeuronGate as NeuronGate
 from .gates.shift import HeadShift as HeadShift
 from .geometry.boundary import stability as stability
 from .geometry.boundary import stability_folds as stability_folds
@@ -105,6 +108,11 @@ from .lineage.inheritance import heritability as heritability
 from .lineage.kept import WeightSimilarity as WeightSimilarity
 from .lineage.weights import weight_similarity as weight_similarity
 from .models.loading import load as load
+from .models.neurons import neuron_grid as neuron_grid
+from .neurons.activity import NeuronActivity as NeuronActivity
+from .neurons.capturing import neuron_activity as neuron_activity
+from .neurons.neuron_set import NeuronSet as NeuronSet
+from .neurons.neuron_set import random_set as random_set
 from .page.write import write_report as write_report
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture

@@ -1,4 +1,4 @@
-"""What can be done to a model's heads while it runs, by name; and several of it in the rows of one batch."""
+"""What can be done to a model's heads and neurons while it runs, by name; and several of it in one batch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate, Site
+from lens_truth.gates.neuron_gate import NeuronGate
 from lens_truth.gates.shift import HeadShift
 from lens_truth.models.hooks import grid_of
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.score_files import tensors_in
 
-Intervention = HeadGate | HeadShift
-"""Heads are scaled, or something is added to what they write."""
+Intervention = HeadGate | HeadShift | NeuronGate
+"""Heads are scaled, or something is added to what they write; or neurons are scaled."""
 Gates = Mapping[str, Intervention | None]
 """Interventions by name; None leaves the model as it is."""
 UNGATED: Gates = {"": None}
@@ -51,7 +52,7 @@ def attach_rows(model: Any, gates: Sequence[Intervention | None]) -> AbstractCon
     """
     attached = ExitStack()
     with attached:  # which takes off what was attached, if one of several is refused
-        for whole in (*_scaling(model, gates), *_shifting(model, gates)):
+        for whole in (*_scaling(model, gates), *_shifting(model, gates), *_scaling_neurons(model, gates)):
             attached.enter_context(whole.attach(model))
         return attached.pop_all()
 
@@ -84,10 +85,22 @@ def _shifting(model: Any, gates: Sequence[Intervention | None]) -> Iterable[Head
         yield HeadShift(torch.stack([here.get(i, zeros) for i in range(len(gates))]), site)
 
 
+def _scaling_neurons(model: Any, gates: Sequence[Intervention | None]) -> Iterable[NeuronGate]:
+    """The same of gates of neurons."""
+    its = {row: gate for row, gate in enumerate(gates) if isinstance(gate, NeuronGate)}
+    for gate in its.values():
+        gate.check(model)
+        if gate.values.ndim > 2:
+            raise InputError(f"a gate of neurons has shape {tuple(gate.values.shape)}; it must be (layers, neurons)")
+    if its:
+        ones = torch.ones_like(next(iter(its.values())).values)
+        yield NeuronGate(torch.stack([its[row].values if row in its else ones for row in range(len(gates))]))
+
+
 def read_intervention(path: Path) -> Intervention:
-    """A gate or a shift, as the file holds one; an InputError says if it holds neither."""
+    """A gate of heads or of neurons, or a shift, as the file holds one; an InputError says if it holds none."""
     names = tensors_in(path)
-    for name, kind in {"gate": HeadGate, "shift": HeadShift}.items():
+    for name, kind in {"gate": HeadGate, "shift": HeadShift, "neuron_gate": NeuronGate}.items():
         if name in names:
             return kind.load(path)
     raise InputError(f"{path}: holds neither a gate nor a shift, but {', '.join(names) or 'nothing'}")

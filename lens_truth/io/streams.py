@@ -87,6 +87,9 @@ class Stream(IntEnum):
     SERIES = 44
     """Bootstrap over groups, and orders of checkpoints, behind a change point."""
 
+    RANDOM_NEURONS = 38
+    """Neurons drawn in place of a set: of all layers, or as many of each."""
+
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:
     """The random numbers of one purpose under a seed; of one part of it, where a purpose has several.

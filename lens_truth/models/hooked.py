@@ -55,7 +55,9 @@ class HookedModel(HookedRootModule):
         self.hook_embed = Point(points.out_of(hf.get_input_embeddings()))
         self.blocks = nn.ModuleList(_block(layer) for layer in layers)
         for attention in self.attentions:
-            self._add_heads(attention, layers[attention.layer])
+            self._add_heads(attention)
+        for number, layer in enumerate(layers):
+            self._add_mlp(number, layer)
         self.setup()
         self.training = hf.training  # TransformerLens's analysis tools ask it of every module, points among them
         for part in (self.hook_embed, self.blocks):
@@ -71,7 +73,7 @@ class HookedModel(HookedRootModule):
                 module.name = name
                 self.hook_dict[name] = module
 
-    def _add_heads(self, attention: structure.Attention, layer: nn.Module) -> None:
+    def _add_heads(self, attention: structure.Attention) -> None:
         hf, n_heads = self.original_model, attention.n_heads
         projection = hf.get_submodule(attention.projection)
         block: Any = self.blocks[attention.layer]
@@ -80,9 +82,12 @@ class HookedModel(HookedRootModule):
             hook_pattern=Point(points.pattern_of(hf.get_submodule(attention.path), n_heads)),
         )
         block.hook_attn_out = Point(points.out_of(projection), always=True)
-        inside = attention.path.removeprefix(f"{attention.block}.")
-        if last := structure.mlp_output(layer, inside, self.cfg.d_model):
-            block.mlp = _group(hook_post=Point(points.into(layer.get_submodule(last))))
+
+    def _add_mlp(self, number: int, layer: nn.Module) -> None:
+        inside = structure.attention_in(layer, self.cfg.d_model)
+        if last := structure.mlp_output(layer, inside or "\0", self.cfg.d_model):
+            block: Any = self.blocks[number]
+            block.mlp = _group(hook_post=Point(points.neurons_into(layer.get_submodule(last)), always=True))
             block.hook_mlp_out = Point(points.out_of(layer.get_submodule(last)))
 
     @property

@@ -70,7 +70,7 @@ def gate_heads(
     check_gate_shape(grid_of(model), gate)
     gate = gate.to(device_of(model))
     acting = ((name, gate[..., layer, :]) for layer, name in enumerate(hook_names(model, kind)))
-    return model.hooks(fwd_hooks=[(name, _Acting(its, 1, factor, scaled)) for name, its in acting])
+    return model.hooks(fwd_hooks=[(name, Acting(its, 1, factor, scaled)) for name, its in acting])
 
 
 def shift_heads(
@@ -87,7 +87,7 @@ def shift_heads(
     acts = cast("list[bool]", vectors.ne(0).flatten(-2).any(-1).view(-1, vectors.shape[-3]).any(0).tolist())
     layers = [(layer, name) for layer, name in enumerate(hook_names(model, kind)) if acts[layer]]
     its = {name: vectors[..., layer, :, :] if by_head else vectors[..., layer, 0, :] for layer, name in layers}
-    return model.hooks(fwd_hooks=[(name, _Acting(of, 2 if by_head else 1, _cut, shifted)) for name, of in its.items()])
+    return model.hooks(fwd_hooks=[(name, Acting(of, 2 if by_head else 1, _cut, shifted)) for name, of in its.items()])
 
 
 def _cut(vector: Tensor, width: int) -> Tensor:
@@ -95,7 +95,7 @@ def _cut(vector: Tensor, width: int) -> Tensor:
     return vector[..., :width].masked_fill(vector[..., :width] == 0, -0.0)
 
 
-class _Acting:
+class Acting:
     """A hook that does something to what passes with values of its own. They are made ready at its first call, and
     moved to where the layer is: on a GPU each move would be waited for, at every token."""
 
@@ -111,6 +111,7 @@ class _Acting:
         self._made: Tensor | None = None
 
     def __call__(self, output: Tensor, hook: Any) -> Tensor:
+        """What passes, changed."""
         made = self._made
         if made is None or made.device != output.device:
             values = self._values.to(output.device, torch.promote_types(output.dtype, torch.float32))

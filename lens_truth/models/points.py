@@ -77,6 +77,18 @@ def heads_into(projection: nn.Module, n_heads: int) -> Feed:
     return feed
 
 
+def neurons_into(down: nn.Module) -> Feed:
+    """What the neurons of an MLP give out, [batch, pos, neuron], on its way into the map to the residual stream."""
+
+    def feed(point: Point) -> RemovableHandle:
+        def pass_on(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            return (point(args[0]), *args[1:]) if listened_to(point) else None
+
+        return down.register_forward_pre_hook(pass_on)
+
+    return feed
+
+
 def into(module: nn.Module) -> Feed:
     """The first thing that a module is given."""
 

@@ -185,9 +185,19 @@ def _projection(attention: nn.Module, d_model: int) -> str | None:
     return next((name for name in reversed(usual) if name.count(".") == depth), None)
 
 
+def attention_in(block: nn.Module, d_model: int) -> str | None:
+    """The path in a layer of its attention; None in a layer without one."""
+    return next((name for name, _ in _attentions_in(block, d_model)), None)
+
+
+def has_experts(block: nn.Module) -> bool:
+    """Whether a layer sends tokens to experts."""
+    return any(_EXPERTS.search(name) for name, _ in modules_of(block))
+
+
 def mlp_output(block: nn.Module, attention: str, d_model: int) -> str | None:
     """The path in a layer of its MLP's last linear map; None for a mixture of experts, or if there is no such map."""
-    if any(_EXPERTS.search(name) for name, _ in modules_of(block)):
+    if has_experts(block):
         return None
     linear = [
         name
