@@ -2,21 +2,24 @@
 `{id: {question, response, tokenized_response, answer_tokens}}`, and beside them the ids of right (`t`) and hallucinated
 (`f`) ones, `NAME_answer_tokens_train.jsonl` and `NAME_train_qids.json`.
 
-Rows that `lens-truth neurons sample` writes have more: the reply's `token_ids`, `group`, `context`, `aliases`."""
+Rows that `lens-truth neurons sample` writes have more: `judge`, `group`, `context`, the reply's `token_ids`, and which
+of its tokens are the answer's, `answer_at`."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lens_truth.data.data_file import DataFile
 from lens_truth.data.examples import Example
-from lens_truth.data.marked_tokens import characters_of, place_of
+from lens_truth.data.marked_tokens import Marked, characters_of, place_of
 from lens_truth.data.replies import Reply
 from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, Fields
 from lens_truth.errors import InputError, notice
+from lens_truth.io.files import write_text
 from lens_truth.io.readers import is_list, is_object, read_json
 
 _JUDGED = {"true": SUPPORTED, "false": HALLUCINATED}
@@ -83,7 +86,7 @@ def _reply(id: str, fields: Fields, label: int | None, lost: Counter[str]) -> Re
     if not marked:
         lost["no answer tokens"] += 1
         return None
-    place = place_of(tokens, marked)
+    place = _said(fields, tokens, marked) or place_of(tokens, marked)
     span = place and characters_of(tokens, place.first, place.stop, text)
     if place is None or span is None:
         lost["answer tokens that are not among those of the reply, or tokens that do not spell it"] += 1
@@ -96,6 +99,14 @@ def _reply(id: str, fields: Fields, label: int | None, lost: Counter[str]) -> Re
     group, context = fields.word("group", id), fields.text("context", "")
     example = Example(id, group, fields.text("question"), text, label, context, aliases=tuple(fields.texts("aliases")))
     return Reply(example, span, _numbers(fields))
+
+
+def _said(fields: Fields, tokens: list[str], marked: list[str]) -> Marked | None:
+    """Where the row itself says that the marked tokens stand."""
+    _, at = fields.value("answer_at")
+    if not (is_list(at) and len(at) == 2 and all(type(end) is int for end in at)) or tokens[slice(*at)] != marked:
+        return None
+    return Marked(at[0], at[1])
 
 
 def _tokens(fields: Fields, name: str) -> list[str]:
@@ -145,3 +156,40 @@ def read_labels(path: Path) -> dict[str, int]:
     if both := sorted({*right} & {*wrong}):
         raise InputError(f"{path}: {len(both)} ids are both right and hallucinated (first: '{both[0]}')")
     return dict.fromkeys(right, SUPPORTED) | dict.fromkeys(wrong, HALLUCINATED)
+
+
+def marked_row(reply: Reply, tokens: Sequence[str], at: tuple[int, int]) -> dict[str, Any]:
+    """A row as it is published, and what `marked_replies` reads beyond that.
+
+    Args:
+        tokens: the reply's, as the tokenizer writes them.
+        at: those of the answer, [first, stop).
+    """
+    its = reply.example
+    row = {
+        "question": its.question,
+        "response": its.answer,
+        "tokenized_response": list(tokens),
+        MARK: list(tokens[slice(*at)]),
+        "judge": "false" if reply.hallucinated else "true",
+        "answer_at": list(at),
+        "token_ids": list(reply.tokens),
+        "group": its.group,
+    }
+    return {its.id: {**row, "context": its.context} if its.context else row}
+
+
+def write_marked(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes rows, and beside them the ids of right and hallucinated ones, whose path it gives."""
+    write_rows(path, rows)
+    judges = {id: its["judge"] for row in rows for id, its in row.items()}
+    ids = {
+        name: [id for id, judge in judges.items() if judge == said] for name, said in (("t", "true"), ("f", "false"))
+    }
+    write_text(labels_beside(path), json.dumps(ids, indent=4, ensure_ascii=False) + "\n")
+    return labels_beside(path)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes JSON lines."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

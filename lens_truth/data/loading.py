@@ -84,10 +84,10 @@ def load_examples(
             `zoo:image-presence` (their train split; `zoo:text/test` for another); `facts:conflict` and others of world
             facts (`lens_truth/data/fact_sets.py`), also at one difficulty, `facts:conflict@passing/test`; or a
             file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD, HotpotQA, TriviaQA, H-Neurons,
-            NQ-Swap, FaithEval, MemoTrap, RAGTruth and statements (`lens_truth/data/statements.py`; also a part, `FILE/train`)
-            are released, which its fields tell. With `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`,
-            `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `h-neurons:`, `nqswap:`, `faitheval:`, `memotrap:`,
-            `ragtruth:` or `statements:` it has to be such a file. SQuAD and HotpotQA have evidence; in HotpotQA and
+            NQ-Swap, FaithEval, MemoTrap, RAGTruth and statements (`lens_truth/data/statements.py`; also a part,
+            `FILE/train`) are released, which its fields tell. With `halueval:FILE`, `truthfulqa:`, `phd:`,
+            `phd-text:`, `rlhfv:`, `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `h-neurons:`, `nqswap:`, `faitheval:`,
+            `memotrap:`, `ragtruth:` or `statements:` it has to be such a file. SQuAD and HotpotQA have evidence; in HotpotQA and
             TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are supported.
             With `conflict:` in front of any of these, right answers trade places in their contexts
             (`lens_truth/data/exchanges.py`).
