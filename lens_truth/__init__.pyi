@@ -50,7 +50,7 @@ from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
 from .evaluate.choice_log import ChoiceLog as ChoiceLog
 from .evaluate.choice_log import read_choice_log as read_choice_log
-from .evaluate.consistent import Consistency as Consistency
+from .evaluate.consistent import ReplyConsistency as ReplyConsistency
 from .evaluate.consistent import balanced_replies as balanced_replies
 from .evaluate.consistent import consistent_replies as consistent_replies
 from .evaluate.facts import fact_benchmarks as fact_benchmarks

@@ -107,9 +107,8 @@ class Sample(Rows, OneModel):
             print_table(table)
             print(table.note)
         print("\n" + "\n".join(found.verdicts()))
-        print(
-            f"\n`lens-truth neurons --model {self.model} --data {run.out}/{_ANSWERS.format('train')}` finds their neurons"
-        )
+        found_by = f"lens-truth neurons --model {self.model} --data {run.out}/{_ANSWERS.format('train')}"
+        print(f"\nneurons are found in them by `{found_by}`")
 
     def _parts(self, replies: list[lens_truth.Reply]) -> dict[str, set[str]]:
         """The ids of each part."""

@@ -23,6 +23,8 @@ from lens_truth.io.files import write_text
 from lens_truth.io.readers import is_list, is_object, read_json
 
 _JUDGED = {"true": SUPPORTED, "false": HALLUCINATED}
+ASKED_FOR = "Respond with the answer only, without any explanation."
+"""What the published questions end with."""
 MARK = "answer_tokens"
 """The field of the tokens that are the answer."""
 

@@ -87,8 +87,9 @@ def load_examples(
             NQ-Swap, FaithEval, MemoTrap, RAGTruth and statements (`lens_truth/data/statements.py`; also a part,
             `FILE/train`) are released, which its fields tell. With `halueval:FILE`, `truthfulqa:`, `phd:`,
             `phd-text:`, `rlhfv:`, `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `h-neurons:`, `nqswap:`, `faitheval:`,
-            `memotrap:`, `ragtruth:` or `statements:` it has to be such a file. SQuAD and HotpotQA have evidence; in HotpotQA and
-            TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are supported.
+            `memotrap:`, `ragtruth:` or `statements:` it has to be such a file. SQuAD and HotpotQA have evidence; in
+            HotpotQA and TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are
+            supported.
             With `conflict:` in front of any of these, right answers trade places in their contexts
             (`lens_truth/data/exchanges.py`).
         limit: only the first so many examples.

@@ -32,7 +32,7 @@ _UNSURE = ("don't know", "do not know", "cannot", "not provided", "no informatio
 
 
 @dataclass(frozen=True, eq=False)
-class Consistency(Result):
+class ReplyConsistency(Result):
     """How often a model says the same to a question: of Q questions, each asked n times, how many are answered right or
     wrong every time, and what became of the others.
 
@@ -135,7 +135,7 @@ def sample_rows(sampled: SampledAnswers, match: str = "contains") -> Iterator[di
         }
 
 
-def consistent_replies(sampled: SampledAnswers, match: str = "contains") -> tuple[list[Reply], Consistency]:
+def consistent_replies(sampled: SampledAnswers, match: str = "contains") -> tuple[list[Reply], ReplyConsistency]:
     """A reply to each question that is answered right every time, or wrong every time, and what became of the others.
 
     Of a question's samples the text that came most often stands for all (as in the paper's code), of equals the one
@@ -176,7 +176,7 @@ def consistent_replies(sampled: SampledAnswers, match: str = "contains") -> tupl
             f"{'easier' if not right else 'harder'} ones, or fewer samples of each"
         )
     counts = tuple(by_right[k] for k in range(n + 1))
-    return replies, Consistency(match, counts, unsure, unplaced, right, len(replies) - right, {})
+    return replies, ReplyConsistency(match, counts, unsure, unplaced, right, len(replies) - right, {})
 
 
 def _commonest(answers: Sequence[Answer]) -> Answer:

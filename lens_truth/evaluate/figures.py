@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lens_truth.plots.style import BLUE, GREY, LARGE, MEDIUM, ORANGE, fitted, in_house_style, new_figure
 
 if TYPE_CHECKING:
-    from lens_truth.evaluate.consistent import Consistency
+    from lens_truth.evaluate.consistent import ReplyConsistency
     from lens_truth.evaluate.result import BenchmarkResult
 
 
@@ -41,7 +41,7 @@ def benchmark_dots(result: BenchmarkResult) -> Figure:
 
 
 @in_house_style
-def consistency_bars(consistency: Consistency) -> Figure:
+def consistency_bars(consistency: ReplyConsistency) -> Figure:
     """How many questions have 0, 1, ... right samples; the two ends are kept."""
     counts = consistency.by_right
     figure = new_figure(4.2, 2.6)
