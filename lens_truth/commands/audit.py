@@ -51,7 +51,8 @@ def run(config: Config) -> None:
     if len(set(config.data)) < len(config.data):
         raise InputError("a data set is named twice")
     with Run("audit", config) as run:
-        rows, ids = _named_sets(config)
+        sets = _named_sets(config)
+        rows = {name: its for name, its in sets.items() if isinstance(its, list)}
         audits = {
             name: lens_truth.audit_examples(its, n_folds=config.folds, seed=config.seed) for name, its in rows.items()
         }
@@ -65,7 +66,7 @@ def run(config: Config) -> None:
             print_table(table)
             print(f"\n{table.note}")
         _tell_agreement(run, rows)
-        _tell_overlap(run, {**rows, **ids})
+        _tell_overlap(run, sets)
 
 
 def _tell_agreement(run: Run, sets: dict[str, list[lens_truth.Example]]) -> None:
@@ -94,23 +95,22 @@ def _tell_overlap(run: Run, sets: Mapping[str, Sequence[lens_truth.Example] | Se
         print_table(overlap_table(pairs))
 
 
-def _named_sets(config: Config) -> tuple[dict[str, list[lens_truth.Example]], dict[str, tuple[str, ...]]]:
-    """Rows, and lists of ids, by their names, without folders where that tells them apart."""
+def _named_sets(config: Config) -> dict[str, list[lens_truth.Example] | tuple[str, ...]]:
+    """Rows, or ids alone, by their names, without folders where that tells them apart."""
     from lens_truth.data.id_lists import read_ids
 
     short = [short_name(name) for name in config.data]
-    shown = dict(zip(config.data, short if len(set(short)) == len(short) else config.data, strict=True))
-    rows: dict[str, list[lens_truth.Example]] = {}
-    ids: dict[str, tuple[str, ...]] = {}
-    for name in config.data:
+    shown = short if len(set(short)) == len(short) else config.data
+    sets: dict[str, list[lens_truth.Example] | tuple[str, ...]] = {}
+    for name, called in zip(config.data, shown, strict=True):
         try:
-            rows[shown[name]] = read_data(name, config.limit, config.seed, config.images, images_needed=False)
+            sets[called] = read_data(name, config.limit, config.seed, config.images, images_needed=False)
         except InputError:
             found = read_ids(Path(name)) if Path(name).is_file() else {}
             if not found:
                 raise
-            for part, its in found.items():
-                ids[f"{shown[name]}:{part}".rstrip(":")] = its
-                twice = f", {len(its) - len(set(its))} of them twice" if len(set(its)) < len(its) else ""
-                print(f"{name}: {len(its)} ids{f' in {part}' if part else ''}{twice}")
-    return rows, ids
+            for part, ids in found.items():
+                sets[f"{called}:{part}".rstrip(":")] = ids
+                twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
+                print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")
+    return sets

@@ -56,11 +56,13 @@ def marked_replies(file: DataFile, labels: Path | None = None) -> list[Reply]:
     said = [f"{n} have {what}" for what, n in lost.items() if n]
     if said:
         notice(f"{file.path}: of {len(rows)} replies {len(replies)} are kept; {', '.join(said)}")
-    if loose or several:
+    if loose:
         notice(
-            f"{file.path}: of {loose} replies the marked tokens do not stand side by side, and all from the first to "
-            f"the last of them count as the answer; of {several} they stand there more than once, and the first counts"
+            f"{file.path}: of {loose} replies the marked tokens do not stand side by side; all from the first to the "
+            "last of them count as the answer"
         )
+    if several:
+        notice(f"{file.path}: in {several} replies the marked tokens stand more than once; the first place counts")
     if not replies:
         raise InputError(f"{file.path}: of none of its {len(rows)} replies are answer and label known")
     return replies[: file.limit]
