@@ -33,6 +33,9 @@ class Sample(Rows, OneModel):
     data: str = "zoo:conflict"
     """Questions with right answers: triviaqa:FILE, facts:closed-book, zoo:conflict, or whatever `verify` takes; wrong
     answers in it are left aside."""
+    instruction: str = ""
+    """What is written behind each question; the paper's is "Respond with the answer only, without any explanation."
+    Without it a chat model may answer in sentences."""
     samples: int = 10
     """Answers to each question."""
     temperature: float = 1.0
@@ -70,6 +73,8 @@ class Sample(Rows, OneModel):
                 f"{len(pictured)} of {len(examples)} questions have images (first: '{pictured[0]}'), for which the "
                 "published format has no place"
             )
+        if self.instruction:
+            examples = [replace(its, question=f"{its.question.strip()} {self.instruction}") for its in examples]
         model = load_model(self.model, self)
         template = default_template(model.tokenizer) if self.template == "auto" else self.template
         run.hashes |= {"weights": weights_hash(model), "examples": hash_of_examples(examples)}
