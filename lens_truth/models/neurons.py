@@ -105,8 +105,7 @@ def column_norms(hf: nn.Module, mlp: Mlp) -> Float[Tensor, " M"]:
         return _measured_norms(down, mlp.width)
     weight: Tensor = fetched(down, "weight") if down.weight.is_meta else down.weight
     by_input = weight.shape[0] == mlp.width and type(down).__name__ == "Conv1D"
-    norms: Tensor = torch.linalg.vector_norm(weight.detach().float(), dim=1 if by_input else 0)
-    return norms
+    return cast("Tensor", weight.detach().float().norm(dim=1 if by_input else 0))
 
 
 def _measured_norms(down: Any, width: int) -> Float[Tensor, " M"]:
