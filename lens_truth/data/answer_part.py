@@ -55,6 +55,8 @@ def _beyond(question: str, words: list[str]) -> tuple[int, int]:
     asked = {word[0] for word in _WORD.finditer(question)} - _FUNCTION
     told = [word in asked or word in _FUNCTION for word in said]
     first, last = 0, len(said) - 1
+    if all(told):  # nothing is beyond it
+        return first, last
     for place in range(1, last):
         before = said[:place]
         about = not asked.isdisjoint(before) or (place == 1 and said[0] in _STANDS_FOR)

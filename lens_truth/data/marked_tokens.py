@@ -61,14 +61,16 @@ def characters_of(tokens: Sequence[str], first: int, stop: int, text: str) -> tu
     said = text.strip()
     shift = text.find(said)
     for spell in (_bytes, _pieces, "".join):
+        whole = spell(tokens).strip()
+        if whole != said and "\ufffd" not in whole:
+            continue
         before, its, behind = (spell(part) for part in (tokens[:first], tokens[first:stop], tokens[stop:]))
         before, behind = (before.lstrip(), behind.rstrip())
         begin, end = len(before), len(said) - len(behind)
         if begin >= end or not (said.startswith(before) and said.endswith(behind)):
             continue
         inside = said[begin:end]
-        # of a character that is cut, a side has nothing or a stand-in
-        if its.strip() in inside or "\ufffd" in its:
+        if its.strip() in inside or "\ufffd" in its:  # of a character that is cut, a side has nothing or a stand-in
             blank = len(inside) - len(inside.lstrip())
             return (shift + begin + blank, shift + begin + len(inside.rstrip())) if inside.strip() else None
     return None
