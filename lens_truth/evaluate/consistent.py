@@ -16,7 +16,7 @@ from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.evaluate.sampling import SampledAnswers
-from lens_truth.io.numbers import count, number
+from lens_truth.io.numbers import number
 from lens_truth.io.results import Result
 from lens_truth.io.streams import Stream, stream
 from lens_truth.io.tables import Table, row, table
@@ -169,11 +169,10 @@ def consistent_replies(sampled: SampledAnswers, match: str = "contains") -> tupl
                 replies.append(Reply(asked, span, chosen.tokens))
     right = sum(not reply.hallucinated for reply in replies)
     if right in (0, len(replies)):
-        lacking = "right" if not right else "wrong"
+        lacking, other, which = ("right", "wrong", "easier") if not right else ("wrong", "right", "harder")
         raise InputError(
-            f"none of {count(len(judges), 'question')} is answered {lacking} by all {n} samples ({len(replies)} by "
-            f"{'none' if not right else 'all'}), and neurons are found in replies of both kinds: ask more questions, "
-            f"{'easier' if not right else 'harder'} ones, or fewer samples of each"
+            f"no question of {len(judges)} is answered {lacking} by all {n} samples ({len(replies)} are {other} by all); "
+            f"neurons are found in replies of both kinds: ask more questions, {which} ones, or for fewer samples"
         )
     counts = tuple(by_right[k] for k in range(n + 1))
     return replies, ReplyConsistency(match, counts, unsure, unplaced, right, len(replies) - right, {})
@@ -201,7 +200,7 @@ def balanced_replies(replies: Sequence[Reply], n: int | None, seed: int, part: i
     size = min(len(side) for side in sides)
     if not size:
         kind = _SIDES[0] if not sides[1] else _SIDES[1]
-        raise InputError(f"among {count(len(replies), 'reply')} none is {kind}, so no balanced part can be drawn")
+        raise InputError(f"among {len(replies)} replies none is {kind}, so no balanced part can be drawn")
     size = size if n is None else min(n, size)
     rng = stream(seed, Stream.BALANCED_REPLIES, part)
     drawn = np.concatenate([rng.choice(side, size, replace=False) for side in sides])
