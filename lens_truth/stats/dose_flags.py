@@ -1,9 +1,9 @@
 """Points of a dose curve that stand apart from their neighbours, item by item.
 
-Where the dose acts gradually, an item that changes between two doses lies between them at the dose in between, and where
-doses do nothing, the odd outcome of three falls on each of them alike. So among items whose outcomes at three doses in
-a row are not all equal, the middle dose is the odd one out at most a third of the time: an exact binomial test that
-knows nothing of the curve's form. A point that was computed another way (the unmodified model where its neighbours run
+Where the dose acts gradually, an item that changes between two doses lies between them at the dose in between, and
+where doses do nothing, the odd outcome of three falls on each of them alike. So among items whose outcomes at three
+doses in a row are not all equal, the middle dose is the odd one out at most a third of the time: an exact binomial test
+that knows nothing of the curve's form. A point that was computed another way (the unmodified model where its neighbours run
 through a reconstruction, another prompt, judge or length) is the odd one for most of them.
 
 A real peak is odd too, if its sides are steep. So a point is called odd only if the curve also breaks there: more items
@@ -63,7 +63,7 @@ def odd_points(
     >>> [point.alpha for point in odd_points(outcomes, [0.0, 0.5, 1.0, 1.5, 2.0])]
     [1.0]
     """
-    kept = np.isfinite(outcomes).all(0)
+    kept: list[bool] = np.isfinite(outcomes).all(0).tolist()
     y = outcomes[:, kept]
     if groups is not None and len(set(groups)) < len(groups):
         names = [name for name, its in zip(groups, kept, strict=True) if its]
