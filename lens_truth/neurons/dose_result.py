@@ -33,12 +33,17 @@ class CurveFound:
     """What kind of control it is; empty if none."""
     odd: tuple[OddPoint, ...]
     """Doses that were probably computed another way."""
-    slope_without: Interval | None
-    """The slope without those; None if there are none, or too few others."""
+    without: DoseResponse | None
+    """The curve without those; None if there are none, or too few others."""
     shared: tuple[str, ...]
     """Curves whose reference has the same outcomes item by item: the same unmodified model."""
     against: Mapping[str, AgainstControls]
     """Its slope beside that of each kind of controls."""
+
+    @property
+    def sound(self) -> DoseResponse:
+        """The curve without points that were probably computed another way."""
+        return self.without or self.response
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ class DoseCurves(Result):
         )
         rows: list[Row] = []
         for name, its in self.curves.items():
-            found, last = its.response, its.response.changes[-1]
-            kept = its.slope_without
+            found, last = its.response, its.sound.changes[-1]
+            kept = None if its.without is None else its.without.slope
             rows.append(
                 row(
                     name,
@@ -122,8 +127,9 @@ class DoseCurves(Result):
                 )
             )
         note = (
-            f"Slopes: least squares, {self.unit} per unit of alpha; changes: from the unmodified model to the last "
-            "alpha, on the same items; intervals: 10,000 draws of items (of groups, where the log names them)."
+            f"Slopes: least squares, {self.unit} per unit of alpha; changes: on the same items from the unmodified "
+            "model (without odd points, where it is one, from the first other alpha) to the last alpha; intervals: "
+            "10,000 draws of items (of groups, where the log names them)."
         )
         return table("Dose curves", header, rows, note)
 
@@ -149,7 +155,7 @@ class DoseCurves(Result):
                 kind,
                 str(len(its.slopes)),
                 f"{number(min(its.slopes), 2)} to {number(max(its.slopes), 2)}",
-                Cell(interval(its.expected, 2), strong=its.outside),
+                Cell(interval(its.expected, 2), strong=its.beyond),
                 number(its.difference.value, 2),
                 interval((its.difference.ci_low, its.difference.ci_high), 2),
                 p_value(its.p_value),
@@ -159,19 +165,28 @@ class DoseCurves(Result):
             for kind, its in curve.against.items()
         ]
         note = (
-            "p: the place of the curve among the controls, at least 1 / (controls + 1). A further one: where the slope of "
-            "one more control would lie 19 times in 20, if slopes are normal. The difference's interval draws items only. "
-            "Doses that were computed another way are left out."
+            "p: the place of the curve among the controls, at least 1 / (controls + 1). A further one: where the slope "
+            "of one more control would lie 19 times in 20, if slopes are normal. The difference's interval draws items "
+            "only. Doses that were computed another way are left out."
         )
         return table("Beside controls", header, rows, note)
 
     def faults(self) -> Table:
         """What is wrong with the log: `result.faults()`."""
-        rows = [
-            row(its.curve, Cell(its.kind, alarm=True), "" if its.alpha is None else f"{its.alpha:g}", its.sentence)
-            for its in self.flags
-        ]
-        return Table("What is wrong", ("curve", "fault", "alpha", "seen by"), tuple(rows), form="words")
+        points = {(name, point.alpha): point for name, its in self.curves.items() for point in its.odd}
+        rows: list[Row] = []
+        for its in self.flags:
+            point = None if its.alpha is None or its.kind != "odd point" else points[its.curve, its.alpha]
+            shown = ("", "", "", "")
+            if point is not None:
+                off = point.off_line
+                ends = interval((off.ci_low, off.ci_high), 1)
+                shown = (f"{point.odd} of {point.moved}", _points(off.value), ends, p_value(point.p_value))
+            alpha = "" if its.alpha is None else f"{its.alpha:g}"
+            rows.append(row(its.curve, Cell(its.kind, alarm=True, tip=its.sentence), alpha, *shown))
+        header = ("curve", "fault", "alpha", "odd of three", "off the line", "95%", "p")
+        note = "Odd of three: items at which the point differs from both neighbours, of those that change around it."
+        return table("What is wrong", header, rows, note)
 
     def neurons(self) -> Table:
         """The sets of neurons beside the log: `result.neurons()`."""
@@ -195,22 +210,22 @@ class DoseCurves(Result):
         return [*faulty, *told, *self._of_sets()]
 
     def _verdict(self, name: str, its: CurveFound) -> str:
-        found, last = its.response, its.response.changes[-1]
-        slope = its.slope_without or found.slope
-        without = " without its odd points" if its.slope_without else ""
+        found, last = its.sound, its.sound.changes[-1]
+        slope = found.slope
+        without = " without its odd points" if its.odd else ""
         effect = "changes with alpha" if slope.clear else "does not change with alpha beyond chance"
         told = f"{name} {effect}{without}: {_slope(slope)} {self.unit} per unit, {_points(last.change.value)} "
         told += f"{interval((last.change.ci_low, last.change.ci_high), 1)} from alpha {last.start:g} to {last.end:g} "
         told += f"({last.gained} gained, {last.lost} lost, p = {p_value(last.p_value)}; {count(found.n, 'item')})"
         parts: list[str] = []
         for kind, beside in its.against.items():
-            where = "outside of" if beside.outside else "inside"
-            at = f"{where} the {interval(beside.expected, 2)} expected of one more"
+            where = "beyond what" if beside.beyond else "not beyond what"
+            at = f"{where} is expected of one more, {interval(beside.expected, 2)}"
             if np.isnan(beside.expected).any():
                 at = "one alone says nothing of their spread"
-            place = f"p = {p_value(beside.p_value)} by its place among them"
+            place = f"{_slope(beside.difference)} from their mean, p = {p_value(beside.p_value)} by its place"
             least = ", the least that so few can give" if beside.p_value == beside.least_p else ""
-            parts.append(f"{count(len(beside.slopes), 'control')} {kind}: {at}, {place}{least}")
+            parts.append(f"{count(len(beside.slopes), 'control')} {kind}: {at} ({place}{least})")
         return f"{told}. {'; '.join(parts)}." if parts else f"{told}. No control to hold it against."
 
     def _of_sets(self) -> list[str]:
@@ -221,7 +236,8 @@ class DoseCurves(Result):
         alike = any(its.same_layers for its in self.sets.values())
         size = f"{sizes[0]} neurons each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} neurons"
         layers = "some match" if alike else "no two match"
-        return [f"{len(self.sets)} sets of {size}: pairs share {shared} in all; layer by layer {layers} in numbers."]
+        both = f"pairs share {count(shared, 'neuron')} in all" if shared else "no two share a neuron"
+        return [f"{len(self.sets)} sets of {size}: {both}; {layers} in how many each layer has."]
 
     def plot(self) -> Figure:
         """Each curve with its interval over those of its controls; odd points in red."""

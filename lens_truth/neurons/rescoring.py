@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from lens_truth.neurons.curve_flags import common_items, curve_flags, shared_poi
 from lens_truth.neurons.dose_log import ItemCurve
 from lens_truth.neurons.dose_result import CurveFound, DoseCurves, SetFound
 from lens_truth.neurons.neuron_set import NeuronSet
-from lens_truth.stats.dose import POINTS, AgainstControls, Interval, against_controls, dose_response
+from lens_truth.stats.dose import POINTS, AgainstControls, DoseResponse, against_controls, dose_response
 from lens_truth.stats.dose_flags import OddPoint
 
 _CONTROL = re.compile(r"random|seed|control|unconstrained|layer.?matched|shuffl|permut|placebo", re.IGNORECASE)
@@ -39,8 +41,8 @@ def dose_curves(
     Args:
         reference: the alpha at which the model is unmodified; by default for each curve the one that it shares item by
             item with other curves, else 1, else 0, else its lowest.
-        controls: patterns (`seed_*`) of the curves that are controls; by default those whose names say so. Controls with
-            the first word of a curve's name are that curve's, others those of curves without such.
+        controls: patterns (`seed_*`) of the curves that are controls; by default those whose names say so. Controls
+            with the first word of a curve's name are that curve's, others those of curves without such.
         sets: the neurons that were scaled, by name.
         seed: of the bootstrap.
 
@@ -55,12 +57,27 @@ def dose_curves(
     kinds = _kinds(curves, controls)
     values = np.concatenate([its.outcomes[np.isfinite(its.outcomes)] for its in curves.values()])
     scale = POINTS if values.min() >= 0 and values.max() <= 1 else 1.0
-    references = {name: _reference(curves, name) if reference is None else reference for name in curves}
-    odd, flags = curve_flags(curves, references, scale, seed)
+    shared = shared_points(curves)
+    references = {
+        name: _reference(its.alphas, {alpha: len(shared[name, alpha]) for alpha in its.alphas})
+        if reference is None
+        else reference
+        for name, its in curves.items()
+    }
+    odd, flags = curve_flags(curves, references, shared, scale, seed)
+    found = {name: _found(its, references[name], odd[name], scale, seed) for name, its in curves.items()}
     return DoseCurves(
         log=log,
         scale=scale,
-        curves={name: _found(curves, name, references[name], kinds, odd, scale, seed) for name in curves},
+        curves={
+            name: replace(
+                its,
+                control=kinds[name],
+                shared=shared[name, its.response.reference],
+                against={} if kinds[name] else _against(curves, name, kinds, odd, scale, seed),
+            )
+            for name, its in found.items()
+        },
         flags=tuple(flags),
         sets=_sets(sets or {}),
     )
@@ -80,42 +97,31 @@ def _kinds(curves: Mapping[str, ItemCurve], controls: Sequence[str]) -> dict[str
     return {name: re.sub(r"\d+", "*", name) if are[name] else "" for name in curves}
 
 
-def _reference(curves: Mapping[str, ItemCurve], name: str) -> float:
-    alphas = curves[name].alphas
-    shared = {alpha: len(shared_points(curves, name, alpha)) for alpha in alphas}
+def _reference(alphas: Sequence[float], shared: Mapping[float, int]) -> float:
+    """The dose at which the most other curves have the same outcomes; else 1, else 0, else the lowest."""
     most = [alpha for alpha in alphas if shared[alpha] and shared[alpha] == max(shared.values())]
     known = [alpha for alpha in _UNMODIFIED if alpha in (most or alphas)]
     return (known or most or list(alphas))[0]
 
 
-def _found(
-    curves: Mapping[str, ItemCurve],
-    name: str,
-    reference: float,
-    kinds: Mapping[str, str],
-    odd: Mapping[str, tuple[OddPoint, ...]],
-    scale: float,
-    seed: int,
-) -> CurveFound:
-    curve = curves[name]
-    response = dose_response(curve.outcomes, curve.alphas, curve.groups, reference=reference, scale=scale, seed=seed)
+def _found(curve: ItemCurve, reference: float, odd: tuple[OddPoint, ...], scale: float, seed: int) -> CurveFound:
+    def response(at: Sequence[int]) -> DoseResponse:
+        doses = [curve.alphas[i] for i in at]
+        how: dict[str, Any] = {"reference": reference, "scale": scale, "seed": seed}
+        return dose_response(curve.outcomes[list(at)], doses, curve.groups, **how)
+
     complete = curve.outcomes[:, np.isfinite(curve.outcomes).all(0)]
     binary = np.isin(complete, (0.0, 1.0)).all()
-    wrong = {point.alpha for point in odd[name]}
+    wrong = {point.alpha for point in odd}
     kept = [i for i, alpha in enumerate(curve.alphas) if alpha not in wrong]
-    without: Interval | None = None
-    if wrong and len(kept) > 1:
-        doses = [curve.alphas[i] for i in kept]
-        without = dose_response(curve.outcomes[kept], doses, curve.groups, scale=scale, seed=seed).slope
-    same = shared_points(curves, name, response.reference)
     return CurveFound(
-        response=response,
+        response=response(range(len(curve.alphas))),
         counts=tuple(complete.sum(1).astype(int).tolist()) if binary else (),
-        control=kinds[name],
-        odd=odd[name],
-        slope_without=without,
-        shared=tuple(dict.fromkeys(other for other, _ in same)),
-        against={} if kinds[name] else _against(curves, name, kinds, odd, scale, seed),
+        control="",
+        odd=odd,
+        without=response(kept) if wrong and len(kept) > 1 else None,
+        shared=(),
+        against={},
     )
 
 

@@ -105,10 +105,11 @@ class AgainstControls:
     """Doses that the curve and all controls have."""
 
     @property
-    def outside(self) -> bool:
-        """Whether the curve's slope lies outside of what is expected of a control; not if there is no such interval."""
+    def beyond(self) -> bool:
+        """Whether the curve's slope lies outside of what is expected of a control, and items do not explain that: the
+        interval of the difference leaves 0 out."""
         slope = self.difference.value + float(np.mean(self.slopes))
-        return slope < self.expected[0] or slope > self.expected[1]
+        return self.difference.clear and (slope < self.expected[0] or slope > self.expected[1])
 
 
 def slope_weights(alphas: Sequence[float]) -> Float[np.ndarray, " A"]:
@@ -149,8 +150,9 @@ def dose_response(
     kept = np.isfinite(outcomes).all(0)
     if not kept.any():
         raise InputError("no item has an outcome at every alpha of a curve; an item needs one at each to be compared")
-    of = np.arange(outcomes.shape[1]).astype(str) if groups is None else np.asarray(groups)
-    outcomes, names = outcomes[:, kept], of[kept].tolist()
+    of = list(map(str, range(outcomes.shape[1]))) if groups is None else groups
+    names = [of[int(i)] for i in np.flatnonzero(kept)]
+    outcomes = outcomes[:, kept]
     drawn = _drawn_levels(outcomes, names, seed) * scale
     levels = outcomes.mean(1) * scale
     at = alphas.index(reference) if reference in alphas else 0
@@ -219,7 +221,7 @@ def _sorted(
         raise InputError(f"alpha {twice:g} stands twice in a curve")
     if len(given) < 2:
         raise InputError("a curve has one alpha; a slope needs two")
-    order = np.argsort(given)
+    order = sorted(range(len(given)), key=given.__getitem__)
     return outcomes[order], tuple(given[i] for i in order)
 
 

@@ -3,8 +3,8 @@
 Where the dose acts gradually, an item that changes between two doses lies between them at the dose in between, and
 where doses do nothing, the odd outcome of three falls on each of them alike. So among items whose outcomes at three
 doses in a row are not all equal, the middle dose is the odd one out at most a third of the time: an exact binomial test
-that knows nothing of the curve's form. A point that was computed another way (the unmodified model where its neighbours run
-through a reconstruction, another prompt, judge or length) is the odd one for most of them.
+that knows nothing of the curve's form. A point that was computed another way (the unmodified model where its neighbours
+run through a reconstruction, another prompt, judge or length) is the odd one for most of them.
 
 A real peak is odd too, if its sides are steep. So a point is called odd only if the curve also breaks there: more items
 move to it and from it than between the others (the median pair of doses; a wider gap counts in proportion). Where a
@@ -63,10 +63,10 @@ def odd_points(
     >>> [point.alpha for point in odd_points(outcomes, [0.0, 0.5, 1.0, 1.5, 2.0])]
     [1.0]
     """
-    kept: list[bool] = np.isfinite(outcomes).all(0).tolist()
+    kept = np.flatnonzero(np.isfinite(outcomes).all(0))
     y = outcomes[:, kept]
     if groups is not None and len(set(groups)) < len(groups):
-        names = [name for name, its in zip(groups, kept, strict=True) if its]
+        names = [groups[int(i)] for i in kept]
         y = (group_sums(y.T, names) / group_sums(np.ones((y.shape[1], 1)), names)).T
     left, odd = list(range(len(alphas))), list[OddPoint]()
     while len(left) > 2 and y.shape[1]:
@@ -74,9 +74,7 @@ def odd_points(
         if at is None:
             break
         j, its, by_items = at
-        before, point, after = (left[i] for i in (j - 1, j, j + 1))
-        share = (alphas[point] - alphas[before]) / (alphas[after] - alphas[before])
-        off = y[point] - (1 - share) * y[before] - share * y[after]
+        point, off = left[j], _off_line(y[left], [alphas[i] for i in left], j)
         line = dose_response(np.stack([0 * off, off]), (0.0, 1.0), scale=scale, seed=seed).slope
         p = float(np.exp(its.log_p)) if by_items else its.p_level
         odd.append(OddPoint(float(alphas[point]), its.odd, its.moved, line, p, by_level=not by_items))
@@ -86,7 +84,7 @@ def odd_points(
 
 def _oddest(y: Float[np.ndarray, "A N"], alphas: Sequence[float], below: float) -> tuple[int, _Tests, bool] | None:
     """The point that stands apart most, and whether its items say so."""
-    found = {j: _tested(y, j) for j in range(1, len(alphas) - 1)}
+    found = {j: _tested(y, alphas, j) for j in range(1, len(alphas) - 1)}
     suspects = {j for j, its in found.items() if its.log_p < np.log(below)}
     by_items = [j for j in suspects if _breaks(y, alphas, j, suspects)]
     if by_items:
@@ -108,7 +106,7 @@ class _Tests:
     p_level: float
 
 
-def _tested(y: Float[np.ndarray, "A N"], j: int) -> _Tests:
+def _tested(y: Float[np.ndarray, "A N"], alphas: Sequence[float], j: int) -> _Tests:
     from scipy import stats
 
     before, at, after = y[j - 1 : j + 2]
@@ -117,8 +115,16 @@ def _tested(y: Float[np.ndarray, "A N"], j: int) -> _Tests:
     moved = (at != before) | (at != after)
     chance = _CHANCE if len(y) > 3 else _THREE  # of three points one may be a real peak: nothing else of it is seen
     log_p = float(stats.binom.logsf(odd.sum() - 1, moved.sum(), chance))
-    up, down = (max(_greater(sign * (at - before)), _greater(sign * (at - after))) for sign in (1, -1))
-    return _Tests(int(odd.sum()), int(moved.sum()), log_p, min(1.0, 2 * min(up, down)))
+    off = _off_line(y, alphas, j)
+    peak = (at.mean() - before.mean()) * (at.mean() - after.mean()) > 0
+    p_level = min(1.0, 2 * min(_greater(off), _greater(-off))) if peak else 1.0
+    return _Tests(int(odd.sum()), int(moved.sum()), log_p, p_level)
+
+
+def _off_line(y: Float[np.ndarray, "A N"], alphas: Sequence[float], j: int) -> Float[np.ndarray, " N"]:
+    """How far each item's outcome at point j lies from the line between its neighbours."""
+    share = (alphas[j] - alphas[j - 1]) / (alphas[j + 1] - alphas[j - 1])
+    return y[j] - (1 - share) * y[j - 1] - share * y[j + 1]
 
 
 def _greater(differences: Float[np.ndarray, " N"]) -> float:
