@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -105,7 +105,7 @@ def column_norms(hf: nn.Module, mlp: Mlp) -> Float[Tensor, " M"]:
         return _measured_norms(down, mlp.width)
     weight: Tensor = fetched(down, "weight") if down.weight.is_meta else down.weight
     by_input = weight.shape[0] == mlp.width and type(down).__name__ == "Conv1D"
-    return weight.detach().float().norm(dim=1 if by_input else 0)
+    return cast("Tensor", weight.detach().float().norm(dim=1 if by_input else 0))
 
 
 def _measured_norms(down: Any, width: int) -> Float[Tensor, " M"]:
@@ -125,7 +125,7 @@ def scale_neurons(model: Hooked, values: Float[Tensor, "*batch L M"]) -> Abstrac
     not 1. Values [batch, L, M] give each row of the batch its own; gradients flow to them."""
     values = values.to(device_of(model))
     acts = (values != 1).flatten(0, -3).any(0) if values.ndim > 2 else values != 1
-    acting: list[int] = acts.any(-1).nonzero().flatten().tolist()
+    acting = cast("list[int]", acts.any(-1).nonzero().flatten().tolist())
     return model.hooks(
         fwd_hooks=[
             (f"blocks.{layer}.mlp.hook_post", Acting(values[..., layer, :], 1, _first_of, scaled)) for layer in acting

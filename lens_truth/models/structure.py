@@ -23,7 +23,10 @@ _PROJECTION = re.compile(
     r"((o|out|output|c)_?(proj|lin|projection)|dense|wo|o|out|proj|attention_out)(\.linear)?", re.IGNORECASE
 )
 _MLP = re.compile(r"(^|[._])(mlp|ffn?|fc\d?|feed_?forward|output)([._]|$)", re.IGNORECASE)
-_EXPERTS = re.compile(r"expert|router|moe", re.IGNORECASE)
+_EXPERTS = re.compile(r"expert|moe|(mlp|ffn|feed_?forward).*router", re.IGNORECASE)
+"""Not every router sends tokens to experts: AltUp's (Gemma 3n) mixes streams."""
+_NORM = re.compile(r"norm(\.|$)", re.IGNORECASE)
+"""A norm may hold an MLP of its own."""
 _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|image|audio|speech|talker|code2wav|perceiver|mtp)", re.IGNORECASE)
 _WORD = r"[A-Z][a-z0-9]*"
 _KV_NAMES = ("num_key_value_heads", "num_kv_heads", "kv_heads")
@@ -202,7 +205,10 @@ def mlp_output(block: nn.Module, attention: str, d_model: int) -> str | None:
     linear = [
         name
         for name, module in modules_of(block)
-        if not name.startswith(attention) and _MLP.search(name) and (linear_shape(module) or (0, 0))[1] == d_model
+        if not name.startswith(attention)
+        and _MLP.search(name)
+        and not _NORM.search(name)
+        and (linear_shape(module) or (0, 0))[1] == d_model
     ]
     outermost = [name for name in linear if not any(name.startswith(f"{other}.") for other in linear)]
     return outermost[-1] if outermost else None

@@ -47,7 +47,7 @@ class NeuronActivity:
     def save(self, folder: str | Path) -> None:
         """Writes the folder that `load` reads, whole or not at all; one that holds others is refused (InputError)."""
         parts = [self.values] if self.others is None else [self.values, self.others]
-        rows = record_of(self.labels.tolist(), self.groups, self.ids, self.n_tokens.tolist(), self.provenance)
+        rows = record_of(self.labels.numpy().tolist(), self.groups, self.ids, self.n_tokens.tolist(), self.provenance)
         N, L, M = self.values.shape
         writer = ActivationWriter(Path(folder), (N, len(parts), L, M), rows)
         if not writer.complete:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -197,5 +197,6 @@ def _averaged(
     neurons: Float[Tensor, "B T m"], output: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]
 ) -> Float[Tensor, "B m"]:
     """The mean of |a| over the length of the MLP's output, over the tokens that count, in single precision."""
-    weight = counts / (output.float().norm(dim=-1) + _SMALL) / counts.sum(1, keepdim=True).clamp(min=1)
+    length = cast("Tensor", output.float().norm(dim=-1))
+    weight = counts / (length + _SMALL) / counts.sum(1, keepdim=True).clamp(min=1)
     return torch.bmm(weight[:, None], neurons.float().abs())[:, 0]

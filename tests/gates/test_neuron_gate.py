@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from architectures.tiny import tiny
 from conftest import FAMILIES, build
 
 from lens_truth.errors import InputError
@@ -114,6 +115,21 @@ def test_what_is_refused() -> None:
     experts = transformers.MixtralConfig(**size, num_attention_heads=4, num_key_value_heads=2, num_local_experts=2)
     with pytest.raises(InputError, match="mixture of experts"):
         mlps(transformers.MixtralForCausalLM(experts))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model_type", ["gemma3n_text", "recurrent_gemma", "lfm2", "glm4", "modernbert-decoder"])
+def test_layers_without_attention_and_streams_that_are_mixed(model_type: str) -> None:
+    """Of every decoder layer, whatever mixes tokens there; a router that mixes streams makes no experts."""
+    model = load(tiny(model_type).eval())
+    assert [mlp.layer for mlp in mlps(model.original_model)] == list(range(model.cfg.n_layers))
+    gate = gate_of(model)
+    with torch.no_grad(), gate.attach(model):
+        attached = model(IDS, use_cache=False)
+    with torch.no_grad():
+        folded, plain = gate.fold_into(model)(IDS, use_cache=False).logits, model(IDS, use_cache=False)
+    assert (folded - attached).abs().max() < 1e-4 * attached.abs().max()
+    assert (plain - attached).abs().max() > 1e-2 * attached.abs().max()
 
 
 def test_fused_projections_and_vision_towers() -> None:
