@@ -156,9 +156,8 @@ def _steps(name: str, curve: ItemCurve, reference: float, scale: float, seed: in
     if reference not in (curve.alphas[0], curve.alphas[-1]) or len(curve.alphas) < 4 or not _complete(curve).shape[1]:
         return []
     kept = [i for i, alpha in enumerate(curve.alphas) if alpha != reference]
-    settings = {"scale": scale, "seed": seed}
-    whole = dose_response(curve.outcomes, curve.alphas, curve.groups, reference=reference, **settings)
-    rest = dose_response(curve.outcomes[kept], [curve.alphas[i] for i in kept], curve.groups, **settings)
+    whole = dose_response(curve.outcomes, curve.alphas, curve.groups, reference=reference, scale=scale, seed=seed)
+    rest = dose_response(curve.outcomes[kept], [curve.alphas[i] for i in kept], curve.groups, scale=scale, seed=seed)
     nearest = min(whole.changes, key=lambda its: abs(its.end - reference))
     y = _complete(curve)
     flips = np.abs(np.diff(y, axis=0)).mean(1)
@@ -230,5 +229,5 @@ def common_items(
             for its, place in zip(curves, places, strict=True)
         ]
     )
-    there = np.isfinite(outcomes).all((0, 1))
-    return [id_ for id_, its in zip(ids, there.tolist(), strict=True) if its], doses, outcomes[:, :, there]
+    there = np.flatnonzero(np.isfinite(outcomes).all((0, 1)))
+    return [ids[int(i)] for i in there], doses, outcomes[:, :, there]

@@ -51,7 +51,7 @@ def dose_curves(
     """
     for name, its in curves.items():
         if len(its.alphas) < 2:
-            raise InputError(f"{name} has one alpha, {its.alphas[0]:g}; a slope needs two")
+            raise InputError(f"{name} has one alpha; a slope needs two")
         if not np.isfinite(its.outcomes).all(0).any():
             raise InputError(f"{name} has no item with an outcome at every alpha; an item needs one at each")
     kinds = _kinds(curves, controls)
@@ -161,7 +161,7 @@ def _first(name: str) -> str:
     return re.split(r"[^A-Za-z0-9]", name.lower())[0]
 
 
-def read_sets(folder: Path) -> dict[str, NeuronSet]:
+def read_neuron_sets(folder: Path) -> dict[str, NeuronSet]:
     """The files of neurons in a folder, `{"layer": [neuron, ...]}`, by name; other JSON is passed over."""
     found: dict[str, NeuronSet] = {}
     for file in sorted(folder.glob("*.json")):
