@@ -122,6 +122,8 @@ from .neurons.neuron_set import NeuronSet as NeuronSet
 from .neurons.neuron_set import random_set as random_set
 from .neurons.rescoring import dose_curves as dose_curves
 from .neurons.rescoring import read_neuron_sets as read_neuron_sets
+from .neurons.study import neuron_study as neuron_study
+from .neurons.study_result import NeuronStudy as NeuronStudy
 from .page.write import write_report as write_report
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 import tyro
 
 from lens_truth.commands.flags import subcommands
+from lens_truth.commands.neurons_find import Find
 from lens_truth.commands.neurons_rescore import Rescore
 from lens_truth.commands.neurons_sample import Sample
 from lens_truth.commands.run import Run
 
 Config = (  # a subcommand is one line here
-    Annotated[Sample, tyro.conf.subcommand("sample")] | Annotated[Rescore, tyro.conf.subcommand("rescore")]
+    Annotated[Find, tyro.conf.subcommand("find")]
+    | Annotated[Sample, tyro.conf.subcommand("sample")]
+    | Annotated[Rescore, tyro.conf.subcommand("rescore")]
 )
 
-DEFAULT_ARGUMENTS = ("sample",)
+DEFAULT_ARGUMENTS = ("find",)
 
 
 def run(config: Any) -> None:

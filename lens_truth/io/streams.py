@@ -91,8 +91,6 @@ class Stream(IntEnum):
     """Which of a model's consistent replies are kept, as many right as hallucinated ones."""
     NEURON_INTERVALS = 50
     """Bootstrap over groups behind what a set of neurons is worth."""
-    NEURON_NULL = 51
-    """Labels shuffled before neurons are found: the null of the whole procedure."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -83,6 +83,11 @@ class Bench:
         judged = train if test is None else test
         drawn = drawn_weights(judged.rows.groups, _DRAWS, seed, Stream.NEURON_INTERVALS)
         return cls(train, judged, splits, np.concatenate([np.ones((1, len(judged))), drawn]))
+
+    def relabelled(self, rows: Rows) -> Bench:
+        """The same splits and draws of answers that are both trained and judged on, with other labels."""
+        side = replace(self.train, rows=rows)
+        return replace(self, train=side, test=side)
 
     def trial(self, decide: Callable[[Side, Numbers, Side, Numbers], Decisions]) -> Trial:
         """Decisions of what is trained on every split."""

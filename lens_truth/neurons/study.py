@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,18 +10,27 @@ from jaxtyping import Float
 from lens_truth.data.replies import Reply
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
-from lens_truth.io.streams import Stream
 from lens_truth.neurons import rivals
 from lens_truth.neurons.activity import NeuronActivity
 from lens_truth.neurons.bench import Bench, Decisions, Numbers, Side, Trial
 from lens_truth.neurons.finding import Found, Rows, found_in
 from lens_truth.neurons.sparse import sparse_fit
-from lens_truth.neurons.study_result import FOUND, POSITIVE, RANDOM, THREE, Counted, NeuronStudy, Stability, Worth
+from lens_truth.neurons.study_result import (
+    DENSE,
+    FOUND,
+    POSITIVE,
+    RANDOM,
+    REFITTED,
+    THREE,
+    Counted,
+    NeuronStudy,
+    Stability,
+    Worth,
+)
 from lens_truth.stats.folds import grouped_folds, permuted_labels
 
 _PARTS = 3
 """Parts of the groups, each of which is left out once for the stability of the set."""
-Scores = Mapping[str, Float[np.ndarray, " N"]]
 
 
 @stage("finding")
@@ -53,8 +62,8 @@ def neuron_study(
         n_null: draws of shuffled labels, on each of which the whole procedure is run anew.
 
     Raises:
-        InputError: for one label only, fewer groups than folds, groups on both sides, activity of another model, replies
-            that are missing, or if no neuron tells right from hallucinated answers.
+        InputError: for one label only, fewer groups than folds, groups on both sides, activity of another model,
+            missing replies, or if no neuron tells right from hallucinated answers.
     """
     if test is not None and test[0].values.shape[1:] != activity.values.shape[1:]:
         shapes = [" x ".join(str(n) for n in its.values.shape[1:]) for its in (activity, test[0])]
@@ -75,7 +84,9 @@ def neuron_study(
         rows = Rows.of(activity, others=True)
         three = found_in(rows, seed)
         made = [three] if test is not None else [found_in(rows.part(its.train), seed) for its in bench.splits]
-        decided = [its.fit.decision(bench.test.rows.x[split.test]) for its, split in zip(made, bench.splits, strict=True)]
+        decided = [
+            its.fit.decision(bench.test.rows.x[split.test]) for its, split in zip(made, bench.splits, strict=True)
+        ]
         worth[THREE] = bench.worth([decided], found, len(three.columns))
     columns, M = whole.columns, activity.values.shape[2]
     return NeuronStudy(
@@ -127,9 +138,9 @@ def _of_neurons(bench: Bench, founds: Sequence[Found], found: Trial, whole: Foun
     n, P = len(whole.columns), bench.train.rows.x.shape[1]
     made = {
         POSITIVE: (positive, int((whole.fit.weights > 0).sum())),
-        "found neurons, refitted": (refitted, n),
+        REFITTED: (refitted, n),
         "best single neurons, as many": (single, n),
-        "all neurons (ridge)": (dense, P),
+        DENSE: (dense, P),
     }
     return {name: bench.worth([bench.trial(decide)], found, many) for name, (decide, many) in made.items()}
 
@@ -182,7 +193,7 @@ def _null(bench: Bench, n: int, seed: int, *, progress: bool) -> list[float]:
     """AUROC of the whole procedure on shuffled labels of the training answers. Where these are judged too, they are
     judged by the shuffled labels."""
     rows, found = bench.train.rows, list[float]()
-    drawn = permuted_labels(rows.hallucinated, rows.groups, n, seed + int(Stream.NEURON_NULL)) if n else []
+    drawn = permuted_labels(rows.hallucinated, rows.groups, n, seed) if n else []
     with bar(n, "shuffled labels", shown=progress) as done:
         for labels in drawn:
             shuffled = rows.labelled(labels)
