@@ -56,8 +56,9 @@ def neuron_study(
 
     Args:
         replies: those that the activity is of; more may be given.
-        test: others to judge on; answers of groups that are among the first are left out (a `DataWarning`). Without them every answer is judged by what
-            was found without its fold of the groups; the neurons that are told are those of all answers.
+        test: others to judge on; of these, answers of groups that are among the first are left out (a `DataWarning`).
+            Without them every answer is judged by what was found without its fold of the groups; the neurons that are
+            told are those of all answers.
         n_random: sets of as many other neurons.
         n_null: draws of shuffled labels, on each of which the whole procedure is run anew.
 
@@ -65,12 +66,15 @@ def neuron_study(
         InputError: for one label only, fewer groups than folds, test answers of another model, missing replies,
             or if no neuron tells right from hallucinated answers.
     """
+    for n, what in ((n_random, "random sets"), (n_null, "draws of shuffled labels")):
+        if n < 0:
+            raise InputError(f"{n} {what} were asked for; 0 is the least")
     if test is not None and test[0].values.shape[1:] != activity.values.shape[1:]:
         shapes = [" x ".join(str(n) for n in its.values.shape[1:]) for its in (activity, test[0])]
         raise InputError(f"neurons are found among {shapes[0]}, and the test answers are of a model with {shapes[1]}")
     side = Side.of(activity, replies)
     bench = Bench.of(side, None if test is None else Side.of(*test), n_folds, seed)
-    whole = found_in(side.rows, seed)
+    whole = found_in(side.rows, seed, told=True)
     founds = [whole] if test is not None else [found_in(side.rows.part(its.train), seed) for its in bench.splits]
     found = [its.fit.decision(bench.test.rows.x[split.test]) for its, split in zip(founds, bench.splits, strict=True)]
     worth = {FOUND: bench.worth([found], found, len(whole.columns))}
