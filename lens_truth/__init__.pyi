@@ -22,6 +22,7 @@ from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
+from .data.loading import load_replies as load_replies
 from .data.replies import Reply as Reply
 from .data.replies import whole_replies as whole_replies
 from .detection.clue import Clue as Clue
@@ -49,6 +50,9 @@ from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
 from .evaluate.choice_log import ChoiceLog as ChoiceLog
 from .evaluate.choice_log import read_choice_log as read_choice_log
+from .evaluate.consistent import ReplyConsistency as ReplyConsistency
+from .evaluate.consistent import balanced_replies as balanced_replies
+from .evaluate.consistent import consistent_replies as consistent_replies
 from .evaluate.facts import fact_benchmarks as fact_benchmarks
 from .evaluate.multiple_choice import mc1 as mc1
 from .evaluate.multiple_choice import mc2 as mc2
@@ -111,8 +115,13 @@ from .models.loading import load as load
 from .models.neurons import neuron_grid as neuron_grid
 from .neurons.activity import NeuronActivity as NeuronActivity
 from .neurons.capturing import neuron_activity as neuron_activity
+from .neurons.dose_log import ItemCurve as ItemCurve
+from .neurons.dose_log import read_dose_log as read_dose_log
+from .neurons.dose_result import DoseCurves as DoseCurves
 from .neurons.neuron_set import NeuronSet as NeuronSet
 from .neurons.neuron_set import random_set as random_set
+from .neurons.rescoring import dose_curves as dose_curves
+from .neurons.rescoring import read_neuron_sets as read_neuron_sets
 from .page.write import write_report as write_report
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
@@ -127,5 +136,8 @@ from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores
 from .stats.correlation import relate as relate
+from .stats.dose import DoseResponse as DoseResponse
+from .stats.dose import dose_response as dose_response
+from .stats.dose_flags import odd_points as odd_points
 from .zoo.benchmarks import image_benchmarks as image_benchmarks
 from .zoo.benchmarks import zoo_benchmarks as zoo_benchmarks

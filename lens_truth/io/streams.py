@@ -93,6 +93,8 @@ class Stream(IntEnum):
     """Other neurons of the same layers to which a classifier's weights are moved."""
     MEDIATION_INTERVALS = 37
     """Bootstrap over groups behind the share of heads' effect that passes through neurons."""
+    BALANCED_REPLIES = 48
+    """Which of a model's consistent replies are kept, as many right as hallucinated ones."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
 
