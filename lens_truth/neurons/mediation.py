@@ -50,10 +50,11 @@ def neuron_mediation(
     arXiv 2004.12265).
 
     The total effect is what a gate (or a shift) of heads adds to the margin: the log-probability of the right answer
-    less that of the hallucinated one. *Frozen*: the heads are gated, but the neurons have the activations that they have
+    less that of the hallucinated one. *Frozen*: the heads are gated, but the neurons have their activations
     without the gate; what is lost of the total effect passes through them. *Alone*: no head is gated, but the neurons
     have the activations that they have under the gate; what this adds to the margin passes through them without any
-    help. Activations are exchanged at every position of prompt and answer. Where both shares differ, paths act together.
+    help. Activations are exchanged at every position of prompt and answer. Where both shares differ, paths act
+    together.
 
     >>> gate = lens_truth.HeadGate(torch.where(scores > .9, 0.0, 1.0))  # without the heads with high scores
     >>> lens_truth.neuron_mediation(model, examples, gate, neurons.positive).verdicts()

@@ -10,7 +10,7 @@ import numpy as np
 
 from lens_truth.io.numbers import count, interval, number, p_value, share
 from lens_truth.io.results import Result
-from lens_truth.io.tables import Table, row, table
+from lens_truth.io.tables import Row, Table, row, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,10 +86,8 @@ class Mediation(Result):
         )
         return (table("How much of the heads' effect passes through neurons", header, rows, note),)
 
-    def _line(self, name: str, its: Passing) -> tuple[object, ...]:
-        return row(
-            name, number(its.frozen), interval(its.frozen_ci, 3), number(its.alone), interval(its.alone_ci, 3)
-        )
+    def _line(self, name: str, its: Passing) -> Row:
+        return row(name, number(its.frozen), interval(its.frozen_ci, 3), number(its.alone), interval(its.alone_ci, 3))
 
     def verdicts(self) -> list[str]:
         """Whether the neurons carry more than others."""
@@ -104,8 +102,8 @@ class Mediation(Result):
         beyond = its.frozen_ci[0] > max(matched)
         sentence = (
             f"{share(its.frozen)} {interval(its.frozen_ci)} of the effect of the heads is lost when the "
-            f"{count(self.n_neurons, 'neuron')} are frozen, {share(self.passing['all neurons'].frozen)} when all neurons "
-            f"are; of layer-matched sets it is {share(float(np.mean(matched)))} on average and at most "
+            f"{count(self.n_neurons, 'neuron')} are frozen, {share(self.passing['all neurons'].frozen)} when all "
+            f"neurons are; of layer-matched sets it is {share(float(np.mean(matched)))} on average and at most "
             f"{share(max(matched))}"
         )
         told = "more than any of them" if beyond else "not told from them"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
+from lens_truth.lineage.agreement import NEURON
 from lens_truth.neurons.activity import NeuronActivity
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.folds import grouped_folds
@@ -54,7 +55,7 @@ def neuron_scores(activity: NeuronActivity, *, n_parts: int = 2, seed: int = 0) 
                 rows = part == number
                 folds[number, layer, first : first + step] = aurocs(seen[rows], labels[rows])
     about = {name: its for name, its in activity.provenance.items() if name != "n_kv_heads"}
-    return HeadScores(values, "neuron", folds=folds, provenance={**about, "n_parts": n_parts, "seed": seed})
+    return HeadScores(values, NEURON, folds=folds, provenance={**about, "n_parts": n_parts, "seed": seed})
 
 
 def aurocs(values: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"]) -> Float[np.ndarray, " F"]:
@@ -75,10 +76,10 @@ def aurocs(values: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"]) -> F
     return cast("np.ndarray", found)
 
 
-def _middle(same: np.ndarray) -> Float[np.ndarray, "F N"]:
+def _middle(same: Bool[np.ndarray, "F N1"]) -> Float[np.ndarray, "F N"]:
     """Ranks in rising order, where `same` says whether a value equals the one before it; equal ones share theirs."""
     F, N = len(same), same.shape[1] + 1
-    place = np.arange(N)
+    place: Int[np.ndarray, " N"] = np.arange(N)
     starts = np.concatenate([np.ones((F, 1), dtype=bool), ~same], axis=1)
     ends = np.concatenate([~same, np.ones((F, 1), dtype=bool)], axis=1)
     first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)

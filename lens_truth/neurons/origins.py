@@ -59,7 +59,7 @@ def neuron_origins(
         InputError: if the activities are not of the same answers or the set is not of these models.
     """
     _check(neurons, base, child, n_random, n_null)
-    shape = tuple(base.values.shape[1:])
+    shape = (base.values.shape[1], base.values.shape[2])
     labels = base.labels.numpy()
     fold = grouped_folds(labels, base.groups, n_folds, seed)
     both = {"base": base, "child": child}
@@ -141,16 +141,15 @@ def _moved(neurons: NeuronSet, shape: tuple[int, ...], n: int, seed: int) -> Int
         free = np.setdiff1d(np.arange(shape[1]), neurons.neuron[members])
         if len(free) < len(members):
             raise InputError(
-                f"{len(members)} of {shape[1]} neurons of layer {layer} are in the set, so no others can take their place"
+                f"{len(members)} of {shape[1]} neurons of layer {layer} are in the set, so no others can take their "
+                "place"
             )
         for draw in range(n):
             found[draw, members] = rng.choice(free, len(members), replace=False)
     return found
 
 
-def _decisions(
-    activity: NeuronActivity, neurons: NeuronSet, moved: Int[np.ndarray, "n K"]
-) -> Float[np.ndarray, "n N"]:
+def _decisions(activity: NeuronActivity, neurons: NeuronSet, moved: Int[np.ndarray, "n K"]) -> Float[np.ndarray, "n N"]:
     """Of the classifier with its weights at these neurons."""
     total = np.zeros((len(moved), len(activity.values)))
     for at, layer in enumerate(neurons.layer.tolist()):  # a neuron at a time: all at once would fill the memory
@@ -186,7 +185,8 @@ def _refitted(
         train, test = fold != number, fold == number
         mean, spread = fitted[train].mean(0), fitted[train].std(0)
         spread = np.where(spread > 0, spread, 1)
-        model: Any = LogisticRegression(max_iter=1000).fit((fitted[train] - mean) / spread, labels[train])
+        model: Any = LogisticRegression(max_iter=1000)
+        model.fit((fitted[train] - mean) / spread, labels[train])
         decided[test] = model.decision_function((applied[test] - mean) / spread)
     return auroc(decided, labels, weights)
 

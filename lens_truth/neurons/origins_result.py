@@ -139,8 +139,8 @@ class NeuronOrigins(Result):
             for name, its in self.refitted.items()
         ]
         note = (
-            f"Logistic regression on the set's neurons in {self.n_folds} held-out folds of groups; random: the mean (and "
-            f"range) of {self.n_random} random sets of as many neurons, fitted in the same way."
+            f"Logistic regression on the set's neurons in {self.n_folds} held-out folds of groups; random: the mean "
+            f"(and range) of {self.n_random} random sets of as many neurons, fitted in the same way."
         )
         return table("The same neurons with weights fitted anew", header, rows, note)
 
@@ -178,8 +178,8 @@ class NeuronOrigins(Result):
         its = self.refitted["child to base"]
         beyond = "better than" if significant(its.p) else "no better than"
         second = (
-            f"Fitted anew in {self.names[1]} and applied to {self.names[0]}, these neurons are {beyond} random sets of as "
-            f"many (AUROC {number(its.auroc)} against {number(sum(its.random) / len(its.random))} on average)."
+            f"Fitted anew in {self.names[1]} and applied to {self.names[0]}, these neurons are {beyond} random sets "
+            f"of as many (AUROC {number(its.auroc)} against {number(sum(its.random) / len(its.random))} on average)."
         )
         return [f"{first}.", second, *(self._stands(name, its) for name, its in self.ranks.items())]
 
