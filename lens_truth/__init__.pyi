@@ -118,10 +118,16 @@ from .neurons.capturing import neuron_activity as neuron_activity
 from .neurons.dose_log import ItemCurve as ItemCurve
 from .neurons.dose_log import read_dose_log as read_dose_log
 from .neurons.dose_result import DoseCurves as DoseCurves
+from .neurons.mediation import neuron_mediation as neuron_mediation
+from .neurons.mediation_result import Mediation as Mediation
+from .neurons.neuron_scores import neuron_scores as neuron_scores
 from .neurons.neuron_set import NeuronSet as NeuronSet
 from .neurons.neuron_set import random_set as random_set
+from .neurons.origins import neuron_origins as neuron_origins
+from .neurons.origins_result import NeuronOrigins as NeuronOrigins
 from .neurons.rescoring import dose_curves as dose_curves
 from .neurons.rescoring import read_neuron_sets as read_neuron_sets
+from .neurons.weight_change import neuron_change as neuron_change
 from .page.write import write_report as write_report
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
