@@ -127,6 +127,8 @@ from .neurons.origins import neuron_origins as neuron_origins
 from .neurons.origins_result import NeuronOrigins as NeuronOrigins
 from .neurons.rescoring import dose_curves as dose_curves
 from .neurons.rescoring import read_neuron_sets as read_neuron_sets
+from .neurons.study import neuron_study as neuron_study
+from .neurons.study_result import NeuronStudy as NeuronStudy
 from .neurons.weight_change import neuron_change as neuron_change
 from .page.write import write_report as write_report
 from .scoring.activations import HeadActivations as HeadActivations

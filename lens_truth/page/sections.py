@@ -22,6 +22,7 @@ from lens_truth.page.directions import direction_blocks
 from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.neuron_origins import origin_blocks
+from lens_truth.page.neurons import neuron_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.verification import swap_blocks, verification_blocks
@@ -50,6 +51,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
+    ("Neurons", ("neurons",), neuron_blocks),
     ("Dose curves", ("neurons",), dose_blocks),
     ("Origins of neurons", ("neurons",), origin_blocks),
     ("Data", ("audit",), results.audit_blocks),
@@ -66,6 +68,7 @@ _OPTIONAL = {
     "Shifts",
     "Detection",
     "Verification",
+    "Neurons",
     "Dose curves",
     "Origins of neurons",
 }
