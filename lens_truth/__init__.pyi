@@ -111,8 +111,13 @@ from .models.loading import load as load
 from .models.neurons import neuron_grid as neuron_grid
 from .neurons.activity import NeuronActivity as NeuronActivity
 from .neurons.capturing import neuron_activity as neuron_activity
+from .neurons.dose_log import ItemCurve as ItemCurve
+from .neurons.dose_log import read_dose_log as read_dose_log
+from .neurons.dose_result import DoseCurves as DoseCurves
 from .neurons.neuron_set import NeuronSet as NeuronSet
 from .neurons.neuron_set import random_set as random_set
+from .neurons.rescoring import dose_curves as dose_curves
+from .neurons.rescoring import read_neuron_sets as read_neuron_sets
 from .page.write import write_report as write_report
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
@@ -127,5 +132,8 @@ from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores
 from .stats.correlation import relate as relate
+from .stats.dose import DoseResponse as DoseResponse
+from .stats.dose import dose_response as dose_response
+from .stats.dose_flags import odd_points as odd_points
 from .zoo.benchmarks import image_benchmarks as image_benchmarks
 from .zoo.benchmarks import zoo_benchmarks as zoo_benchmarks

@@ -19,6 +19,7 @@ from lens_truth.page.between import relative_blocks, series_blocks, stability_bl
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
+from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
@@ -48,6 +49,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
+    ("Dose curves", ("neurons",), dose_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
@@ -62,6 +64,7 @@ _OPTIONAL = {
     "Shifts",
     "Detection",
     "Verification",
+    "Dose curves",
 }
 """Sections that are not missed where no run has anything to say in them."""
 

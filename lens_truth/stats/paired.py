@@ -92,13 +92,13 @@ def compare(
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
         p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     else:
-        p = _sign_flip_p(difference, groups, seed)
+        p = sign_flip_p(difference, groups, seed)
     as_good = int((second.mean(1) >= first.mean()).sum())
     shown = detectable_difference(group_sums(difference, groups), len(difference))
     return Comparison(float(difference.mean()), low, high, p, as_good, len(second), undrawn, shown)
 
 
-def _sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:
+def sign_flip_p(values: Float[np.ndarray, " N"], groups: Sequence[str], seed: int) -> float:
     """How often the total is as far from 0 when each group's total gets a random sign. Of few groups SciPy counts every
     pattern of signs, so the p-value is exact. Of many, patterns are drawn here: SciPy takes five to eight times as long
     for as many draws, and draws others, which would change published p-values."""
