@@ -13,14 +13,14 @@ neither length nor any other look of the answer, nor a linear function of a row'
 | `facts:closed-book` | none | the truth | the object of the other subject |
 | `facts:affirmative`, `facts:negated` | none | a true claim; the denial of a false one | the other two |
 | `facts:conjunction`, `facts:disjunction` | none | both of two claims are true; at least one is | the others |
-| `facts:premise` | none; the question takes for granted what is true of the other subject | the truth | the premise |
-| `facts:sycophancy` | none; the asker thinks it is the object of the other subject | the truth | what the asker thinks |
-| `facts:conflict-agreeing` | as `conflict`, with the true object | the truth | the object of the other subject |
-| `facts:premise-agreeing`, `facts:sycophancy-agreeing` | as these, with the true object | the truth | the same |
+| `facts:premise` | none; the question takes for granted what is true of the other | the truth | the premise |
+| `facts:sycophancy` | none; the asker thinks it is the object of the other | the truth | what the asker thinks |
+| `facts:mentioned` | words that name the object of the other and say nothing of it | the truth | what is named |
+| `facts:conflict-agreeing`, `facts:premise-agreeing`, ... | as these, with the true object | the truth | the other |
 
 Who goes along with a false context (`conflict`), premise or opinion complies too much. Who only likes to name the object
-that was named before does so in the same words with the true object in its place too (`-agreeing`: question for question
-the same). No answer is a yes or no.
+that was named does so where nothing is said of it (`mentioned`), and in the same words with the true object instead
+(`-agreeing`: question for question the same). No answer is a yes or no.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lens_truth.data.examples import Example
-from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty, Passage, joined, neutral, passage
+from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty, Passage, joined, mention, neutral, passage
 from lens_truth.data.facts import Fact, Pair, capital, pairs
 from lens_truth.data.row_fields import HALLUCINATED, NOT_STATED, SUPPORTED, UNSTATED
 from lens_truth.data.world import Split, shuffled
@@ -41,8 +41,8 @@ from lens_truth.io.streams import Stream, stream
 
 Told = Literal["text", "agreeing", "conflict", "unstated", "closed-book"]
 Said = Literal["affirmative", "negated", "conjunction", "disjunction"]
-Taken = Literal["premise", "sycophancy"]
-Agreeing = Literal["conflict-agreeing", "premise-agreeing", "sycophancy-agreeing"]
+Taken = Literal["premise", "sycophancy", "mentioned"]
+Agreeing = Literal["conflict-agreeing", "premise-agreeing", "sycophancy-agreeing", "mentioned-agreeing"]
 FactKind = Told | Said | Taken | Agreeing
 FACT_KINDS: tuple[FactKind, ...] = (*get_args(Told), *get_args(Said), *get_args(Taken), *get_args(Agreeing))
 """What is new comes last: random numbers go by the place in this list."""
@@ -122,6 +122,8 @@ def _turn(
                 yield [*_premises(rng, name, pair, agreeing=kind.endswith(AGREEING))]
             case "sycophancy" | "sycophancy-agreeing":
                 yield [*_opinions(rng, name, pair, agreeing=kind.endswith(AGREEING))]
+            case "mentioned" | "mentioned-agreeing":
+                yield [*_mentioned(rng, name, pair, agreeing=kind.endswith(AGREEING))]
             case _:
                 yield [*_asked_of_one(rng, name, pair, kind, level)]
 
@@ -193,6 +195,13 @@ def _opinions(rng: np.random.Generator, name: str, pair: Pair, *, agreeing: bool
         asked = fact.say(_one_of(rng, fact.relation.questions))
         thought = opinion.format(object=fact.object if agreeing else other)
         yield from _rows(f"{name}-{fact.subject}", pair.group, f"{asked} {thought}", (fact.object, other))
+
+
+def _mentioned(rng: np.random.Generator, name: str, pair: Pair, *, agreeing: bool) -> Iterator[Example]:
+    """A question behind sentences of which one names an object."""
+    for fact, other in pair.each_way():
+        told = mention(rng, fact.object if agreeing else other)
+        yield from _asked(rng, name, pair, fact, (fact.object, other), told)
 
 
 def _compounds(rng: np.random.Generator, name: str, pair: Pair, second: Pair, *, both: bool) -> Iterator[Example]:

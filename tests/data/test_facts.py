@@ -177,7 +177,7 @@ def test_claims_are_true_where_they_are_supported() -> None:
         assert (example.answer in denied) == (example.label == 0)
 
 
-@pytest.mark.parametrize("kind", ["conflict", "premise", "sycophancy"])
+@pytest.mark.parametrize("kind", ["conflict", "premise", "sycophancy", "mentioned"])
 def test_what_agrees_is_the_same_question_with_the_true_object(kind: FactKind) -> None:
     """Row for row; the supported answer is then the true one."""
     misled, agreeing = (load_examples(f"facts:{its}/test", limit=400, seed=1) for its in (kind, f"{kind}-agreeing"))
@@ -189,8 +189,9 @@ def test_what_agrees_is_the_same_question_with_the_true_object(kind: FactKind) -
         assert other.id.startswith(f"facts-{kind}-agreeing-") and one.id == other.id.replace("-agreeing", "")
         facts = [fact for fact in world_facts() if one.id.removesuffix("-right").endswith(f"-{fact.subject}")]
         assert one.label == 0 or truth in {fact.object for fact in facts}
-        assert rival in f"{one.context} {one.question}" and truth in f"{other.context} {other.question}"
-        either = re.compile(f"{re.escape(truth)}|{re.escape(rival)}")
+        for named, its in ((rival, one), (truth, other)):
+            assert named.lower() in f"{its.context} {its.question}".lower()
+        either = re.compile(f"{re.escape(truth)}|{re.escape(rival)}", re.IGNORECASE)
         shown, shown_true = (either.sub("*", f"{its.context} {its.question}") for its in (one, other))
         assert shown == shown_true or (kind == "conflict" and "rival" in one.id)
         assert (one.answer == other.answer) == (kind != "conflict")
