@@ -22,6 +22,7 @@ from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
 from .data.loading import load_examples as load_examples
+from .data.loading import load_replies as load_replies
 from .data.replies import Reply as Reply
 from .data.replies import whole_replies as whole_replies
 from .detection.clue import Clue as Clue
@@ -49,6 +50,9 @@ from .evaluate.benchmark import Benchmark as Benchmark
 from .evaluate.benchmark import benchmark_of as benchmark_of
 from .evaluate.choice_log import ChoiceLog as ChoiceLog
 from .evaluate.choice_log import read_choice_log as read_choice_log
+from .evaluate.consistent import ReplyConsistency as ReplyConsistency
+from .evaluate.consistent import balanced_replies as balanced_replies
+from .evaluate.consistent import consistent_replies as consistent_replies
 from .evaluate.facts import fact_benchmarks as fact_benchmarks
 from .evaluate.multiple_choice import mc1 as mc1
 from .evaluate.multiple_choice import mc2 as mc2

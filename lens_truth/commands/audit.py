@@ -1,11 +1,13 @@
 """Are the labels fit to be probed? For every data set: what the answer's length and last character tell alone, the
 larger class's share, repeated rows, and answers with both labels; for every two, whether they label the same answers
-alike.
+alike, and which ids and questions both have: a test set that shares any with its training set is none. Files may hold
+ids alone.
 
 Looks at rows only: images of phd: and rlhfv: files need not be there. Writes result.json."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -28,7 +30,8 @@ class Config:
     """Data sets: zoo:text, zoo:conflict, ..., facts:conflict and other world facts, or files, of examples or as their
     authors publish them (halueval:FILE, truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:, triviaqa:,
     nqswap:, faitheval:, memotrap:, ragtruth:, statements:; without these a file is recognised by its fields);
-    conflict:FILE exchanges the right answers of such a file in their contexts."""
+    conflict:FILE exchanges the right answers of such a file in their contexts. Files of ids alone ([ids], {"t": [ids],
+    "f": [ids]}, {"train": [ids], "test": [ids]}, a table) are held against the others."""
     images: Path | None = None
     """The folder of the images that files of examples name."""
     folds: int = 5
@@ -43,36 +46,71 @@ class Config:
 
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
-    from lens_truth.data.audit import Agreement, agreement_table, audit_table, label_agreement
+    from lens_truth.data.audit import audit_table
 
     if len(set(config.data)) < len(config.data):
         raise InputError("a data set is named twice")
     with Run("audit", config) as run:
         sets = _named_sets(config)
+        rows = {name: its for name, its in sets.items() if isinstance(its, list)}
         audits = {
-            name: lens_truth.audit_examples(its, n_folds=config.folds, seed=config.seed) for name, its in sets.items()
+            name: lens_truth.audit_examples(its, n_folds=config.folds, seed=config.seed) for name, its in rows.items()
         }
         for name, its in audits.items():
             run.hold(its, name)
             run.warnings += its.warnings(name)
             # images may be absent: a row's hash is that of its text and, through its group, the image's name
-            run.hashes[name] = hash_of_examples([replace(example, image="") for example in sets[name]])
-        pairs: dict[str, Agreement] = {}
-        for one, other in combinations(sets, 2):
-            agreement = pairs[f"{one} and {other}"] = label_agreement(sets[one], sets[other])
-            run.hold(agreement, f"{one} and {other}")
-            run.warnings += agreement.warnings(one, other)
-
-        table = audit_table(audits)
-        print_table(table)
-        print(f"\n{table.note}")
-        if pairs:
-            print("\nanswers that two data sets have both, and their labels there:\n")
-            print_table(agreement_table(pairs))
+            run.hashes[name] = hash_of_examples([replace(example, image="") for example in rows[name]])
+        if audits:
+            table = audit_table(audits)
+            print_table(table)
+            print(f"\n{table.note}")
+        _tell_agreement(run, rows)
+        _tell_overlap(run, sets)
 
 
-def _named_sets(config: Config) -> dict[str, list[lens_truth.Example]]:
-    """The data sets by their names, without folders where that tells them apart."""
-    sets = [read_data(name, config.limit, config.seed, config.images, images_needed=False) for name in config.data]
+def _tell_agreement(run: Run, sets: dict[str, list[lens_truth.Example]]) -> None:
+    from lens_truth.data.audit import Agreement, agreement_table, label_agreement
+
+    pairs: dict[str, Agreement] = {}
+    for one, other in combinations(sets, 2):
+        agreement = pairs[f"{one} and {other}"] = label_agreement(sets[one], sets[other])
+        run.hold(agreement, f"{one} and {other}")
+        run.warnings += agreement.warnings(one, other)
+    if pairs:
+        print("\nanswers that two data sets have both, and their labels there:\n")
+        print_table(agreement_table(pairs))
+
+
+def _tell_overlap(run: Run, sets: Mapping[str, Sequence[lens_truth.Example] | Sequence[str]]) -> None:
+    from lens_truth.data.overlap import Overlap, overlap_table, shared_questions
+
+    pairs: dict[str, Overlap] = {}
+    for one, other in combinations(sets, 2):
+        shared = pairs[f"{one} and {other}"] = shared_questions(sets[one], sets[other])
+        run.hold(shared, f"{one} and {other}")
+        run.warnings += shared.warnings(one, other)
+    if pairs:
+        print("\nids and questions that two data sets have both:\n")
+        print_table(overlap_table(pairs))
+
+
+def _named_sets(config: Config) -> dict[str, list[lens_truth.Example] | tuple[str, ...]]:
+    """Rows, or ids alone, by their names, without folders where that tells them apart."""
+    from lens_truth.data.id_lists import read_ids
+
     short = [short_name(name) for name in config.data]
-    return dict(zip(short if len(set(short)) == len(short) else config.data, sets, strict=True))
+    shown = short if len(set(short)) == len(short) else config.data
+    sets: dict[str, list[lens_truth.Example] | tuple[str, ...]] = {}
+    for name, called in zip(config.data, shown, strict=True):
+        try:
+            sets[called] = read_data(name, config.limit, config.seed, config.images, images_needed=False)
+        except InputError:
+            found = read_ids(Path(name)) if Path(name).is_file() else {}
+            if not found:
+                raise
+            for part, ids in found.items():
+                sets[f"{called}:{part}".rstrip(":")] = ids
+                twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
+                print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")
+    return sets

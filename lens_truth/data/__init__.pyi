@@ -13,6 +13,8 @@ from .images import open_image as open_image
 from .moved import moved_answers as moved_answers
 from .negations import joined_labels as joined_labels
 from .negations import negation_pairs as negation_pairs
+from .overlap import Overlap as Overlap
+from .overlap import shared_questions as shared_questions
 from .row_fields import HALLUCINATED as HALLUCINATED
 from .row_fields import NOT_STATED as NOT_STATED
 from .row_fields import SUPPORTED as SUPPORTED

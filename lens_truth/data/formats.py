@@ -13,6 +13,7 @@ from typing import Any
 from lens_truth.data.conflicts import read_counterfactual, read_memo_trap, read_swapped, read_unanswerable
 from lens_truth.data.data_file import DataFile, Reader
 from lens_truth.data.examples import Example, examples_of
+from lens_truth.data.h_neurons import MARK, read_marked
 from lens_truth.data.halueval import read_judged, read_pairs
 from lens_truth.data.paper_files import read_image_rows, read_text_rows
 from lens_truth.data.pope_phd import read_phd, read_pope
@@ -35,7 +36,8 @@ class Format:
     sources: tuple[str, ...]
     """What is written in front of a file that is in this format: `halueval:FILE`; none if a file needs nothing."""
     fields: tuple[str, ...]
-    """Those that tell it from others; a row may have more. `answer.value` is a field of the object in `answer`."""
+    """Those that tell it from others; a row may have more. `answer.value` is a field of the object in `answer`,
+    `*.value` of the object in the first field, whatever that is called."""
     read: Reader | None
     """None for what is no set of examples."""
     instead: str = ""
@@ -112,6 +114,7 @@ FORMATS = (  # the first whose fields a file has
     ),
     Format("TriviaQA", ("triviaqa",), ("Data",), read_trivia),
     Format("TriviaQA's rows", ("triviaqa",), ("question_id", "question", "answer.value"), read_trivia),
+    Format("H-Neurons' replies", ("h-neurons",), (f"*.{MARK}", "*.response"), read_marked),
     Format("HotpotQA", ("hotpot",), ("question", "answer", "context", "supporting_facts"), read_hotpot),
     Format("SQuAD", ("squad",), ("data",), read_squad),
     Format("SQuAD's rows", ("squad",), ("context", "question", "answers"), read_squad),
@@ -172,6 +175,7 @@ def open_data(
 
 def _has(row: dict[str, Any], field: str) -> bool:
     name, _, inside = field.partition(".")
+    name = next(iter(row), name) if name == "*" else name
     return name in row and (not inside or (is_object(row[name]) and inside in row[name]))
 
 

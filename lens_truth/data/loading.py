@@ -29,7 +29,9 @@ from lens_truth.data.exchanges import conflicts
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty
 from lens_truth.data.fact_sets import FACT_KINDS, FactKind, fact_examples
 from lens_truth.data.formats import SOURCES, open_data
+from lens_truth.data.h_neurons import marked_replies, read_marked
 from lens_truth.data.images import BLACK
+from lens_truth.data.replies import Reply, whole_replies
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError, notice
 from lens_truth.io.stages import stage
@@ -81,12 +83,13 @@ def load_examples(
         name: `zoo:text`, `zoo:conflict`, `zoo:presence` and the same with pictures, `zoo:image`, `zoo:image-conflict`,
             `zoo:image-presence` (their train split; `zoo:text/test` for another); `facts:conflict` and others of world
             facts (`lens_truth/data/fact_sets.py`), also at one difficulty, `facts:conflict@passing/test`; or a
-            file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD, HotpotQA, TriviaQA, NQ-Swap,
-            FaithEval, MemoTrap, RAGTruth and statements (`lens_truth/data/statements.py`; also a part, `FILE/train`)
-            are released, which its fields tell. With `halueval:FILE`, `truthfulqa:`, `phd:`, `phd-text:`, `rlhfv:`,
-            `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `nqswap:`, `faitheval:`, `memotrap:`, `ragtruth:` or
-            `statements:` it has to be such a file. SQuAD and HotpotQA have evidence; in HotpotQA and TriviaQA, and in
-            SQuAD but for answers to its unanswerable questions, all answers are supported.
+            file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, SQuAD, HotpotQA, TriviaQA, H-Neurons,
+            NQ-Swap, FaithEval, MemoTrap, RAGTruth and statements (`lens_truth/data/statements.py`; also a part,
+            `FILE/train`) are released, which its fields tell. With `halueval:FILE`, `truthfulqa:`, `phd:`,
+            `phd-text:`, `rlhfv:`, `pope:`, `squad:`, `hotpot:`, `triviaqa:`, `h-neurons:`, `nqswap:`, `faitheval:`,
+            `memotrap:`, `ragtruth:` or `statements:` it has to be such a file. SQuAD and HotpotQA have evidence; in
+            HotpotQA and TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are
+            supported.
             With `conflict:` in front of any of these, right answers trade places in their contexts
             (`lens_truth/data/exchanges.py`).
         limit: only the first so many examples.
@@ -98,6 +101,35 @@ def load_examples(
         InputError: for an unknown name, or whatever the reader finds wrong.
     """
     return read_data_set(name, limit, seed, images, images_needed=images_needed).examples
+
+
+def load_replies(
+    name: str, *, limit: int | None = None, seed: int = 0, images: Path | None = None, labels: Path | None = None
+) -> list[Reply]:
+    """Labelled replies of a data set, and where in each the answer lies: in a file as H-Neurons publishes them
+    (`h-neurons:FILE`, `lens_truth/data/h_neurons.py`), as `lens-truth neurons sample` writes it too, in the tokens that
+    are marked; in every other data set the answer is all of a reply.
+
+    >>> replies = lens_truth.load_replies("facts:closed-book", limit=400)
+
+    Args:
+        limit, seed, images: as `load_examples` has them.
+        labels: of such a file the ids of right (`t`) and hallucinated (`f`) replies; by default the file beside it,
+            `NAME_train_qids.json` to `NAME_answer_tokens_train.jsonl`.
+
+    Raises:
+        InputError: as `load_examples`; if no label is known, or of no reply where its answer lies.
+    """
+    check_limit(limit)
+    if not name.startswith(("zoo:", FACTS, _CONFLICT)):
+        source, path = _source_and_file(name)
+        if path.is_file():
+            format, file = open_data(path, source, images, limit)
+            if format.read is read_marked:
+                return marked_replies(file, labels)
+    if labels is not None:
+        raise InputError(f"{name}: holds no replies with marked answer tokens, whose labels {labels} could tell")
+    return whole_replies(load_examples(name, limit=limit, seed=seed, images=images))
 
 
 @dataclass(frozen=True)

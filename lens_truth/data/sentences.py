@@ -14,7 +14,7 @@ def word_set(words: str) -> frozenset[str]:
 
 
 _AUXILIARIES = word_set("is are was were am be been can could will would shall should may might must do")
-_VERBS = word_set(Path(__file__).with_name("verbs.txt").read_text(encoding="utf-8"))
+VERBS = word_set(Path(__file__).with_name("verbs.txt").read_text(encoding="utf-8"))
 """Base forms of verbs that statements of fact are made with. Some are nouns too; then a subject may end early, but it
 ends at the same word in a sentence and in its negation."""
 _IRREGULAR = {
@@ -58,7 +58,7 @@ def first_verb(words: Sequence[str]) -> int | None:
     """Which word it is; None if no verb is known among them. A negation and the signs of comparison count as verbs."""
     for place in range(first_noun(words) + 1, len(words)):
         word = words[place]
-        if word in _SIGNS or _negates(word) or (_is_verb(word) and not _is_noun(words, place)):
+        if word in _SIGNS or _negates(word) or (is_verb(word) and not _is_noun(words, place)):
             return place
     return None
 
@@ -78,7 +78,7 @@ def canonical(text: str) -> str:
     for place, word in enumerate(words):
         after = [*words, ""][place + 1]
         base = _stem(_WITHOUT_N.get(word.lower(), word))
-        helps = base == "do" and (_negates(word) or _negates(after) or after == "no" or _is_verb(after))
+        helps = base == "do" and (_negates(word) or _negates(after) or after == "no" or is_verb(after))
         if word.lower() not in _NEGATIONS and not helps:
             kept.append(base)
     return " ".join(kept)
@@ -113,10 +113,10 @@ def _negates(word: str) -> bool:
     return word.lower() in ("not", *_NEGATED) or word.lower().endswith("n't")
 
 
-def _is_verb(word: str) -> bool:
+def is_verb(word: str) -> bool:
     """Whether a word in lower case can be one."""
     ends = word.endswith(("ed", "ing")) and _stem(word) in _STEMS
-    return word.islower() and (word in _AUXILIARIES or _base(word) in _VERBS or ends)
+    return word.islower() and (word in _AUXILIARIES or _base(word) in VERBS or ends)
 
 
 def _is_noun(words: Sequence[str], place: int) -> bool:
@@ -130,4 +130,4 @@ def _plain(text: str) -> str:
     return text.replace("’", "'")
 
 
-_STEMS = frozenset(map(_stem, _VERBS))
+_STEMS = frozenset(map(_stem, VERBS))

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from lens_truth.plots.style import BLUE, LARGE, MEDIUM, fitted, in_house_style, new_figure
+from lens_truth.plots.style import BLUE, GREY, LARGE, MEDIUM, ORANGE, fitted, in_house_style, new_figure
 
 if TYPE_CHECKING:
+    from lens_truth.evaluate.consistent import ReplyConsistency
     from lens_truth.evaluate.result import BenchmarkResult
 
 
@@ -36,4 +37,20 @@ def benchmark_dots(result: BenchmarkResult) -> Figure:
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("share, with its 95% interval" if result.chair is not None else "accuracy, with its 95% interval")
     axes.set_title(fitted(f"{result.name} (n = {len(result.texts)})", 3.0, LARGE))
+    return figure
+
+
+@in_house_style
+def consistency_bars(consistency: ReplyConsistency) -> Figure:
+    """How many questions have 0, 1, ... right samples; the two ends are kept."""
+    counts = consistency.by_right
+    figure = new_figure(4.2, 2.6)
+    axes = figure.subplots()
+    colours = [ORANGE if not k else BLUE if k == len(counts) - 1 else GREY for k in range(len(counts))]
+    axes.bar(range(len(counts)), counts, color=colours, width=0.8)
+    axes.set_xlim(-0.6, len(counts) - 0.4)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel(f"right ones among {len(counts) - 1} samples")
+    axes.set_ylabel("questions")
+    axes.set_title(f"{consistency.questions} questions; the ends are kept")
     return figure

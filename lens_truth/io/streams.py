@@ -87,6 +87,8 @@ class Stream(IntEnum):
     SERIES = 44
     """Bootstrap over groups, and orders of checkpoints, behind a change point."""
 
+    BALANCED_REPLIES = 48
+    """Which of a model's consistent replies are kept, as many right as hallucinated ones."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
 

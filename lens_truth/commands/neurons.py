@@ -1,0 +1,26 @@
+"""Neurons that foretell hallucination (H-Neurons): replies to find them by, sets of them, what scaling them does, where
+they come from. Without a subcommand: find."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import tyro
+
+from lens_truth.commands.flags import subcommands
+from lens_truth.commands.neurons_rescore import Rescore
+from lens_truth.commands.neurons_sample import Sample
+from lens_truth.commands.run import Run
+
+Config = (  # a subcommand is one line here
+    Annotated[Sample, tyro.conf.subcommand("sample")] | Annotated[Rescore, tyro.conf.subcommand("rescore")]
+)
+
+DEFAULT_ARGUMENTS = ("sample",)
+
+
+def run(config: Any) -> None:
+    """Runs one subcommand."""
+    name = next(name for name, flags in subcommands(Config).items() if type(config) is flags)
+    with Run(f"neurons {name}", config) as run:
+        config.compute(run)
