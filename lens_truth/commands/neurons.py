@@ -10,10 +10,13 @@ import tyro
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.neurons_rescore import Rescore
 from lens_truth.commands.neurons_sample import Sample
+from lens_truth.commands.neurons_scale import Scale
 from lens_truth.commands.run import Run
 
 Config = (  # a subcommand is one line here
-    Annotated[Sample, tyro.conf.subcommand("sample")] | Annotated[Rescore, tyro.conf.subcommand("rescore")]
+    Annotated[Sample, tyro.conf.subcommand("sample")]
+    | Annotated[Scale, tyro.conf.subcommand("scale")]
+    | Annotated[Rescore, tyro.conf.subcommand("rescore")]
 )
 
 DEFAULT_ARGUMENTS = ("sample",)

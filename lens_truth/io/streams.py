@@ -91,6 +91,8 @@ class Stream(IntEnum):
     """Which of a model's consistent replies are kept, as many right as hallucinated ones."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
+    SCALED_CONTROLS = 53
+    """Which such sets are scaled beside the neurons."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lens_truth.data.examples import HALLUCINATED, SUPPORTED, Example, question_pairs
@@ -89,3 +89,17 @@ def answers_of(examples: Sequence[Example], label: int) -> list[tuple[str, ...]]
         rows = [examples[row] for row in (right if label == SUPPORTED else wrong)]
         found.append(tuple(dict.fromkeys(text for row in rows for text in (row.answer, *row.aliases))))
     return found
+
+
+def first_of_each(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """A row of each question, by which it is asked."""
+    return tuple(examples[right[0]] for right, _ in question_pairs(examples))
+
+
+def first_questions(measure: Compliance, n: int) -> Compliance:
+    """The same measure with its first n questions alone."""
+    own, control = (
+        tuple(rows[row] for pair in question_pairs(rows)[:n] for side in pair for row in side) if rows else ()
+        for rows in (measure.examples, measure.control)
+    )
+    return replace(measure, examples=own, control=control)

@@ -23,6 +23,7 @@ from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
+from lens_truth.page.scaling import scaling_blocks
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
@@ -50,6 +51,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
     ("Dose curves", ("neurons",), dose_blocks),
+    ("Scaled neurons", ("neurons",), scaling_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
@@ -65,6 +67,7 @@ _OPTIONAL = {
     "Detection",
     "Verification",
     "Dose curves",
+    "Scaled neurons",
 }
 """Sections that are not missed where no run has anything to say in them."""
 
