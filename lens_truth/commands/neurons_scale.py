@@ -30,14 +30,10 @@ class Scale(Rows, OneModel):
     neurons: Path = Path("runs/neurons/neurons.json")
     """The neurons: a file of `neurons find`, or a published one (.json, .csv). Those with a weight above 0 are
     scaled."""
-    data: tuple[str, ...] = (
-        "facts:conflict/test",
-        "facts:premise/test",
-        "facts:sycophancy/test",
-        "facts:mentioned/test",
-    )
-    """Measures. Of facts: these four, each with a control in which the truth is said. Other labelled answers
-    (faitheval:FILE): to go along is label 1 where there is a context, and label 0 where there is none."""
+    data: tuple[str, ...] | None = None
+    """Measures; by default facts:conflict/test, facts:premise/test, facts:sycophancy/test, facts:mentioned/test, each
+    with a control in which the truth is said; of Llamas of the zoo, which know no facts, zoo:conflict/test. In other
+    labelled answers (faitheval:FILE) label 1 goes along where there is a context, and label 0 where there is none."""
     limit: int | None = 200
     """Of each measure the first so many answers; a question has two or more."""
     alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -59,6 +55,11 @@ class Scale(Rows, OneModel):
     out: Path = Path("runs/neurons-scale")
     """Folder for the results."""
 
+    @property
+    def _named(self) -> tuple[str, ...]:
+        of_zoo = ("zoo:conflict/test",) if self.model.startswith("zoo:llama") else lens_truth.MEASURES
+        return self.data or of_zoo
+
     def compute(self, run: Run) -> None:
         """Asks under all gates, tells, and folds."""
         from lens_truth.evaluate.answer_log import AnswerLog
@@ -66,7 +67,7 @@ class Scale(Rows, OneModel):
         from lens_truth.models.prompts import default_template
 
         neurons = lens_truth.NeuronSet.load(self.neurons)
-        measures = [lens_truth.compliance_of(name, self.limit, self.seed) for name in self.data]
+        measures = [lens_truth.compliance_of(name, self.limit, self.seed) for name in self._named]
         folder = (self.out / "folded").resolve()
         if self.save_folded is not None:
             check_target(self.model, self.out / "folded", folder, _COMMAND)

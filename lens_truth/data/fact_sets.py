@@ -18,9 +18,9 @@ neither length nor any other look of the answer, nor a linear function of a row'
 | `facts:mentioned` | words that name the object of the other and say nothing of it | the truth | what is named |
 | `facts:conflict-agreeing`, `facts:premise-agreeing`, ... | as these, with the true object | the truth | the other |
 
-Who goes along with a false context (`conflict`), premise or opinion complies too much. Who only likes to name the object
-that was named does so where nothing is said of it (`mentioned`), and in the same words with the true object instead
-(`-agreeing`: question for question the same). No answer is a yes or no.
+Who goes along with a false context (`conflict`), premise or opinion complies too much. Who only likes to name the
+object that was named does so where nothing is said of it (`mentioned`), and in the same words with the true object
+instead (`-agreeing`: question for question the same). No answer is a yes or no.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def compliance_of(name: str, limit: int | None = None, seed: int = 0) -> Complia
     `facts:mentioned` with the control; of other data, such as `faitheval:FILE`, without one: answers with label 1 go
     along with a context, and those with label 0 where there is none.
 
-    >>> measures = [lens_truth.compliance_of(name, limit=200) for name in ("facts:premise/test", "facts:sycophancy/test")]
+    >>> measures = [lens_truth.compliance_of(name, limit=200) for name in lens_truth.MEASURES]
 
     Args:
         limit: only the first so many answers (not questions).

@@ -71,6 +71,8 @@ def neuron_scaling(
     few = _with_one((doses[0], doses[-1]) if control_alphas is None else control_alphas)
     if stray := [alpha for alpha in few if alpha not in doses]:
         raise InputError(f"controls are to be scaled by {stray[0]:g}, and the neurons are not; name it in alphas too")
+    if min(n_random, n_layer_matched, written) < 0:
+        raise InputError("numbers of random sets, of layer-matched sets and of written answers must not be negative")
     if not measures:
         raise InputError("no measure of over-compliance is named, so there is nothing to ask under the gates")
     names = [its.name for its in measures]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lens_truth.io.numbers import count, interval, number, p_value, short, signed, significant
+from lens_truth.io.numbers import count, number, p_value, short, significant
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Row, Table, row, table
 from lens_truth.stats.dose import POINTS, AgainstControls, DoseResponse, Interval
@@ -41,8 +41,11 @@ READINGS = {
     "writes along": Reading("writes what goes along", POINTS),
     "writes the truth": Reading("writes the truth where it is said", POINTS),
 }
-"""Of a question let m be the margin of the answer that goes along with what is falsely said, n that of the same answer's
-place where the truth is said. What is said pulls by (m + n) / 2, the truth by (n - m) / 2."""
+"""Let m be the margin of the answer that goes along with what is falsely said, and n that of the true answer where the
+truth is said. What is said pulls by (m + n) / 2, the truth by (n - m) / 2."""
+
+_HELD = ("goes along", "said", "truth", "writes along")
+"""Readings that a table holds against controls; the result has all."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class NeuronScaling(Result):
                     READINGS[reading].said,
                     str(its.n),
                     _level(next(level for a, level in zip(its.alphas, its.levels, strict=True) if a == 1), its.scale),
-                    Cell(f"{signed(its.slope.value, 2)} {_ends(its.slope, 2)}", strong=its.slope.clear),
+                    Cell(f"{_signed(its.slope.value, 2)} {_ends(its.slope, 2)}", strong=its.slope.clear),
                     f"{_points(last.change.value, its.scale)} {_ends(last.change, 1 if its.scale == POINTS else 2)}",
                     f"{last.gained} / {last.lost}",
                     Cell(p_value(last.p_value), strong=significant(last.p_value)),
@@ -163,14 +166,15 @@ class NeuronScaling(Result):
                 measure,
                 READINGS[reading].said,
                 f"{len(its.slopes)} {kind}",
-                signed(its.difference.value + float(np.mean(its.slopes)), 2),
-                f"{signed(min(its.slopes), 2)} to {signed(max(its.slopes), 2)}",
-                Cell(interval(its.expected, 2, plus=True), strong=its.outside),
-                f"{signed(its.difference.value, 2)} {_ends(its.difference, 2)}",
+                _signed(its.difference.value + float(np.mean(its.slopes)), 2),
+                f"{_signed(min(its.slopes), 2)} to {_signed(max(its.slopes), 2)}",
+                Cell(_span(its.expected, 2), strong=its.beyond),
+                f"{_signed(its.difference.value, 2)} {_ends(its.difference, 2)}",
                 p_value(its.p_value),
                 p_value(its.least_p),
             )
             for measure, reading, curve in self._curves()
+            if reading in _HELD
             for kind, its in curve.against.items()
         ]
         header = ("measure", "read", "controls", "slope", "theirs", "one more", "difference", "p", "least p")
@@ -215,8 +219,8 @@ class NeuronScaling(Result):
             if worst is not None and worst.alpha != 1:
                 others = "; ".join(f"{kind} sets {_spread(kl)}" for kind, kl in worst.controls.items())
                 sentences.append(
-                    f"On {text}, where nothing is asked, alpha {worst.alpha:g} moves the model by {short(worst.kl)} nats "
-                    f"a token ({others})."
+                    f"On {text}, where nothing is asked, alpha {worst.alpha:g} moves the model by {short(worst.kl)} "
+                    f"nats a token ({others})."
                 )
         return sentences
 
@@ -232,16 +236,17 @@ def _verdicts(name: str, its: MeasureFound) -> list[str]:
     found, last = curve.response, curve.response.changes[-1]
     does = "rises" if found.slope.value > 0 else "falls"
     does = f"{does} with alpha" if found.slope.clear else "does not change with alpha beyond chance"
-    told = f"{name}: going along {does}: {signed(found.slope.value, 2)} {_ends(found.slope, 2)} points per unit, "
+    told = f"{name}: going along {does}: {_signed(found.slope.value, 2)} {_ends(found.slope, 2)} points per unit, "
     told += f"{_points(last.change.value, POINTS)} {_ends(last.change, 1)} from alpha {last.start:g} to {last.end:g} "
     told += f"({last.gained} gained, {last.lost} lost, p = {p_value(last.p_value)}; {count(found.n, 'question')})."
     if not curve.against:
         told += " No control to hold it against."
-    sentences = [told, *(_beside(kind, beside) for kind, beside in curve.against.items())]
+    sentences = [" ".join([told, *(_beside(kind, beside) for kind, beside in curve.against.items())])]
     if its.control:
         said, truth = (its.curves[reading].response.slope for reading in ("said", "truth"))
         sentences.append(
-            f"{name}: per unit of alpha what is said pulls {_more(said)} and the truth {_more(truth)}; {_meaning(said, truth)}."
+            f"{name}: per unit of alpha what is said pulls {_more(said)} and the truth {_more(truth)}; "
+            f"{_meaning(said, truth)}."
         )
     else:
         sentences.append(
@@ -253,35 +258,44 @@ def _verdicts(name: str, its: MeasureFound) -> list[str]:
 
 def _beside(kind: str, its: AgainstControls) -> str:
     if np.isnan(its.expected).any():
-        return f"One {kind} set has a slope of {signed(its.slopes[0], 2)}; one alone says nothing of their spread."
+        return f"One {kind} set has a slope of {_signed(its.slopes[0], 2)}; one alone says nothing of their spread."
     least = ", the least that so few can give" if its.p_value == its.least_p else ""
-    where = "outside of" if its.outside else "inside"
+    where = "beyond" if its.beyond else "not beyond"
     return (
-        f"{len(its.slopes)} {kind} sets: {where} the {interval(its.expected, 2, plus=True)} expected of one more "
+        f"{len(its.slopes)} {kind} sets: {where} what is expected of one more, {_span(its.expected, 2)} "
         f"(p = {p_value(its.p_value)} by its place among them{least})."
     )
 
 
 def _more(slope: Interval) -> str:
-    return f"{signed(slope.value, 2)} {_ends(slope, 2)} nats"
+    return f"{_signed(slope.value, 2)} {_ends(slope, 2)} nats"
 
 
 def _meaning(said: Interval, truth: Interval) -> str:
     """What moves the choice, in words."""
     parts: list[str] = []
     if said.clear:
-        parts.append(f"whatever is said, true or false, counts {'more' if said.value > 0 else 'less'}")
+        parts.append(f"whatever is said or named, true or false, counts {'more' if said.value > 0 else 'less'}")
     if truth.clear:
         parts.append(f"what the model knows counts {'more' if truth.value > 0 else 'less'}")
     return " and ".join(parts) or "neither is told from 0"
 
 
 def _ends(its: Interval, places: int) -> str:
-    return interval((its.ci_low, its.ci_high), places, plus=True)
+    return _span((its.ci_low, its.ci_high), places)
+
+
+def _span(ends: tuple[float, float], places: int) -> str:
+    return "" if np.isnan(ends).any() else f"[{', '.join(_signed(end, places) for end in ends)}]"
+
+
+def _signed(value: float, places: int) -> str:
+    """With a sign; what rounds to 0 has a plus."""
+    return f"{value:+z.{places}f}"
 
 
 def _points(value: float, scale: float) -> str:
-    return signed(value, 1 if scale == POINTS else 2)
+    return _signed(value, 1 if scale == POINTS else 2)
 
 
 def _level(its: Interval, scale: float) -> str:
