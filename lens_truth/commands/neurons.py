@@ -21,6 +21,13 @@ Config = (  # a subcommand is one line here
     | Annotated[Rescore, tyro.conf.subcommand("rescore")]
     | Annotated[Origins, tyro.conf.subcommand("origins")]
     | Annotated[Mediate, tyro.conf.subcommand("mediate")]
+from lens_truth.commands.neurons_scale import Scale
+from lens_truth.commands.run import Run
+
+Config = (  # a subcommand is one line here
+    Annotated[Sample, tyro.conf.subcommand("sample")]
+    | Annotated[Scale, tyro.conf.subcommand("scale")]
+    | Annotated[Rescore, tyro.conf.subcommand("rescore")]
 )
 
 DEFAULT_ARGUMENTS = ("find",)

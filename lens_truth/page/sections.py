@@ -25,6 +25,7 @@ from lens_truth.page.neuron_origins import origin_blocks
 from lens_truth.page.neurons import neuron_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
+from lens_truth.page.scaling import scaling_blocks
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
@@ -54,6 +55,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Neurons", ("neurons",), neuron_blocks),
     ("Dose curves", ("neurons",), dose_blocks),
     ("Origins of neurons", ("neurons",), origin_blocks),
+    ("Scaled neurons", ("neurons",), scaling_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
@@ -71,6 +73,7 @@ _OPTIONAL = {
     "Neurons",
     "Dose curves",
     "Origins of neurons",
+    "Scaled neurons",
 }
 """Sections that are not missed where no run has anything to say in them."""
 
