@@ -21,6 +21,7 @@ from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
 from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
+from lens_truth.page.neuron_data import consistency_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.verification import swap_blocks, verification_blocks
@@ -49,6 +50,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
+    ("Data of neurons", ("neurons",), consistency_blocks),
     ("Dose curves", ("neurons",), dose_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
@@ -64,6 +66,7 @@ _OPTIONAL = {
     "Shifts",
     "Detection",
     "Verification",
+    "Data of neurons",
     "Dose curves",
 }
 """Sections that are not missed where no run has anything to say in them."""
