@@ -21,6 +21,8 @@ from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
 from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
+from lens_truth.page.neuron_origins import origin_blocks
+from lens_truth.page.neurons import neuron_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.verification import swap_blocks, verification_blocks
@@ -49,7 +51,9 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
+    ("Neurons", ("neurons",), neuron_blocks),
     ("Dose curves", ("neurons",), dose_blocks),
+    ("Origins of neurons", ("neurons",), origin_blocks),
     ("Data", ("audit",), results.audit_blocks),
 )
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
@@ -64,7 +68,9 @@ _OPTIONAL = {
     "Shifts",
     "Detection",
     "Verification",
+    "Neurons",
     "Dose curves",
+    "Origins of neurons",
 }
 """Sections that are not missed where no run has anything to say in them."""
 
