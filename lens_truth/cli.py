@@ -21,6 +21,7 @@ COMMANDS = {
     "evidence": "what heads look at: attention to the evidence, retrieval and lookback, against head scores",
     "directions": "truth directions on several data sets: kept probes, and what they share",
     "detect": "which answers are hallucinated? kept probes of heads on labelled answers and on any text, by token",
+    "neurons": "neurons that foretell hallucination (H-Neurons): their data, sets of them, scaling, origins",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
     "steer": "shift a model's heads along directions of truth (ITI) and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",

@@ -1,8 +1,9 @@
-"""Neurons that foretell hallucination (H-Neurons): their data."""
+"""Neurons that foretell hallucination (H-Neurons): replies to find them by, sets of them, what scaling them does, where
+they come from. Without a subcommand: find."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -11,9 +12,9 @@ from lens_truth.commands.neurons_mediate import Mediate
 from lens_truth.commands.neurons_origins import Origins
 from lens_truth.commands.neurons_rescore import Rescore
 from lens_truth.commands.neurons_sample import Sample
-from lens_truth.commands.run import Rows, Run
+from lens_truth.commands.run import Run
 
-Config = (
+Config = (  # a subcommand is one line here
     Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Rescore, tyro.conf.subcommand("rescore")]
     | Annotated[Origins, tyro.conf.subcommand("origins")]
@@ -23,7 +24,7 @@ Config = (
 DEFAULT_ARGUMENTS = ("sample",)
 
 
-def run(config: Rows | Rescore) -> None:
+def run(config: Any) -> None:
     """Runs one subcommand."""
     name = next(name for name, flags in subcommands(Config).items() if type(config) is flags)
     with Run(f"neurons {name}", config) as run:

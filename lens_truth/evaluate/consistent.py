@@ -171,7 +171,7 @@ def consistent_replies(sampled: SampledAnswers, match: str = "contains") -> tupl
     if right in (0, len(replies)):
         lacking, other, which = ("right", "wrong", "easier") if not right else ("wrong", "right", "harder")
         raise InputError(
-            f"no question of {len(judges)} is answered {lacking} by all {n} samples ({len(replies)} are {other} by all); "
+            f"no question of {len(judges)} is answered {lacking} by all {n} samples ({len(replies)} {other} by all); "
             f"neurons are found in replies of both kinds: ask more questions, {which} ones, or for fewer samples"
         )
     counts = tuple(by_right[k] for k in range(n + 1))

@@ -27,9 +27,9 @@ _HEADER = (
 )
 _LEGEND = (
     "Correlation over {units}; inside layers: each layer's mean removed from both maps; null inside: the middle 95% "
-    "when {units} are shuffled inside layers; p: share of those shuffles that agree as well (one-sided), Holm-adjusted over "
-    "all pairs; ceiling: what noise would leave of r = 1, inside layers (r from different runs only, where both models "
-    "have as many)."
+    "when {units} are shuffled inside layers; p: share of those shuffles that agree as well (one-sided), Holm-adjusted "
+    "over all pairs; ceiling: what noise would leave of r = 1, inside layers (r from different runs only, where both "
+    "models have as many)."
 )
 
 

@@ -73,11 +73,11 @@ def test_what_is_written_of_samples() -> None:
 
 
 def test_both_kinds_are_needed() -> None:
-    with pytest.raises(InputError, match=r"no question of 1 is answered right by all 2 samples \(1 are wrong by all\)"):
+    with pytest.raises(InputError, match=r"no question of 1 is answered right by all 2 samples \(1 wrong by all\)"):
         consistent_replies(sampled(a=["fern", "oak"]))
     with pytest.raises(InputError, match="no question of 1 is answered wrong by all 1 samples.*harder"):
         consistent_replies(sampled(a=["moss"]))
-    with pytest.raises(InputError, match=r"answered right by all 2 samples \(0 are wrong by all\).*easier"):
+    with pytest.raises(InputError, match=r"answered right by all 2 samples \(0 wrong by all\).*easier"):
         consistent_replies(sampled(a=["moss", "fern"]))
 
 
