@@ -4,6 +4,7 @@ they come from. Without a subcommand: find."""
 from __future__ import annotations
 
 from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -28,12 +29,20 @@ Config = (  # a subcommand is one line here
     Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Scale, tyro.conf.subcommand("scale")]
     | Annotated[Rescore, tyro.conf.subcommand("rescore")]
+from lens_truth.commands.run import Run
+
+Config = (  # a subcommand is one line here
+    Annotated[Sample, tyro.conf.subcommand("sample")]
+    | Annotated[Rescore, tyro.conf.subcommand("rescore")]
+    | Annotated[Origins, tyro.conf.subcommand("origins")]
+    | Annotated[Mediate, tyro.conf.subcommand("mediate")]
 )
 
 DEFAULT_ARGUMENTS = ("find",)
 
 
 def run(config: Rows | Rescore) -> None:
+def run(config: Any) -> None:
     """Runs one subcommand."""
     name = next(name for name, flags in subcommands(Config).items() if type(config) is flags)
     with Run(f"neurons {name}", config) as run:
