@@ -4,7 +4,6 @@ they come from. Without a subcommand: find."""
 from __future__ import annotations
 
 from typing import Annotated
-from typing import Annotated, Any
 
 import tyro
 
@@ -14,25 +13,13 @@ from lens_truth.commands.neurons_mediate import Mediate
 from lens_truth.commands.neurons_origins import Origins
 from lens_truth.commands.neurons_rescore import Rescore
 from lens_truth.commands.neurons_sample import Sample
+from lens_truth.commands.neurons_scale import Scale
 from lens_truth.commands.run import Rows, Run
 
 Config = (  # a subcommand is one line here
     Annotated[Find, tyro.conf.subcommand("find")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
-    | Annotated[Rescore, tyro.conf.subcommand("rescore")]
-    | Annotated[Origins, tyro.conf.subcommand("origins")]
-    | Annotated[Mediate, tyro.conf.subcommand("mediate")]
-from lens_truth.commands.neurons_scale import Scale
-from lens_truth.commands.run import Run
-
-Config = (  # a subcommand is one line here
-    Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Scale, tyro.conf.subcommand("scale")]
-    | Annotated[Rescore, tyro.conf.subcommand("rescore")]
-from lens_truth.commands.run import Run
-
-Config = (  # a subcommand is one line here
-    Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Rescore, tyro.conf.subcommand("rescore")]
     | Annotated[Origins, tyro.conf.subcommand("origins")]
     | Annotated[Mediate, tyro.conf.subcommand("mediate")]
@@ -42,7 +29,6 @@ DEFAULT_ARGUMENTS = ("find",)
 
 
 def run(config: Rows | Rescore) -> None:
-def run(config: Any) -> None:
     """Runs one subcommand."""
     name = next(name for name, flags in subcommands(Config).items() if type(config) is flags)
     with Run(f"neurons {name}", config) as run:
