@@ -113,7 +113,7 @@ def test_neurons_before_the_heads_carry_nothing_and_batches_change_nothing(tiny:
 
 
 def test_a_shift_of_heads(tiny: Any, examples: list[Example]) -> None:
-    vectors = torch.zeros(3, 4, 8)
+    vectors = torch.zeros(3, 4, 12)
     vectors[0, 1] = 0.5
     found = neuron_mediation(tiny, examples, HeadShift(vectors, "z"), some(), **FEW)
     assert found.heads == "a shift of heads" and abs(found.total) > 0
@@ -125,12 +125,12 @@ def test_bad_input(tiny: Any, examples: list[Example]) -> None:
         neuron_mediation(tiny, examples, HeadGate(torch.ones(3, 4)), some())
     with pytest.raises(InputError, match="no neuron is selected"):
         neuron_mediation(tiny, examples, gate(), some()._only(np.zeros(15, dtype=bool)))
-    with pytest.raises(InputError, match="layers x 4 heads, the model|layers x heads|the gate has"):
+    with pytest.raises(InputError, match="2 layers x 4 heads, the model 3 x 4"):
         neuron_mediation(tiny, examples, HeadGate(torch.zeros(2, 4)), some())
     with pytest.raises(InputError, match="at least 1 of each"):
         neuron_mediation(tiny, examples, gate(), some(), n_random=0)
+    every = np.divmod(np.arange(L * M), M)
     with pytest.raises(InputError, match="other neurons were to be drawn"):
-        every = np.divmod(np.arange(L * M), M)
         neuron_mediation(tiny, examples, gate(), NeuronSet(*every, np.ones(L * M)))
     with pytest.raises(InputError, match="margin is not defined"):
         neuron_mediation(tiny, examples[:1], gate(), some())

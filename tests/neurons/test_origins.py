@@ -215,8 +215,8 @@ def test_bad_input() -> None:
         neuron_origins(neurons, base, child, n_folds=200)
     with pytest.raises(InputError, match="the change of weights is of"):
         neuron_origins(neurons, base, child, change=np.zeros((2, M)))
+    alike = np.zeros(N, dtype=int)
     with pytest.raises(InputError, match="needs both classes"):
-        alike = np.zeros(N, dtype=int)
         neuron_origins(neurons, activity(noise(1), "b", alike), activity(noise(2), "c", alike))
 
 
