@@ -53,7 +53,7 @@ def test_it_scales_and_folds(neurons: Path, tmp_path: Path, capsys: pytest.Captu
     assert (out / "answers.jsonl").read_bytes() == written  # nothing was asked again
     assert NeuronScaling.load(out) == found
     page = tmp_path / "page.html"
-    write_report([out], page)
+    write_report([out], out=page)
     assert "Neurons of zoo:llama-memory, scaled" in page.read_text()
 
 
