@@ -56,6 +56,9 @@ def test_it_writes_the_published_format(out: Path, capsys: pytest.CaptureFixture
     found = ReplyConsistency.load(out)
     assert found.questions == len(samples) == 60
     assert found.parts == {name: (len(part) // 2, len(part) // 2) for name, part in parts.items()}
+    page = out.parent / "page.html"
+    assert run(capsys, "report", out, "--out", page)[0] == 0
+    assert "Replies that come every time" in page.read_text() and found.verdicts()[0] in page.read_text()
     assert found.verdicts()[0] in said and "neurons are found in them by `lens-truth neurons --model" in said
 
 
