@@ -87,10 +87,20 @@ class Stream(IntEnum):
     SERIES = 44
     """Bootstrap over groups, and orders of checkpoints, behind a change point."""
 
+    NEURON_ORIGINS = 33
+    """Bootstrap over groups behind what a child's neurons are worth in its base."""
+    MOVED_NEURONS = 34
+    """Other neurons of the same layers to which a classifier's weights are moved."""
+    MEDIATION_INTERVALS = 37
+    """Bootstrap over groups behind the share of heads' effect that passes through neurons."""
     BALANCED_REPLIES = 48
     """Which of a model's consistent replies are kept, as many right as hallucinated ones."""
+    NEURON_INTERVALS = 50
+    """Bootstrap over groups behind what a set of neurons is worth."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
+    SCALED_CONTROLS = 53
+    """Which such sets are scaled beside the neurons."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -26,11 +26,15 @@ _HEADER = (
     *("Spearman inside", "null inside", "p (Holm)", "r / ceiling"),
 )
 _LEGEND = (
-    "Correlation over heads; inside layers: each layer's mean removed from both maps; null inside: the middle 95% when "
-    "heads are shuffled inside layers; p: share of those shuffles that agree as well (one-sided), Holm-adjusted over "
-    "all pairs; ceiling: what noise would leave of r = 1, inside layers (r from different runs only, where both models "
-    "have as many)."
+    "Correlation over {units}; inside layers: each layer's mean removed from both maps; null inside: the middle 95% "
+    "when {units} are shuffled inside layers; p: share of those shuffles that agree as well (one-sided), Holm-adjusted "
+    "over all pairs; ceiling: what noise would leave of r = 1, inside layers (r from different runs only, where both "
+    "models have as many)."
 )
+
+
+NEURON = "neuron"
+"""The kind of scores that neurons have."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,11 @@ class Heritability(Result):
         c = self.correlations
         return Floor(self.unrelated, spread(c.pearson), spread(c.pearson_within_layer)) if pairs else None
 
+    @property
+    def units(self) -> str:
+        """What a map has a number for: `heads`, or `neurons`."""
+        return "neurons" if set(self.kinds) == {NEURON} else "heads"
+
     def tables(self, reference: str | None = None) -> tuple[Table, Table, Table]:
         """Every pair in numbers, and two matrices: Pearson r over all heads, and inside layers.
 
@@ -151,7 +160,11 @@ class Heritability(Result):
         """
         at = None if reference is None else self._at(reference)
         rows = (self._pair(i, j) for i, j in self.pairs if at is None or at in (i, j))
-        return table("Every pair", _HEADER, rows, _LEGEND), self._matrix(within=False), self._matrix(within=True)
+        return (
+            table("Every pair", _HEADER, rows, _LEGEND.format(units=self.units)),
+            self._matrix(within=False),
+            self._matrix(within=True),
+        )
 
     def _pair(self, i: int, j: int) -> Row:
         c, over = self.correlations, self.disattenuated_within_layer[i, j]
@@ -184,7 +197,7 @@ class Heritability(Result):
             return Cell(number(r, 2), tint=None if math.isnan(r) else r, tip=tip, strong=self._beyond(i, j))
 
         rows = tuple(row(name, *(cell(i, j) for j in range(len(names)))) for i, name in enumerate(names))
-        return Table("inside layers" if within else "Pearson r over heads", ("", *names), rows, form="matrix")
+        return Table("inside layers" if within else f"Pearson r over {self.units}", ("", *names), rows, form="matrix")
 
     def verdicts(self, root: Mapping[str, str] | None = None) -> list[str]:
         """Sentences: pairs above the null, and the floor.
@@ -211,8 +224,8 @@ class Heritability(Result):
         beyond = [pair for pair in pairs if self._beyond(*pair)]
         raw, inside = ([float(m[pair]) for pair in pairs] for m in (c.pearson, c.pearson_within_layer))
         sentence = (
-            f"{title}: {len(beyond)} of {len(pairs)} above what shuffled heads give (p < .05, Holm over all pairs); "
-            f"r {min(raw):.2f} to {max(raw):.2f}, inside layers {min(inside):.2f} to {max(inside):.2f}"
+            f"{title}: {len(beyond)} of {len(pairs)} above what shuffled {self.units} give (p < .05, Holm over all "
+            f"pairs); r {min(raw):.2f} to {max(raw):.2f}, inside layers {min(inside):.2f} to {max(inside):.2f}"
         )
         not_beyond = [pair for pair in pairs if pair not in beyond]
         if beyond and not_beyond:

@@ -40,9 +40,9 @@ def correlation_matrix(result: Heritability) -> Figure:
     panels[0].set_yticks(range(m), names)
     panels[1].tick_params(left=False)
     panels[0].set_ylim(m - 0.5, -0.5)  # shared, so turned over twice
-    style.colour_bar(figure, panels[1].collections[0], panels, "Pearson r over heads")
+    style.colour_bar(figure, panels[1].collections[0], panels, f"Pearson r over {result.units}")
     kinds = ", ".join(dict.fromkeys(result.kinds))
-    said = f"{kinds} scores; bold: p < .05, heads shuffled inside layers, Holm over all pairs"
+    said = f"{kinds} scores; bold: p < .05, {result.units} shuffled inside layers, Holm over all pairs"
     figure.suptitle(style.fitted(said, figure.get_figwidth() - 0.4, style.MEDIUM))
     return figure
 
@@ -90,7 +90,7 @@ def reference_bars(result: Heritability, at: int) -> Figure:
     figure.supxlabel(style.fitted(f"Pearson r with {result.names[at]}", figure.get_figwidth() - 0.4, style.MEDIUM))
     handles = [
         Line2D([], [], color=style.BLUE, lw=5, label="r (whiskers: 95% interval)"),
-        Patch(color=style.GREY, alpha=0.45, lw=0, label="heads shuffled inside layers: middle 95%"),
+        Patch(color=style.GREY, alpha=0.45, lw=0, label=f"{result.units} shuffled inside layers: middle 95%"),
     ]
     if np.isfinite(result.ceiling[at, others]).any():
         handles.append(Line2D([], [], ls="", marker="|", ms=10, mew=2, color=style.GREEN, label="ceiling set by noise"))

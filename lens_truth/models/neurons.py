@@ -85,6 +85,18 @@ def _mlp(hf: Any, path: str, layer: int, block: nn.Module) -> Mlp:
     return Mlp(layer, f"{path}.{down}", width)
 
 
+def input_maps(hf: nn.Module, mlp: Mlp) -> tuple[str, ...]:
+    """The paths of the maps by which a layer's neurons read the residual stream: gate and up projection, or both as
+    one, and those of an MLP beside it that is as wide."""
+    root, layers = decoder_layers(hf)
+    width: int = cast("Any", hf).config.get_text_config(decoder=True).hidden_size
+    block = layers[mlp.layer]
+    found = _maps(block, attention_in(block, width))
+    sizes = (mlp.width, 2 * mlp.width)
+    paths = [(f"{root}.{mlp.layer}.{name}", size) for name, size in found]
+    return tuple(path for path, size in paths if path != mlp.path and size[0] == width and size[1] in sizes)
+
+
 def _maps(block: nn.Module, attention: str | None) -> Iterator[tuple[str, tuple[int, int]]]:
     """The linear maps of a layer outside its attention, not those inside of others (of an adapter)."""
     found: list[str] = []

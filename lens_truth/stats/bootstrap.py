@@ -50,22 +50,26 @@ def head_weights(
     return np.repeat(drawn * (n_groups / (n_groups - 1)), n_heads // n_groups, axis=2)
 
 
-def correlation_intervals(
+def correlation_draws(
     x: Float[np.ndarray, "L H"], y: Float[np.ndarray, "L H"], weights: Float[np.ndarray, "n L H"]
-) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
-    """95% percentile intervals of Pearson's r over all heads, and with each layer's mean removed; NaN where no draw
-    defines it."""
+) -> tuple[Float[np.ndarray, " drawn"], Float[np.ndarray, " drawn_within"]]:
+    """Pearson's r over all heads, and with each layer's mean removed, of every draw that defines it."""
     x, y = x - x.mean(), y - y.mean()
     moments = np.stack([np.ones_like(x), x, y, x**2, y**2, x * y])
     sums = np.einsum("nlh,klh->knl", weights, moments, optimize=True)
-    return _percentiles(sums.sum(2, keepdims=True)), _percentiles(sums)
+    return _correlations(sums.sum(2, keepdims=True)), _correlations(sums)
 
 
-def _percentiles(sums: Float[np.ndarray, "6 n strata"]) -> Float[np.ndarray, "2"]:
+def percentiles(draws: Float[np.ndarray, " n"]) -> Float[np.ndarray, "2"]:
+    """The middle 95%; NaN where there is no draw."""
+    return np.quantile(draws, [0.025, 0.975]) if len(draws) else np.full(2, np.nan)
+
+
+def _correlations(sums: Float[np.ndarray, "6 n strata"]) -> Float[np.ndarray, " drawn"]:
     """Moments are taken about the mean of each stratum, be it a layer or all heads."""
     mass, a, b, aa, bb, ab = sums
     per = np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)
     variance = (aa - a**2 * per).sum(1) * (bb - b**2 * per).sum(1)
     defined = variance > _ROUNDING * (aa.sum(1) * bb.sum(1))
     r = (ab - a * b * per).sum(1)[defined] / np.sqrt(variance[defined])
-    return np.quantile(np.clip(r, -1, 1), [0.025, 0.975]) if len(r) else np.full(2, np.nan)
+    return np.clip(r, -1, 1)

@@ -20,9 +20,11 @@ from lens_truth.errors import InputError
 from lens_truth.io.readers import is_list
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
-from lens_truth.stats.bootstrap import correlation_intervals, head_weights
+from lens_truth.stats.bootstrap import correlation_draws, head_weights, percentiles
 
 _AT_ONCE = 500  # draws in memory at a time
+_CELLS = 1 << 24
+"""Numbers in memory at a time: neurons are so many that fewer draws of them fit."""
 _ROUNDING = 1e-9
 
 Map = Float[np.ndarray, "L H"]
@@ -168,9 +170,19 @@ def shuffled_orders(
 ) -> Iterator[Int[np.ndarray, "part LH"]]:
     """`shuffles` as orders of a flattened map, in parts that fit in memory."""
     rows = (np.arange(n_layers) * n_heads)[:, None]
-    for start in range(0, n, _AT_ONCE):
-        part = min(_AT_ONCE, n - start)
+    for part in _parts(n, _at_once(n_layers * n_heads)):
         yield (shuffles(part, n_layers, n_heads, n_kv_heads, rng) + rows).reshape(part, -1)
+
+
+def _at_once(n_cells: int) -> int:
+    """Shuffles of maps with so many heads."""
+    return min(_AT_ONCE, _CELLS // 2 // n_cells)
+
+
+def _parts(n: int, at_once: int) -> list[int]:
+    """`n` draws in parts."""
+    at_once = max(1, at_once)
+    return [min(at_once, n - start) for start in range(0, n, at_once)]
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -234,7 +246,8 @@ def _permutation(
     for count, against in partners.items():
         rng = stream(seed, Stream.HEAD_SHUFFLES, count)
         draws: dict[int, list[Float[np.ndarray, "n others"]]] = {i: [] for i in against}
-        for order in bar(shuffled_orders(n, L, H, count, rng), "shuffles", -(-n // _AT_ONCE)):
+        n_parts = len(_parts(n, _at_once(L * H)))
+        for order in bar(shuffled_orders(n, L, H, count, rng), "shuffles", n_parts):
             for i, others in against.items():
                 draws[i].append(unit[i][order] @ unit[others].T)
         for i, others in against.items():
@@ -248,11 +261,20 @@ def _permutation(
 def _intervals(x: Maps, kv: Sequence[int | None], n: int, seed: int) -> tuple[Ends, Ends]:
     m, L, H = x.shape
     raw, within = np.ones((m, m, 2)), np.ones((m, m, 2))
-    weights: dict[int, Float[np.ndarray, "n L H"]] = {}
-    for i, j in bar([*combinations(range(m), 2)], "intervals"):
+    together: dict[int, list[tuple[int, int]]] = {}
+    for i, j in combinations(range(m), 2):
         count = min(kv[i] or H, kv[j] or H)  # what hangs together in either map is drawn together
-        if count not in weights:
-            weights[count] = head_weights(n, L, H, count, stream(seed, Stream.HEAD_INTERVALS, count))
-        intervals = correlation_intervals(x[i], x[j], weights[count])
-        raw[i, j], within[i, j] = raw[j, i], within[j, i] = intervals
+        together.setdefault(count, []).append((i, j))
+    with bar(None, "intervals", n * m * (m - 1) // 2) as done:
+        for count, pairs in together.items():
+            rng = stream(seed, Stream.HEAD_INTERVALS, count)
+            draws: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {pair: [] for pair in pairs}
+            for part in _parts(n, _CELLS // (L * H)):
+                weights = head_weights(part, L, H, count, rng)
+                for i, j in pairs:
+                    draws[i, j].append(correlation_draws(x[i], x[j], weights))
+                    done.update(part)
+            for (i, j), its in draws.items():
+                ends = [percentiles(np.concatenate(parts)) for parts in zip(*its, strict=True)]
+                raw[i, j], within[i, j] = raw[j, i], within[j, i] = ends
     return raw, within
