@@ -13,11 +13,13 @@ from lens_truth.commands.neurons_mediate import Mediate
 from lens_truth.commands.neurons_origins import Origins
 from lens_truth.commands.neurons_rescore import Rescore
 from lens_truth.commands.neurons_sample import Sample
+from lens_truth.commands.neurons_scale import Scale
 from lens_truth.commands.run import Rows, Run
 
 Config = (  # a subcommand is one line here
     Annotated[Find, tyro.conf.subcommand("find")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
+    | Annotated[Scale, tyro.conf.subcommand("scale")]
     | Annotated[Rescore, tyro.conf.subcommand("rescore")]
     | Annotated[Origins, tyro.conf.subcommand("origins")]
     | Annotated[Mediate, tyro.conf.subcommand("mediate")]

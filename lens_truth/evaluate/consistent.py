@@ -36,8 +36,8 @@ class ReplyConsistency(Result):
     """How often a model says the same to a question: of Q questions, each asked n times, how many are answered right or
     wrong every time, and what became of the others.
 
-    >>> replies, consistency = lens_truth.consistent_replies(sampled)
-    >>> consistency.tables()[0]
+    >>> consistency = lens_truth.ReplyConsistency.load("runs/neurons-sample")
+    >>> print(consistency.by_right, consistency.verdicts())
     """
 
     command: ClassVar[str] = "neurons"

@@ -99,6 +99,8 @@ class Stream(IntEnum):
     """Bootstrap over groups behind what a set of neurons is worth."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
+    SCALED_CONTROLS = 53
+    """Which such sets are scaled beside the neurons."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from lens_truth.data.overlap import shared_questions
 from lens_truth.data.replies import Reply
 from lens_truth.detection.metrics import auroc, drawn_weights
 from lens_truth.detection.result import Measured
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, notice
 from lens_truth.io.streams import Stream
 from lens_truth.neurons.activity import NeuronActivity
 from lens_truth.neurons.finding import Rows
 from lens_truth.neurons.study_result import Worth
-from lens_truth.stats.folds import grouped_folds
+from lens_truth.stats.folds import check_labels, grouped_folds
 
 _DRAWS = 1000
-Numbers = Int[np.ndarray, " n"]
-Decisions = Float[np.ndarray, " n"]
+Numbers = Int[np.ndarray, " _"]
+Decisions = Float[np.ndarray, " _"]
 Trial = Sequence[Decisions]
 """The decisions on the test answers of every split."""
 
@@ -46,6 +47,24 @@ class Side:
 
     def __len__(self) -> int:
         return len(self.replies)
+
+    def apart_from(self, train: Side) -> Side:
+        """The answers without those of groups that are trained on, which are counted (a `DataWarning`); questions that
+        are the same in other groups are named alone."""
+        seen = {*train.rows.groups}
+        kept = np.array([n for n, group in enumerate(self.rows.groups) if group not in seen], dtype=np.int64)
+        side = self
+        if lost := len(self) - len(kept):
+            notice(f"{lost} of {len(self)} test answers are left out: their groups are among the training answers")
+            if not len(kept):
+                raise InputError("all test answers are of groups that neurons are found in: give others, or none")
+            replies = [self.replies[n] for n in kept]
+            side = Side(self.rows.part(kept), replies, self.n_tokens[kept])
+        texts = [[reply.example for reply in its.replies] for its in (train, side)]
+        for told in shared_questions(*texts).warnings("training answers", "test answers"):
+            notice(told)
+        check_labels(side.rows.hallucinated)
+        return side
 
 
 @dataclass(frozen=True)
@@ -74,12 +93,8 @@ class Bench:
             fold = grouped_folds(labels, groups, n_folds, seed)
             splits = [Split(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)]
         else:
+            test = test.apart_from(train)
             splits = [Split(np.arange(len(train)), np.arange(len(test)))]
-            if both := sorted({*train.rows.groups} & {*test.rows.groups}):
-                raise InputError(
-                    f"{len(both)} groups of test answers are among the training answers too (first: '{both[0]}'): "
-                    "leave them out of one of the two"
-                )
         judged = train if test is None else test
         drawn = drawn_weights(judged.rows.groups, _DRAWS, seed, Stream.NEURON_INTERVALS)
         return cls(train, judged, splits, np.concatenate([np.ones((1, len(judged))), drawn]))
@@ -93,7 +108,7 @@ class Bench:
         """Decisions of what is trained on every split."""
         return [decide(self.train, split.train, self.test, split.test) for split in self.splits]
 
-    def aurocs(self, trial: Trial, weights: Float[np.ndarray, "B N"] | None = None) -> Float[np.ndarray, " B"]:
+    def aurocs(self, trial: Trial, weights: Float[np.ndarray, "B N"] | None = None) -> Float[np.ndarray, " _"]:
         """How often a hallucinated answer has the higher decision than a right one of the same split (decisions of
         different fits are not compared), for every draw."""
         of, won, pairs = self.weights if weights is None else weights, np.zeros(1), np.zeros(1)

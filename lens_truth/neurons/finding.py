@@ -10,13 +10,13 @@ from jaxtyping import Float, Int
 from lens_truth.detection.metrics import auroc
 from lens_truth.errors import InputError
 from lens_truth.neurons.activity import NeuronActivity
-from lens_truth.neurons.sparse import SparseFit, smallest_c, sparse_path
+from lens_truth.neurons.sparse import SparseFit, smallest_c, sparse_fit, sparse_path
 from lens_truth.neurons.study_result import Tried
 from lens_truth.stats.folds import check_labels, grouped_folds
 
 FOLDS = 3
 """Of the training groups, among which C is chosen."""
-FACTORS = np.geomspace(1.25, 64, 9)
+FACTORS = np.geomspace(1.25, 32, 7)
 """Cs that are tried, as multiples of the least at which a neuron has a weight."""
 
 
@@ -51,8 +51,8 @@ class Rows:
 
     def part(self, numbers: Int[np.ndarray, " m"]) -> Rows:
         """Some of the answers, each with its other tokens."""
-        taken = np.concatenate([numbers + start for start in range(0, len(self.groups), self.n)])
-        groups = tuple(self.groups[row] for row in taken)
+        taken: Int[np.ndarray, " r"] = np.concatenate([numbers + start for start in range(0, len(self.groups), self.n)])
+        groups = tuple(self.groups[row] for row in taken.tolist())
         return Rows(self.x[taken], self.hallucinated[taken], groups, len(numbers))
 
     def labelled(self, hallucinated: Int[np.ndarray, " R"]) -> Rows:
@@ -73,26 +73,29 @@ class Found:
         return np.flatnonzero(self.fit.weights)
 
 
-def found_in(rows: Rows, seed: int) -> Found:
-    """The whole procedure on training rows.
+def found_in(rows: Rows, seed: int, *, told: bool = False) -> Found:
+    """The whole procedure on training rows; with `told` also how many neurons each C selects in all of them.
 
     Raises:
         InputError: if there are fewer groups than folds, or no neuron tells the classes apart.
     """
-    Cs = smallest_c(rows.x, rows.signs) * FACTORS
+    Cs = (smallest_c(rows.x, rows.signs) * FACTORS).tolist()
     fold = grouped_folds(rows.hallucinated[: rows.n], rows.groups[: rows.n], FOLDS, seed)
     worth = np.full((FOLDS, len(Cs)), np.nan)
     for k in range(FOLDS):
         train, held = rows.part(np.flatnonzero(fold != k)), np.flatnonzero(fold == k)
         x, y = rows.x[held], rows.hallucinated[held]
-        for n, fit in enumerate(sparse_path(train.x, train.signs, Cs.tolist(), seed=seed)):
+        for n, fit in enumerate(sparse_path(train.x, train.signs, Cs, seed=seed)):
             worth[k, n] = auroc(fit.decision(x), y, np.ones((1, len(y))))[0]
-    if np.isnan(worth).all(axis=0).any():
+    if np.isnan(worth).all():
         raise InputError(
             f"no fold of the {rows.n} answers has both right and hallucinated ones, by which C could be chosen: give "
             "more questions"
         )
-    mean, fits = np.nanmean(worth, axis=0), list(sparse_path(rows.x, rows.signs, Cs.tolist(), seed=seed))
-    chosen = int(np.argmax(np.where([fit.n_selected > 0 for fit in fits], mean.round(9), -1)))  # the first of equals
-    tried = tuple(Tried(float(C), fit.n_selected, float(its)) for C, fit, its in zip(Cs, fits, mean, strict=True))
+    mean = np.nanmean(worth, axis=0)
+    chosen = int(np.argmax(mean.round(9)))  # the first of equals
+    if not told:
+        return Found(sparse_fit(rows.x, rows.signs, Cs[chosen], seed=seed), ())
+    fits = list(sparse_path(rows.x, rows.signs, Cs, seed=seed))
+    tried = tuple(Tried(C, fit.n_selected, float(its)) for C, fit, its in zip(Cs, fits, mean, strict=True))
     return Found(fits[chosen], tried)

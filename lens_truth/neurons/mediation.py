@@ -198,7 +198,10 @@ def _out(layer: int) -> str:
 
 
 def _whole(other: Tensor) -> Any:
-    return lambda value, hook: other
+    def hook(value: Tensor, hook: Any) -> Tensor:
+        return other
+
+    return hook
 
 
 def _columns(members: Int[Tensor, " k"], other: Float[Tensor, "B T k"]) -> Any:

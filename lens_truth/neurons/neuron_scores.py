@@ -79,9 +79,10 @@ def aurocs(values: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"]) -> F
 def _middle(same: Bool[np.ndarray, "F N1"]) -> Float[np.ndarray, "F N"]:
     """Ranks in rising order, where `same` says whether a value equals the one before it; equal ones share theirs."""
     F, N = len(same), same.shape[1] + 1
-    place: Int[np.ndarray, " N"] = np.arange(N)
-    starts = np.concatenate([np.ones((F, 1), dtype=bool), ~same], axis=1)
-    ends = np.concatenate([~same, np.ones((F, 1), dtype=bool)], axis=1)
-    first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
-    last = np.minimum.accumulate(np.where(ends, place, N)[:, ::-1], axis=1)[:, ::-1]
-    return 1 + (first + last) / 2
+    edge = np.ones((F, 1), dtype=bool)
+    starts, ends = np.concatenate([edge, ~same], axis=1), np.concatenate([~same, edge], axis=1)
+    place: Int[np.ndarray, "F N"] = np.tile(np.arange(N), (F, 1))
+    first, last = (np.full((F, N), its) for its in (0, N))
+    first[starts], last[ends] = place[starts], place[ends]
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+    return 1 + (np.maximum.accumulate(first, axis=1) + last) / 2

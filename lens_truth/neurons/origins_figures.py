@@ -40,7 +40,7 @@ def origins_figure(result: NeuronOrigins) -> Figure:
     ]
     style.legend(figure, keys)
     title = f"{result.n_neurons} neurons of {result.names[1]} in {result.names[0]}"
-    figure.suptitle(style.fitted(title, figure.get_figwidth() - 0.4, style.MEDIUM))
+    figure.supxlabel(style.fitted(title, figure.get_figwidth() - 0.4, style.MEDIUM))
     return figure
 
 

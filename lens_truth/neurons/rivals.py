@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from lens_truth.data.examples import Example
 from lens_truth.io.streams import Stream, stream
 
 Table = Float[np.ndarray, "n K"]
@@ -20,7 +19,7 @@ _WORDS = 10.0
 """C of the words, as `bag_of_words_auroc` has it."""
 
 
-def refitted(train: Table, hallucinated: Labels, test: Table) -> Decisions:
+def refitted(train: Table, hallucinated: Labels, test: Float[np.ndarray, "t K"]) -> Decisions:
     """A logistic regression (L2, C = 1) on columns of equal spread."""
     from sklearn.linear_model import LogisticRegression
 
@@ -31,7 +30,7 @@ def refitted(train: Table, hallucinated: Labels, test: Table) -> Decisions:
     return np.asarray(model.decision_function((test - middle) / spread))
 
 
-def dense(train: Table, hallucinated: Labels, test: Table) -> Decisions:
+def dense(train: Table, hallucinated: Labels, test: Float[np.ndarray, "t K"]) -> Decisions:
     """A ridge classifier on all columns, each of equal spread; the penalty is the mean squared length of a row, so that
     it needs no choice. Solved in the rows, of which there are fewer."""
     n, signs = len(train), 2.0 * hallucinated - 1
@@ -45,10 +44,11 @@ def dense(train: Table, hallucinated: Labels, test: Table) -> Decisions:
         across += theirs @ mine.T
     inner += np.eye(n) * np.trace(inner) / n
     lean = signs.mean()
-    return across @ np.linalg.solve(inner, signs - lean) + lean
+    weights: np.ndarray = np.linalg.solve(inner, signs - lean)
+    return across @ weights + lean
 
 
-def best_single(train: Table, hallucinated: Labels, n: int) -> Int[np.ndarray, " K"]:
+def best_single(train: Table, hallucinated: Labels, n: int) -> Int[np.ndarray, " _"]:
     """The n columns whose means in hallucinated and right answers are furthest apart, measured by their spread inside
     the classes."""
     right, wrong = train[hallucinated == 0], train[hallucinated == 1]
@@ -58,7 +58,7 @@ def best_single(train: Table, hallucinated: Labels, n: int) -> Int[np.ndarray, "
     return np.argsort(-told, kind="stable")[:n]
 
 
-def drawn_columns(n: int, total: int, without: Int[np.ndarray, " K"], seed: int, draw: int) -> Int[np.ndarray, " K"]:
+def drawn_columns(n: int, total: int, without: Int[np.ndarray, " K"], seed: int, draw: int) -> Int[np.ndarray, " _"]:
     """So many columns at random, none of them in the set."""
     free = np.setdiff1d(np.arange(total), without)
     return stream(seed, Stream.RANDOM_NEURONS, 2, draw).choice(free, min(n, len(free)), replace=False)
@@ -77,19 +77,3 @@ def words(train: Sequence[str], hallucinated: Labels, test: Sequence[str]) -> De
     model: Any = LogisticRegression(C=_WORDS, max_iter=10_000)
     model.fit(seen, hallucinated)
     return np.asarray(model.decision_function(counter.transform(test)))
-
-
-def text_rivals(
-    train: Sequence[Example], hallucinated: Labels, test: Sequence[Example], answers: tuple[list[str], list[str]]
-) -> dict[str, Decisions]:
-    """What question and answer give away.
-
-    Args:
-        answers: those of the training and of the test rows.
-    """
-    lengths = [np.array([[len(answer)] for answer in part], dtype=float) for part in answers]
-    return {
-        "words of the question": words([row.question for row in train], hallucinated, [row.question for row in test]),
-        "words of the answer": words(answers[0], hallucinated, answers[1]),
-        "characters of the answer": refitted(lengths[0], hallucinated, lengths[1]),
-    }

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.data.replies import Reply
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, notice
 from lens_truth.io.stages import bar, stage
 from lens_truth.neurons import rivals
 from lens_truth.neurons.activity import NeuronActivity
@@ -46,6 +46,7 @@ def neuron_study(
     progress: bool = False,
 ) -> NeuronStudy:
     """Neurons whose contribution to answers foretells hallucination (H-Neurons, arXiv 2512.01797, Section 3): logistic
+    """Neurons whose contribution to answers foretells hallucination (H-Neurons, arXiv 2512.01797): a logistic
     regression with an L1 penalty on the CETT of all neurons, whose positive side is hallucinated. Neurons with a weight
     above 0 are the H-neurons. C is chosen among training groups; what is found is judged on groups that it has not
     seen, beside the same classifier on other neurons and what the texts alone give away.
@@ -56,21 +57,25 @@ def neuron_study(
 
     Args:
         replies: those that the activity is of; more may be given.
-        test: others to judge on, of which no group may be among the first. Without them every answer is judged by what
-            was found without its fold of the groups; the neurons that are told are those of all answers.
+        test: others to judge on; of these, answers of groups that are among the first are left out (a `DataWarning`).
+            Without them every answer is judged by what was found without its fold of the groups; the neurons that are
+            told are those of all answers.
         n_random: sets of as many other neurons.
         n_null: draws of shuffled labels, on each of which the whole procedure is run anew.
 
     Raises:
-        InputError: for one label only, fewer groups than folds, groups on both sides, activity of another model,
-            missing replies, or if no neuron tells right from hallucinated answers.
+        InputError: for one label only, fewer groups than folds, test answers of another model, missing replies,
+            or if no neuron tells right from hallucinated answers.
     """
+    for n, what in ((n_random, "random sets"), (n_null, "draws of shuffled labels")):
+        if n < 0:
+            raise InputError(f"{n} {what} were asked for; 0 is the least")
     if test is not None and test[0].values.shape[1:] != activity.values.shape[1:]:
         shapes = [" x ".join(str(n) for n in its.values.shape[1:]) for its in (activity, test[0])]
         raise InputError(f"neurons are found among {shapes[0]}, and the test answers are of a model with {shapes[1]}")
     side = Side.of(activity, replies)
     bench = Bench.of(side, None if test is None else Side.of(*test), n_folds, seed)
-    whole = found_in(side.rows, seed)
+    whole = found_in(side.rows, seed, told=True)
     founds = [whole] if test is not None else [found_in(side.rows.part(its.train), seed) for its in bench.splits]
     found = [its.fit.decision(bench.test.rows.x[split.test]) for its, split in zip(founds, bench.splits, strict=True)]
     worth = {FOUND: bench.worth([found], found, len(whole.columns))}
@@ -89,6 +94,8 @@ def neuron_study(
         ]
         worth[THREE] = bench.worth([decided], found, len(three.columns))
     columns, M = whole.columns, activity.values.shape[2]
+    if not (whole.fit.weights > 0).any():
+        notice("no neuron has a weight above 0: none is more active in hallucinated answers")
     return NeuronStudy(
         shape=(int(activity.values.shape[1]), int(M)),
         C=float(whole.fit.C),
@@ -164,7 +171,9 @@ def _of_texts(bench: Bench) -> dict[str, Trial]:
 
     def words(of: str) -> Trial:
         def decide(train: Side, fitted: Numbers, test: Side, judged: Numbers) -> Decisions:
-            texts = [[_text(side.replies[n], of) for n in its] for side, its in ((train, fitted), (test, judged))]
+            texts = [
+                [_text(side.replies[n], of) for n in its.tolist()] for side, its in ((train, fitted), (test, judged))
+            ]
             return rivals.words(texts[0], train.rows.hallucinated[fitted], texts[1])
 
         return bench.trial(decide)
@@ -193,9 +202,9 @@ def _null(bench: Bench, n: int, seed: int, *, progress: bool) -> list[float]:
     """AUROC of the whole procedure on shuffled labels of the training answers. Where these are judged too, they are
     judged by the shuffled labels."""
     rows, found = bench.train.rows, list[float]()
-    drawn = permuted_labels(rows.hallucinated, rows.groups, n, seed) if n else []
-    with bar(n, "shuffled labels", shown=progress) as done:
-        for labels in drawn:
+    drawn = permuted_labels(rows.hallucinated, rows.groups, n, seed) if n else rows.hallucinated[None, :0]
+    with bar(None, "shuffled labels", n, shown=progress) as done:
+        for labels in drawn[:n]:
             shuffled = rows.labelled(labels)
             its = bench if bench.test is not bench.train else bench.relabelled(shuffled)
             trial: list[Decisions] = []
@@ -224,5 +233,9 @@ def _stability(rows: Rows, whole: Found, seed: int) -> Stability:
             shared.append(len(one & other) / max(1, len(one | other)))
             both = len(one) * len(other) / P
             chance.append(both / max(1.0, len(one) + len(other) - both))
-    in_all = len(set.intersection(*sets))
-    return Stability(tuple(len(its) for its in sets), float(np.mean(shared)), float(np.mean(chance)), in_all)
+    return Stability(
+        tuple(len(its) for its in sets),
+        float(np.mean(shared)),
+        float(np.mean(chance)),
+        len(sets[0].intersection(*sets[1:])),
+    )

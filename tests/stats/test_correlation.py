@@ -191,3 +191,15 @@ def test_top_heads_by_chance_are_no_finding() -> None:
         for d in draws
     ]
     assert binomtest(sum(x <= 0.05 for x in p), 200, 0.05).pvalue > 1e-3
+
+
+def test_maps_too_large_for_memory_are_correlated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lens_truth.stats import correlation
+
+    rng = np.random.default_rng(0)
+    maps = {name: rng.random((3, 40)) for name in "abc"}
+    whole = correlate(maps, n_permutations=101, n_bootstrap=103)
+    monkeypatch.setattr(correlation, "_CELLS", 2 * 120 * 7 + 5)  # 7 shuffles at a time
+    parts = correlate(maps, n_permutations=101, n_bootstrap=103)
+    for field in vars(whole):
+        assert np.allclose(getattr(whole, field), getattr(parts, field), atol=1e-12), field
