@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from lens_truth.stats.dose_flags import odd_points
 
 ALPHAS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 FEW = [0.0, 1.0, 1.5, 3.0]
-FORMS = {
+FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "no effect": lambda a: 0 * a,
     "weak line": lambda a: 0.1 * a,
     "line": lambda a: 0.5 * a,

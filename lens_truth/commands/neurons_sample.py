@@ -93,6 +93,7 @@ class Sample(Rows, OneModel):
 
         write_rows(run.wrote(_SAMPLES), sample_rows(sampled, self.match))
         replies, found = lens_truth.consistent_replies(sampled, self.match)
+        print(f"\n{found.verdicts()[0]}\n")
         rows = _rows(model.tokenizer, replies)
         if lost := len(replies) - len(rows):
             run.warnings.append(f"{lost} of {len(replies)} replies are left out: no token of theirs is the answer's")
@@ -111,7 +112,6 @@ class Sample(Rows, OneModel):
             print(f"\n{table.caption}")
             print_table(table)
             print(table.note)
-        print("\n" + "\n".join(found.verdicts()))
         found_by = f"lens-truth neurons --model {self.model} --data {run.out}/{_ANSWERS.format('train')}"
         print(f"\nneurons are found in them by `{found_by}`")
 

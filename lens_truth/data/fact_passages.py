@@ -43,6 +43,12 @@ def passage(rng: np.random.Generator, fact: Fact, rival: str, difficulty: Diffic
     return joined(rng, telling, neutral(rng, n_neutral) + rivals)
 
 
+def mention(rng: np.random.Generator, object: str) -> Passage:
+    """Three sentences of which one names an object and says nothing about it."""
+    rival = _wordings()["rivals"][int(rng.integers(len(_wordings()["rivals"])))]
+    return joined(rng, [], [rival.format(object=object), *neutral(rng, 2)])
+
+
 def joined(rng: np.random.Generator, telling: list[str], others: list[str]) -> Passage:
     """Sentences in random order; those of `telling` are the evidence."""
     text = ""

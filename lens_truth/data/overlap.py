@@ -24,7 +24,8 @@ class Overlap(Result):
     """How many ids and how many questions two sets share. A question is its text, in lower case and without
     punctuation, with its image, and with its context where many differ in nothing else; of a statement, the statement.
 
-    >>> lens_truth.data.shared_questions(train, test).ids
+    >>> shared = lens_truth.data.Overlap.load("runs/audit", "train.jsonl and test.jsonl")
+    >>> print(shared.ids, shared.warnings("train", "test"))
     """
 
     command: ClassVar[str] = "audit"
@@ -50,10 +51,9 @@ class Overlap(Result):
             said.append(f"{self.ids} ids (of {self.of[0]} and {self.of[1]}; first: '{self.first_id}')")
         if self.questions:
             said.append(f"{self.questions} questions (first: '{shortened(self.first_question)}')")
-        shared = (
-            f"SHARED QUESTIONS: {one} and {other} share {' and '.join(said)}; neither is a held-out test of the other"
-        )
-        return [shared] if said else []
+        what = " and ".join(said)
+        told = f"SHARED QUESTIONS: {one} and {other} share {what}; neither is a held-out test of the other"
+        return [told] if said else []
 
     def tables(self) -> tuple[Table]:
         """One row, as `overlap_table` makes them."""

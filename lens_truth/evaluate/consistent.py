@@ -36,8 +36,8 @@ class ReplyConsistency(Result):
     """How often a model says the same to a question: of Q questions, each asked n times, how many are answered right or
     wrong every time, and what became of the others.
 
-    >>> replies, consistency = lens_truth.consistent_replies(sampled)
-    >>> consistency.tables()[0]
+    >>> consistency = lens_truth.ReplyConsistency.load("runs/neurons-sample")
+    >>> print(consistency.by_right, consistency.verdicts())
     """
 
     command: ClassVar[str] = "neurons"
@@ -171,7 +171,7 @@ def consistent_replies(sampled: SampledAnswers, match: str = "contains") -> tupl
     if right in (0, len(replies)):
         lacking, other, which = ("right", "wrong", "easier") if not right else ("wrong", "right", "harder")
         raise InputError(
-            f"no question of {len(judges)} is answered {lacking} by all {n} samples ({len(replies)} {other} by all); "
+            f"no question of {len(judges)} is answered {lacking} by all {n} samples, {len(replies)} {other} by all; "
             f"neurons are found in replies of both kinds: ask more questions, {which} ones, or for fewer samples"
         )
     counts = tuple(by_right[k] for k in range(n + 1))
@@ -200,7 +200,10 @@ def balanced_replies(replies: Sequence[Reply], n: int | None, seed: int, part: i
     size = min(len(side) for side in sides)
     if not size:
         kind = _SIDES[0] if not sides[1] else _SIDES[1]
-        raise InputError(f"among {len(replies)} replies none is {kind}, so no balanced part can be drawn")
+        raise InputError(
+            f"among {len(replies)} replies of one part none is {kind}, so as many of each kind cannot be drawn: ask "
+            "more questions, or keep all for one part (--test-share 0)"
+        )
     size = size if n is None else min(n, size)
     rng = stream(seed, Stream.BALANCED_REPLIES, part)
     drawn = np.concatenate([rng.choice(side, size, replace=False) for side in sides])

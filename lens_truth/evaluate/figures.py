@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lens_truth.plots.style import BLUE, GREY, LARGE, MEDIUM, ORANGE, fitted, in_house_style, new_figure
 
@@ -49,7 +50,7 @@ def consistency_bars(consistency: ReplyConsistency) -> Figure:
     colours = [ORANGE if not k else BLUE if k == len(counts) - 1 else GREY for k in range(len(counts))]
     axes.bar(range(len(counts)), counts, color=colours, width=0.8)
     axes.set_xlim(-0.6, len(counts) - 0.4)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(f"right ones among {len(counts) - 1} samples")
     axes.set_ylabel("questions")
     axes.set_title(f"{consistency.questions} questions; the ends are kept")

@@ -95,8 +95,12 @@ class Stream(IntEnum):
     """Bootstrap over groups behind the share of heads' effect that passes through neurons."""
     BALANCED_REPLIES = 48
     """Which of a model's consistent replies are kept, as many right as hallucinated ones."""
+    NEURON_INTERVALS = 50
+    """Bootstrap over groups behind what a set of neurons is worth."""
     RANDOM_NEURONS = 38
     """Neurons drawn in place of a set: of all layers, or as many of each."""
+    SCALED_CONTROLS = 53
+    """Which such sets are scaled beside the neurons."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from lens_truth.neurons.dose_result import CurveFound, DoseCurves
 from lens_truth.plots import style
+from lens_truth.stats.dose import DoseResponse, Interval
 
 _MOST = 12
 """Panels; more cannot be read."""
@@ -26,20 +27,26 @@ def dose_panels(result: DoseCurves) -> Figure:
             if other.control in its.against:
                 _line(axes, other, style.GREY, 0.8)
         _line(axes, its, style.BLUE, 1.6)
-        low = [level.ci_low for level in its.response.levels]
-        high = [level.ci_high for level in its.response.levels]
-        axes.fill_between(its.response.alphas, low, high, color=style.BLUE, alpha=0.15, lw=0)
+        _band(axes, its.sound)
         axes.set_title(style.fitted(name, 3.0, style.LARGE))
         axes.set_xlabel("alpha")
     figure.supylabel("points" if result.scale != 1 else "mean outcome")
     keys = [
-        Line2D([], [], color=style.BLUE, marker="o", ms=3, label="curve, 95%"),
+        Line2D([], [], color=style.BLUE, marker="o", ms=3, label="curve; band: 95% of its change from the reference"),
         Line2D([], [], color=style.GREY, lw=0.8, label="its controls"),
     ]
     if any(its.odd for its in result.curves.values()):
         keys.append(Line2D([], [], color=style.RED, marker="X", ls="", label="probably computed another way"))
     style.legend(figure, keys)
     return figure
+
+
+def _band(axes: Axes, its: DoseResponse) -> None:
+    """Of changes on the same items: that of levels would hold what the items have in common, too."""
+    start = its.levels[its.alphas.index(its.reference)].value
+    at = {change.end: change.change for change in its.changes} | {its.reference: Interval(0.0, 0.0, 0.0)}
+    low, high = ([start + getattr(at[alpha], end) for alpha in its.alphas] for end in ("ci_low", "ci_high"))
+    axes.fill_between(its.alphas, low, high, color=style.BLUE, alpha=0.15, lw=0)
 
 
 def _line(axes: Axes, its: CurveFound, colour: str, width: float) -> None:

@@ -26,7 +26,10 @@ _MISSING = ("", "na", "nan", "null", "none")
 
 @dataclass(frozen=True, eq=False)
 class ItemCurve:
-    """One curve, item by item."""
+    """One curve, item by item.
+
+    >>> lens_truth.ItemCurve((0.0, 1.0), outcomes, ids, groups=ids)
+    """
 
     alphas: tuple[float, ...]
     """In rising order."""

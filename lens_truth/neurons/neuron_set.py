@@ -10,21 +10,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import safetensors.numpy
-import torch
 from jaxtyping import Bool, Float, Int
 
 from lens_truth.errors import InputError
-from lens_truth.gates.neuron_gate import NeuronGate
 from lens_truth.io.files import write_bytes, write_text
 from lens_truth.io.readers import is_list, is_object, read_json
 from lens_truth.io.rows import read_csv
 from lens_truth.io.streams import Stream, stream
-from lens_truth.neurons.activity import NeuronActivity
 from lens_truth.scoring.score_files import METADATA, kept_tensors
+
+if TYPE_CHECKING:
+    from lens_truth.gates.neuron_gate import NeuronGate
+    from lens_truth.neurons.activity import NeuronActivity
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,8 @@ class NeuronSet:
         Raises:
             InputError: if the set is empty or not of the model whose activity it is.
         """
+        import torch  # sets are read and compared without it
+
         self.check(tuple(activity.values.shape[1:]))
         seen = activity.values[:, torch.from_numpy(self.layer), torch.from_numpy(self.neuron)]
         return seen.double().numpy() @ self.weight + self.intercept
@@ -136,6 +139,10 @@ class NeuronSet:
         Raises:
             InputError: if the set is empty or of another model, or alpha is not finite.
         """
+        import torch
+
+        from lens_truth.gates.neuron_gate import NeuronGate  # takes longer than all the rest
+
         self.check(shape)
         if not math.isfinite(alpha):
             raise InputError(f"alpha is {alpha}; it must be a finite number")

@@ -8,6 +8,7 @@ from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
 from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
+from lens_truth.data.overlap import Overlap, overlap_table
 from lens_truth.evaluate.choice_log import ChoiceLog
 from lens_truth.evaluate.choices import Choices
 from lens_truth.evaluate.result import BenchmarkResult
@@ -206,7 +207,9 @@ def audit_blocks(run: RunRecord, _: View) -> list[Block]:
     """What `audit` found: the tables of its own."""
     audits = {name: Audit.of_record(run.record, name) for name in run.named(Audit.part)}
     pairs = {name: Agreement.of_record(run.record, name) for name in run.named(Agreement.part)}
+    shared = {name: Overlap.of_record(run.record, name) for name in run.named(Overlap.part)}
     tables = [*([audit_table(audits)] if audits else []), *([agreement_table(pairs)] if pairs else [])]
+    tables += [overlap_table(shared)] if shared else []
     return [Heading(run.name, f"command {run.record.command}"), *tables]
 
 

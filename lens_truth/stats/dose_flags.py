@@ -26,6 +26,8 @@ LEVEL = 0.01
 """Of all points of a curve together."""
 _MORE, _FARTHER = 1.25, 2.0
 _CHANCE, _THREE = 1 / 3, 1 / 2
+_SIDE = 0.02
+"""Of either side of a peak by itself."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,9 @@ def _tested(y: Float[np.ndarray, "A N"], alphas: Sequence[float], j: int) -> _Te
     chance = _CHANCE if len(y) > 3 else _THREE  # of three points one may be a real peak: nothing else of it is seen
     log_p = float(stats.binom.logsf(odd.sum() - 1, moved.sum(), chance))
     off = _off_line(y, alphas, j)
-    peak = (at.mean() - before.mean()) * (at.mean() - after.mean()) > 0
-    p_level = min(1.0, 2 * min(_greater(off), _greater(-off))) if peak else 1.0
+    sign = np.sign(off.mean())
+    sides = max(_greater(sign * (at - before)), _greater(sign * (at - after)))  # else a bend is far off the line, too
+    p_level = min(1.0, 2 * _greater(sign * off)) if sides < _SIDE else 1.0
     return _Tests(int(odd.sum()), int(moved.sum()), log_p, p_level)
 
 

