@@ -19,7 +19,9 @@ def origins() -> NeuronOrigins:
     applied: dict[str, Applied] = dict.fromkeys(("base", "child"), Applied(0.7, ENDS, ENDS, 0.01, ENDS, 0.01))
     ways = ("child to child", "child to base", "base to base")
     refitted: dict[str, Refitted] = dict.fromkeys(ways, Refitted(0.7, ENDS, (0.5, 0.6), 0.01))
-    ranks: dict[str, Ranked] = dict.fromkeys(("AUROC in the base", "AUROC in the child", "weights kept"), Ranked(1.0, 1.0, ENDS, 0.01))
+    ranks: dict[str, Ranked] = dict.fromkeys(
+        ("AUROC in the base", "AUROC in the child", "weights kept"), Ranked(1.0, 1.0, ENDS, 0.01)
+    )
     counts = (100_000, 100_000, 100_000, 100_000, 5, 20, 999, 0)
     return NeuronOrigins((LONG, f"{LONG}-1"), (126, 53_248), *counts, applied, 0.1, ENDS, 0.7, ENDS, refitted, ranks)
 
