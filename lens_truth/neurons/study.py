@@ -45,7 +45,6 @@ def neuron_study(
     seed: int = 0,
     progress: bool = False,
 ) -> NeuronStudy:
-    """Neurons whose contribution to answers foretells hallucination (H-Neurons, arXiv 2512.01797, Section 3): logistic
     """Neurons whose contribution to answers foretells hallucination (H-Neurons, arXiv 2512.01797): a logistic
     regression with an L1 penalty on the CETT of all neurons, whose positive side is hallucinated. Neurons with a weight
     above 0 are the H-neurons. C is chosen among training groups; what is found is judged on groups that it has not
