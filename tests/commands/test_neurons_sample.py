@@ -10,6 +10,7 @@ import pytest
 from conftest import refused, run
 
 from lens_truth.data.loading import load_replies
+from lens_truth.data.world import COLOURS, TYPICAL
 from lens_truth.evaluate.consistent import ReplyConsistency
 from lens_truth.models.loading import load
 
@@ -98,3 +99,27 @@ def test_without_a_test_part_and_with_an_instruction(tmp_path: Path, capsys: pyt
     replies = load_replies(str(tmp_path / "out" / "answer_tokens_train.jsonl"))
     assert len(replies) == 4
     assert all(reply.example.question.endswith(" What colour?") for reply in replies)
+
+
+def test_questions_of_triviaqa(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that knows the usual colours is right every time where that is the answer, or an alias of it, and wrong
+    where it is another."""
+    rows = [
+        {
+            "question": f"What colour is the {thing}?",
+            "question_id": f"{kind}_{thing}",
+            "answer": {"value": value, "aliases": aliases},
+        }
+        for thing, colour in sorted(TYPICAL.items())
+        for kind, value, aliases in (
+            ("known", "an unknown word", [colour]),
+            ("other", next(other for other in COLOURS if other != colour), []),
+        )
+    ]
+    (tmp_path / "trivia.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ("--data", f"triviaqa:{tmp_path / 'trivia.jsonl'}", "--samples", 2, "--top-k", 1, "--test-share", 0)
+    assert run(capsys, "neurons", "sample", "--model", MODEL, *map(str, flags), "--out", tmp_path / "out")[0] == 0
+    ids = json.loads((tmp_path / "out" / "train_qids.json").read_text())
+    assert len(ids["t"]) == len(ids["f"]) > 5
+    assert sum(id.startswith("triviaqa-known_") for id in ids["t"]) >= 0.8 * len(ids["t"])
+    assert sum(id.startswith("triviaqa-other_") for id in ids["f"]) >= 0.8 * len(ids["f"])
