@@ -1,9 +1,9 @@
-"""What does reading every neuron cost? `neuron_activity` beside the plain forward pass over the same rows, in one process.
+"""What does reading every neuron cost? `neuron_activity` beside the plain forward pass over the same rows.
 
     python benchmarks/neuron_capture.py MODEL [--rows 200] [--rounds 7] [--others]
 
-Both go through the same batches (what `neuron_activity` would run without its hooks). Medians of interleaved rounds; and
-the largest memory of the process after reading N and 4 N rows to a folder, which must not grow.
+Both go through the same batches (what `neuron_activity` would run without its hooks). Medians of interleaved rounds in
+one process; and its largest memory after reading N and 4 N rows to a folder, which must not grow.
 """
 
 from __future__ import annotations

@@ -70,8 +70,8 @@ class Origins(Rows, OneModel):
         for name in names:
             models[name] = load_model(name, self)
             neurons.check(lens_truth.neuron_grid(models[name]))
-        asked = {default_template(model.tokenizer) for model in models.values()}
-        template = self.template if self.template != "auto" else asked.pop() if len(asked) == 1 else "plain"
+        chat = all(default_template(model.tokenizer) == "chat" for model in models.values())
+        template: Template = ("chat" if chat else "plain") if self.template == "auto" else self.template
         print(f"all models are asked {ASKED[template]}")
         for name, model in models.items():
             read[name] = self._activity(model, replies, template)

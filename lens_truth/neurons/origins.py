@@ -66,7 +66,7 @@ def neuron_origins(
     weights = np.concatenate(
         [np.ones((1, len(labels))), drawn_weights(base.groups, _BOOTSTRAP, seed, Stream.NEURON_ORIGINS)]
     )
-    moved = _moved(neurons, shape, n_null, seed)
+    moved = moved_weights(neurons, shape, n_null, seed)
     shuffled = permuted_labels(labels, base.groups, n_null, seed)
     draws: dict[str, Float[np.ndarray, " B"]] = {}
     applied: dict[str, Applied] = {}
@@ -132,7 +132,7 @@ def _one_name(base: NeuronActivity, child: NeuronActivity) -> tuple[str, str]:
     return str(base.provenance.get("model", "base")), str(child.provenance.get("model", "child"))
 
 
-def _moved(neurons: NeuronSet, shape: tuple[int, ...], n: int, seed: int) -> Int[np.ndarray, "n K"]:
+def moved_weights(neurons: NeuronSet, shape: tuple[int, ...], n: int, seed: int) -> Int[np.ndarray, "n K"]:
     """Other neurons of the same layers, for every weight of the classifier."""
     rng = stream(seed, Stream.MOVED_NEURONS)
     found = np.empty((n, len(neurons)), dtype=np.int64)

@@ -45,7 +45,6 @@ def neuron_study(
     seed: int = 0,
     progress: bool = False,
 ) -> NeuronStudy:
-    """Neurons whose contribution to answers foretells hallucination (H-Neurons, arXiv 2512.01797, Section 3): logistic
     """Neurons whose contribution to answers foretells hallucination (H-Neurons, arXiv 2512.01797): a logistic
     regression with an L1 penalty on the CETT of all neurons, whose positive side is hallucinated. Neurons with a weight
     above 0 are the H-neurons. C is chosen among training groups; what is found is judged on groups that it has not
@@ -187,10 +186,6 @@ def _of_texts(bench: Bench) -> dict[str, Trial]:
 
     told = {f"words of the {of}": words(of) for of in ("question", "answer")}
     return told | {f"{of} of the answer": length(of) for of in ("tokens", "characters")}
-
-
-def _text(reply: Reply, of: str) -> str:
-    return f"{reply.example.context} {reply.example.question}" if of == "question" else reply.answer
 
 
 def _lengths(side: Side, of: str) -> Float[np.ndarray, "N 1"]:

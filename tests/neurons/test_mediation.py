@@ -124,7 +124,9 @@ def test_bad_input(tiny: Any, examples: list[Example]) -> None:
     with pytest.raises(InputError, match="leaves all heads as they are"):
         neuron_mediation(tiny, examples, HeadGate(torch.ones(3, 4)), some())
     with pytest.raises(InputError, match="no neuron is selected"):
-        neuron_mediation(tiny, examples, gate(), some()._only(np.zeros(15, dtype=bool)))
+        neuron_mediation(
+            tiny, examples, gate(), NeuronSet(np.array([], dtype=int), np.array([], dtype=int), np.array([]))
+        )
     with pytest.raises(InputError, match="2 layers x 4 heads, the model 3 x 4"):
         neuron_mediation(tiny, examples, HeadGate(torch.zeros(2, 4)), some())
     with pytest.raises(InputError, match="at least 1 of each"):

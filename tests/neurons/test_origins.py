@@ -12,14 +12,14 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score  # pyright: ignore[reportUnknownVariableType]
 
 from lens_truth.errors import InputError
 from lens_truth.lineage.inheritance import heritability
 from lens_truth.neurons.activity import NeuronActivity
 from lens_truth.neurons.neuron_scores import aurocs, neuron_scores
 from lens_truth.neurons.neuron_set import NeuronSet, random_set
-from lens_truth.neurons.origins import _moved, neuron_origins
+from lens_truth.neurons.origins import moved_weights, neuron_origins
 from lens_truth.neurons.origins_result import NeuronOrigins
 from lens_truth.stats.folds import grouped_folds
 
@@ -67,7 +67,7 @@ def test_scores_are_scipys_with_ties_and_dead_neurons() -> None:
     labels = labels_of()
     found = neuron_scores(activity(values, "m"))
     wrong, right = values[labels == 0], values[labels == 1]
-    wanted = stats.mannwhitneyu(wrong, right, axis=0).statistic / (len(wrong) * len(right))
+    wanted: Any = stats.mannwhitneyu(wrong, right, axis=0).statistic / (len(wrong) * len(right))
     assert np.allclose(found.values, wanted, atol=1e-12) and found.values[1, 4] == 0.5
     assert found.kind == "neuron" and found.n_kv_heads is None
     part = grouped_folds(labels, tuple(f"g{i // 2}" for i in range(N)), 2, 0)
@@ -166,10 +166,11 @@ def test_ranks_are_mean_shares_of_neurons_below() -> None:
 
 def test_nulls_hold_their_level() -> None:
     """On noise a classifier is called better than its null in about 5 of 100."""
+    few: dict[str, Any] = {"n_null": 39, "n_random": 1, "n_folds": 2}
+    neurons = planted_set((1, 1, 1, 1))
     p = [
-        neuron_origins(planted_set((1, 1, 1, 1)), activity(noise(1000 + i), "b"), activity(noise(i), "c"), **few)
+        neuron_origins(neurons, activity(noise(1000 + i), "b"), activity(noise(i), "c"), seed=i, **few)
         for i in range(60)
-        for few in [{"n_null": 39, "n_random": 1, "n_folds": 2, "seed": i}]
     ]
     for kind in ("p_moved", "p_shuffled"):
         low = sum(getattr(its.applied["base"], kind) <= 0.1 for its in p)
@@ -178,7 +179,7 @@ def test_nulls_hold_their_level() -> None:
 
 
 def test_moved_weights_are_at_other_neurons_of_the_layer() -> None:
-    found = _moved(planted_set(), (L, M), 50, 0)
+    found = moved_weights(planted_set(), (L, M), 50, 0)
     for at, (layer, _) in enumerate(PLANTED):
         own = [neuron for its, neuron in PLANTED if its == layer]
         assert not np.isin(found[:, at], own).any() and found.max() < M
@@ -186,7 +187,7 @@ def test_moved_weights_are_at_other_neurons_of_the_layer() -> None:
     assert len(np.unique(found[:, 0])) > 10
     full = NeuronSet(np.zeros(M, dtype=int), np.arange(M), np.ones(M))
     with pytest.raises(InputError, match="no others can take their place"):
-        _moved(full, (L, M), 1, 0)
+        moved_weights(full, (L, M), 1, 0)
 
 
 def test_read_back(tmp_path: Path) -> None:
