@@ -115,8 +115,8 @@ from .models.loading import load as load
 from .models.neurons import neuron_grid as neuron_grid
 from .neurons.activity import NeuronActivity as NeuronActivity
 from .neurons.capturing import neuron_activity as neuron_activity
-from .neurons.compliance import Compliance as Compliance
 from .neurons.compliance import MEASURES as MEASURES
+from .neurons.compliance import Compliance as Compliance
 from .neurons.compliance import compliance_of as compliance_of
 from .neurons.dose_log import ItemCurve as ItemCurve
 from .neurons.dose_log import read_dose_log as read_dose_log

@@ -17,14 +17,14 @@ from sklearn.metrics import roc_auc_score as sklearn_auroc  # pyright: ignore[re
 from lens_truth.errors import InputError
 from lens_truth.lineage.inheritance import heritability
 from lens_truth.neurons.activity import NeuronActivity
-from lens_truth.neurons.single import aurocs, neuron_scores
 from lens_truth.neurons.neuron_set import NeuronSet, random_set
 from lens_truth.neurons.origins import moved_weights, neuron_origins
 from lens_truth.neurons.origins_result import NeuronOrigins
+from lens_truth.neurons.single import aurocs, neuron_scores
 from lens_truth.stats.folds import grouped_folds
 
 roc_auc_score: Any = sklearn_auroc  # pyright: ignore[reportUnknownVariableType]
-mannwhitneyu: Any = stats.mannwhitneyu
+mannwhitneyu: Any = stats.mannwhitneyu  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 N, L, M = 160, 3, 20
 PLANTED = ((0, 3), (1, 7), (1, 9), (2, 0))
 
