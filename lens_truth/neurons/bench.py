@@ -48,6 +48,14 @@ class Side:
     def __len__(self) -> int:
         return len(self.replies)
 
+    def texts(self, numbers: Numbers, of: str) -> list[str]:
+        """The questions (with their contexts) or the answers of some."""
+        some: list[int] = numbers.tolist()
+        replies = [self.replies[n] for n in some]
+        if of == "answer":
+            return [reply.answer for reply in replies]
+        return [f"{reply.example.context} {reply.example.question}" for reply in replies]
+
     def apart_from(self, train: Side) -> Side:
         """The answers without those of groups that are trained on, which are counted (a `DataWarning`); questions that
         are the same in other groups are named alone."""

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.rows import read_rows
 
-_WIDE = re.compile(r"(?P<name>.+)@(?P<alpha>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
+_WIDE = re.compile(r"(?:(?P<name>.+)@|(?:(?P<named>.+)[_ /.])?alpha[_= ])(?P<alpha>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
 _FILE = re.compile(r"alpha_(?P<alpha>[-+]?\d*\.?\d+)\.(?:jsonl|csv|json)(?:\.gz)?$")
 _IDS = ("id", "item", "item_id", "qid", "question_id", "example_id")
 _RUNS = ("run", "curve", "name", "condition", "method", "intervention")
@@ -46,9 +46,9 @@ class ItemCurve:
 def read_dose_log(path: Path, value: str | None = None) -> dict[str, ItemCurve]:
     """The curves of a log, by name.
 
-    It is a table with a column `id` and columns `NAME@ALPHA`; or rows (JSON lines, a table) with `id`, `alpha`, perhaps
-    `run` and `group`, and a value; or a folder with such rows in files `alpha_NUMBER.jsonl`, where the folders that
-    hold them name the curves. A value is a number, true or false; what is empty is missing.
+    It is a table with a column `id` and columns `NAME@ALPHA` (or `NAME_alpha_1.5`); or rows (JSON lines, a table) with
+    `id`, `alpha`, perhaps `run` and `group`, and a value; or a folder with such rows in files `alpha_NUMBER.jsonl`,
+    where the folders that hold them name the curves. A value is a number, true or false; what is empty is missing.
 
     >>> lens_truth.read_dose_log(Path("compliance.csv"))["h_neurons"].alphas
 
@@ -93,7 +93,7 @@ def _read(where: str, row: dict[str, Any], name: str, alpha: float | None, value
     group = _text(row, held, ("group",)) or id_
     wide = [(column, its) for column in row if (its := _WIDE.match(column))]
     for column, its in wide:
-        yield its["name"], float(its["alpha"]), id_, group, _outcome(where, column, row[column])
+        yield its["name"] or its["named"] or name, float(its["alpha"]), id_, group, _outcome(where, column, row[column])
     if wide:
         return
     dose = _text(row, held, _DOSES)

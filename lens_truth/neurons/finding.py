@@ -51,8 +51,9 @@ class Rows:
 
     def part(self, numbers: Int[np.ndarray, " m"]) -> Rows:
         """Some of the answers, each with its other tokens."""
-        taken: Int[np.ndarray, " r"] = np.concatenate([numbers + start for start in range(0, len(self.groups), self.n)])
-        groups = tuple(self.groups[row] for row in taken.tolist())
+        taken = np.concatenate([numbers + start for start in range(0, len(self.groups), self.n)])
+        of_rows: list[int] = taken.tolist()
+        groups = tuple(self.groups[row] for row in of_rows)
         return Rows(self.x[taken], self.hallucinated[taken], groups, len(numbers))
 
     def labelled(self, hallucinated: Int[np.ndarray, " R"]) -> Rows:

@@ -188,10 +188,6 @@ def _of_texts(bench: Bench) -> dict[str, Trial]:
     return told | {f"{of} of the answer": length(of) for of in ("tokens", "characters")}
 
 
-def _text(reply: Reply, of: str) -> str:
-    return f"{reply.example.context} {reply.example.question}" if of == "question" else reply.answer
-
-
 def _lengths(side: Side, of: str) -> Float[np.ndarray, "N 1"]:
     its = side.n_tokens if of == "tokens" else [len(reply.answer) for reply in side.replies]
     return np.asarray(its, dtype=float)[:, None]

@@ -249,7 +249,7 @@ class NeuronStudy(Result):
         sizes = f"{min(its.sizes)} to {max(its.sizes)}"
         return (
             f"Without a third of the groups each, {len(its.sizes)} fits at the same C select {sizes} H-neurons, "
-            f"of which {its.in_all} are in all; two share {number(its.jaccard, 2)} of theirs (Jaccard; random sets "
+            f"of which {its.in_all} are in all; two sets share {number(its.jaccard, 2)} of theirs (Jaccard; by chance "
             f"{short(its.chance)})."
         )
 

@@ -25,7 +25,7 @@ from lens_truth.stats.dose import Interval, dose_response
 LEVEL = 0.01
 """Of all points of a curve together."""
 _MORE, _FARTHER = 1.25, 2.0
-_CHANCE, _THREE = 1 / 3, 1 / 2
+_CHANCE = 1 / 3
 _SIDE = 0.02
 """Of either side of a peak by itself."""
 
@@ -115,8 +115,9 @@ def _tested(y: Float[np.ndarray, "A N"], alphas: Sequence[float], j: int) -> _Te
     apart = np.abs(after - before)
     odd = np.minimum(np.abs(at - before), np.abs(at - after)) > apart
     moved = (at != before) | (at != after)
-    chance = _CHANCE if len(y) > 3 else _THREE  # of three points one may be a real peak: nothing else of it is seen
-    log_p = float(stats.binom.logsf(odd.sum() - 1, moved.sum(), chance))
+    log_p = float(stats.binom.logsf(odd.sum() - 1, moved.sum(), _CHANCE))
+    if len(y) == 3 and 2 * odd.sum() <= moved.sum():  # a real peak? where the curve has no more points, nothing tells
+        log_p = 0.0
     off = _off_line(y, alphas, j)
     sign = np.sign(off.mean())
     sides = max(_greater(sign * (at - before)), _greater(sign * (at - after)))  # else a bend is far off the line, too

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from drawn import faults
 
 from lens_truth.data.examples import Example
 from lens_truth.data.replies import Reply
@@ -104,3 +105,9 @@ def test_parts_are_balanced_and_drawn_by_seed_and_part() -> None:
         balanced_replies(replies(3, 0), None, seed=0)
     with pytest.raises(InputError, match="0 replies of each kind were asked for"):
         balanced_replies(given, 0, seed=0)
+
+
+@pytest.mark.parametrize("counts", [(4, 2), (123456, *range(0, 99000, 1000), 98765)])
+def test_the_figure_can_be_read(counts: tuple[int, ...]) -> None:
+    figure = ReplyConsistency("contains", counts, 0, 0, counts[-1], counts[0], {}).plot()
+    assert list(faults(figure)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ ROWS = [
 """Item i at alpha 0: i is odd; at alpha 1: i is even."""
 
 
-def lines(path: Path, rows: list[dict[str, object]]) -> Path:
+def lines(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -51,6 +52,13 @@ def test_a_column_a_point(tmp_path: Path) -> None:
         "id,one@0.0,one@1,two@0,two@1.0\n0,0,1,FALSE,TRUE\n1,1,0,1.0,0.0\n2,0,1,no,yes\n"
     )
     as_expected(tmp_path / "wide.csv")
+
+
+def test_columns_by_other_names(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text("id,one_alpha_0.0,one_alpha=1,alpha_1.5,alpha_2,mc1\n0,0,1,1,0,7\n1,1,0,0,1,7\n")
+    one, wide = read_dose_log(tmp_path / "wide.csv").items()
+    assert (one[0], one[1].alphas, one[1].outcomes.tolist()) == ("one", (0, 1), [[0, 1], [1, 0]])
+    assert (wide[0], wide[1].alphas, wide[1].outcomes.tolist()) == ("wide", (1.5, 2), [[1, 0], [0, 1]])
 
 
 def test_a_folder_of_files(tmp_path: Path) -> None:

@@ -119,14 +119,15 @@ def gradients(model: Any, examples: Sequence[Example]) -> np.ndarray:
 def test_neurons_that_raise_compliance_are_told_from_random_ones(zoo: Any) -> None:
     """Those whose gates raise the margin of the context's answer most, on other scenes."""
     model = zoo("llama-memory")
-    steep = gradients(model, load_examples("zoo:conflict", limit=16))
+    steep = gradients(model, load_examples("zoo:conflict", limit=24))
     at = np.argsort(-steep.ravel())[:12]
     L, M = steep.shape
     neurons = NeuronSet(at // M, at % M, np.ones(12), 0.0, (L, M))
-    measure = compliance_of("zoo:conflict/test", limit=32)
+    measure = compliance_of("zoo:conflict/test", limit=60)
     assert measure.goes_along == 1 and not measure.control
-    text = NeutralText("scenes", tuple(dict.fromkeys(example.context for example in measure.examples[:12])))
-    found = neuron_scaling(Asker(model, "plain", "memory"), neurons, [measure], (0.0, 1.0, 3.0), neutral=[text])
+    text = NeutralText("scenes", tuple(dict.fromkeys(example.context for example in measure.examples[:8])))
+    asker = Asker(model, "plain", "memory")
+    found = neuron_scaling(asker, neurons, [measure], (0.0, 1.0, 3.0), neutral=[text])
     curve = found.measures[measure.name].curves["margin"]
     assert curve.response.slope.clear and curve.response.slope.value > 0
     assert all(its.beyond and its.p_value == its.least_p == 1 / 9 for its in curve.against.values())

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 import lens_truth
@@ -23,6 +23,7 @@ from lens_truth.neurons.sparse import smallest_c
 from lens_truth.neurons.study_result import FOUND, POSITIVE, RANDOM, REFITTED, THREE, NeuronStudy
 from lens_truth.stats.folds import grouped_folds
 
+roc_auc_score: Any = metrics.roc_auc_score
 L, M = 4, 50
 PLANTED = ((0, 3), (2, 7))
 """More active in hallucinated answers; and one that is less, (3, 49)."""
@@ -122,7 +123,8 @@ def test_auroc_compares_answers_of_one_fit_alone() -> None:
     judged = np.concatenate([split.test for split in bench.splits])
     assert sorted(judged.tolist()) == list(range(60))
     for split in bench.splits:
-        train, test = ({side.rows.groups[row] for row in its} for its in (split.train, split.test))
+        parts: list[list[int]] = [split.train.tolist(), split.test.tolist()]
+        train, test = ({side.rows.groups[row] for row in its} for its in parts)
         assert train.isdisjoint(test)
 
 
@@ -134,7 +136,8 @@ def test_rivals_are_scikit_learns() -> None:
     alpha = float((scaler.transform(x) ** 2).sum() / 40)
     ridge: Any = RidgeClassifier(alpha=alpha).fit(scaler.transform(x), y)
     assert rivals.dense(x, y, other) == pytest.approx(ridge.decision_function(scaler.transform(other)))
-    logistic: Any = LogisticRegression(max_iter=5000).fit(scaler.transform(x), y)
+    logistic: Any = LogisticRegression(max_iter=5000)
+    logistic.fit(scaler.transform(x), y)
     assert rivals.refitted(x, y, other) == pytest.approx(logistic.decision_function(scaler.transform(other)))
     told = [
         abs(x[y == 1, j].mean() - x[y == 0, j].mean())
@@ -163,7 +166,7 @@ def test_other_answers_to_judge_on() -> None:
     found = lens_truth.neuron_study(*train, test=test, n_random=2, n_null=2)
     decided = found.neurons.decision(test[0])
     assert found.worth[FOUND].auroc.value == pytest.approx(roc_auc_score(1 - test[0].labels.numpy(), decided))
-    accuracy = np.mean((decided > 0) == (test[0].labels.numpy() == 0))
+    accuracy: Any = np.mean((decided > 0) == (test[0].labels.numpy() == 0))
     assert found.worth[FOUND].accuracy.value == pytest.approx(accuracy)
     assert found.judged_on is not None and found.judged_on.answers == 60 and found.n_folds == 1
     assert "that were not trained on" in found.tables()[0].note

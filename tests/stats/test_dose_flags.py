@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -67,7 +69,7 @@ def test_groups_count_once() -> None:
     assert not odd_points(np.repeat(y, 10, axis=1), ALPHAS[:5], [str(i // 10) for i in range(300)])
 
 
-FORMS = {
+FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nothing": lambda a: 0 * a,
     "line": lambda a: 0.5 * a,
     "saturates": lambda a: 1.5 * np.tanh(2 * a),
@@ -87,6 +89,16 @@ def test_false_alarms_are_rare(form: str, noise: float) -> None:
         y = rng.normal(size=300) + effect + noise * rng.normal(size=(7, 300))
         alarms += bool(odd_points((y > 0).astype(float), ALPHAS))
     assert alarms <= 2
+
+
+def test_of_three_doses_most_items_have_to_say_so() -> None:
+    y = np.zeros((3, 100))
+    y[1, :30] = y[2, 30:65] = 1  # 30 of 65 are beyond a third, not beyond half; 30 of 55 are
+    assert stats.binom.sf(29, 65, 1 / 3) < 0.05
+    assert not odd_points(y, ALPHAS[:3])
+    (found,) = odd_points(y[:, :55], ALPHAS[:3])
+    assert (found.odd, found.moved) == (30, 55)
+    assert np.isclose(found.p_value, stats.binom.sf(29, 55, 1 / 3))
 
 
 def test_too_few_doses_or_items_say_nothing() -> None:
