@@ -170,9 +170,7 @@ def _of_texts(bench: Bench) -> dict[str, Trial]:
 
     def words(of: str) -> Trial:
         def decide(train: Side, fitted: Numbers, test: Side, judged: Numbers) -> Decisions:
-            texts = [
-                [_text(side.replies[n], of) for n in its.tolist()] for side, its in ((train, fitted), (test, judged))
-            ]
+            texts = [side.texts(its, of) for side, its in ((train, fitted), (test, judged))]
             return rivals.words(texts[0], train.rows.hallucinated[fitted], texts[1])
 
         return bench.trial(decide)
