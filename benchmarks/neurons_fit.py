@@ -49,7 +49,8 @@ def main() -> None:
     start = time.perf_counter()
     least = smallest_c(x, y)
     print(f"{x.shape[0]} answers x {x.shape[1]} neurons; least C {least:.4g} in {time.perf_counter() - start:.2f} s")
-    for times in [] if arguments.path_only else arguments.times:
+    chosen: list[float] = [] if arguments.path_only else arguments.times
+    for times in chosen:
         C = times * least
         start = time.perf_counter()
         own = sparse_fit(x, y, C)

@@ -123,7 +123,6 @@ from .neurons.dose_log import read_dose_log as read_dose_log
 from .neurons.dose_result import DoseCurves as DoseCurves
 from .neurons.mediation import neuron_mediation as neuron_mediation
 from .neurons.mediation_result import Mediation as Mediation
-from .neurons.neuron_scores import neuron_scores as neuron_scores
 from .neurons.neuron_set import NeuronSet as NeuronSet
 from .neurons.neuron_set import random_set as random_set
 from .neurons.origins import neuron_origins as neuron_origins
@@ -133,6 +132,7 @@ from .neurons.rescoring import read_neuron_sets as read_neuron_sets
 from .neurons.scaling import control_sets as control_sets
 from .neurons.scaling import neuron_scaling as neuron_scaling
 from .neurons.scaling_result import NeuronScaling as NeuronScaling
+from .neurons.single import neuron_scores as neuron_scores
 from .neurons.study import neuron_study as neuron_study
 from .neurons.study_result import NeuronStudy as NeuronStudy
 from .neurons.weight_change import neuron_change as neuron_change

@@ -71,7 +71,6 @@ class Find(Rows, OneModel):
             n_random=self.random,
             n_null=self.nulls,
             seed=self.seed,
-            progress=True,
         )
         for suffix in ("json", "csv", "safetensors"):
             study.neurons.save(run.wrote(f"neurons.{suffix}"))
@@ -102,6 +101,6 @@ class Find(Rows, OneModel):
         told = [f"{its.span} {its.tokens}" for its in replies]
         shown = hash_of_examples([its.example for its in replies]), template, str(self.batch_size)
         name = hash_of(weights_hash(model), setup_hash(model), *shown, *told, str(self.three_vs_one))
-        passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size, "progress": True}
+        passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size}
         keep = self.out / "activations" / name
         return lens_truth.neuron_activity(model, replies, others=self.three_vs_one, out=keep, **passes)

@@ -66,7 +66,8 @@ class Side:
             notice(f"{lost} of {len(self)} test answers are left out: their groups are among the training answers")
             if not len(kept):
                 raise InputError("all test answers are of groups that neurons are found in: give others, or none")
-            replies = [self.replies[n] for n in kept]
+            numbers: list[int] = kept.tolist()
+            replies = [self.replies[n] for n in numbers]
             side = Side(self.rows.part(kept), replies, self.n_tokens[kept])
         texts = [[reply.example for reply in its.replies] for its in (train, side)]
         for told in shared_questions(*texts).warnings("training answers", "test answers"):

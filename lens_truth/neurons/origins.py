@@ -14,9 +14,9 @@ from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.neurons.activity import NeuronActivity
-from lens_truth.neurons.neuron_scores import neuron_scores
 from lens_truth.neurons.neuron_set import NeuronSet, random_set
 from lens_truth.neurons.origins_result import Applied, NeuronOrigins, Ranked, Refitted
+from lens_truth.neurons.single import neuron_scores
 from lens_truth.stats.correlation import Map
 from lens_truth.stats.folds import grouped_folds, permuted_labels
 from lens_truth.stats.relations import compare_top

@@ -44,8 +44,8 @@ def dense(train: Table, hallucinated: Labels, test: Float[np.ndarray, "t K"]) ->
         across += theirs @ mine.T
     inner += np.eye(n) * np.trace(inner) / n
     lean = signs.mean()
-    weights: Any = np.linalg.solve(inner, signs - lean)
-    return np.asarray(across @ weights + lean)
+    solve: Any = np.linalg.solve
+    return np.asarray(across @ solve(inner, signs - lean) + lean)
 
 
 def best_single(train: Table, hallucinated: Labels, n: int) -> Int[np.ndarray, " _"]:

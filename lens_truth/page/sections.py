@@ -22,8 +22,8 @@ from lens_truth.page.directions import direction_blocks
 from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.neuron_data import consistency_blocks
-from lens_truth.page.neuron_origins import origin_blocks
 from lens_truth.page.neurons import neuron_blocks
+from lens_truth.page.origins import origin_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
 from lens_truth.page.scaling import scaling_blocks

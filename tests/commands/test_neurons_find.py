@@ -36,7 +36,7 @@ def test_it_finds_neurons_and_writes_the_published_formats(tmp_path: Path, capsy
     decided = sets["safetensors"].decision(activity)
     assert roc_auc_score(1 - activity.labels.numpy(), decided) > 0.95  # answers that it was fitted to
     assert np.isfinite(decided).all() and activity.others is not None
-    page = lens_truth.write_report([out], tmp_path / "page.html").read_text(encoding="utf-8")
+    page = lens_truth.write_report([out], out=tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Hallucinated against right answers" in page and "H-neuron" in page
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -81,7 +81,7 @@ def _middle(same: Bool[np.ndarray, "F N1"]) -> Float[np.ndarray, "F N"]:
     F, N = len(same), same.shape[1] + 1
     edge = np.ones((F, 1), dtype=bool)
     starts, ends = np.concatenate([edge, ~same], axis=1), np.concatenate([~same, edge], axis=1)
-    place: Any = np.tile(np.arange(N), (F, 1))
+    place = cast("np.ndarray", np.arange(F * N).reshape(F, N) % N)
     first, last = (np.full((F, N), its) for its in (0, N))
     first[starts], last[ends] = place[starts], place[ends]
     last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
