@@ -200,6 +200,7 @@ class NeuronSet:
         return found
 
 
+_MOST = 2**31
 _COLUMNS = ("layer", "neuron", "weight")
 
 
@@ -240,6 +241,8 @@ def _load_csv(path: Path) -> NeuronSet:
 
 
 def _of_places(places: list[tuple[int, int]], weights: list[float]) -> NeuronSet:
+    if places and max(map(max, places)) >= _MOST:
+        raise InputError(f"a set of neurons holds a layer or neuron {max(map(max, places)):g}, which no model has")
     at = np.array(places, dtype=np.int64).reshape(-1, 2)
     return NeuronSet(at[:, 0], at[:, 1], np.array(weights, dtype=float))
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from lens_truth.neurons.study_result import FOUND, TEXTS, NeuronStudy
 from lens_truth.plots import style
@@ -24,6 +25,9 @@ def study_panels(study: NeuronStudy) -> Figure:
     tried.set(
         xlabel="neurons with a weight", ylabel="AUROC on held-out folds", xscale="symlog", title="the choice of C"
     )
+    # powers of ten alone would leave one tick or none
+    tried.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5)))
+    tried.xaxis.set_major_formatter(ScalarFormatter())
     _draw_layers(layers, study)
     keys = [
         Line2D([], [], color=style.BLUE, marker="o", ms=4, label="reads neurons"),

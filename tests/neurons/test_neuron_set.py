@@ -94,6 +94,8 @@ def test_random_sets(matched: bool) -> None:
         ("n.csv", "layer,head,weight\n1,2,2\n", "line 2: a row has a layer, a neuron"),
         ("n.csv", "layer,neuron,weight\n1,2,nan\n", "not finite"),
         ("n.csv", "layer,neuron,weight\n-1,2,1\n", "below 0"),
+        ("n.json", '{"3": [99999999999999999999]}', "neuron 1e[+]20, which no model has"),
+        ("n.csv", "layer,neuron\n99999999999999999999,2\n", "neuron 1e[+]20, which no model has"),
         ("n.txt", "", "are read from .safetensors, .json or .csv"),
         ("n.safetensors", "no", "is not a readable set of neurons"),
     ],

@@ -191,7 +191,10 @@ def test_a_result_comes_back(study: NeuronStudy, tmp_path: Any) -> None:
     assert again == study and again.verdicts() == study.verdicts()
     assert [table.caption for table in again.tables()] == [table.caption for table in study.tables()]
     assert again.neurons.weight.tolist() == list(study.weight)
-    assert len(again.plot().axes) == 3
+    panels = again.plot().axes
+    assert len(panels) == 3
+    low, high = panels[1].get_xlim()
+    assert sum(low <= tick <= high for tick in panels[1].get_xticks()) > 1  # a logarithmic axis shows its scale
 
 
 def test_what_is_refused() -> None:
