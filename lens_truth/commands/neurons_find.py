@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import lens_truth
 from lens_truth.commands.domains import show
 from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
     from lens_truth.models.prompts import Template
@@ -85,6 +86,12 @@ class Find(Rows, OneModel):
         from lens_truth.data.loading import describe
 
         replies = lens_truth.load_replies(data, limit=self.limit, seed=self.seed, images=self.images)
+        if len({reply.hallucinated for reply in replies}) < 2:
+            kind = "hallucinated" if replies[0].hallucinated else "right"
+            raise InputError(
+                f"all {len(replies)} answers of {data} are {kind}, and neurons are found in both kinds: `lens-truth "
+                "neurons sample` asks a model for such answers of its own"
+            )
         if self.tokens == "reply":
             replies = [replace(its, span=(0, len(its.example.answer))) for its in replies]
         print(f"{data}: {describe([its.example for its in replies])}")

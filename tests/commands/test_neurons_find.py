@@ -60,3 +60,12 @@ def test_what_it_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], complaint: str
 ) -> None:
     refused(capsys, complaint, *FLAGS, *flags, "--out", tmp_path / "out")
+
+
+def test_answers_of_one_kind_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"question_id": f"q{n}", "question": f"What is {n}?", "answer": {"value": f"v{n}"}} for n in range(9)]
+    (tmp_path / "trivia.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = r"all 9 answers of triviaqa:.* are right, and neurons are found in both kinds: `lens-truth neurons sample`"
+    refused(capsys, told, "neurons", "--data", f"triviaqa:{tmp_path}/trivia.jsonl", "--out", tmp_path / "out")
