@@ -67,5 +67,5 @@ def test_answers_of_one_kind_are_refused_before_a_model_is_loaded(
 ) -> None:
     rows = [{"question_id": f"q{n}", "question": f"What is {n}?", "answer": {"value": f"v{n}"}} for n in range(9)]
     (tmp_path / "trivia.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = r"all 9 answers of triviaqa:.* are right, and neurons are found in both kinds: `lens-truth neurons sample`"
+    told = "trivia.jsonl are right, and neurons are found in both kinds: `lens-truth neurons sample` asks a model"
     refused(capsys, told, "neurons", "--data", f"triviaqa:{tmp_path}/trivia.jsonl", "--out", tmp_path / "out")
