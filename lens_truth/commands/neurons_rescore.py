@@ -39,10 +39,14 @@ class Rescore:
 
     def compute(self, run: Run) -> None:
         """Reads the logs and scores their curves."""
+        if not self.log:
+            raise InputError("--log names no file; give one log or several")
         curves: dict[str, lens_truth.ItemCurve] = {}
         for path in self.log:
-            found = lens_truth.read_dose_log(path, self.value)
-            curves |= {self._named(path, name): its for name, its in found.items()}
+            found = {self._named(path, name): its for name, its in lens_truth.read_dose_log(path, self.value).items()}
+            if twice := [name for name in found if name in curves]:
+                raise InputError(f"{path}: another log has a curve {twice[0]}, too; give logs names that differ")
+            curves |= found
         first = self.log[0]
         folder = self.sets or (first if first.is_dir() else first.parent)
         if not folder.is_dir():
@@ -57,7 +61,7 @@ class Rescore:
         )
         run.hold(result)
         run.figure("curves.png", result.plot())
-        run.rests_on([name for its in curves.values() for name in its.groups])
+        run.rests_on(min((its.groups for its in curves.values()), key=lambda groups: len(set(groups))))
         show(result, result.tables())
 
     def _named(self, path: Path, name: str) -> str:

@@ -140,7 +140,9 @@ def _unmoved(name: str, curve: ItemCurve) -> list[Flag]:
     if not y.shape[1]:
         return []
     if (y == y[0]).all():
-        return [Flag(name, "nothing changes", None, f"{name} changes no item at any alpha: was anything applied?")]
+        return [
+            Flag(name, "nothing changes", None, f"{name} changes no item at any alpha, as if nothing had been applied")
+        ]
     flips = np.array([(y[i] != y[j]).sum() for i, j in combinations(range(len(y)), 2)])
     flags: list[Flag] = []
     for i, j in combinations(range(len(y)), 2):

@@ -14,13 +14,17 @@ from jaxtyping import Float
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.rows import read_rows
 
-_WIDE = re.compile(r"(?:(?P<name>.+)@|(?:(?P<named>.+)[_ /.])?alpha[_= ])(?P<alpha>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)$")
+_WIDE = re.compile(
+    r"(?:(?P<name>.+)@|(?:(?P<named>.+)[_ /.])?alpha[_= ])(?P<alpha>[-+]?(?:\d*\.?\d+(?:[eE][-+]?\d+)?|nan|inf))$"
+)
 _FILE = re.compile(r"alpha_(?P<alpha>[-+]?\d*\.?\d+)\.(?:jsonl|csv|json)(?:\.gz)?$")
 _IDS = ("id", "item", "item_id", "qid", "question_id", "example_id")
 _RUNS = ("run", "curve", "name", "condition", "method", "intervention")
 _DOSES = ("alpha", "dose", "strength", "beta", "multiplier")
 _VALUES = ("value", "metric", "compliance", "compliant", "correct", "outcome", "score")
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
+_MOST = 1e100
+"""Outcomes beyond this have no mean in double precision, or no square."""
 _MISSING = ("", "na", "nan", "null", "none")
 
 
@@ -93,7 +97,10 @@ def _read(where: str, row: dict[str, Any], name: str, alpha: float | None, value
     group = _text(row, held, ("group",)) or id_
     wide = [(column, its) for column in row if (its := _WIDE.match(column))]
     for column, its in wide:
-        yield its["name"] or its["named"] or name, float(its["alpha"]), id_, group, _outcome(where, column, row[column])
+        at = _dose(where, its["alpha"])
+        yield its["name"] or its["named"] or name, at, id_, group, _outcome(where, column, row[column])
+    if wide and value is not None:
+        raise InputError(f"{where}: its columns NAME@ALPHA hold the outcomes, and --value names a field of rows")
     if wide:
         return
     dose = _text(row, held, _DOSES)
@@ -135,7 +142,7 @@ def _outcome(where: str, column: str, value: Any) -> float:
         found = float(text)
     except ValueError:
         found = float("inf")
-    if not np.isfinite(found):
+    if not abs(found) < _MOST:
         raise InputError(f"{where}: '{column}' is '{shortened(str(value))}'; an outcome is a number, true or false")
     return found
 
@@ -158,7 +165,11 @@ class _Cells:
                 )
             self._repeated += 1
         its[id_] = outcome
-        self._groups.setdefault(id_, group)
+        if (before := self._groups.setdefault(id_, group)) != group:
+            raise InputError(
+                f"{where}: item '{shortened(id_)}' of {run} is in group '{shortened(group)}', and in "
+                f"'{shortened(before)}' in an earlier row; an item has one group"
+            )
 
     def curve(self) -> ItemCurve:
         alphas, ids = sorted(self._at), tuple(self._groups)

@@ -54,6 +54,12 @@ def dose_curves(
             raise InputError(f"{name} has one alpha; a slope needs two")
         if not np.isfinite(its.outcomes).all(0).any():
             raise InputError(f"{name} has no item with an outcome at every alpha; an item needs one at each")
+        if len({its.groups[n] for n in np.flatnonzero(np.isfinite(its.outcomes).all(0))}) < 2:
+            raise InputError(
+                f"{name} has outcomes at every alpha of items of one group alone; an interval needs two groups"
+            )
+    if reference is not None and not any(reference in its.alphas for its in curves.values()):
+        raise InputError(f"no curve has alpha {reference:g}, at which the model is said to be unmodified")
     kinds = _kinds(curves, controls)
     values = np.concatenate([its.outcomes[np.isfinite(its.outcomes)] for its in curves.values()])
     scale = POINTS if values.min() >= 0 and values.max() <= 1 else 1.0

@@ -70,4 +70,21 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], log: Path, tmp_path: Path
     refused(capsys, "is a folder without files alpha_NUMBER", *rescore, log.parent)
     refused(capsys, "no curve matches 'x_*'", *rescore, log, "--value", "mc", "--controls", "x_*")
     refused(capsys, "--sets is a folder", *rescore, log, "--value", "mc", "--sets", log)
+    refused(capsys, "--log names no file", *rescore)
+    refused(capsys, "another log has a curve log/mine", *rescore, log, log, "--value", "mc")
+    for wrong in ("nan", "inf", "7"):
+        refused(capsys, f"no curve has alpha {wrong}", *rescore, log, "--value", "mc", "--reference", wrong)
+    (table := tmp_path / "table.csv").write_text("id,a@0,a@1\nq1,1,0\nq2,0,1\n")
+    refused(capsys, "columns NAME@ALPHA hold the outcomes", *rescore, table, "--value", "a@1")
+    table.write_text("id,a@0,a@1\nq1,1,0\n")
+    refused(capsys, "of items of one group alone", *rescore, table)
+    table.write_text("id,a@0,a@1\nq1,1e308,-1e308\nq2,1e308,1\n")
+    refused(capsys, "line 2: 'a@0' is '1e308'", *rescore, table)
     assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_the_curve_with_the_fewest_groups_is_warned_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (few := tmp_path / "few.csv").write_text("id,a@0,a@1\n" + "".join(f"x{n},{n % 2},1\n" for n in range(4)))
+    flags = ("--out", tmp_path / "out")
+    (many := tmp_path / "many.csv").write_text("id,a@0,a@1\n" + "".join(f"q{n},{n % 2},1\n" for n in range(40)))
+    assert "intervals rest on 4 groups" in run(capsys, "neurons", "rescore", "--log", many, few, *flags)[1]

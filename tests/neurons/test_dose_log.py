@@ -116,3 +116,16 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         read_dose_log(tmp_path / "log.csv")
     with pytest.raises(InputError, match="without files alpha_NUMBER"):
         read_dose_log(tmp_path)
+
+
+@pytest.mark.parametrize("dose", ["nan", "inf", "1e999"])
+def test_a_column_at_no_number(tmp_path: Path, dose: str) -> None:
+    (tmp_path / "wide.csv").write_text(f"id,one@0,one@1,one@{dose}\n0,0,1,1\n1,1,0,0\n")
+    with pytest.raises(InputError, match=f"wide.csv, line 2: alpha is '{dose}'; it must be a finite number"):
+        read_dose_log(tmp_path / "wide.csv")
+
+
+def test_an_item_in_two_groups(tmp_path: Path) -> None:
+    rows = [{"id": 1, "alpha": alpha, "group": group, "score": 1} for alpha, group in ((0, "a"), (1, "b"))]
+    with pytest.raises(InputError, match="line 2: item '1' of log is in group 'b', and in 'a' in an earlier row"):
+        read_dose_log(lines(tmp_path / "log.jsonl", rows))
