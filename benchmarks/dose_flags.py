@@ -25,6 +25,8 @@ FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "threshold": lambda a: 2.0 / (1 + np.exp(-8 * (a - 1.5))),
     "peak at 1, round": lambda a: -0.5 * (a - 1) ** 2,
     "peak at 1, pointed": lambda a: -0.8 * np.abs(a - 1),
+    "peak at 1, narrow": lambda a: 0.6 * np.exp(-((a - 1) ** 2) / 0.18),
+    "peak at .75, narrow": lambda a: 0.6 * np.exp(-((a - 0.75) ** 2) / 0.18),
 }
 """What the dose does to an item's latent score, whose spread over items is 1."""
 NOISES = {"greedy": 0.05, "some noise": 0.3, "sampled": 1.0}
