@@ -98,6 +98,7 @@ def _tell_overlap(run: Run, sets: Mapping[str, Sequence[lens_truth.Example] | Se
 def _named_sets(config: Config) -> dict[str, list[lens_truth.Example] | tuple[str, ...]]:
     """Rows, or ids alone, by their names, without folders where that tells them apart."""
     from lens_truth.data.id_lists import read_ids
+    from lens_truth.data.loading import check_limit
 
     short = [short_name(name) for name in config.data]
     shown = short if len(set(short)) == len(short) else config.data
@@ -109,7 +110,8 @@ def _named_sets(config: Config) -> dict[str, list[lens_truth.Example] | tuple[st
             found = read_ids(Path(name)) if Path(name).is_file() else {}
             if not found:
                 raise
-            for part, ids in found.items():
+            check_limit(config.limit)
+            for part, ids in ((part, ids[: config.limit]) for part, ids in found.items()):
                 sets[f"{called}:{part}".rstrip(":")] = ids
                 twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
                 print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")

@@ -96,11 +96,13 @@ class Find(Rows, OneModel):
         """Kept in the output folder, under a name that hangs on all that decides it."""
         from lens_truth.io.files import hash_of
         from lens_truth.models.hashing import weights_hash
+        from lens_truth.models.hooks import name_of
         from lens_truth.models.provenance import setup_hash
 
         told = [f"{its.span} {its.tokens}" for its in replies]
         shown = hash_of_examples([its.example for its in replies]), template, str(self.batch_size)
-        name = hash_of(weights_hash(model), setup_hash(model), *shown, *told, str(self.three_vs_one))
+        its = weights_hash(model), setup_hash(model), name_of(model)  # a copy under another name is told apart
+        name = hash_of(*its, *shown, *told, str(self.three_vs_one))
         passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size}
         keep = self.out / "activations" / name
         return lens_truth.neuron_activity(model, replies, others=self.three_vs_one, out=keep, **passes)

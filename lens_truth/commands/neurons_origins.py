@@ -58,8 +58,7 @@ class Origins(Rows, OneModel):
         names = list(dict.fromkeys((self.base, self.model, *self.lineage)))
         if self.base == self.model:
             raise InputError(f"--base and --model are both {self.model}; give the model that it was tuned from")
-        if strange := [name for name in self.unrelated if name not in names]:
-            raise InputError(f"--unrelated {strange[0]} is not among the models: {', '.join(names)}")
+        self._check_unrelated(names)
         neurons = read_neurons(self.neurons)
         replies = lens_truth.load_replies(self.data, limit=self.limit, seed=self.seed, images=self.images)
         examples = [reply.example for reply in replies]
@@ -76,6 +75,8 @@ class Origins(Rows, OneModel):
         for name, model in models.items():
             read[name] = self._activity(model, replies, template)
             run.hashes[name] = read[name].provenance["weights"]
+        if run.hashes[self.base] == run.hashes[self.model]:
+            raise InputError(f"--base {self.base} and --model {self.model} have the same weights: nothing was tuned")
         if neurons.provenance.get("examples") == read[self.model].provenance["examples"]:
             run.warnings.append("the neurons were found in these very answers, so the child's own AUROC is too high")
         if (found_in := neurons.provenance.get("template", template)) != template:
@@ -85,6 +86,14 @@ class Origins(Rows, OneModel):
             )
         self._tell(run, neurons, read, lens_truth.neuron_change(models[self.base], models[self.model]))
         run.rests_on(read[self.model].groups)
+
+    def _check_unrelated(self, names: list[str]) -> None:
+        if strange := [name for name in self.unrelated if name not in names]:
+            raise InputError(f"--unrelated {strange[0]} is not among the models: {', '.join(names)}")
+        if len(set(self.unrelated)) == 1:
+            raise InputError(f"--unrelated names {self.unrelated[0]} alone; a floor needs two models or more")
+        if {self.base, self.model} <= {*self.unrelated}:
+            raise InputError("--unrelated names --base and --model, of which one was tuned from the other")
 
     def _tell(
         self, run: Run, neurons: lens_truth.NeuronSet, read: dict[str, lens_truth.NeuronActivity], change: Any
@@ -111,11 +120,13 @@ class Origins(Rows, OneModel):
     def _activity(self, model: Any, replies: list[Reply], template: Template) -> lens_truth.NeuronActivity:
         """Kept in the output folder, so that an interrupted run goes on."""
         from lens_truth.models.hashing import weights_hash
+        from lens_truth.models.hooks import name_of
         from lens_truth.models.provenance import setup_hash
 
         shown = hash_of_examples([reply.example for reply in replies])
         spans = hash_of(*(f"{reply.span} {reply.tokens}" for reply in replies))
-        key = hash_of(weights_hash(model), setup_hash(model), shown, spans, template, str(self.batch_size))
+        its = weights_hash(model), setup_hash(model), name_of(model)  # a copy under another name is told apart
+        key = hash_of(*its, shown, spans, template, str(self.batch_size))
         passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size}
         return lens_truth.neuron_activity(model, replies, out=self.out / "activations" / key, **passes)
 

@@ -75,7 +75,8 @@ class Scale(Rows, OneModel):
         neutral = [lens_truth.zoo_text(self.seed)]
         neutral += [lens_truth.text_file(self.neutral_text)] if self.neutral_text else []
         model = load_model(self.model, self)
-        neurons.positive.check(lens_truth.neuron_grid(model))
+        grid = lens_truth.neuron_grid(model)
+        neurons.positive.gate(1.0 if self.save_folded is None else self.save_folded, grid)  # or refused before asking
         template = default_template(model.tokenizer) if self.template == "auto" else self.template
         weights = run.hashes["weights"] = weights_hash(model)
         run.hashes |= {its.name: hash_of_examples([*its.examples, *its.control]) for its in measures}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -55,9 +56,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise InputError(f"{self.n} sampled answers were asked for; it must be at least 1")
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise InputError(
-                f"the temperature is {self.temperature}; samples need one above 0 (at 0 all answers would be the same)"
+                f"the temperature is {self.temperature}; samples need a finite one above 0 (at 0 all answers would be "
+                "the same)"
             )
         if not 0 < self.top_p <= 1 or self.top_k < 0:
             raise InputError(

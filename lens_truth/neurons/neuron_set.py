@@ -144,8 +144,8 @@ class NeuronSet:
         from lens_truth.gates.neuron_gate import NeuronGate  # takes longer than all the rest
 
         self.check(shape)
-        if not math.isfinite(alpha):
-            raise InputError(f"alpha is {alpha}; it must be a finite number")
+        if not abs(alpha) <= torch.finfo(torch.float32).max:
+            raise InputError(f"alpha is {alpha}; it must be a finite number in single precision")
         values = torch.ones(shape)
         values[torch.from_numpy(self.layer), torch.from_numpy(self.neuron)] = alpha
         return NeuronGate(values, {"alpha": alpha, "n_neurons": len(self), "neurons": dict(self.provenance)})

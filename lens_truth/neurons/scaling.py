@@ -121,7 +121,7 @@ def _with_one(alphas: Sequence[float]) -> tuple[float, ...]:
 
 
 def _name(set: str, alpha: float) -> str:
-    return f"{set} x {alpha:g}"
+    return f"{set} x {repr(float(alpha)).removesuffix('.0')}"  # all digits: no two alphas share a name
 
 
 def _measured(

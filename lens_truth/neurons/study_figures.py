@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from lens_truth.neurons.study_result import FOUND, TEXTS, NeuronStudy
 from lens_truth.plots import style
@@ -25,9 +26,8 @@ def study_panels(study: NeuronStudy) -> Figure:
     tried.set(
         xlabel="neurons with a weight", ylabel="AUROC on held-out folds", xscale="symlog", title="the choice of C"
     )
-    # powers of ten alone would leave one tick or none
-    tried.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5)))
-    tried.xaxis.set_major_formatter(ScalarFormatter())
+    ticks = _apart(neurons)  # powers of ten would leave one tick or none
+    tried.set_xticks(ticks, [str(tick) for tick in ticks])
     _draw_layers(layers, study)
     keys = [
         Line2D([], [], color=style.BLUE, marker="o", ms=4, label="reads neurons"),
@@ -38,6 +38,15 @@ def study_panels(study: NeuronStudy) -> Figure:
         keys.append(Line2D([], [], color=style.PURPLE, lw=5, alpha=0.25, label="shuffled labels, all draws"))
     style.legend(figure, keys)
     return figure
+
+
+def _apart(neurons: Sequence[int]) -> list[int]:
+    """Of these numbers as many as have room for a label on a logarithmic axis."""
+    kept: list[int] = []
+    for n in sorted(set(neurons)):
+        if not kept or n >= 1.3 * kept[-1]:
+            kept.append(n)
+    return kept
 
 
 def _draw_worth(axes: Axes, study: NeuronStudy) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
+import lens_truth
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.neurons.mediation_result import Mediation
 from lens_truth.neurons.neuron_set import NeuronSet
@@ -74,6 +75,15 @@ def test_what_they_refuse(neurons: Path, tmp_path: Path, capsys: pytest.CaptureF
     start = ("neurons", "origins", "--neurons", neurons, "--out", tmp_path / "out", *FEW)
     refused(capsys, "are both zoo:llama-memory", *start, "--model", "zoo:llama-memory")
     refused(capsys, "is not among the models", *start, "--unrelated", "zoo:llama-seed2")
+    refused(capsys, "names zoo:llama-memory alone", *start, "--unrelated", *["zoo:llama-memory"] * 2)
+    related = ("--unrelated", "zoo:llama-memory", "zoo:llama-memory-chat")
+    refused(capsys, "of which one was tuned from the other", *start, *related)
+    copy = tmp_path / "copy"
+    model = lens_truth.load("zoo:llama-memory-chat")
+    for its in (model.original_model, model.tokenizer):
+        its.save_pretrained(copy)
+    refused(capsys, "have the same weights", *start, "--base", copy)
+    assert not (tmp_path / "out" / "origins.png").exists()
     other = tmp_path / "other.safetensors"
     NeuronSet(np.array([0]), np.array([1]), np.array([1.0]), 0.0, (4, 10)).save(other)
     refused(capsys, "of a model with 4 layers x 10", *start, "--neurons", other)
@@ -82,3 +92,14 @@ def test_what_they_refuse(neurons: Path, tmp_path: Path, capsys: pytest.CaptureF
     gate = tmp_path / "gate.safetensors"
     NeuronSet.load(neurons).gate(0.0, (6, 256)).save(gate)
     refused(capsys, "is a gate of neurons", *start, "--gate", gate)
+
+
+def test_a_copy_under_another_name_is_read_into_a_folder_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = lens_truth.load("zoo:llama-memory-chat")
+    for its in (model.original_model, model.tokenizer):
+        its.save_pretrained(tmp_path / "copy")
+    flags = ("neurons", "--limit", "60", "--random", "1", "--nulls", "0", "--out", tmp_path / "out")
+    for name in ("zoo:llama-memory-chat", tmp_path / "copy"):
+        assert run(capsys, *flags, "--model", name)[0] == 0

@@ -66,6 +66,9 @@ def test_what_it_refuses(neurons: Path, tmp_path: Path, capsys: pytest.CaptureFi
     refused(capsys, "no neuron is selected", *FLAGS, "--neurons", empty, *out)
     refused(capsys, f"there is no neuron 1 of layer {L}", *FLAGS, "--neurons", other, *out)
     refused(capsys, "alpha is nan; it must be a finite number", *FLAGS, "--neurons", neurons, "--alphas", "nan", *out)
+    refused(capsys, "alpha is 1e+60; it must be", *FLAGS, "--neurons", neurons, "--alphas", "1e60", *out)
+    refused(capsys, "alpha is nan; it must be", *FLAGS, "--neurons", neurons, "--save-folded", "nan", *out)
+    assert not (tmp_path / "out" / "scaling.png").exists()  # before anything was asked
     refused(capsys, "alpha is 1 alone", *FLAGS, "--neurons", neurons, "--alphas", "1", *out)
     refused(capsys, "no question has both", *FLAGS[:4], "--limit", "1", "--neurons", neurons, *out)
     refused(capsys, "missing.json", *FLAGS, "--neurons", tmp_path / "missing.json", *out)

@@ -111,6 +111,7 @@ def test_the_command_names_what_is_shared(tmp_path: Path, capsys: pytest.Capture
     code, out, _ = run(capsys, "audit", rows, ids, "--out", tmp_path / "out")
     assert code == 0
     assert "3 ids in train, 1 of them twice" in out
+    assert "1 ids in train\n" in run(capsys, "audit", rows, ids, "--limit", "1", "--out", tmp_path / "few")[1]
     assert "train.jsonl and ids.json:train share 1 ids (of 2 and 2; first: '1')" in out
     assert "ids.json:train and ids.json:test share 1 ids (of 2 and 2; first: '2')" in out
     found = overlaps(tmp_path / "out")

@@ -200,7 +200,8 @@ def test_a_gate_that_is_attached_acts(zoo: Any) -> None:
     ("how", "complaint"),
     [
         ({"n": 0}, "0 sampled answers were asked for; it must be at least 1"),
-        ({"temperature": 0.0}, "the temperature is 0.0; samples need one above 0"),
+        ({"temperature": 0.0}, "the temperature is 0.0; samples need a finite one above 0"),
+        ({"temperature": float("inf")}, "the temperature is inf; samples need a finite one above 0"),
         ({"temperature": float("nan")}, "the temperature is nan"),
         ({"top_p": 0.0}, "top-p is 0.0 and top-k 50"),
         ({"top_p": 1.1}, "top-p is 1.1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,9 @@ def test_what_is_refused() -> None:
         none.gate(2.0, (4, 50))
     with pytest.raises(InputError, match="4 layers x 50 neurons, and this one has 4 x 60"):
         its.gate(2.0, (4, 60))
-    with pytest.raises(InputError, match="alpha is inf"):
-        its.gate(float("inf"), (4, 50))
+    for alpha in (float("inf"), float("nan"), -1e60):
+        with pytest.raises(InputError, match=re.escape(f"alpha is {alpha};")):
+            its.gate(alpha, (4, 50))
     listed = NeuronSet(np.array([7]), np.array([3]), np.array([1.0]))
     with pytest.raises(InputError, match="no neuron 3 of layer 7 among 4 layers x 50"):
         listed.check((4, 50))
