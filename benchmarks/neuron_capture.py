@@ -35,21 +35,22 @@ def main() -> None:
     examples = lens_truth.load_examples("facts:text", limit=flags.rows)
     replies = lens_truth.whole_replies(examples)
 
-    class Bare(capturing._Reader):
-        def _batch(self, batch: Any, rows: Any) -> Any:
-            run_body(self._model, batch.rest, batch.mask, given=batch.given)
-            return torch.zeros(len(rows), 1 + self._others, *self.shape)
+    class Bare(capturing.CettReader):
+        def averaged(self, batch: Any, rows: Any) -> Any:
+            run_body(self.model, batch.rest, batch.mask, given=batch.given)
+            return torch.zeros(len(rows), 1 + self.others, *self.shape)
 
-    ours, spent = capturing._Reader, {"neurons": [], "plain": []}
+    ours = capturing.CettReader
+    spent: dict[str, list[float]] = {"neurons": [], "plain": []}
     for number in range(flags.rounds + 1):
         for name, reader in (("neurons", ours), ("plain", Bare)):
-            capturing._Reader = reader
+            capturing.CettReader = reader
             start = time.perf_counter()
             lens_truth.neuron_activity(model, replies, others=flags.others)
             if number:  # the first round warms up
                 spent[name].append(time.perf_counter() - start)
-    capturing._Reader = ours
-    ratios = [a / b for a, b in zip(*spent.values(), strict=True)]
+    capturing.CettReader = ours
+    ratios = [a / b for a, b in zip(spent["neurons"], spent["plain"], strict=True)]
     print(", ".join(f"{name} {median(its):.2f} s" for name, its in spent.items()), f"ratio {median(ratios):.3f}")
     print("rounds:", " ".join(f"{ratio:.3f}" for ratio in ratios))
     for times in (1, 4):

@@ -14,7 +14,7 @@ from lens_truth.commands.neurons_origins import Origins
 from lens_truth.commands.neurons_rescore import Rescore
 from lens_truth.commands.neurons_sample import Sample
 from lens_truth.commands.neurons_scale import Scale
-from lens_truth.commands.run import Rows, Run
+from lens_truth.commands.run import Run
 
 Config = (  # a subcommand is one line here
     Annotated[Find, tyro.conf.subcommand("find")]
@@ -28,7 +28,7 @@ Config = (  # a subcommand is one line here
 DEFAULT_ARGUMENTS = ("find",)
 
 
-def run(config: Rows | Rescore) -> None:
+def run(config: Find | Sample | Scale | Rescore | Origins | Mediate) -> None:
     """Runs one subcommand."""
     name = next(name for name, flags in subcommands(Config).items() if type(config) is flags)
     with Run(f"neurons {name}", config) as run:

@@ -113,7 +113,9 @@ def load_replies(
     >>> replies = lens_truth.load_replies("facts:closed-book", limit=400)
 
     Args:
-        limit, seed, images: as `load_examples` has them.
+        limit: as `load_examples` has it.
+        seed: as `load_examples` has it.
+        images: as `load_examples` has it.
         labels: of such a file the ids of right (`t`) and hallucinated (`f`) replies; by default the file beside it,
             `NAME_train_qids.json` to `NAME_answer_tokens_train.jsonl`.
 

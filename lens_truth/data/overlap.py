@@ -25,7 +25,7 @@ class Overlap(Result):
     punctuation, with its image, and with its context where many differ in nothing else; of a statement, the statement.
 
     >>> shared = lens_truth.data.Overlap.load("runs/audit", "train.jsonl and test.jsonl")
-    >>> print(shared.ids, shared.warnings("train", "test"))
+    >>> print(shared.ids, shared.warnings("train", "test"), shared.tables()[0])
     """
 
     command: ClassVar[str] = "audit"

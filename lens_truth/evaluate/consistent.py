@@ -37,7 +37,7 @@ class ReplyConsistency(Result):
     wrong every time, and what became of the others.
 
     >>> consistency = lens_truth.ReplyConsistency.load("runs/neurons-sample")
-    >>> print(consistency.by_right, consistency.verdicts())
+    >>> print(consistency.by_right, consistency.verdicts(), consistency.tables()[0])
     """
 
     command: ClassVar[str] = "neurons"

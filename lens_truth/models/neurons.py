@@ -56,7 +56,12 @@ def mlps(hf: nn.Module) -> tuple[Mlp, ...]:
 
 
 def neuron_grid(model: Any) -> tuple[int, int]:
-    """Decoder layers, and neurons of the widest; an InputError refuses what `mlps` refuses."""
+    """Decoder layers, and neurons of the widest; an InputError refuses layers of experts, without an MLP, or with one
+    that has no gate.
+
+    >>> lens_truth.neuron_grid(lens_truth.load("zoo:llama-base"))
+    (6, 256)
+    """
     found = mlps(inner_model(model))
     return len(found), max(its.width for its in found)
 

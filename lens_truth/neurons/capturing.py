@@ -64,7 +64,7 @@ def neuron_activity(
         InputError: if a layer has no gated MLP, no answer has tokens, a reply does not fit the context, or `out` holds
             another run.
     """
-    reader = _Reader(model, others)
+    reader = CettReader(model, others)
     rows, kept = reply_rows(model, replies, template)
     rows = rows if others else [row.shown for row in rows]
     lengths = [len(row.ids) for row in rows]
@@ -116,11 +116,11 @@ def _order(rows: Sequence[Encoded]) -> list[int]:
     return sorted(range(len(rows)), key=lambda i: (-longest[_prompt(rows[i])], _prompt(rows[i]), -len(rows[i].ids)))
 
 
-class _Reader:
-    """A model whose neurons are read."""
+class CettReader:
+    """A model whose neurons are read, over the answer's tokens alone or over the others too."""
 
     def __init__(self, model: Hooked, others: bool) -> None:
-        self._model, self._others = model, others
+        self.model, self.others = model, others
         hf = inner_model(model)
         self._mlps = mlps(hf)
         self.shape = len(self._mlps), max(mlp.width for mlp in self._mlps)
@@ -128,26 +128,27 @@ class _Reader:
 
     def read(self, rows: Sequence[Encoded]) -> Float[Tensor, "B K L M"]:
         """CETT averaged over each row's answer, and, if asked for, over its other tokens."""
-        if self._others:
+        if self.others:
             families = [Family((row,), 0) for row in range(len(rows))]
         else:
             prompts = [row.prompt for row in rows]
-            families = shared_families(self._model, prompts, [len(row.ids) for row in rows])
-        found = torch.empty(len(rows), 1 + self._others, *self.shape)
+            families = shared_families(self.model, prompts, [len(row.ids) for row in rows])
+        found = torch.empty(len(rows), 1 + self.others, *self.shape)
         with torch.no_grad():
-            for batch in Sharing(self._model, rows).batches(families, [""], len(rows)):
+            for batch in Sharing(self.model, rows).batches(families, [""], len(rows)):
                 at = [row for _, row in batch.at]
-                found[at] = self._batch(batch, [rows[row] for row in at])
+                found[at] = self.averaged(batch, [rows[row] for row in at])
         return found
 
-    def _batch(self, batch: Begun, rows: Sequence[Encoded]) -> Float[Tensor, "B K L M"]:
+    def averaged(self, batch: Begun, rows: Sequence[Encoded]) -> Float[Tensor, "B K L M"]:
+        """The same of one batch, whose prompts may have gone through the model already."""
         begun = [row.answer[0] + shift for row, shift in zip(rows, batch.shift, strict=True)]
         length = torch.tensor([row.answer[1] - row.answer[0] for row in rows], device=batch.ids.device)
         step = torch.arange(int(length.max()), device=length.device)
         inside = step < length[:, None]
         place = torch.where(inside, torch.tensor(begun, device=length.device)[:, None] + step, 0)
         other = None
-        if self._others:
+        if self.others:
             other = batch.mask.bool().scatter(1, torch.where(inside, place, place[:, :1]), False)
         found: dict[int, Tensor] = {}
         passing: dict[int, Tensor] = {}
@@ -169,8 +170,8 @@ class _Reader:
             # bound now: of a loop variable every hook would see the last
             hooks.append((f"blocks.{mlp.layer}.mlp.hook_post", _Passing(enter, mlp.layer)))
             hooks.append((f"blocks.{mlp.layer}.hook_mlp_out", _Passing(leave, mlp.layer)))
-        with self._model.hooks(fwd_hooks=hooks):
-            run_body(self._model, batch.rest, batch.mask, given=batch.given)
+        with self.model.hooks(fwd_hooks=hooks):
+            run_body(self.model, batch.rest, batch.mask, given=batch.given)
         if len(found) < len(self._mlps):
             raise InputError(
                 f"{len(self._mlps) - len(found)} of {len(self._mlps)} down projections were not called when the model "
@@ -179,7 +180,7 @@ class _Reader:
         width, device = self.shape[1], batch.ids.device
         wide = [pad(found[mlp.layer].to(device), (0, width - mlp.width)) for mlp in self._mlps]
         result = torch.stack(wide, dim=2).cpu()  # of a GPU each copy would be waited for
-        check_finite(result, self._model, batch.ids, batch.mask, batch.rows)
+        check_finite(result, self.model, batch.ids, batch.mask, batch.rows)
         return result
 
 

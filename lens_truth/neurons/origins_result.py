@@ -173,14 +173,18 @@ class NeuronOrigins(Result):
         )
         if told:
             first += f", where {share(max(0, self.kept))} of it is kept {interval(self.kept_ci)}"
-            if not significant(base.p_moved):
+            if not significant(base.p_moved) and significant(1 / (1 + self.n_null)):
                 first += "; but its weights at other neurons of the same layers do as well"
         its = self.refitted["child to base"]
         beyond = "better than" if significant(its.p) else "no better than"
+        few = not significant(least := 1 / (1 + len(its.random)))
+        if few and its.auroc > max(its.random):  # which cannot be told from chance by so few, nor be called no better
+            beyond = "above all"
         second = (
             f"Fitted anew in {self.names[1]} and applied to {self.names[0]}, these neurons are {beyond} random sets "
-            f"of as many (AUROC {number(its.auroc)} against {number(sum(its.random) / len(its.random))} on average)."
+            f"of as many (AUROC {number(its.auroc)} against {number(sum(its.random) / len(its.random))} on average"
         )
+        second += f"; {len(its.random)} sets give p = {p_value(least)} at least)." if few else ")."
         return [f"{first}.", second, *(self._stands(name, its) for name, its in self.ranks.items())]
 
     def _stands(self, name: str, its: Ranked) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from lens_truth.io.numbers import count, number, p_value, short, significant
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Row, Table, row, table
-from lens_truth.stats.dose import POINTS, AgainstControls, DoseResponse, Interval
+from lens_truth.neurons.scaling_words import as_level, ends_of, plus_minus, points, span, spread, verdicts_of
+from lens_truth.stats.dose import POINTS, AgainstControls, DoseResponse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,9 +131,9 @@ class NeuronScaling(Result):
                     measure,
                     READINGS[reading].said,
                     str(its.n),
-                    _level(next(level for a, level in zip(its.alphas, its.levels, strict=True) if a == 1), its.scale),
-                    Cell(f"{_signed(its.slope.value, 2)} {_ends(its.slope, 2)}", strong=its.slope.clear),
-                    f"{_points(last.change.value, its.scale)} {_ends(last.change, 1 if its.scale == POINTS else 2)}",
+                    as_level(next(level for a, level in zip(its.alphas, its.levels, strict=True) if a == 1), its.scale),
+                    Cell(f"{plus_minus(its.slope.value, 2)} {ends_of(its.slope, 2)}", strong=its.slope.clear),
+                    f"{points(last.change.value, its.scale)} {ends_of(last.change, 1 if its.scale == POINTS else 2)}",
                     f"{last.gained} / {last.lost}",
                     Cell(p_value(last.p_value), strong=significant(last.p_value)),
                     its.order,
@@ -154,7 +155,7 @@ class NeuronScaling(Result):
             row(
                 measure,
                 READINGS[reading].said,
-                *(_level(level, curve.response.scale) for level in curve.response.levels),
+                *(as_level(level, curve.response.scale) for level in curve.response.levels),
             )
             for measure, reading, curve in self._curves()
         ]
@@ -167,10 +168,10 @@ class NeuronScaling(Result):
                 measure,
                 READINGS[reading].said,
                 f"{len(its.slopes)} {kind}",
-                _signed(its.difference.value + float(np.mean(its.slopes)), 2),
-                f"{_signed(min(its.slopes), 2)} to {_signed(max(its.slopes), 2)}",
-                Cell(_span(its.expected, 2), strong=its.beyond),
-                f"{_signed(its.difference.value, 2)} {_ends(its.difference, 2)}",
+                plus_minus(its.difference.value + float(np.mean(its.slopes)), 2),
+                f"{plus_minus(min(its.slopes), 2)} to {plus_minus(max(its.slopes), 2)}",
+                Cell(span(its.expected, 2), strong=its.beyond),
+                f"{plus_minus(its.difference.value, 2)} {ends_of(its.difference, 2)}",
                 p_value(its.p_value),
                 p_value(its.least_p),
             )
@@ -197,7 +198,7 @@ class NeuronScaling(Result):
                 f"{side.alpha:g}",
                 short(side.kl),
                 number(side.cross_entropy),
-                *(_spread(side.controls.get(kind, ())) for kind in kinds),
+                *(spread(side.controls.get(kind, ())) for kind in kinds),
             )
             for text, its in self.side_effects.items()
             for side in its
@@ -210,7 +211,7 @@ class NeuronScaling(Result):
 
     def verdicts(self) -> list[str]:
         """What scaling does to each measure, beside controls; and what it does else."""
-        said = [sentence for name, its in self.measures.items() for sentence in _verdicts(name, its)]
+        said = [sentence for name, its in self.measures.items() for sentence in verdicts_of(name, its)]
         return [*said, *self._costs()]
 
     def _costs(self) -> list[str]:
@@ -218,7 +219,7 @@ class NeuronScaling(Result):
         for text, its in self.side_effects.items():
             worst = max((side for side in its if side.controls), key=lambda side: side.kl, default=None)
             if worst is not None and worst.alpha != 1:
-                others = "; ".join(f"{kind} sets {_spread(kl)}" for kind, kl in worst.controls.items())
+                others = "; ".join(f"{kind} sets {spread(kl)}" for kind, kl in worst.controls.items())
                 sentences.append(
                     f"On {text}, where nothing is asked, alpha {worst.alpha:g} moves the model by {short(worst.kl)} "
                     f"nats a token ({others})."
@@ -230,78 +231,3 @@ class NeuronScaling(Result):
         from lens_truth.neurons.scaling_figures import scaling_panels  # takes as long as all the rest
 
         return scaling_panels(self)
-
-
-def _verdicts(name: str, its: MeasureFound) -> list[str]:
-    curve = its.curves["goes along"]
-    found, last = curve.response, curve.response.changes[-1]
-    does = "rises" if found.slope.value > 0 else "falls"
-    does = f"{does} with alpha" if found.slope.clear else "does not change with alpha beyond chance"
-    told = f"{name}: going along {does}: {_signed(found.slope.value, 2)} {_ends(found.slope, 2)} points per unit, "
-    told += f"{_points(last.change.value, POINTS)} {_ends(last.change, 1)} from alpha {last.start:g} to {last.end:g} "
-    told += f"({last.gained} gained, {last.lost} lost, p = {p_value(last.p_value)}; {count(found.n, 'question')})."
-    if not curve.against:
-        told += " No control to hold it against."
-    sentences = [" ".join([told, *(_beside(kind, beside) for kind, beside in curve.against.items())])]
-    if its.control:
-        said, truth = (its.curves[reading].response.slope for reading in ("said", "truth"))
-        sentences.append(
-            f"{name}: per unit of alpha what is said pulls {_more(said)} and the truth {_more(truth)}; "
-            f"{_meaning(said, truth)}."
-        )
-    else:
-        sentences.append(
-            f"{name}: has no control in which the truth is said, so going along is not told from knowing less or "
-            "from naming what was named."
-        )
-    return sentences
-
-
-def _beside(kind: str, its: AgainstControls) -> str:
-    if np.isnan(its.expected).any():
-        return f"One {kind} set has a slope of {_signed(its.slopes[0], 2)}; one alone says nothing of their spread."
-    least = ", the least that so few can give" if its.p_value == its.least_p else ""
-    where = "beyond" if its.beyond else "not beyond"
-    return (
-        f"{len(its.slopes)} {kind} sets: {where} what is expected of one more, {_span(its.expected, 2)} "
-        f"(p = {p_value(its.p_value)} by its place among them{least})."
-    )
-
-
-def _more(slope: Interval) -> str:
-    return f"{_signed(slope.value, 2)} {_ends(slope, 2)} nats"
-
-
-def _meaning(said: Interval, truth: Interval) -> str:
-    """What moves the choice, in words."""
-    parts: list[str] = []
-    if said.clear:
-        parts.append(f"whatever is said or named, true or false, counts {'more' if said.value > 0 else 'less'}")
-    if truth.clear:
-        parts.append(f"what the model knows counts {'more' if truth.value > 0 else 'less'}")
-    return " and ".join(parts) or "neither is told from 0"
-
-
-def _ends(its: Interval, places: int) -> str:
-    return _span((its.ci_low, its.ci_high), places)
-
-
-def _span(ends: tuple[float, float], places: int) -> str:
-    return "" if np.isnan(ends).any() else f"[{', '.join(_signed(end, places) for end in ends)}]"
-
-
-def _signed(value: float, places: int) -> str:
-    """With a sign; what rounds to 0 has a plus."""
-    return f"{value:+z.{places}f}"
-
-
-def _points(value: float, scale: float) -> str:
-    return _signed(value, 1 if scale == POINTS else 2)
-
-
-def _level(its: Interval, scale: float) -> str:
-    return number(its.value, 1 if scale == POINTS else 2)
-
-
-def _spread(values: tuple[float, ...]) -> str:
-    return f"{short(min(values))} to {short(max(values))}" if values else ""

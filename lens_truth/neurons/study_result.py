@@ -217,9 +217,14 @@ class NeuronStudy(Result):
         ]
         if self.null:
             beyond = "beyond" if self.null_p < SIGNIFICANT and found.auroc.low > 0.5 else "not beyond"
+            least = 1 / (1 + len(self.null))
+            few = least >= SIGNIFICANT
+            if few and found.auroc.value > max(self.null):
+                beyond = "above"
             told.append(
                 f"That is {beyond} what the same procedure makes of shuffled labels: AUROC {number(min(self.null))} to "
-                f"{number(max(self.null))} in {count(len(self.null), 'draw')} (p = {p_value(self.null_p)})."
+                f"{number(max(self.null))} in {count(len(self.null), 'draw')} (p = {p_value(self.null_p)}"
+                f"{', the least that so few can give' if few and self.null_p == least else ''})."
             )
         told += [self._beside(name) for name in self._best_text()]
         if self.random:

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
+from lens_truth.models.adapted import merged
 from lens_truth.models.folding import check_plain
 from lens_truth.models.hooks import Hooked, inner_model
 from lens_truth.models.neurons import Mlp, input_maps, mlps
 from lens_truth.models.placing import fetched
+from lens_truth.models.twin import shared_copy
 
 
 @stage("weights")
@@ -23,7 +25,7 @@ def neuron_change(base: Hooked, child: Hooked) -> Float[np.ndarray, "L M"]:
     the up projection) and what it writes (its column of the down projection), as one vector. NaN where a layer has
     fewer neurons than the widest, or all weights are 0.
 
-    H-Neurons (arXiv 2512.01797, Section 5) asks the same of the up and the down projection.
+    H-Neurons (arXiv 2512.01797, Section 5) asks the same of the up and the down projection. Adapters count as merged.
 
     >>> models = lens_truth.load("zoo:llama-base"), lens_truth.load("zoo:llama-chat")
     >>> lens_truth.neuron_change(*models)[0, 5]  # of neuron 5 of the first layer
@@ -31,7 +33,8 @@ def neuron_change(base: Hooked, child: Hooked) -> Float[np.ndarray, "L M"]:
     Raises:
         InputError: if the models have different neurons, a layer has no gated MLP, or weights are quantised.
     """
-    both = inner_model(base), inner_model(child)
+    # Weights that an adapter changes as it runs are taken with what it adds.
+    both = [merged(shared_copy(inner_model(model))) for model in (base, child)]
     found = [mlps(hf) for hf in both]
     widths = [[mlp.width for mlp in its] for its in found]
     if widths[0] != widths[1]:

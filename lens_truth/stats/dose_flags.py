@@ -63,7 +63,6 @@ def odd_points(
         level: how often a curve without such a point is to have one called so, at most.
 
     >>> [point.alpha for point in lens_truth.odd_points(outcomes, [0.0, 0.5, 1.0, 1.5, 2.0])]
-    [1.0]
     """
     kept = np.flatnonzero(np.isfinite(outcomes).all(0))
     y = outcomes[:, kept]

@@ -85,7 +85,7 @@ def test_streamed_to_disk_and_resumed(tiny: Any, tmp_path: Path, monkeypatch: py
 
     replies = whole_replies(text_examples("test", 12, 0))
     wanted = neuron_activity(tiny, replies, others=True, batch_size=2)
-    read, calls = capturing._Reader.read, []
+    read, calls = capturing.CettReader.read, []
 
     def dying(self: Any, rows: Any) -> Any:
         calls.append(len(rows))
@@ -93,7 +93,7 @@ def test_streamed_to_disk_and_resumed(tiny: Any, tmp_path: Path, monkeypatch: py
             raise KeyboardInterrupt
         return read(self, rows)
 
-    monkeypatch.setattr(capturing._Reader, "read", dying)
+    monkeypatch.setattr(capturing.CettReader, "read", dying)
     with pytest.raises(KeyboardInterrupt):
         neuron_activity(tiny, replies, others=True, batch_size=2, out=tmp_path / "a")
     with pytest.raises(InputError, match="interrupted"):

@@ -120,6 +120,10 @@ def test_planted_neurons_are_found_in_the_base() -> None:
     rank = found.ranks["AUROC in the base"]
     assert rank.inside > 0.9 > rank.null[1] and rank.p < 0.05
     assert "it is told from chance in the base" in found.verdicts()[0] and "better than" not in found.verdicts()[0]
+    assert "no better" not in found.verdicts()[1]  # nine sets cannot say so: their p is .1 at least
+    assert "above all random sets" in found.verdicts()[1] and "9 sets give p = 0.1 at least" in found.verdicts()[1]
+    few = neuron_origins(planted_set(), base, child, n_null=9, n_random=20)
+    assert "do as well" not in few.verdicts()[0] and "better than random sets" in few.verdicts()[1]
 
 
 def test_neurons_of_the_child_alone_are_not() -> None:

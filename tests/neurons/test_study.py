@@ -79,6 +79,8 @@ def test_what_they_are_worth(study: NeuronStudy) -> None:
         assert study.worth[name].ahead.low > 0.2
     assert study.worth[POSITIVE].auroc.value > 0.9 and study.worth[THREE].auroc.value > 0.9
     assert study.null_p == pytest.approx(1 / 7) and max(study.null) < 0.75
+    said = study.verdicts()[1]  # six draws cannot give p < .05, so nothing is said to be no better than they
+    assert "not beyond" not in said and "above" in said and "the least that so few can give" in said
     assert study.random_p == pytest.approx(1 / 7)
     assert study.stability.jaccard > 10 * study.stability.chance and study.stability.in_all >= 1
 

@@ -53,3 +53,20 @@ def test_other_neurons_are_refused(tokenizer: Any, tiny: Any) -> None:
     wider = load(build("llama", len(tokenizer), intermediate_size=64), tokenizer=tokenizer)
     with pytest.raises(InputError, match="their neurons do not correspond"):
         neuron_change(tiny, wider)
+
+
+def test_an_adapter_counts_as_merged(tokenizer: Any) -> None:
+    peft = pytest.importorskip("peft")
+    base, adapted = (build("llama", len(tokenizer)) for _ in range(2))
+    adapted.load_state_dict(base.state_dict())
+    lora = peft.LoraConfig(r=4, target_modules=["down_proj", "up_proj"], init_lora_weights=False)
+    peft.inject_adapter_in_model(lora, adapted)
+    merged = build("llama", len(tokenizer))
+    merged.load_state_dict(base.state_dict())
+    with torch.no_grad():
+        for name in ("down_proj", "up_proj"):
+            for its, layer in zip(merged.model.layers, adapted.model.layers, strict=True):
+                getattr(its.mlp, name).weight += getattr(layer.mlp, name).get_delta_weight("default")
+    models = [load(its, tokenizer=tokenizer) for its in (base, adapted, merged)]
+    found = neuron_change(models[0], models[1])
+    assert np.allclose(found, neuron_change(models[0], models[2]), atol=1e-9) and (found > 1e-4).all()
