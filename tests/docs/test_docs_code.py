@@ -108,7 +108,9 @@ def refusal(arguments: tuple[str, ...]) -> str:
     flags = [flag for flag in flags if flag != "..."]
     for filled in (flags, ["1" if PLACEHOLDER.fullmatch(flag) else flag for flag in flags]):
         try:
-            tyro.cli(module.Config, args=filled or getattr(module, "DEFAULT_ARGUMENTS", ()), console_outputs=False)
+            default = getattr(module, "DEFAULT_ARGUMENTS", ())
+            alone = not filled or filled[0].startswith("--")  # flags alone are those of the default subcommand
+            tyro.cli(module.Config, args=[*(default if alone else ()), *filled], console_outputs=False)
         except SystemExit as end:
             if end.code in (0, None):  # --help
                 return ""
