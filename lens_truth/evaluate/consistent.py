@@ -14,8 +14,6 @@ from lens_truth.data.answer_part import answer_part
 from lens_truth.data.replies import Reply
 from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED
 from lens_truth.errors import InputError
-from lens_truth.evaluate.answers import Answer
-from lens_truth.evaluate.sampling import SampledAnswers
 from lens_truth.io.numbers import number
 from lens_truth.io.results import Result
 from lens_truth.io.streams import Stream, stream
@@ -23,6 +21,9 @@ from lens_truth.io.tables import Table, row, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from lens_truth.evaluate.answers import Answer
+    from lens_truth.evaluate.sampling import SampledAnswers
 
 Judge = Literal["true", "false", "uncertain"]
 """A sample is right, wrong, or says that it does not know, which is neither."""
@@ -38,6 +39,7 @@ class ReplyConsistency(Result):
 
     >>> consistency = lens_truth.ReplyConsistency.load("runs/neurons-sample")
     >>> print(consistency.by_right, consistency.verdicts(), consistency.tables()[0])
+    >>> consistency.plot()
     """
 
     command: ClassVar[str] = "neurons"

@@ -67,7 +67,16 @@ def test_help_comes_before_heavy_imports(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert ("--out" in done.stdout) or command in ("", "gate", "steer", "check", "directions", "evaluate", "zoo")
+    assert ("--out" in done.stdout) or command in (
+        "",
+        "gate",
+        "steer",
+        "check",
+        "directions",
+        "evaluate",
+        "neurons",
+        "zoo",
+    )
     assert done.stdout.startswith("usage")
 
 
