@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.checkpoints import check_target
+from lens_truth.commands.checkpoints import check_target, compared, save_checkpoint, saved_as
 from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import alone_at, check_out, file_hash, foreign_files, write_folder_with
@@ -102,33 +102,22 @@ def _save_gated(config: Config, save: Path, folder: Path) -> None:
 
 def _write_folder(config: Config, run: Run, gate: lens_truth.HeadGate, model: Any) -> str:
     """Saves the checkpoint; what is to be said of it."""
-    from lens_truth.gates.fold_agreement import fold_agreement
     from lens_truth.models.hashing import weights_hash
-    from lens_truth.models.image_input import is_multimodal
-    from lens_truth.models.loading import copy_processor
 
     folded = gate.fold_into(model)
     run.hashes = {"weights": weights_hash(model), "gated_weights": weights_hash(folded)}
-    try:
-        agreement = fold_agreement(model, gate, folded)
-        run.results["fold_agreement"], told = asdict(agreement), agreement.sentence()
-    except InputError as error:  # what is saved is right all the same
-        told = f"attached and folded were not compared: {error}"
+    record, told = compared(model, gate, folded)
+    run.results |= record
 
     def fill(folder: Path) -> None:
-        folded.save_pretrained(folder)
-        if model.tokenizer is not None:
-            model.tokenizer.save_pretrained(folder)
-        copy_processor(config.model, folder)
+        save_checkpoint(folder, folded, model, config.model)
         gate.save(folder / GATE)
         run.results["files"] = [*foreign_files(folder, ()), RESULT]
         run.write_record(folder)
 
     write_folder_with(run.out, fill)
-    auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
     trust = ", trust_remote_code=True" if config.trust_remote_code else ""
-    loads = f"{auto}.from_pretrained('{config.save}'{trust}) loads it"
-    return f"{told}\n\nsaved to {config.save}, a {type(folded).__name__}: {loads}"
+    return f"{told}\n\n{saved_as(model, folded, config.save, trust)}"
 
 
 def _write_file(config: Config, run: Run, gate: lens_truth.HeadGate, save: Path) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import lens_truth
 from lens_truth.commands.domains import show
+from lens_truth.commands.neurons_read import kept_activity
 from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from lens_truth.models.prompts import Template
+    pass
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,11 @@ class Find(Rows, OneModel):
         run.hashes |= {"weights": weights_hash(model), "examples": hash_of_examples([its.example for its in replies])}
         run.results |= {"template": template, "data": self.data, "test": self.test}
         print(f"{shown_name(self.model)}, asked {ASKED[template]}")
-        activity = self._activity(model, replies, template)
-        test = None if tested is None else (self._activity(model, tested, template), tested)
+
+        def read(its: Sequence[lens_truth.Reply]) -> lens_truth.NeuronActivity:
+            return kept_activity(self.out, model, its, template, self.batch_size, others=self.three_vs_one)
+
+        activity, test = read(replies), None if tested is None else (read(tested), tested)
         study = lens_truth.neuron_study(
             activity,
             replies,
@@ -96,20 +100,3 @@ class Find(Rows, OneModel):
             replies = [replace(its, span=(0, len(its.example.answer))) for its in replies]
         print(f"{data}: {describe([its.example for its in replies])}")
         return replies
-
-    def _activity(
-        self, model: Any, replies: Sequence[lens_truth.Reply], template: Template
-    ) -> lens_truth.NeuronActivity:
-        """Kept in the output folder, under a name that hangs on all that decides it."""
-        from lens_truth.io.files import hash_of
-        from lens_truth.models.hashing import weights_hash
-        from lens_truth.models.hooks import name_of
-        from lens_truth.models.provenance import setup_hash
-
-        told = [f"{its.span} {its.tokens}" for its in replies]
-        shown = hash_of_examples([its.example for its in replies]), template, str(self.batch_size)
-        its = weights_hash(model), setup_hash(model), name_of(model)  # a copy under another name is told apart
-        name = hash_of(*its, *shown, *told, str(self.three_vs_one))
-        passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size}
-        keep = self.out / "activations" / name
-        return lens_truth.neuron_activity(model, replies, others=self.three_vs_one, out=keep, **passes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.domains import show
-from lens_truth.commands.neurons_origins import read_neurons
+from lens_truth.commands.neurons_read import read_neurons
 from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, scores_by_kind, shown_name
 from lens_truth.errors import InputError
 

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.domains import show
+from lens_truth.commands.neurons_read import kept_activity, read_neurons
 from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
-from lens_truth.io.files import hash_of
 
 if TYPE_CHECKING:
-    from lens_truth.data.replies import Reply
     from lens_truth.models.prompts import Template
-
-FOUND = Path("runs/neurons/neurons.safetensors")
-"""Where `neurons find` leaves the neurons."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class Origins(Rows, OneModel):
         template: Template = ("chat" if chat else "plain") if self.template == "auto" else self.template
         print(f"all models are asked {ASKED[template]}")
         for name, model in models.items():
-            read[name] = self._activity(model, replies, template)
+            read[name] = kept_activity(self.out, model, replies, template, self.batch_size)
             run.hashes[name] = read[name].provenance["weights"]
         if run.hashes[self.base] == run.hashes[self.model]:
             raise InputError(f"--base {self.base} and --model {self.model} have the same weights: nothing was tuned")
@@ -116,23 +112,3 @@ class Origins(Rows, OneModel):
         run.hold(agree, "neurons")
         run.figure("lineage.png", agree.plot("bars", reference=shown_name(self.base)))
         show(agree, agree.tables()[:1])
-
-    def _activity(self, model: Any, replies: list[Reply], template: Template) -> lens_truth.NeuronActivity:
-        """Kept in the output folder, so that an interrupted run goes on."""
-        from lens_truth.models.hashing import weights_hash
-        from lens_truth.models.hooks import name_of
-        from lens_truth.models.provenance import setup_hash
-
-        shown = hash_of_examples([reply.example for reply in replies])
-        spans = hash_of(*(f"{reply.span} {reply.tokens}" for reply in replies))
-        its = weights_hash(model), setup_hash(model), name_of(model)  # a copy under another name is told apart
-        key = hash_of(*its, shown, spans, template, str(self.batch_size))
-        passes: dict[str, Any] = {"template": template, "batch_size": self.batch_size}
-        return lens_truth.neuron_activity(model, replies, out=self.out / "activations" / key, **passes)
-
-
-def read_neurons(path: Path | None) -> lens_truth.NeuronSet:
-    """The neurons of a file, by default those that were found last."""
-    if path is None and not FOUND.exists():
-        raise InputError(f"no neurons were found yet ({FOUND}): run `lens-truth neurons find`, or give --neurons FILE")
-    return lens_truth.NeuronSet.load(path or FOUND)

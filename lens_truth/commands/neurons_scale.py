@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.checkpoints import check_target
+from lens_truth.commands.checkpoints import check_target, compared, save_checkpoint, saved_as
 from lens_truth.commands.domains import show
-from lens_truth.commands.neurons_origins import read_neurons
+from lens_truth.commands.neurons_read import read_neurons
 from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
-from lens_truth.errors import InputError
 from lens_truth.io.files import foreign_files, write_folder_with
 from lens_truth.io.runs import RESULT, write_record
 
@@ -103,31 +102,18 @@ class Scale(Rows, OneModel):
 
     def _fold(self, run: Run, model: Any, neurons: lens_truth.NeuronSet, folder: Path) -> str:
         """Saves the checkpoint; what is to be said of it."""
-        from lens_truth.gates.fold_agreement import fold_agreement
-        from lens_truth.models.image_input import is_multimodal
-        from lens_truth.models.loading import copy_processor
-
         assert self.save_folded is not None
         gate = neurons.positive.gate(self.save_folded, lens_truth.neuron_grid(model))
         folded = gate.fold_into(model)
-        results: dict[str, Any] = {"alpha": self.save_folded}
-        try:
-            agreement = fold_agreement(model, gate, folded)
-            results["fold_agreement"], told = asdict(agreement), agreement.sentence()
-        except InputError as error:  # what is saved is right all the same
-            told = f"attached and folded were not compared: {error}"
+        record, told = compared(model, gate, folded)
+        results: dict[str, Any] = {"alpha": self.save_folded, **record}
 
         def fill(folder: Path) -> None:
-            folded.save_pretrained(folder)
-            if model.tokenizer is not None:
-                model.tokenizer.save_pretrained(folder)
-            copy_processor(self.model, folder)
+            save_checkpoint(folder, folded, model, self.model)
             gate.save(folder / GATE)
             results["files"] = [*foreign_files(folder, ()), RESULT]
             write_record(folder, {"command": _COMMAND, "results": results})
 
         write_folder_with(folder, fill)
         run.results["folded"] = results
-        auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
-        loads = f"{auto}.from_pretrained('{self.out / 'folded'}') loads it"
-        return f"{told}\n\nsaved to {self.out / 'folded'}, a {type(folded).__name__}: {loads}"
+        return f"{told}\n\n{saved_as(model, folded, self.out / 'folded')}"

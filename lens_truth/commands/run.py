@@ -129,14 +129,15 @@ def scores_by_kind(
 
 
 def activations_folder(
-    keep: Path, model: Any, examples: Sequence[lens_truth.Example], template: str, batch_size: int | None
+    keep: Path, model: Any, examples: Sequence[lens_truth.Example], template: str, batch_size: int | None, *more: str
 ) -> Path:
-    """The folder inside another one for what a model does on some rows: its name hangs on all that decides it."""
+    """The folder inside another one for what a model does on some rows: its name hangs on all that decides it (`more`:
+    what else does)."""
     from lens_truth.models.hashing import weights_hash
     from lens_truth.models.provenance import setup_hash
 
     shown = hash_of_examples(examples), template, str(batch_size)
-    return keep / hash_of(weights_hash(model), setup_hash(model), *shown)
+    return keep / hash_of(weights_hash(model), setup_hash(model), *shown, *more)
 
 
 def hash_of_examples(examples: Sequence[lens_truth.Example]) -> str:

@@ -7,12 +7,12 @@ probes.safetensors. `ablate --scores iti` chooses alpha and the number of heads,
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.checkpoints import check_target
+from lens_truth.commands.checkpoints import check_target, compared, save_checkpoint, saved_as
 from lens_truth.commands.run import OneModel, Rows, Run, load_model
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import alone_at, check_out, foreign_files, write_folder_with
@@ -100,8 +100,6 @@ def _write(
 ) -> str:
     """Saves the folder; what is to be said of it."""
     from lens_truth.models.hashing import weights_hash
-    from lens_truth.models.image_input import is_multimodal
-    from lens_truth.models.loading import copy_processor
 
     run.hashes = {"weights": weights_hash(model)}
     run.results = {name: shift.provenance[name] for name in ("alpha", "heads", "sigma", "direction")}
@@ -109,10 +107,7 @@ def _write(
 
     def fill(folder: Path) -> None:
         if folded is not None:
-            folded.save_pretrained(folder)
-            if model.tokenizer is not None:
-                model.tokenizer.save_pretrained(folder)
-            copy_processor(config.model, folder)
+            save_checkpoint(folder, folded, model, config.model)
         shift.save(folder / SHIFT)
         if probes is not None:
             probes.save(folder / PROBES)
@@ -122,14 +117,11 @@ def _write(
     write_folder_with(run.out, fill)
     if folded is None:
         return f"{told}\n\nsaved to {config.save}: the shift alone, for evaluate --gate {config.save / SHIFT}"
-    auto = "AutoModelForImageTextToText" if is_multimodal(model) else "AutoModelForCausalLM"
-    loads = f"{auto}.from_pretrained('{config.save}') loads it"
-    return f"{told}\n\nsaved to {config.save}, a {type(folded).__name__}: {loads}"
+    return f"{told}\n\n{saved_as(model, folded, config.save)}"
 
 
 def _folded(run: Run, model: Any, shift: lens_truth.HeadShift) -> tuple[Any, str]:
     """The checkpoint with the shift in its biases, or None where it has no place for it; and what is to be said."""
-    from lens_truth.gates.fold_agreement import fold_agreement
     from lens_truth.models.hashing import weights_hash
 
     try:
@@ -139,9 +131,6 @@ def _folded(run: Run, model: Any, shift: lens_truth.HeadShift) -> tuple[Any, str
         return None, f"not folded: {error}"
     run.results["folded"] = True
     run.hashes["steered_weights"] = weights_hash(folded)
-    try:
-        agreement = fold_agreement(model, shift, folded)
-    except InputError as error:  # what is saved is right all the same
-        return folded, f"attached and folded were not compared: {error}"
-    run.results["fold_agreement"] = asdict(agreement)
-    return folded, agreement.sentence()
+    record, told = compared(model, shift, folded)
+    run.results |= record
+    return folded, told

@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float, Int
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.io.stages import stage
 
-_PENALTY = 10.0
+PENALTY = 10.0
+"""C of the logistic regression."""
 Rows = Bool[np.ndarray, " N"]
 
 
@@ -106,6 +107,14 @@ def bag_of_words_matrix(
     return np.array(rows)
 
 
+def word_counter() -> Any:
+    """Counts which words and which two words in a row a text has, as this module's docstring says."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    floats: Any = np.float64
+    return CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", dtype=floats)
+
+
 class _Texts:
     """The words of the rows of several sets, counted once."""
 
@@ -126,11 +135,7 @@ class _Texts:
     @cached_property
     def _words(self) -> Any:
         # Words that no training row has keep the weight 0, as if they were not counted.
-        from sklearn.feature_extraction.text import CountVectorizer
-
-        floats: Any = np.float64
-        counter: Any = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", dtype=floats)
-        return counter.fit_transform([f"{example.question} {example.answer}" for example in self._rows])
+        return word_counter().fit_transform([f"{example.question} {example.answer}" for example in self._rows])
 
     def over_folds(self, fold: Int[np.ndarray, " N"], train: Rows, only: int | None = None) -> Float[np.ndarray, " M"]:
         """AUROC on every set (or one only) of rows in a fold, trained on the training rows outside it: the mean over
@@ -153,7 +158,7 @@ class _Texts:
 
         words = self._words[train]
         seen = np.flatnonzero(words.getnnz(axis=0))
-        fitted: Any = LogisticRegression(C=_PENALTY, max_iter=10_000)
+        fitted: Any = LogisticRegression(C=PENALTY, max_iter=10_000)
         fitted.fit(words[:, seen], self.labels[train])
         decided: np.ndarray = self._words[:, seen] @ fitted.coef_[0] + fitted.intercept_[0]
         return decided

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lens_truth.data.examples import Example
 from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED
 from lens_truth.errors import InputError
+from lens_truth.io.files import hash_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Reply:
     def hallucinated(self) -> bool:
         """Whether it is wrong."""
         return self.example.label == HALLUCINATED
+
+
+def spans_hash(replies: Sequence[Reply]) -> str:
+    """Of where the answers lie, and of the tokens of which the replies are."""
+    return hash_of(*(f"{reply.span} {reply.tokens}" for reply in replies))
 
 
 def whole_replies(examples: Sequence[Example]) -> list[Reply]:

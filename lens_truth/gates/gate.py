@@ -21,7 +21,7 @@ from lens_truth.errors import InputError
 from lens_truth.gates.gguf_fold import GgufFold, fold_into_file
 from lens_truth.io.files import write_bytes
 from lens_truth.io.stages import stage
-from lens_truth.models.adapted import kept, merged, without_peft_model
+from lens_truth.models.adapted import kept, merged, plain_model
 from lens_truth.models.folding import scale_inputs, scale_outputs, verify_fold
 from lens_truth.models.hooks import Hooked, check_gate_shape, gate_heads, grid_of
 from lens_truth.models.structure import attentions, heads_of, linear_shape
@@ -142,9 +142,7 @@ class HeadGate:
                 that hold heads with different gates, or in a way that is not known.
         """
         self._check_one()
-        plain = without_peft_model(getattr(model, "original_model", model))
-        if not isinstance(plain, PreTrainedModel):
-            raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
+        plain = plain_model(model, "gate")
         heads = heads_of(plain)
         check_gate_shape((heads.n_layers, heads.n_heads), self.values)
         twin = (kept if keep_adapter else merged)(shared_copy(plain))

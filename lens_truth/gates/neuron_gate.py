@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from lens_truth.errors import InputError
 from lens_truth.io.files import write_bytes
 from lens_truth.io.stages import stage
-from lens_truth.models.adapted import merged, without_peft_model
+from lens_truth.models.adapted import merged, plain_model
 from lens_truth.models.folding import scale_inputs, verify_fold
 from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.neurons import mlps, neuron_grid, scale_neurons
@@ -98,9 +98,7 @@ class NeuronGate:
         """
         if self.values.ndim != 2:
             raise InputError("a gate with a batch axis cannot be folded into one set of weights")
-        plain = without_peft_model(getattr(model, "original_model", model))
-        if not isinstance(plain, PreTrainedModel):
-            raise InputError(f"a gate is folded into a Hugging Face model; {type(plain).__name__} is not one")
+        plain = plain_model(model, "gate")
         found = mlps(plain)
         grid = (len(found), max(mlp.width for mlp in found))
         _check_grid(tuple(self.values.shape), grid, type(plain).__name__)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lens_truth.errors import InputError
-from lens_truth.models.adapted import merged, without_peft_model
+from lens_truth.models.adapted import merged, plain_model
 from lens_truth.models.biases import add_to_biases
 from lens_truth.models.folding import check_plain
 from lens_truth.models.structure import Attention, attentions, heads_of, mlp_output
@@ -23,9 +23,7 @@ _N_WORDS = 6
 
 def folded(model: Any, vectors: Float[Tensor, "L H D"], *, at_heads: bool) -> PreTrainedModel:
     """See `HeadShift.fold_into`."""
-    plain = without_peft_model(getattr(model, "original_model", model))
-    if not isinstance(plain, PreTrainedModel):
-        raise InputError(f"a shift is folded into a Hugging Face model; {type(plain).__name__} is not one")
+    plain = plain_model(model, "shift")
     twin, d_model = merged(shared_copy(plain)), plain.config.get_text_config(decoder=True).hidden_size
     heads = heads_of(plain)
     wanted = (heads.n_layers, heads.n_heads, heads.d_head) if at_heads else (heads.n_layers, 1, d_model)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lens_truth.errors import InputError
 from lens_truth.models.adapter_files import (
@@ -71,6 +72,15 @@ def without_peft_model(model: Any) -> Any:
             check_kind(config)
         return model.get_base_model()
     return model
+
+
+def plain_model(model: Any, what: str) -> PreTrainedModel:
+    """The Hugging Face model inside of whatever holds it, into which something (`what`) is to be folded; an InputError
+    says if there is none."""
+    plain = without_peft_model(getattr(model, "original_model", model))
+    if not isinstance(plain, PreTrainedModel):
+        raise InputError(f"a {what} is folded into a Hugging Face model; {type(plain).__name__} is not one")
+    return plain
 
 
 def adapter_states(hf: nn.Module) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,8 @@ from lens_truth.models.structure import (
     modules_of,
 )
 
+_GRIDS: WeakKeyDictionary[Any, tuple[int, int]] = WeakKeyDictionary()
+"""Of models that were looked through: gates of neurons ask at every batch."""
 _AT_ONCE = 256
 """Neurons whose columns are read off a map at once, where it has no plain weight."""
 
@@ -62,8 +65,11 @@ def neuron_grid(model: Any) -> tuple[int, int]:
     >>> lens_truth.neuron_grid(lens_truth.load("zoo:llama-base"))
     (6, 256)
     """
-    found = mlps(inner_model(model))
-    return len(found), max(its.width for its in found)
+    hf = inner_model(model)
+    if hf not in _GRIDS:
+        found = mlps(hf)
+        _GRIDS[hf] = len(found), max(its.width for its in found)
+    return _GRIDS[hf]
 
 
 def _mlp(hf: Any, path: str, layer: int, block: nn.Module) -> Mlp:

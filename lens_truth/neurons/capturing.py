@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lens_truth.data.replies import Reply
+from lens_truth.data.replies import Reply, spans_hash
 from lens_truth.errors import InputError
-from lens_truth.io.files import hash_of
 from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import run_body
 from lens_truth.models.budget import Budget, within_budget
@@ -76,8 +75,8 @@ def neuron_activity(
 
     examples = [reply.example for reply in kept]
     n_tokens = [row.answer[1] - row.answer[0] for row in rows]
-    spans = hash_of(*(f"{reply.span} {reply.tokens}" for reply in kept))
-    about = {**provenance_of(model, examples, template), "point": POINT, "spans": spans, "batch_size": batch_size}
+    about = {**provenance_of(model, examples, template), "point": POINT, "spans": spans_hash(kept)}
+    about["batch_size"] = batch_size
     labels = [example.label for example in examples]
     groups, ids = tuple(e.group for e in examples), tuple(e.id for e in examples)
     shape = (len(rows), 1 + others, *reader.shape)

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.data.examples import Example, question_pairs
+from lens_truth.detection.metrics import drawn_weights
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.shift import HeadShift
 from lens_truth.io.stages import bar, stage
-from lens_truth.io.streams import Stream, stream
+from lens_truth.io.streams import Stream
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.hooks import Hooked, inner_model, name_of
 from lens_truth.models.neurons import mlps
@@ -234,10 +235,8 @@ def _told(
     seed: int,
 ) -> Mediation:
     plain, gated, rest = margins[0], margins[1], margins[2:]
-    order, number = np.unique(np.asarray(groups), return_inverse=True)
-    G = len(order)
-    drawn = stream(seed, Stream.MEDIATION_INTERVALS).multinomial(G, np.full(G, 1 / G), size=_BOOTSTRAP)
-    weights = np.concatenate([np.ones((1, len(groups))), drawn[:, number].astype(float)])
+    drawn = drawn_weights(groups, _BOOTSTRAP, seed, Stream.MEDIATION_INTERVALS)
+    weights = np.concatenate([np.ones((1, len(groups))), drawn])
     weights /= weights.sum(1, keepdims=True)
     total = weights @ (gated - plain)
     passing: dict[str, Passing] = {}
@@ -251,7 +250,7 @@ def _told(
         heads=_described(heads),
         n_neurons=len(neurons),
         n_questions=len(groups),
-        n_groups=G,
+        n_groups=len(set(groups)),
         seed=seed,
         margin=float(plain.mean()),
         total=float(total[0]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from lens_truth.io.streams import Stream, stream
 from lens_truth.neurons.activity import NeuronActivity
 from lens_truth.neurons.neuron_set import NeuronSet, random_set
 from lens_truth.neurons.origins_result import Applied, NeuronOrigins, Ranked, Refitted
+from lens_truth.neurons.rivals import refitted
 from lens_truth.neurons.single import neuron_scores
 from lens_truth.stats.correlation import Map
 from lens_truth.stats.folds import grouped_folds, permuted_labels
@@ -175,19 +175,13 @@ def _refitted(
     weights: Float[np.ndarray, "B N"],
 ) -> Float[np.ndarray, " B"]:
     """AUROC, in held-out folds of one model, of a logistic regression on the set's neurons fitted in another's."""
-    from sklearn.linear_model import LogisticRegression
-
     at = torch.from_numpy(neurons.layer), torch.from_numpy(neurons.neuron)
     fitted, applied = (its.values[:, at[0], at[1]].double().numpy() for its in (where, to))
     labels = where.labels.numpy()
     decided = np.empty(len(labels))
     for number in np.unique(fold):
         train, test = fold != number, fold == number
-        mean, spread = fitted[train].mean(0), fitted[train].std(0)
-        spread = np.where(spread > 0, spread, 1)
-        model: Any = LogisticRegression(max_iter=1000)
-        model.fit((fitted[train] - mean) / spread, labels[train])
-        decided[test] = model.decision_function((applied[test] - mean) / spread)
+        decided[test] = refitted(fitted[train], labels[train], applied[test])
     return auroc(decided, labels, weights)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from lens_truth.data.bag_of_words import PENALTY, word_counter
 from lens_truth.io.streams import Stream, stream
 
 Table = Float[np.ndarray, "n K"]
@@ -15,18 +16,16 @@ Labels = Int[np.ndarray, " n"]
 Decisions = Float[np.ndarray, " t"]
 _CHUNK = 4096
 """Neurons at a time, of which copies are made."""
-_WORDS = 10.0
-"""C of the words, as `bag_of_words_auroc` has it."""
 
 
-def refitted(train: Table, hallucinated: Labels, test: Float[np.ndarray, "t K"]) -> Decisions:
-    """A logistic regression (L2, C = 1) on columns of equal spread."""
+def refitted(train: Table, labels: Labels, test: Float[np.ndarray, "t K"]) -> Decisions:
+    """A logistic regression (L2, C = 1) on columns of equal spread: above 0 for label 1."""
     from sklearn.linear_model import LogisticRegression
 
     middle, spread = train.mean(0, dtype=float), train.std(0, dtype=float)
     spread = np.where(spread > 0, spread, 1)
     model: Any = LogisticRegression(max_iter=5000)
-    model.fit((train - middle) / spread, hallucinated)
+    model.fit((train - middle) / spread, labels)
     return np.asarray(model.decision_function((test - middle) / spread))
 
 
@@ -66,14 +65,13 @@ def drawn_columns(n: int, total: int, without: Int[np.ndarray, " K"], seed: int,
 
 def words(train: Sequence[str], hallucinated: Labels, test: Sequence[str]) -> Decisions:
     """By the words and pairs of words of a text."""
-    from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    counter: Any = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    counter = word_counter()
     try:
         seen = counter.fit_transform(train)
     except ValueError:  # no text has a word
         return np.zeros(len(test))
-    model: Any = LogisticRegression(C=_WORDS, max_iter=10_000)
+    model: Any = LogisticRegression(C=PENALTY, max_iter=10_000)
     model.fit(seen, hallucinated)
     return np.asarray(model.decision_function(counter.transform(test)))
