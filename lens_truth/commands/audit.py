@@ -7,11 +7,11 @@ Looks at rows only: images of phd: and rlhfv: files need not be there. Writes re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -19,7 +19,7 @@ import lens_truth
 from lens_truth.commands.run import Run, hash_of_examples, read_data
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
-from lens_truth.io.tables import print_table
+from lens_truth.io.tables import Table, print_table
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Config:
 
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
-    from lens_truth.data.audit import audit_table
+    from lens_truth.data.audit import agreement_table, audit_table, label_agreement
+    from lens_truth.data.overlap import overlap_table, shared_questions
 
     if len(set(config.data)) < len(config.data):
         raise InputError("a data set is named twice")
@@ -65,34 +66,27 @@ def run(config: Config) -> None:
             table = audit_table(audits)
             print_table(table)
             print(f"\n{table.note}")
-        _tell_agreement(run, rows)
-        _tell_overlap(run, sets)
+        told = "answers that two data sets have both, and their labels there"
+        _tell_pairs(run, rows, label_agreement, agreement_table, told)
+        _tell_pairs(run, sets, shared_questions, overlap_table, "ids and questions that two data sets have both")
 
 
-def _tell_agreement(run: Run, sets: dict[str, list[lens_truth.Example]]) -> None:
-    from lens_truth.data.audit import Agreement, agreement_table, label_agreement
-
-    pairs: dict[str, Agreement] = {}
+def _tell_pairs(
+    run: Run,
+    sets: Mapping[str, Any],
+    compared: Callable[[Any, Any], Any],
+    as_table: Callable[[Mapping[str, Any]], Table],
+    words: str,
+) -> None:
+    """Of every two sets what they have both."""
+    pairs: dict[str, Any] = {}
     for one, other in combinations(sets, 2):
-        agreement = pairs[f"{one} and {other}"] = label_agreement(sets[one], sets[other])
-        run.hold(agreement, f"{one} and {other}")
-        run.warnings += agreement.warnings(one, other)
+        found = pairs[f"{one} and {other}"] = compared(sets[one], sets[other])
+        run.hold(found, f"{one} and {other}")
+        run.warnings += found.warnings(one, other)
     if pairs:
-        print("\nanswers that two data sets have both, and their labels there:\n")
-        print_table(agreement_table(pairs))
-
-
-def _tell_overlap(run: Run, sets: Mapping[str, Sequence[lens_truth.Example] | Sequence[str]]) -> None:
-    from lens_truth.data.overlap import Overlap, overlap_table, shared_questions
-
-    pairs: dict[str, Overlap] = {}
-    for one, other in combinations(sets, 2):
-        shared = pairs[f"{one} and {other}"] = shared_questions(sets[one], sets[other])
-        run.hold(shared, f"{one} and {other}")
-        run.warnings += shared.warnings(one, other)
-    if pairs:
-        print("\nids and questions that two data sets have both:\n")
-        print_table(overlap_table(pairs))
+        print(f"\n{words}:\n")
+        print_table(as_table(pairs))
 
 
 def _named_sets(config: Config) -> dict[str, list[lens_truth.Example] | tuple[str, ...]]:

@@ -19,14 +19,10 @@ from lens_truth.page.between import relative_blocks, series_blocks, stability_bl
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
-from lens_truth.page.dose import dose_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
-from lens_truth.page.neuron_data import consistency_blocks
-from lens_truth.page.neurons import neuron_blocks
-from lens_truth.page.origins import origin_blocks
+from lens_truth.page.neurons import consistency_blocks, dose_blocks, neuron_blocks, origin_blocks, scaling_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
-from lens_truth.page.scaling import scaling_blocks
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
