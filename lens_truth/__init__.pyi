@@ -142,6 +142,9 @@ from .neurons.study import neuron_study as neuron_study
 from .neurons.study_result import NeuronStudy as NeuronStudy
 from .neurons.weight_change import neuron_change as neuron_change
 from .page.write import write_report as write_report
+from .rivals.compare import compare_rivals as compare_rivals
+from .rivals.result import RivalComparison as RivalComparison
+from .rivals.rival import Rival as Rival
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.ablation.rows import CAPTIONS, GateRow
+from lens_truth.decoding.decoder import Decoder
 from lens_truth.gates.rows import Intervention
 from lens_truth.scoring.surface import ENOUGH
 from lens_truth.stats.paired import group_interval
@@ -23,7 +24,7 @@ def marks_of(trials: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
 
 
 def gate_row(
-    model: str, gate: str, trials: Sequence[BenchmarkResult], acting: Sequence[Intervention | None], seed: int
+    model: str, gate: str, trials: Sequence[BenchmarkResult], acting: Sequence[Intervention | Decoder | None], seed: int
 ) -> GateRow:
     """One gate's trials on one benchmark, compared with nothing yet.
 

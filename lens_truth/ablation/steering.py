@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.ablation.rows import ON
+from lens_truth.gates.rows import Intervention
 from lens_truth.gates.shift import HeadShift
 from lens_truth.io.numbers import count
 from lens_truth.io.streams import Stream, stream
@@ -48,7 +49,7 @@ class Steering:
         return HeadShift.from_probes(self.directions, alpha, self.order[:n])
 
 
-def search_shift(validation: Validation, steering: Steering) -> Found:
+def search_shift(validation: Validation, steering: Steering) -> Found[Intervention]:
     """How many heads, and by how many standard deviations."""
     return validation.tried(shifts_along(steering))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
 from lens_truth.rivals.costs import writing_costs
 from lens_truth.rivals.result import RivalComparison
-from lens_truth.rivals.rival import Rival, Searching
+from lens_truth.rivals.rival import Rival, Searching, Way
 from lens_truth.rivals.rows import OF_HEADS, VANILLA, Cost, Elsewhere, HeadsOrNot, TextEffect
 from lens_truth.rivals.texts import text_effects
 from lens_truth.stats.correlation import holm_by_name
-from lens_truth.stats.paired import compare, ratio_interval
+from lens_truth.stats.paired import Comparison, compare, ratio_interval
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.asker import Asker
@@ -39,6 +39,7 @@ def compare_rivals(
     test: Sequence[Benchmark],
     validation: Sequence[Benchmark],
     neutral: Sequence[NeutralText] = (),
+    headline: str | None = None,
     timed: int = 16,
     left_out: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -55,16 +56,19 @@ def compare_rivals(
     Args:
         asker: the model, and how it is asked.
         rivals: by name.
-        test: benchmarks that judge; the first on which the model as it is could gain and lose counts, the others say
-            what a rival costs elsewhere.
+        test: benchmarks that judge; one of them counts, the others say what a rival costs elsewhere.
         validation: benchmarks on which sizes are chosen, of other questions.
+        headline: the name of the one that counts; by default the first on which the model as it is could gain and lose.
         neutral: texts about which nothing is asked.
         timed: prompts of the first test benchmark with written answers behind which all write, to be timed; 0: none.
         left_out: rivals that do not fit the model or the data, with the reason; they stand in the table.
 
     Raises:
-        InputError: if there are no rivals, or two go by one name, or one does not fit the model.
+        InputError: if there are no rivals, or two go by one name, or one does not fit the model, or no test benchmark
+            is called as the headline.
     """
+    if headline is not None and headline not in (names := [benchmark.name for benchmark in test]):
+        raise InputError(f"there is no test benchmark '{headline}', only {', '.join(names)}")
     if not rivals:
         raise InputError("there is no rival to compare with the model as it is")
     if twice := {VANILLA, *(left_out or {})} & rivals.keys():
@@ -78,7 +82,7 @@ def compare_rivals(
         results = list(asker.run_all(asked, {VANILLA: None, **acting}).values())
     rows = [_row(asker.name, name, acting.get(name), found, its, seed) for name in results[0] for its in results]
     bare = [row for row in rows if row.gate == VANILLA]
-    headline = next((row.benchmark for row in bare if limit_of(row) is None), bare[0].benchmark)
+    headline = headline or next((row.benchmark for row in bare if limit_of(row) is None), bare[0].benchmark)
     counts, *others = sorted(results, key=lambda its: its[VANILLA].name != headline)
     p_values = {name: row.against[VANILLA].p_value for name in acting for row in rows if _is(row, name, headline)}
     return RivalComparison(
@@ -103,7 +107,9 @@ def _is(row: GateRow, name: str, benchmark: str) -> bool:
     return (row.gate, row.benchmark) == (name, benchmark)
 
 
-def _row(model: str, name: str, acting: Any, found: Mapping[str, Found], its: _Results, seed: int) -> GateRow:
+def _row(
+    model: str, name: str, acting: Way | None, found: Mapping[str, Found[Way]], its: _Results, seed: int
+) -> GateRow:
     row = gate_row(model, name, [its[name]], [acting], seed)
     if name == VANILLA:
         return row
@@ -111,7 +117,7 @@ def _row(model: str, name: str, acting: Any, found: Mapping[str, Found], its: _R
     return replace(row, lam=best.lam, norm=best.norm, against={VANILLA: _against(its, name, VANILLA, seed)})
 
 
-def _against(its: _Results, first: str, second: str, seed: int) -> Any:
+def _against(its: _Results, first: str, second: str, seed: int) -> Comparison:
     return compare(marks_of([its[first]]), marks_of([its[second]]), its[first].groups, seed)
 
 
@@ -125,7 +131,7 @@ def _elsewhere(name: str, others: Iterable[_Results], seed: int) -> Elsewhere:
 
 
 def _texts(
-    asker: Asker, rivals: Mapping[str, Rival], acting: Mapping[str, Any], neutral: Sequence[NeutralText], seed: int
+    asker: Asker, rivals: Mapping[str, Rival], acting: Mapping[str, Way], neutral: Sequence[NeutralText], seed: int
 ) -> dict[str, dict[str, TextEffect]]:
     """By rival and text, of those that a text without a question can show."""
     shown = {name: its for name, its in acting.items() if not rivals[name].apart}
@@ -138,7 +144,7 @@ def _texts(
     return {name: its for name, its in found.items() if its}
 
 
-def _costs(asker: Asker, acting: Mapping[str, Any], test: Sequence[Benchmark], timed: int) -> dict[str, Cost]:
+def _costs(asker: Asker, acting: Mapping[str, Way], test: Sequence[Benchmark], timed: int) -> dict[str, Cost]:
     written = next((benchmark for benchmark in test if benchmark.mode != "choose"), None)
     if written is None or timed < 1:
         return {}
@@ -147,7 +153,7 @@ def _costs(asker: Asker, acting: Mapping[str, Any], test: Sequence[Benchmark], t
 
 
 def _heads_or_not(
-    rivals: Mapping[str, Rival], found: Mapping[str, Found], its: _Results, seed: int
+    rivals: Mapping[str, Rival], found: Mapping[str, Found[Way]], its: _Results, seed: int
 ) -> HeadsOrNot | None:
     """Of the rivals that were tested; which two is decided on validation, so one test is all there is."""
     tested = [name for name in rivals if name in its and rivals[name].kind != "both"]

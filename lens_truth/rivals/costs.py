@@ -56,7 +56,9 @@ def writing_costs(
     return found
 
 
-def _prompts(asker: Asker, benchmark: Benchmark, decoder: Decoder) -> tuple[list[PromptTokens], list[PromptTokens | None]]:
+def _prompts(
+    asker: Asker, benchmark: Benchmark, decoder: Decoder
+) -> tuple[list[PromptTokens], list[PromptTokens | None]]:
     """What a decoder is shown, and what its second pass is, where that is something else."""
     model, wording = asker.model, decoder.worded(benchmark.wording)
     prompts = list(questions_of(model, replace(benchmark, wording=wording), asker.template).rows)

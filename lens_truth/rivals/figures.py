@@ -30,7 +30,7 @@ def rival_lines(found: RivalComparison) -> Figure:
     """Gain with its 95% interval (filled where significant after Holm), change elsewhere, share of tokens changed in
     the first neutral text, cost. Rivals that validation wanted off stand below, without points."""
     names = [*found.tested, *found.unwanted]
-    text = next(iter(next(iter(found.texts.values()), {})), "")
+    text = next((text for its in found.texts.values() for text in its), "")
     panels = ["gain", *(["elsewhere"] if found.elsewhere else []), *(["text"] if text else [])]
     panels += ["time"] if found.costs else []
     label = min(2.4, max(style.text_width(name, style.MEDIUM) for name in names))
@@ -49,7 +49,7 @@ def rival_lines(found: RivalComparison) -> Figure:
         _logarithmic(grid[-1], max(its.high for its in found.costs.values()))
     grid[0].set_yticks(range(len(names)), [style.fitted(_label(found, name), label, style.MEDIUM) for name in names])
     grid[0].set_ylim(len(names) - 0.5, -0.5)
-    kinds = [kind for kind in KINDS if kind in {found.kinds[name] for name in found.tested}]
+    kinds: list[Kind] = [kind for kind in KINDS if kind in {found.kinds[name] for name in found.tested}]
     handles: list[Any] = [
         Line2D([], [], color=_COLOURS[kind], marker="o", ms=5, lw=1.5, label=KINDS[kind]) for kind in kinds
     ]
@@ -73,9 +73,7 @@ def _title(found: RivalComparison, panel: str, text: str) -> str:
     }[panel]
 
 
-def _point(
-    found: RivalComparison, panel: str, name: str, text: str
-) -> tuple[float, float, float, bool] | None:
+def _point(found: RivalComparison, panel: str, name: str, text: str) -> tuple[float, float, float, bool] | None:
     """Value, interval, and whether the point is filled."""
     if name not in found.tested:
         return None

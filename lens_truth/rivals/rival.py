@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from lens_truth.ablation.search import Found, Tried, Validation
+from lens_truth.ablation.search import Found, Validation
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.errors import InputError
 from lens_truth.gates.rows import Intervention
 from lens_truth.rivals.rows import Kind
+
+Way = Intervention | Decoder
+Tried = tuple[Way, float, str]
+"""What acts, its strength, and the words that tell it from others of that strength."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +27,16 @@ class Rival:
 
     kind: Kind
     candidates: Callable[[Searching], Sequence[Tried]]
-    """What is tried, each with its strength and the words that tell it from others of the strength. What was found for
-    other rivals can be asked for."""
+    """What is tried; what was found for other rivals can be asked for."""
+    fixed: bool = False
+    """Whether the best is tested even if validation wants it off."""
     apart: str = ""
     """Why a text about which nothing is asked cannot show what it does; empty if it can."""
 
     @classmethod
-    def of(cls, kind: Kind, candidates: Sequence[Tried], apart: str = "") -> Rival:
-        """With candidates that hang on nothing."""
-        return cls(kind, lambda _: candidates, apart)
+    def of(cls, kind: Kind, candidates: Sequence[Tried], *, fixed: bool = False, apart: str = "") -> Rival:
+        """With candidates that hang on nothing else."""
+        return cls(kind, lambda _: candidates, fixed, apart)
 
     def under(self, gate: Intervention | Rival) -> Rival:
         """The same with all of its passes under a gate; of a rival under the gate that validation likes best.
@@ -46,10 +51,10 @@ class Rival:
                 raise InputError("what decodes cannot stand in for a gate; name the gate behind the +")
             return [(_under(decoder, its), size, setting) for decoder, size, setting in self.candidates(searching)]
 
-        return Rival("both", gated, self.apart)
+        return Rival("both", gated, self.fixed, self.apart)
 
 
-def _under(decoder: Intervention | Decoder, gate: Intervention) -> Decoder:
+def _under(decoder: Way, gate: Intervention) -> Decoder:
     if not isinstance(decoder, Decoder) or decoder.gate is not None:
         raise InputError("only ways to decode and to ask can be put under a gate; gates cannot")
     return replace(decoder, gate=gate)
@@ -60,18 +65,18 @@ class Searching:
     """What validation chose so far; every rival is searched once."""
 
     validation: Validation
-    _found: dict[Rival, Found] = field(default_factory=dict[Rival, Found])
-    _best: dict[Rival, "Intervention | Decoder"] = field(default_factory=dict[Rival, "Intervention | Decoder"])
+    _found: dict[Rival, Found[Way]] = field(default_factory=dict[Rival, Found[Way]])
+    _best: dict[Rival, Way] = field(default_factory=dict[Rival, Way])
 
-    def of(self, rival: Rival) -> Found:
+    def of(self, rival: Rival) -> Found[Way]:
         """What it found for a rival."""
         if rival not in self._found:
             tried = rival.candidates(self)
-            found = self._found[rival] = self.validation.tried(tried)
+            found = self._found[rival] = self.validation.tried(tried, fixed=rival.fixed)
             self._best[rival] = tried[found.candidates.index(found.best)][0]
         return self._found[rival]
 
-    def best(self, rival: Rival) -> Intervention | Decoder:
+    def best(self, rival: Rival) -> Way:
         """Its best candidate, wanted or not."""
         self.of(rival)
         return self._best[rival]

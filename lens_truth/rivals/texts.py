@@ -61,9 +61,7 @@ def _cut(ids: Sequence[int], number: int, name: str) -> list[PromptTokens]:
     return [PromptTokens(list(ids[:stop]), id=f"passage {number} of {name}") for stop in sorted(stops)]
 
 
-def _next(
-    model: Hooked, decoder: Decoder, prompts: Sequence[PromptTokens], budget: Budget
-) -> Float[Tensor, "N V"]:
+def _next(model: Hooked, decoder: Decoder, prompts: Sequence[PromptTokens], budget: Budget) -> Float[Tensor, "N V"]:
     """Log-probabilities from which the token behind each prompt is chosen."""
 
     def written(rows: Sequence[PromptTokens]) -> Float[Tensor, "B V"]:

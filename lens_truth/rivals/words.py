@@ -39,10 +39,8 @@ def _verdict(found: RivalComparison, name: str) -> str:
     if against.difference <= 0 and (why := limit_said(bare)):
         return f"{found.model}, {name} on {its.benchmark}: no verdict, since {why}.{harmed}"
     what = f"{found.model}, {name} ({said(found.chosen(name))}) on {its.benchmark}: {_with_interval(against)}"
-    if p < SIGNIFICANT:
-        told = "it helps" if against.difference > 0 else "it HARMS"
-    else:
-        told = f"no effect told{_power(its)}"
+    told = "it helps" if against.difference > 0 else "it HARMS"
+    told = told if p < SIGNIFICANT else f"no effect told{_power(its)}"
     more = "".join(
         f"; on {text} it would write another token at {share(effect.changed)} of the places"
         for text, effect in found.texts.get(name, {}).items()
