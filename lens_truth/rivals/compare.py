@@ -96,7 +96,7 @@ def compare_rivals(
         elsewhere={name: _elsewhere(name, others, seed) for name in acting if others},
         texts=_texts(asker, rivals, acting, neutral, seed),
         apart={name: rival.apart for name, rival in rivals.items() if rival.apart},
-        costs=_costs(asker, acting, test, timed),
+        costs=_costs(asker, {name: searching.best(rival) for name, rival in rivals.items()}, test, timed),
         heads_or_not=_heads_or_not(rivals, found, counts, seed),
         left_out=dict(left_out or {}),
         seed=seed,
@@ -144,12 +144,13 @@ def _texts(
     return {name: its for name, its in found.items() if its}
 
 
-def _costs(asker: Asker, acting: Mapping[str, Way], test: Sequence[Benchmark], timed: int) -> dict[str, Cost]:
+def _costs(asker: Asker, sizes: Mapping[str, Way], test: Sequence[Benchmark], timed: int) -> dict[str, Cost]:
+    """Of the best size on validation, wanted or not."""
     written = next((benchmark for benchmark in test if benchmark.mode != "choose"), None)
     if written is None or timed < 1:
         return {}
     with stage("timing"):
-        return writing_costs(asker, written, acting, timed)
+        return writing_costs(asker, written, sizes, timed)
 
 
 def _heads_or_not(
