@@ -49,7 +49,7 @@ def rival_lines(found: RivalComparison) -> Figure:
         _logarithmic(grid[-1], max(its.high for its in found.costs.values()))
     grid[0].set_yticks(range(len(names)), [style.fitted(_label(found, name), label, style.MEDIUM) for name in names])
     grid[0].set_ylim(len(names) - 0.5, -0.5)
-    kinds: list[Kind] = [kind for kind in KINDS if kind in {found.kinds[name] for name in found.tested}]
+    kinds: list[Kind] = [kind for kind in KINDS if kind in found.kinds.values()]
     handles: list[Any] = [
         Line2D([], [], color=_COLOURS[kind], marker="o", ms=5, lw=1.5, label=KINDS[kind]) for kind in kinds
     ]
@@ -66,15 +66,18 @@ def _label(found: RivalComparison, name: str) -> str:
 def _title(found: RivalComparison, panel: str, text: str) -> str:
     counts = found.row(VANILLA)
     return {
-        "gain": f"gain on {found.headline} (n = {counts.n}, {counts.accuracy:.3f} as it is)",
-        "elsewhere": "change on all other benchmarks",
-        "text": f"tokens changed in {text}",
-        "time": "time, over greedy",
+        "gain": f"gain on {found.headline}\n(n = {counts.n}; {counts.accuracy:.3f} as it is)",
+        "elsewhere": "change on all other\nbenchmarks",
+        "text": f"next tokens changed\nin the text {text}",
+        "time": "time of writing,\nover the model as it is",
     }[panel]
 
 
 def _point(found: RivalComparison, panel: str, name: str, text: str) -> tuple[float, float, float, bool] | None:
     """Value, interval, and whether the point is filled."""
+    if panel == "time":
+        cost = found.costs.get(name)
+        return None if cost is None else (cost.ratio, cost.low, cost.high, True)
     if name not in found.tested:
         return None
     if panel == "gain":
@@ -83,11 +86,8 @@ def _point(found: RivalComparison, panel: str, name: str, text: str) -> tuple[fl
     if panel == "elsewhere":
         change = found.elsewhere[name]
         return change.difference, change.ci_low, change.ci_high, not change.ci_low <= 0 <= change.ci_high
-    if panel == "text":
-        effect = found.texts.get(name, {}).get(text)
-        return None if effect is None else (effect.changed, *effect.changed_ci, True)
-    cost = found.costs[name]
-    return cost.ratio, cost.low, cost.high, True
+    effect = found.texts.get(name, {}).get(text)
+    return None if effect is None else (effect.changed, *effect.changed_ci, True)
 
 
 def _logarithmic(axes: Any, most: float) -> None:
