@@ -39,6 +39,12 @@ class Config(Rows, OneModel):
     which a multimodal model is shown in pictures (POPE's questions and descriptions among them), and benchmarks of
     world facts facts:KIND; a file, or conflict:FILE, is split by groups, and its questions are put in three ways
     (choose, open, judgement)."""
+    pope: tuple[Path, ...] = ()
+    """Instead of --data: POPE's questions about the photographs in --images (JSON lines with question_id, image, text,
+    label), split by images."""
+    objects: tuple[Path, ...] = ()
+    """Instead of --data, or beside --pope: what is in each of the photographs in --images, which are to be described
+    (CHAIR): .json or .json.gz, image id -> names; or COCO's annotations."""
     headline: str | None = None
     """The benchmark that counts; by default the first on which the model as it is could gain and lose."""
     heads: Path | None = None

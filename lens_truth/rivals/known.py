@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-import torch
-
 from lens_truth.ablation.search import Search, contrasts, gates_by, uniform_gains
 from lens_truth.ablation.steering import Steering, shifts_along
 from lens_truth.decoding.context_aware import ContextAware
@@ -29,11 +27,7 @@ NO_QUESTION = "a text that asks nothing has no context to take away"
 
 
 def context_aware() -> Rival:
-    """Context-aware decoding, in four strengths.
-
-    >>> lens_truth.context_aware().kind
-    'decoding'
-    """
+    """Context-aware decoding, in four strengths."""
     return Rival.of("decoding", sized((ContextAware(a) for a in STRENGTHS), "contrast"), apart=NO_QUESTION)
 
 
@@ -84,10 +78,3 @@ def given_gate(gate: Intervention) -> Rival:
 def sized(decoders: Iterable[Decoder], setting: str) -> list[Tried]:
     """Decoders of one kind by their strength."""
     return [(decoder, decoder.strength, setting) for decoder in decoders]
-
-
-def heads_of(scores: HeadScores) -> list[tuple[int, int]]:
-    """All heads that have a score above 0, the highest first."""
-    order = torch.from_numpy(scores.values).flatten().argsort(descending=True, stable=True).tolist()
-    H = scores.values.shape[1]
-    return [(at // H, at % H) for at in order if scores.values[at // H, at % H] > 0]

@@ -14,6 +14,7 @@ from lens_truth.rivals.rows import Kind
 Way = Intervention | Decoder
 Tried = tuple[Way, float, str]
 """What acts, its strength, and the words that tell it from others of that strength."""
+_UNGATED: tuple[Kind, ...] = ("words", "decoding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +43,23 @@ class Rival:
         """The same with all of its passes under a gate; of a rival under the gate that validation likes best.
 
         Raises:
-            InputError: once it is searched, if it is itself a gate.
+            InputError: if it is itself a gate, or the other one is none.
         """
+        if self.kind not in _UNGATED:
+            raise InputError("only ways to decode and to ask can be put under a gate; gates cannot")
+        if isinstance(gate, Rival) and gate.kind not in ("heads", "gain"):
+            raise InputError("what decodes or asks cannot stand in for a gate; name the gate behind the +")
 
         def gated(searching: Searching) -> list[Tried]:
             its = searching.best(gate) if isinstance(gate, Rival) else gate
-            if isinstance(its, Decoder):
-                raise InputError("what decodes cannot stand in for a gate; name the gate behind the +")
             return [(_under(decoder, its), size, setting) for decoder, size, setting in self.candidates(searching)]
 
         return Rival("both", gated, self.fixed, self.apart)
 
 
-def _under(decoder: Way, gate: Intervention) -> Decoder:
-    if not isinstance(decoder, Decoder) or decoder.gate is not None:
-        raise InputError("only ways to decode and to ask can be put under a gate; gates cannot")
+def _under(decoder: Way, gate: Way) -> Decoder:
+    assert isinstance(decoder, Decoder)
+    assert not isinstance(gate, Decoder)
     return replace(decoder, gate=gate)
 
 

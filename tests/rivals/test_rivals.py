@@ -141,9 +141,9 @@ def test_a_rival_stands_under_what_validation_likes_best(asker: Asker, causal: H
         assert isinstance(decoder, ContextAware) and decoder.gate is best and decoder.strength == size == candidate.lam
     assert searching.of(gates).candidates == searching.validation.tried(gates.candidates(searching)).candidates
     with pytest.raises(InputError, match="only ways to decode and to ask can be put under a gate"):
-        searching.of(gates.under(gates))
-    with pytest.raises(InputError, match="what decodes cannot stand in for a gate"):
-        searching.of(known.context_aware().under(known.context_aware()))
+        gates.under(gates)
+    with pytest.raises(InputError, match="what decodes or asks cannot stand in for a gate"):
+        known.context_aware().under(known.context_aware())
 
 
 def test_sizes_in_which_methods_are_tried(asker: Asker, causal: HeadScores) -> None:
