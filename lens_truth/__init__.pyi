@@ -25,6 +25,11 @@ from .data.loading import load_examples as load_examples
 from .data.loading import load_replies as load_replies
 from .data.replies import Reply as Reply
 from .data.replies import whole_replies as whole_replies
+from .decoding.context_aware import ContextAware as ContextAware
+from .decoding.contrast import Contrast as Contrast
+from .decoding.decoder import Decoder as Decoder
+from .decoding.decore import DeCoRe as DeCoRe
+from .decoding.dola import DoLa as DoLa
 from .detection.clue import Clue as Clue
 from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds

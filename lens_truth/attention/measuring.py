@@ -23,8 +23,9 @@ from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, grid_of, hook_names, sliding_windows
 from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import PromptTokens, Template, encode, token_texts
+from lens_truth.models.prompts import PromptTokens, Template, encode
 from lens_truth.models.provenance import provenance_of
+from lens_truth.models.spans import token_texts
 
 Head = tuple[int, int]
 """Layer and head."""

@@ -22,7 +22,8 @@ from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.hooks import Hooked, name_of
 from lens_truth.models.image_input import ImageInput, images_for
 from lens_truth.models.patches import token_boxes
-from lens_truth.models.prompts import Encoded, Template, encode, token_texts
+from lens_truth.models.prompts import Encoded, Template, encode
+from lens_truth.models.spans import token_texts
 
 _N_HEADS = 4
 THRESHOLD = 0.01

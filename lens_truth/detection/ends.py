@@ -18,8 +18,9 @@ from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.hooks import Hooked, attention_layers, hook_names
-from lens_truth.models.prompts import Encoded, Span, Template, token_texts
+from lens_truth.models.prompts import Encoded, Span, Template
 from lens_truth.models.sharing import Begun, Sharing, shared_families
+from lens_truth.models.spans import token_texts
 from lens_truth.scoring.causal import batch_log_probs, encode_answers
 
 

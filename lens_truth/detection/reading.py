@@ -24,8 +24,9 @@ from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
-from lens_truth.models.prompts import Encoded, Template, encode, token_texts
+from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.sharing import Begun, Sharing, shared_families
+from lens_truth.models.spans import token_texts
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import point_hooks, shape_of
 from lens_truth.scoring.head_probes import HeadProbes

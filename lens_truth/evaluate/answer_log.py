@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from lens_truth.decoding.decoder import Decoder
 from lens_truth.errors import InputError, notice
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.rows import Intervention
@@ -55,7 +56,7 @@ class AnswerLog:
             with writing(self._path):
                 self._file.close()
 
-    def keys(self, gate: Intervention | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
+    def keys(self, gate: Intervention | Decoder | None, prompts: Sequence[str], n_new: int, margins: bool) -> list[str]:
         """Names the answers to some prompts (given by what is in them) by all that they depend on."""
         does = None if gate is None else gate.acts
         acts = "" if does is None else hash_of(does[0], does[1].detach().float().numpy().tobytes())

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import cast
 
 import numpy as np
 
 from lens_truth.data.examples import Example, question_pairs
+from lens_truth.decoding.decoder import Decoder
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import Answer, Mode
 from lens_truth.evaluate.benchmark import Benchmark, chosen, marked
 from lens_truth.evaluate.choices import Choice, Choices, choices_of
-from lens_truth.evaluate.generate import Asked, Questions, answered, yes_no_tokens
+from lens_truth.evaluate.decoded import Others, decoded
+from lens_truth.evaluate.generate import Questions, answered, yes_no_tokens
 from lens_truth.evaluate.result import MARGIN, BenchmarkResult
 from lens_truth.gates.rows import UNGATED, Gates, Intervention, distinct
+from lens_truth.io.files import hash_of
 from lens_truth.io.stages import bar
 from lens_truth.models.batches import check_lengths, tokenizer_of
 from lens_truth.models.budget import Budget
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import Encoded, Template, encode_prompts, prompt_of
+from lens_truth.models.prompts import QUESTION, Encoded, Template, encode_prompts, prompt_of
 from lens_truth.scoring.causal import encode_answers
 
+Ways = Mapping[str, Intervention | Decoder | None]
+"""Gates, shifts and decoders by name; None leaves the model as it is."""
 _ROOM: dict[Mode, int] = {"answer": 16, "yes-no": 4, "judge": 4, "caption": 1}
 """Tokens beyond those of the longest right answer: a sentence around a short one, a line break before yes or no."""
 _ROWS = 128
@@ -41,11 +46,14 @@ class _Set:
     questions: Questions
     contents: list[str]
     """What the model is shown, as keys."""
+    benchmark: Benchmark | None = None
+    """None of answers that are ranked."""
 
 
 @dataclass(frozen=True)
 class Asker:
-    """A model and how it is asked.
+    """A model and how it is asked. Wherever gates are given, decoders (`ContextAware`, `DoLa`, ...) can stand among
+    them.
 
     >>> asker = lens_truth.Asker(lens_truth.load("zoo:llama-memory-chat"), "chat", batch_size=64)
     >>> accuracy = asker.run(benchmark, {"vanilla": None, "gated": gate})["gated"].accuracy
@@ -76,7 +84,7 @@ class Asker:
         """
         return self.run(benchmark)[""]
 
-    def run(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, BenchmarkResult]:
+    def run(self, benchmark: Benchmark, gates: Ways = UNGATED, margins: bool = False) -> dict[str, BenchmarkResult]:
         """Marked answers under each gate (by name; None for none), with the log-odds of yes against no if `margins`, or
         if the benchmark is read by them.
 
@@ -86,7 +94,7 @@ class Asker:
         return self.run_all([benchmark], gates, margins)[benchmark.name]
 
     def run_all(
-        self, benchmarks: Sequence[Benchmark], gates: Gates = UNGATED, margins: bool = False
+        self, benchmarks: Sequence[Benchmark], gates: Ways = UNGATED, margins: bool = False
     ) -> dict[str, dict[str, BenchmarkResult]]:
         """The same of several benchmarks (of different names), by benchmark and gate, asked together: questions that
         are put in several ways go through the model once a gate, as far as the ways begin alike.
@@ -108,7 +116,7 @@ class Asker:
             }
         return results
 
-    def ask(self, benchmark: Benchmark, gates: Gates = UNGATED, margins: bool = False) -> dict[str, list[Answer]]:
+    def ask(self, benchmark: Benchmark, gates: Ways = UNGATED, margins: bool = False) -> dict[str, list[Answer]]:
         """What the model writes to each example under each gate; arguments and errors as for `run`.
 
         >>> [answer.text for answer in asker.ask(benchmark)[""]]
@@ -116,7 +124,7 @@ class Asker:
         return self._answers([self._written(benchmark, margins)], gates)[0]
 
     def rank(
-        self, examples: Sequence[Example], gates: Gates = UNGATED, name: str = "choose"
+        self, examples: Sequence[Example], gates: Ways = UNGATED, name: str = "choose"
     ) -> dict[str, tuple[Choice, ...]]:
         """How likely the answers of every question that has answers of both labels are, under each gate. In the log
         their log-probabilities stand as margins.
@@ -132,7 +140,7 @@ class Asker:
     def _written(self, benchmark: Benchmark, margins: bool) -> _Set:
         questions = questions_of(self.model, benchmark, self.template, margins)
         contents = [prompt.content for prompt in questions.rows]
-        return _Set(benchmark.name, benchmark.examples, questions, contents)
+        return _Set(benchmark.name, benchmark.examples, questions, contents, benchmark)
 
     def _ranked(self, name: str, examples: Sequence[Example]) -> _Set:
         examples = [examples[i] for i in sorted(i for pair in question_pairs(examples) for side in pair for i in side)]
@@ -140,16 +148,25 @@ class Asker:
         contents = [f"{e.content} {e.continuation}" for e in encoded]
         return _Set(name, tuple(examples), Questions(encoded, 0), contents)
 
-    def _answers(self, sets: Sequence[_Set], wanted: Gates) -> list[dict[str, list[Answer]]]:
-        """Every answer, by set and gate, from the log or made now; of gates that do the same one is asked."""
+    def _answers(self, sets: Sequence[_Set], wanted: Ways) -> list[dict[str, list[Answer]]]:
+        """Every answer, by set and name: gates together, decoders one after the other."""
+        gates = {name: _without_decoder(its) for name, its in wanted.items() if not _decodes(its)}
+        found = self._gated(sets, gates) if gates else [dict[str, list[Answer]]() for _ in sets]
+        for name, decoder in wanted.items():
+            if isinstance(decoder, Decoder) and name not in gates:
+                for its, answers in zip(found, self._decoded(sets, name, decoder), strict=True):
+                    its[name] = answers
+        return [{name: its[name] for name in wanted} for its in found]
+
+    def _gated(self, sets: Sequence[_Set], wanted: Gates) -> list[dict[str, list[Answer]]]:
+        """From the log or made now; of gates that do the same one is asked."""
         first, gates = distinct(wanted, self.model)
-        log, keys, answers = self.log, dict[tuple[int, str], list[str]](), dict[Asked, Answer]()
-        for (number, its), (name, gate) in product(enumerate(sets), gates.items()):
-            if log is not None:
-                keys[number, name] = log.keys(gate, its.contents, its.questions.n_new, its.questions.margins)
-                known = ((row, log.get(key)) for row, key in enumerate(keys[number, name]))
-                answers |= {(number, name, row): answer for row, answer in known if answer is not None}
         every = [(n, name, row) for n, its in enumerate(sets) for name in gates for row in range(len(its.contents))]
+        keys = {
+            (number, name): self._keys(gate, its.contents, its.questions)
+            for (number, its), (name, gate) in product(enumerate(sets), gates.items())
+        }
+        answers = {at: known for at in every if (known := self._known(keys[at[:2]], at[2])) is not None}
         lack = {name for number, name, row in every if (number, name, row) not in answers}
         acting = {name: gate for name, gate in gates.items() if name in lack}
         budget = Budget.of(self.model, self.batch_size, rows=_ROWS)
@@ -157,20 +174,77 @@ class Asker:
         desc, lacking = ", ".join(its.name for its in sets), len(every) - len(answers)
         with bar(None, desc, lacking, shown=self.progress) as done:
             for asked, answer in made:
-                if asked in answers:
-                    continue
-                number, name, row = asked
-                example = sets[number].examples[row]
-                if not sets[number].questions.n_new:
-                    answer = Answer(example.answer, answer.margin)
-                if log is not None:
-                    answer = log.add(keys[number, name][row], sets[number].name, example.id, name, answer)
-                answers[asked] = answer
-                done.update()
+                if asked not in answers:
+                    number, name, row = asked
+                    answers[asked] = self._kept(sets[number], row, name, keys[number, name], answer)
+                    done.update()
         return [
             {name: [answers[number, first[name], row] for row in range(len(its.contents))] for name in wanted}
             for number, its in enumerate(sets)
         ]
+
+    def _decoded(self, sets: Sequence[_Set], name: str, decoder: Decoder) -> list[list[Answer]]:
+        """The same of one decoder."""
+        decoder.check(self.model)
+        asked, others = zip(*(self._under(its, decoder) for its in sets), strict=True)
+        keys = list[list[str]]()
+        for questions, seconds in zip(asked, others, strict=True):
+            pairs = zip(questions.rows, seconds, strict=True)
+            contents = [hash_of(row.content, other.content if other else "") for row, other in pairs]
+            if not questions.n_new:
+                contents = [
+                    f"{its} {cast('Encoded', row).continuation}"
+                    for its, row in zip(contents, questions.rows, strict=True)
+                ]
+            keys.append(self._keys(decoder, contents, questions))
+        every = [(number, row) for number, its in enumerate(asked) for row in range(len(its.rows))]
+        answers = {at: known for at in every if (known := self._known(keys[at[0]], at[1])) is not None}
+        budget = Budget.of(self.model, self.batch_size)
+        made = decoded(self.model, asked, others, decoder, budget=budget, known=frozenset(answers))
+        desc = f"{name}: {', '.join(its.name for its in sets)}"
+        with bar(None, desc, len(every) - len(answers), shown=self.progress) as done:
+            for at, answer in made:
+                if at not in answers:
+                    answers[at] = self._kept(sets[at[0]], at[1], name, keys[at[0]], answer)
+                    done.update()
+        return [[answers[number, row] for row in range(len(its.rows))] for number, its in enumerate(asked)]
+
+    def _under(self, its: _Set, decoder: Decoder) -> tuple[Questions, Others]:
+        """A set's questions as a decoder puts them, and what its second pass is shown."""
+        beside = [decoder.other(example) for example in its.examples]
+        examples = [example for example in beside if example is not None]
+
+        def put(some: Sequence[Example]) -> Questions:
+            if its.benchmark is None:
+                wording = decoder.worded(QUESTION)
+                return Questions(encode_answers(self.model, some, self.template, wording) if some else [], 0)
+            wording, n_new = decoder.worded(its.benchmark.wording), its.questions.n_new
+            benchmark = replace(its.benchmark, examples=tuple(some), wording=wording, n_new=n_new)
+            return questions_of(self.model, benchmark, self.template, its.questions.margins)
+
+        rows = iter(put(examples).rows if examples else [])
+        return put(its.examples), [None if example is None else next(rows) for example in beside]
+
+    def _keys(self, way: Intervention | Decoder | None, contents: Sequence[str], asked: Questions) -> list[str]:
+        return [] if self.log is None else self.log.keys(way, contents, asked.n_new, asked.margins)
+
+    def _known(self, keys: Sequence[str], row: int) -> Answer | None:
+        return None if self.log is None else self.log.get(keys[row])
+
+    def _kept(self, its: _Set, row: int, name: str, keys: Sequence[str], answer: Answer) -> Answer:
+        """An answer as it counts: with the text of a given one, as the log has it first."""
+        example = its.examples[row]
+        if not its.questions.n_new:
+            answer = Answer(example.answer, answer.margin)
+        return answer if self.log is None else self.log.add(keys[row], its.name, example.id, name, answer)
+
+
+def _decodes(way: Intervention | Decoder | None) -> bool:
+    return isinstance(way, Decoder) and way.does is not None
+
+
+def _without_decoder(way: Intervention | Decoder | None) -> Intervention | None:
+    return way.gate if isinstance(way, Decoder) else way
 
 
 def questions_of(model: Hooked, benchmark: Benchmark, template: Template, margins: bool = False) -> Questions:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -12,12 +12,13 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 
+from lens_truth.decoding.greedy import Finite, greedy
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.rows import UNGATED, Gates, attach_rows
-from lens_truth.models.batches import pad_id, tokenizer_of
+from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.budget import Budget, within_budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import inner_model
@@ -53,9 +54,7 @@ def answered(
     that a run which goes on gives the same numbers to the last bit.
     """
     inner_model(model)  # which writes
-    yes_no = yes_no_tokens(tokenizer_of(model)) if any(its.margins for its in asked) else None
-    if yes_no and not all(yes_no):
-        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
+    yes_no = yes_no_of(model, asked)
     kinds = [kind for kind, its in enumerate(asked) for _ in its.rows]
     numbers = [number for its in asked for number in range(len(its.rows))]
     rows = [row.shown for its in asked for row in its.rows]
@@ -102,7 +101,7 @@ def answered(
 
 def _written(model: Any, batch: Begun, n_new: int, yes_no: tuple[list[int], list[int]] | None) -> list[Answer]:
     hf, tokenizer = inner_model(model), tokenizer_of(model)
-    first = _FirstMargin(*yes_no) if yes_no else None
+    first = FirstMargin(*yes_no) if yes_no else None
     finite = Finite(partial(check_finite, model=model, ids=batch.ids, mask=batch.mask, rows=batch.rows))
     watching = LogitsProcessorList([finite, *([first] if first else [])])
     with greedy(model):
@@ -118,33 +117,7 @@ def _ranked(model: Any, batch: Begun) -> list[Answer]:
     return [Answer("", value) for value in cast("list[float]", batch_log_probs(model, batch, rows).tolist())]
 
 
-@contextmanager
-def greedy(model: Any) -> Generator[None, None, None]:
-    """While open, nothing of a checkpoint's generation config counts but where an answer ends: penalties fall on the
-    words of the context, and a run without a cache, or with another kind of cache, cannot go on from a beginning."""
-    hf = model.original_model
-    own = hf.generation_config
-    ends = {"bos_token_id": own.bos_token_id, "eos_token_id": own.eos_token_id, "pad_token_id": pad_id(model)}
-    hf.generation_config = GenerationConfig(do_sample=False, use_cache=True, **ends)
-    try:
-        yield
-    finally:
-        hf.generation_config = own
-
-
-class Finite(LogitsProcessor):
-    """Changes nothing; has the largest logit of every row checked, which is not finite if any is not."""
-
-    def __init__(self, check: Callable[[Float[Tensor, " B"]], None]) -> None:
-        self._check = check
-
-    def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
-        """The scores, once they are checked."""
-        self._check(scores.amax(1))
-        return scores
-
-
-class _FirstMargin(LogitsProcessor):
+class FirstMargin(LogitsProcessor):
     """Changes nothing; notes the log-odds of yes against no at the first new token."""
 
     def __init__(self, yes: list[int], no: list[int]) -> None:
@@ -152,12 +125,21 @@ class _FirstMargin(LogitsProcessor):
         self.margins: list[float | None] = []
 
     def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+        """The scores as they are."""
         if not self.margins:
             logits = scores.float()
             margin = logits[:, self._yes].logsumexp(1) - logits[:, self._no].logsumexp(1)
             # Rounded to what other batch sizes leave the same.
             self.margins = [round(value, 3) for value in cast("list[float]", margin.tolist())]
         return scores
+
+
+def yes_no_of(model: Any, asked: Sequence[Questions]) -> tuple[list[int], list[int]] | None:
+    """The tokens whose log-odds are wanted of some set; an InputError says if there are none."""
+    yes_no = yes_no_tokens(tokenizer_of(model)) if any(its.margins for its in asked) else None
+    if yes_no and not all(yes_no):
+        raise InputError("the tokenizer begins yes and no with the same token, so they have no margin")
+    return yes_no
 
 
 def yes_no_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:

@@ -16,12 +16,13 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from lens_truth.data.examples import Example
+from lens_truth.decoding.greedy import Finite, greedy
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import MATCHES, Answer, first_line
 from lens_truth.evaluate.asker import questions_of
 from lens_truth.evaluate.benchmark import benchmark_of
-from lens_truth.evaluate.generate import Finite, Questions, greedy
+from lens_truth.evaluate.generate import Questions
 from lens_truth.io.files import hash_of
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream

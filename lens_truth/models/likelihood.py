@@ -1,8 +1,9 @@
-"""Log-probabilities of tokens, from the logits of these tokens alone: those of all can fill a GPU."""
+"""Log-probabilities of tokens, or their whole logits, from the logits of these tokens alone: those of all can fill a
+GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -60,3 +61,30 @@ def token_log_probs(
             found.append(log_prob)
             ids, mask, more = torch.ones_like(ids[:, :1]), torch.ones_like(mask[:, :1]), without_cache(model)
     return torch.cat(found)
+
+
+def token_logits(
+    model: Hooked,
+    ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B T_whole"],
+    row: Int[Tensor, " n"],
+    position: Int[Tensor, " n"],
+    given: Mapping[str, Any],
+    also: Callable[[], Sequence[Float[Tensor, "B T M"]]] = lambda: (),
+) -> Float[Tensor, "K+1 n V"]:
+    """Logits from which each token ids[row, position] (position > 0) is chosen, in single precision or better; without
+    gradients. `also` gives, as the model comes to its unembedding, other hidden states (K of them) that are to go
+    through it too; theirs come first."""
+    hooked: Any = model
+    n_also = 0
+
+    def instead(unembedding: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        nonlocal n_also
+        hidden = [*also(), inputs[0]]
+        n_also = len(hidden) - 1
+        at = row.to(inputs[0].device), position.to(inputs[0].device) - 1
+        return (torch.cat([its.to(inputs[0].device)[at] for its in hidden])[None],)
+
+    with torch.no_grad(), hooked.unembed.register_forward_pre_hook(instead):
+        logits = model(ids, attention_mask=mask, **given)[0]
+    return logits.unflatten(0, (n_also + 1, -1)).to(torch.promote_types(logits.dtype, torch.float32))

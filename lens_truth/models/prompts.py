@@ -161,18 +161,23 @@ def encode_prompts(
 
 
 def encode(
-    tokenizer: Tokenizer, examples: Sequence[Example], template: Template, images: ImageInput | None = None
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    template: Template,
+    images: ImageInput | None = None,
+    wording: Wording = QUESTION,
 ) -> list[Encoded]:
     """Tokens of every example, prompt and answer, with the spans of image, question, answer, context and evidence.
 
-    `images` says how the model is shown images (`images_for`). An InputError says what cannot be found in the tokens.
+    `images` says how the model is shown images (`images_for`); a `wording` has what `question_text` says in it. An
+    InputError says what cannot be found in the tokens.
     """
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer {type(tokenizer).__name__} gives no character offsets; a fast tokenizer is needed")
     empty = [example.id for example in examples if not example.answer.strip()]
     if empty:
         raise InputError(f"{len(empty)} of {len(examples)} answers are empty (first: example '{empty[0]}')")
-    rendered = [_with_answer(tokenizer, example, template, images) for example in examples]
+    rendered = [_with_answer(tokenizer, example, template, images, wording) for example in examples]
     encodings = tokenizer(
         [text for text, _, _ in rendered],
         add_special_tokens=template == "plain",
@@ -191,9 +196,8 @@ def encode(
         continuation = next(i for i, (start, stop) in enumerate(offsets) if start < stop and stop > prompt_end)
         continuation = max(continuation, int(example.is_statement))  # nothing stands before a text's first token
         start = 0 if example.is_statement else max(0, asked - len(f"{example.context}\n\n"))
-        context = None
-        if example.context and text.startswith(example.context, start):
-            context = tokens_in(offsets, (start, start + len(example.context)))
+        shown = bool(example.context) and text.startswith(example.context, start)
+        context = tokens_in(offsets, (start, start + len(example.context))) if shown else None
         spans = [(start + first, start + stop) for first, stop in example.evidence]
         if spans and context is None:
             raise InputError(f"the chat template does not show the context of example '{example.id}' as it is")
@@ -211,19 +215,6 @@ def _asked(before: str, offsets: Sequence[Span], example: Example) -> tuple[int,
     """Where the question's label stands in the text before its answer (-1 if nowhere), and the question's tokens."""
     asked = before.rfind(marked := f"Question: {example.question.rstrip()}")  # templates may trim
     return asked, tokens_in(offsets, (asked + len("Question: "), asked + len(marked)))
-
-
-def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Each token as it reads in the text behind the one before it; a part of a character reads as U+FFFD."""
-    pairs = [list(ids[max(0, i - 1) : i + 1]) for i in range(len(ids))]
-    alone, both = (
-        tokenizer.batch_decode(some, clean_up_tokenization_spaces=False) for some in ([[i] for i in ids], pairs)
-    )
-    before = ["", *alone]
-    return [
-        pair[len(previous) :] if pair.startswith(previous) and len(pair) > len(previous) else single
-        for pair, previous, single in zip(both, before, alone, strict=False)
-    ]
 
 
 def _with_image(row: Row, images: ImageInput | None) -> Row:
@@ -254,16 +245,16 @@ def _with_image(row: Row, images: ImageInput | None) -> Row:
 
 
 def _with_answer(
-    tokenizer: Tokenizer, example: Example, template: Template, images: ImageInput | None
+    tokenizer: Tokenizer, example: Example, template: Template, images: ImageInput | None, wording: Wording
 ) -> tuple[str, int, Span]:
     """The prompt with its answer, where the prompt ends, and the answer's span, in characters."""
     answer = example.answer.strip()
     if example.is_statement:
         return shown_statement(example, template)
-    before, as_list = _rendered(tokenizer, example, template, QUESTION, images)
+    before, as_list = _rendered(tokenizer, example, template, wording, images)
     if template == "plain":
         return f"{before} {answer}", len(before), (len(before) + 1, len(before) + 1 + len(answer))
-    asked, shown_by = question_text(example), images if example.image else None
+    asked, shown_by = wording.content(example), images if example.image else None
     text, marked = (chat_text(tokenizer, asked, shown_by, as_list, words) or "" for words in (answer, _STAND_IN))
     # A template may open the turn in another way for generation, so the prompt ends where they part.
     parted = (i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b)
@@ -282,15 +273,15 @@ def _rendered(
     content = wording.content(example)
     if example.image and IMAGE not in content:  # wordings that say nothing of a context show the image first
         content = f"{IMAGE}\n{content}"
-    if not example.image:
-        images = None
-    elif images is None:
+    images = images if example.image else None
+    if example.image and images is None:
         raise InputError(f"example '{example.id}' holds an image, and the model can be shown none")
-    elif content.count(IMAGE) != 1:
+    if images is not None and content.count(IMAGE) != 1:
         raise InputError(f"example '{example.id}': its text holds the character U+FFFC, which stands for the image")
     if template == "plain":
-        content = content.replace(IMAGE, images.placeholder) if images else content
-        return wording.plain.replace("{content}", content), False
+        return wording.plain.replace(
+            "{content}", content.replace(IMAGE, images.placeholder) if images else content
+        ), False
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template; use the plain template")
     for as_list in (False, True):

@@ -24,7 +24,7 @@ from lens_truth.models.gradients import check_gradients
 from lens_truth.models.hooks import Hooked, constant_weights, gate_heads, grid_of
 from lens_truth.models.image_input import images_for
 from lens_truth.models.likelihood import token_log_probs
-from lens_truth.models.prompts import Encoded, Template, encode
+from lens_truth.models.prompts import QUESTION, Encoded, Template, Wording, encode
 from lens_truth.models.provenance import provenance_of
 from lens_truth.models.sharing import Begun, Place, Sharing, shared_families
 from lens_truth.scoring.scores import HeadScores
@@ -244,9 +244,11 @@ def _span(e: Encoded) -> range:
     return range(e.continuation, e.answer[1])
 
 
-def encode_answers(model: Hooked, examples: Sequence[Example], template: Template) -> list[Encoded]:
+def encode_answers(
+    model: Hooked, examples: Sequence[Example], template: Template, wording: Wording = QUESTION
+) -> list[Encoded]:
     """Prompts with their answers, whose log-probabilities are wanted."""
-    encoded = encode(tokenizer_of(model), examples, template, images_for(model, examples))
+    encoded = encode(tokenizer_of(model), examples, template, images_for(model, examples), wording)
     check_lengths([len(e.ids) for e in encoded], [e.id for e in examples], model)
     first = next((example.id for example, e in zip(examples, encoded, strict=True) if e.continuation == 0), None)
     if first is not None:

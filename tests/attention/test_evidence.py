@@ -27,7 +27,8 @@ from lens_truth.models.batches import pad_rows, run_body
 from lens_truth.models.hooks import sliding_windows
 from lens_truth.models.image_input import images_for
 from lens_truth.models.loading import load
-from lens_truth.models.prompts import Encoded, Span, encode, token_texts
+from lens_truth.models.prompts import Encoded, Span, encode
+from lens_truth.models.spans import token_texts
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.relations import relate_measures
 

@@ -18,7 +18,8 @@ from lens_truth.errors import InputError
 from lens_truth.models.image_input import images_of
 from lens_truth.models.loading import load
 from lens_truth.models.patches import token_boxes
-from lens_truth.models.prompts import encode, token_texts
+from lens_truth.models.prompts import encode
+from lens_truth.models.spans import token_texts
 
 
 @pytest.fixture(scope="module", params=[name for name in FAMILIES if name != "llava-next-mistral"])
