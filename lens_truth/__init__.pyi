@@ -30,6 +30,10 @@ from .decoding.contrast import Contrast as Contrast
 from .decoding.decoder import Decoder as Decoder
 from .decoding.decore import DeCoRe as DeCoRe
 from .decoding.dola import DoLa as DoLa
+from .decoding.lol import LOL as LOL
+from .decoding.prompted import Prompted as Prompted
+from .decoding.sibling import Sibling as Sibling
+from .decoding.vcd import VCD as VCD
 from .detection.clue import Clue as Clue
 from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds
