@@ -30,6 +30,10 @@ from .decoding.contrast import Contrast as Contrast
 from .decoding.decoder import Decoder as Decoder
 from .decoding.decore import DeCoRe as DeCoRe
 from .decoding.dola import DoLa as DoLa
+from .decoding.lol import LOL as LOL
+from .decoding.prompted import Prompted as Prompted
+from .decoding.sibling import Sibling as Sibling
+from .decoding.vcd import VCD as VCD
 from .detection.clue import Clue as Clue
 from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds
@@ -151,9 +155,12 @@ from .scoring.causal import causal_scores as causal_scores
 from .scoring.causal import learned_gate as learned_gate
 from .scoring.directions import TruthDirections as TruthDirections
 from .scoring.directions import truth_directions as truth_directions
+from .scoring.head_lists import HeadList as HeadList
 from .scoring.head_probes import HeadProbes as HeadProbes
 from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
+from .scoring.list_agreement import ListAgreement as ListAgreement
+from .scoring.list_agreement import list_agreement as list_agreement
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores

@@ -19,6 +19,7 @@ COMMANDS = {
     "inherit": "are head scores inherited? correlations between models, against null, ceiling and floor",
     "weights": "what a descendant keeps of each head's weights, and whether high-score heads keep more",
     "evidence": "what heads look at: attention to the evidence, retrieval and lookback, against head scores",
+    "heads": "known lists of heads (retrieval, hallucination, ...) against truth and causal scores, and one another",
     "directions": "truth directions on several data sets: kept probes, and what they share",
     "detect": "which answers are hallucinated? kept probes of heads on labelled answers and on any text, by token",
     "neurons": "neurons that foretell hallucination (H-Neurons): their data, sets of them, scaling, origins",

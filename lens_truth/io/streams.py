@@ -101,6 +101,10 @@ class Stream(IntEnum):
     """Neurons drawn in place of a set: of all layers, or as many of each."""
     SCALED_CONTROLS = 53
     """Which such sets are scaled beside the neurons."""
+    IMAGE_NOISE = 54
+    """The noise in an image with which another pass is contrasted."""
+    LISTED_HEADS = 55
+    """Heads shuffled or drawn inside layers: the null and the interval of a list of heads."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -19,6 +19,7 @@ from lens_truth.page.between import relative_blocks, series_blocks, stability_bl
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
+from lens_truth.page.head_lists import list_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.neurons import consistency_blocks, dose_blocks, neuron_blocks, origin_blocks, scaling_blocks
 from lens_truth.page.plain import provenance_blocks
@@ -41,6 +42,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Relative representations", ("directions",), relative_blocks),
     ("Series", ("directions",), series_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
+    ("Lists of heads", ("heads",), list_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
     ("Ablation", ("ablate",), results.ablation_blocks),
@@ -61,6 +63,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
 _OPTIONAL = {
     "Layers",
+    "Lists of heads",
     "Directions",
     "Neither true nor false",
     "Base and tuned",
