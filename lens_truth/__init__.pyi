@@ -35,7 +35,6 @@ from .decoding.prompted import Prompted as Prompted
 from .decoding.sibling import Sibling as Sibling
 from .decoding.vcd import VCD as VCD
 from .detection.clue import Clue as Clue
-from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds
 from .detection.ends import answer_ends as answer_ends
 from .detection.reranking import Reranking as Reranking
@@ -153,6 +152,7 @@ from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores
 from .scoring.causal import learned_gate as learned_gate
+from .scoring.detector import Detector as Detector
 from .scoring.directions import TruthDirections as TruthDirections
 from .scoring.directions import truth_directions as truth_directions
 from .scoring.head_lists import HeadList as HeadList
