@@ -151,7 +151,6 @@ from .rivals.rival import Rival as Rival
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores
-from .scoring.causal import learned_gate as learned_gate
 from .scoring.detector import Detector as Detector
 from .scoring.directions import TruthDirections as TruthDirections
 from .scoring.directions import truth_directions as truth_directions
@@ -161,6 +160,8 @@ from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.list_agreement import ListAgreement as ListAgreement
 from .scoring.list_agreement import list_agreement as list_agreement
+from .scoring.learned import learned_gate as learned_gate
+from .scoring.learned_forms import Learning as Learning
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores
