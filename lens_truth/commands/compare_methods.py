@@ -56,7 +56,12 @@ class _Made:
     def of(self, name: str) -> Rival:
         """A method by its name; an UnfitError says why it does not fit."""
         if name not in self._known:
-            self._known[name] = _MAKERS[name](self._given, self)
+            made = _MAKERS[name](self._given, self)
+            try:
+                made.check(self._given.model)
+            except InputError as error:
+                raise UnfitError(str(error)) from error
+            self._known[name] = made
         return self._known[name]
 
 
