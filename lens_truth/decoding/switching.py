@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from lens_truth.decoding.switch import Switch
 from lens_truth.models.hooks import inner_model
 
-_SEEN_ONCE = ("pixel", "image", "mm_token_type_ids", "token_type_ids", "video")
+_SEEN_ONCE = ("pixel", "image", "mm_", "token_type_ids", "video")
 """Beginnings of names of what a model is given with a whole prompt, and not with a token."""
 
 
