@@ -35,7 +35,6 @@ from .decoding.prompted import Prompted as Prompted
 from .decoding.sibling import Sibling as Sibling
 from .decoding.vcd import VCD as VCD
 from .detection.clue import Clue as Clue
-from .detection.detector import Detector as Detector
 from .detection.ends import AnswerEnds as AnswerEnds
 from .detection.ends import answer_ends as answer_ends
 from .detection.reranking import Reranking as Reranking
@@ -146,10 +145,13 @@ from .neurons.study import neuron_study as neuron_study
 from .neurons.study_result import NeuronStudy as NeuronStudy
 from .neurons.weight_change import neuron_change as neuron_change
 from .page.write import write_report as write_report
+from .rivals.compare import compare_rivals as compare_rivals
+from .rivals.result import RivalComparison as RivalComparison
+from .rivals.rival import Rival as Rival
 from .scoring.activations import HeadActivations as HeadActivations
 from .scoring.capturing import capture as capture
 from .scoring.causal import causal_scores as causal_scores
-from .scoring.causal import learned_gate as learned_gate
+from .scoring.detector import Detector as Detector
 from .scoring.directions import TruthDirections as TruthDirections
 from .scoring.directions import truth_directions as truth_directions
 from .scoring.head_lists import HeadList as HeadList
@@ -158,6 +160,8 @@ from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.list_agreement import ListAgreement as ListAgreement
 from .scoring.list_agreement import list_agreement as list_agreement
+from .scoring.learned import learned_gate as learned_gate
+from .scoring.learned_forms import Learning as Learning
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores

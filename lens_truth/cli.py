@@ -27,6 +27,7 @@ COMMANDS = {
     "steer": "shift a model's heads along directions of truth (ITI) and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
+    "compare": "what helps against hallucination, at what cost: prompts, ways to decode, gates, in one table",
     "verify": "right answers told from wrong ones, and chosen among samples, by hidden states; controls of length",
     "report": "one self-contained HTML page from the results of any runs",
     "check": "self-test of the hooks on any model",

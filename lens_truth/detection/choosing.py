@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.metrics import auroc, best_threshold
 from lens_truth.errors import InputError
 from lens_truth.scoring.calibration import platt_scaling
+from lens_truth.scoring.detector import Detector
 from lens_truth.scoring.metrics import aurocs
 from lens_truth.stats.folds import grouped_folds
 

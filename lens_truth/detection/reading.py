@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.data.examples import Example
-from lens_truth.detection.detector import Head, units_of
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, tokenizer_of
@@ -29,6 +28,7 @@ from lens_truth.models.sharing import Begun, Sharing, shared_families
 from lens_truth.models.spans import token_texts
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import point_hooks, shape_of
+from lens_truth.scoring.detector import Head, units_of
 from lens_truth.scoring.head_probes import HeadProbes
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.data.audit import CONFOUNDED
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.metrics import COVERAGES
 from lens_truth.detection.texts import ScoredAnswer
 from lens_truth.io.numbers import count, interval, number, signed
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Cell, Row, Table, row, table
+from lens_truth.scoring.detector import Detector
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

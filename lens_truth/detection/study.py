@@ -13,7 +13,6 @@ from lens_truth.data.examples import Example, labels_of
 from lens_truth.detection import baselines, metrics
 from lens_truth.detection.baselines import Scored
 from lens_truth.detection.choosing import Choice, chosen_detector, settled
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.parts import FOLDS, detection_parts
 from lens_truth.detection.reading import AnswerReads, read_answers
 from lens_truth.detection.result import DETECTOR, SURFACE, Detection, Measured, Part, Worth
@@ -24,6 +23,7 @@ from lens_truth.models.prompts import Template
 from lens_truth.models.provenance import provenance_of
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import captures
+from lens_truth.scoring.detector import Detector
 from lens_truth.scoring.head_probes import HeadProbes
 
 _DRAWS = 1000

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from lens_truth.detection.detector import Detector
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.numbers import count, number
 from lens_truth.io.readers import read_text
 from lens_truth.io.results import Result
 from lens_truth.io.rows import read_rows
 from lens_truth.io.tables import Table, row, table
+from lens_truth.scoring.detector import Detector
 
 if TYPE_CHECKING:
     from lens_truth.data.examples import Example

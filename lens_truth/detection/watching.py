@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens_truth.detection.detector import Detector, Head, units_of
 from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, inner_model
 from lens_truth.models.structure import attentions
+from lens_truth.scoring.detector import Detector, Head, summed_directions, units_of
 from lens_truth.scoring.head_probes import HeadProbes
 
 
@@ -120,15 +120,9 @@ class _Watching:
 
     def _prepared(self, last: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, " n"]:
         """The sum of all heads' directions, each at the place of its layer and head."""
-        H = self._probes.intercepts.shape[1]
-        summed = [torch.zeros(H, its.shape[-1] // H, dtype=torch.float64) for its in last]
-        constant = self.detector.offset
-        for (layer, head), weight in zip(self.detector.heads, self.detector.weights.tolist(), strict=True):
-            of_layer, scale = summed[self.layers.index(layer)], weight / float(self._unit[layer, head])
-            of_layer[head] += scale * self._probes.directions[layer, head, : of_layer.shape[1]].double()
-            constant += scale * float(self._probes.intercepts[layer, head])
-        self._constant = constant
-        return torch.cat([its.flatten() for its in summed]).float().to(last[-1].device)
+        widths = {layer: its.shape[-1] for layer, its in zip(self.layers, last, strict=True)}
+        summed, self._constant = summed_directions(self.detector, self._probes, widths)
+        return torch.cat([its.flatten() for its in summed]).to(last[-1].device)
 
     def _together(self, last: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, "B n"]:
         on = last[-1].device

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.result import Detection
 from lens_truth.detection.texts import ScoredAnswer, ScoredTexts, ScoredToken
 from lens_truth.io.numbers import count, number, short, signed
@@ -12,6 +11,7 @@ from lens_truth.io.tables import written
 from lens_truth.page.blocks import Block, Details, Heading, Sentences, Shade, Shaded, Text
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.view import View
+from lens_truth.scoring.detector import Detector
 
 _NAMED = 16
 """Heads that are named."""

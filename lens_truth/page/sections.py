@@ -24,6 +24,7 @@ from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.neurons import consistency_blocks, dose_blocks, neuron_blocks, origin_blocks, scaling_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
+from lens_truth.page.rivals import rival_blocks
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
@@ -47,6 +48,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
+    ("Rivals", ("compare",), rival_blocks),
     ("Shifts", ("steer",), results.shift_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
@@ -69,6 +71,7 @@ _OPTIONAL = {
     "Series",
     "Swaps",
     "Shifts",
+    "Rivals",
     "Detection",
     "Verification",
     "Neurons",

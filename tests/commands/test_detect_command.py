@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import refused, run
 
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.result import Detection
 from lens_truth.detection.texts import ScoredTexts
+from lens_truth.scoring.detector import Detector
 from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.scores import HeadScores
 

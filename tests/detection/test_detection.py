@@ -13,7 +13,6 @@ from sklearn import metrics as sk
 
 from lens_truth.data.loading import load_examples
 from lens_truth.detection.baselines import random_head_scores, surface_scores, word_scores
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.result import Detection
 from lens_truth.detection.study import DetectionStudy, detection_study, score_texts
 from lens_truth.detection.texts import ScoredTexts
@@ -21,6 +20,7 @@ from lens_truth.errors import DataWarning, InputError
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.scoring.capturing import capture
+from lens_truth.scoring.detector import Detector
 from lens_truth.scoring.head_probes import HeadProbes
 
 EXAMPLES = load_examples("zoo:conflict", limit=240)

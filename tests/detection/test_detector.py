@@ -11,9 +11,9 @@ import torch
 from problems import problem
 
 from lens_truth.detection.choosing import chosen_detector
-from lens_truth.detection.detector import Detector, units_of
 from lens_truth.detection.metrics import auroc
 from lens_truth.errors import InputError
+from lens_truth.scoring.detector import Detector, units_of
 from lens_truth.scoring.head_probes import HeadProbes
 
 PROBLEM = problem(signal=3.0)

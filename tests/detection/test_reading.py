@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from lens_truth.data.loading import load_examples
-from lens_truth.detection.detector import units_of
 from lens_truth.detection.reading import AnswerReads, read_answers
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.prompts import encode
 from lens_truth.scoring.capturing import captures
 from lens_truth.scoring.causal import answer_log_probs, encode_answers
+from lens_truth.scoring.detector import units_of
 from lens_truth.scoring.head_probes import HeadProbes
 
 EXAMPLES = [

@@ -10,12 +10,12 @@ from conftest import build
 from transformers import TextStreamer
 
 from lens_truth.data.loading import load_examples
-from lens_truth.detection.detector import Detector, units_of
 from lens_truth.detection.watching import WatchedToken, watch
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.loading import load
 from lens_truth.scoring.capturing import capture
+from lens_truth.scoring.detector import Detector, units_of
 from lens_truth.scoring.head_probes import HeadProbes
 
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))

@@ -10,9 +10,9 @@ import pytest
 from report_pages import Elements, reported
 from reports import HOSTILE, write_run
 
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.result import Detection, Measured, Part, Worth
 from lens_truth.detection.texts import ScoredAnswer, ScoredTexts, ScoredToken
+from lens_truth.scoring.detector import Detector
 
 CHROMIUM = shutil.which("chromium")
 DETECTOR = Detector(((5, 3), (4, 1)), np.array([0.5, 0.5]), 0.0, "mean", 0.25, 1.0, 0.0, 40)

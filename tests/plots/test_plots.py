@@ -24,7 +24,6 @@ from lens_truth.ablation.figures import ablation_bars, lambda_curves, random_gat
 from lens_truth.ablation.result import Ablation
 from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.cli import COMMANDS
-from lens_truth.detection.detector import Detector
 from lens_truth.detection.figures import DRAWN, detection_curves
 from lens_truth.detection.result import Detection, Measured, Part, Worth
 from lens_truth.detection.verification import ABOUT, Verification
@@ -36,6 +35,7 @@ from lens_truth.lineage.inheritance import heritability
 from lens_truth.lineage.kept import WeightSimilarity, preservation
 from lens_truth.plots import Panel, heatmap, heatmaps, in_house_style, new_figure, save, scatter
 from lens_truth.plots.style import fitted, text_width
+from lens_truth.scoring.detector import Detector
 from lens_truth.scoring.scores import HeadScores
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@ supported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -106,6 +106,22 @@ def units_of(probes: HeadProbes) -> Float[np.ndarray, "L H"]:
     length = cast("Tensor", probes.directions.double().norm(dim=-1))
     unit = (probes.sigma.double() * length).numpy()
     return np.where(unit > 0, unit, 1.0)
+
+
+def summed_directions(
+    detector: Detector, probes: HeadProbes, widths: Mapping[int, int]
+) -> tuple[list[Float[Tensor, "H D"]], float]:
+    """For each layer that is read (with the width of all its heads side by side), in order, what its heads' outputs are
+    multiplied by, and what is added to the sum: together the detector's score."""
+    import torch
+
+    H, unit, constant = probes.intercepts.shape[1], units_of(probes), detector.offset
+    summed = {layer: torch.zeros(H, width // H, dtype=torch.float64) for layer, width in widths.items()}
+    for (layer, head), weight in zip(detector.heads, detector.weights.tolist(), strict=True):
+        of_layer, scale = summed[layer], weight / float(unit[layer, head])
+        of_layer[head] += scale * probes.directions[layer, head, : of_layer.shape[1]].double()
+        constant += scale * float(probes.intercepts[layer, head])
+    return [its.float() for its in summed.values()], constant
 
 
 def _check_heads(heads: Sequence[Head], n_layers: int, n_heads: int) -> None:
