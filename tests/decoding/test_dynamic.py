@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import build
 
+from lens_truth.attention.measuring import patterns
 from lens_truth.data.loading import load_examples
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.decoding.dynamic import DynamicGate
@@ -17,6 +18,8 @@ from lens_truth.decoding.greedy import greedy
 from lens_truth.decoding.head_rules import ContextAttentionBelow, DraftProbeBelow, ProbeBelow, context_tokens
 from lens_truth.decoding.intervention import PreIntervention
 from lens_truth.decoding.rules import Always, ContextChanges, EntropyAbove, Never, Rule
+from lens_truth.decoding.switch import Switch
+from lens_truth.detection.watching import watch
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import benchmark_of
@@ -266,7 +269,7 @@ def test_asked_like_a_gate(zoo: Any) -> None:
         "changes": changes,
         "looks": DynamicGate(switched=its, rule=ContextAttentionBelow(0.3, heads=[(1, 0), (2, 1)])),
     }
-    found = Asker(model, "chat").ask(benchmark_of(examples, "conflict"), gates)
+    found = Asker(model, "chat").ask(benchmark_of("conflict", "answer", examples), gates)
     texts = {name: [answer.text for answer in answers] for name, answers in found.items()}
     assert texts["on"] == texts["static"] and texts["off"] == texts["vanilla"]
     assert changes.rates.n_rows == len(texts["vanilla"])
@@ -306,20 +309,18 @@ def test_attention_to_the_context(zoo: Any) -> None:
     prompts, others = two_prompts(model)
     where = context_tokens(prompts, others)
     width = where.shape[1]
-    for row, prompt in enumerate(prompts):
-        text = model.tokenizer.decode([t for t, on in zip(prompt.ids, where[row, width - len(prompt.ids) :], strict=True) if on])
-        assert "Context" in text and "Question" not in text
+    contexts = [e.context for e in load_examples("zoo:conflict", limit=8) if e.label]
+    for row, (prompt, context) in enumerate(zip(prompts, contexts, strict=True)):
+        held = where[row, width - len(prompt.ids) :].tolist()
+        text = model.tokenizer.decode([token for token, on in zip(prompt.ids, held, strict=True) if on])
+        assert context in text and len(text) < len(f"Context:\n{context}\n\nQuestion: ")
     rule = ContextAttentionBelow(0.3, heads=heads)
     found = rule.values(model, prompts, [*others[:-1], None])
     assert found[-1] == torch.inf and rule.factors(found)[-1] == 0
-    patterns: list[torch.Tensor] = []
-    from lens_truth.attention.measuring import patterns as patterns_of
-
     for row, prompt in enumerate(prompts[:-1]):
-        pattern = patterns_of(model, prompt, heads)[:, -1]
+        pattern = patterns(model, prompt, heads)[:, -1]
         share = pattern[:, where[row, width - len(prompt.ids) :]].sum(1).mean()
         assert float(found[row]) == pytest.approx(float(share), abs=1e-4)
-        patterns.append(share)
     by_token = DynamicGate(
         switched=HeadGate(torch.full((model.cfg.n_layers, model.cfg.n_heads), 0.5)),
         rule=rule,
@@ -337,8 +338,6 @@ def probes(model: Any) -> HeadProbes:
 
 
 def test_probes(model: Any, probes: HeadProbes) -> None:
-    from lens_truth.detection.watching import watch
-
     seen: list[torch.Tensor] = []
     with watch(model, probes, on_token=lambda token: seen.append(token.score), heads=[(0, 1), (2, 3)]):
         logits_of(model, nullcontext())
@@ -371,7 +370,7 @@ def test_pre_intervention(model: Any, probes: HeadProbes) -> None:
     assert PreIntervention.of(probes, its).rule.threshold == 0
 
 
-def test_refused(model: Any, probes: HeadProbes, tokenizer: Any) -> None:
+def test_refused(model: Any, probes: HeadProbes, unchecked: None) -> None:
     with pytest.raises(InputError, match="once a row"):
         DynamicGate(switched=gate(), rule=ContextChanges(), scope="token")
     with pytest.raises(InputError, match="positions 'some'"):
@@ -393,12 +392,8 @@ def test_refused(model: Any, probes: HeadProbes, tokenizer: Any) -> None:
     layers = HeadProbes.fit(capture(model, load_examples("zoo:text", limit=40), at="resid_post"))
     with pytest.raises(InputError, match="residual stream"):
         ProbeBelow(0.0, probes=layers).check(model)
-    dynamic = DynamicGate(switched=gate(), rule=Always())
-    with pytest.raises(InputError, match="gate for"), torch.no_grad():
-        from lens_truth.decoding.switch import Switch
-
-        switch = Switch(model, gate())
-        switch.set(torch.ones(3, 2))
-        with switch.attached(model):
-            model(torch.ones(2, 2, dtype=torch.long))
-    assert dynamic.other(load_examples("zoo:text", limit=1)[0]) is None
+    switch = Switch(model, gate())
+    switch.set(torch.ones(3, 2))
+    with pytest.raises(InputError, match="a gate for 3 rows"), torch.no_grad(), switch.attached(model):
+        model(torch.ones(2, 2, dtype=torch.long))
+    assert DynamicGate(switched=gate(), rule=Always()).other(load_examples("zoo:text", limit=1)[0]) is None
