@@ -132,7 +132,8 @@ class Switching:
         if not self._begun:
             self._begun = True
             return self._first(kwargs, output)
-        assert self._columns is not None and self._alive is not None
+        assert self._columns is not None
+        assert self._alive is not None
         self._alive &= ~torch.isin(kwargs["input_ids"][:, -1], self._ends.to(self._alive.device))
         self._record.add(self._columns[:, -1], self._alive)
         if self._by_token:
