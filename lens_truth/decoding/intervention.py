@@ -1,4 +1,4 @@
-"""`PreIntervention`: what a model would write is read by probes first; where they object it is written anew, steered."""
+"""`PreIntervention`: probes read first what a model would write; where they object it is written anew, steered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that look at what a model reads and say, row by row, how strongly a gate is to act: 0 not at all, 1 as it is."""
+"""Rules that look at what a model reads and say, row by row, how strongly a gate is to act: 0 not at all, 1 fully."""
 
 from __future__ import annotations
 

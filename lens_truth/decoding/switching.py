@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from lens_truth.decoding.switch import Switch
 from lens_truth.models.hooks import inner_model
 
-_SEEN_ONCE = ("pixel", "image", "mm_token_type_ids", "token_type_ids", "video")
+_SEEN_ONCE = ("pixel", "image", "mm_", "token_type_ids", "video")
 """Beginnings of names of what a model is given with a whole prompt, and not with a token."""
 
 
@@ -132,7 +132,8 @@ class Switching:
         if not self._begun:
             self._begun = True
             return self._first(kwargs, output)
-        assert self._columns is not None and self._alive is not None
+        assert self._columns is not None
+        assert self._alive is not None
         self._alive &= ~torch.isin(kwargs["input_ids"][:, -1], self._ends.to(self._alive.device))
         self._record.add(self._columns[:, -1], self._alive)
         if self._by_token:
