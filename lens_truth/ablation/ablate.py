@@ -4,16 +4,16 @@ against vanilla and controls."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from lens_truth.ablation.arms import Arm, Controls, Source, arms_of
+from lens_truth.ablation.measured import gate_row, marks_of
 from lens_truth.ablation.result import Ablation
-from lens_truth.ablation.rows import CAPTIONS, TUNED, GateRow, SideEffect, SideEffectRow
+from lens_truth.ablation.rows import TUNED, GateRow, SideEffect, SideEffectRow
 from lens_truth.ablation.search import Search, Validation
 from lens_truth.ablation.side_effects import NeutralText, side_effects
 from lens_truth.errors import InputError
@@ -22,8 +22,7 @@ from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.hooks import Hooked, check_gate_shape, grid_of, name_of
 from lens_truth.scoring.capturing import shape_of
 from lens_truth.scoring.scores import HeadScores
-from lens_truth.scoring.surface import ENOUGH
-from lens_truth.stats.paired import compare, group_interval
+from lens_truth.stats.paired import compare
 
 if TYPE_CHECKING:
     from lens_truth.evaluate.asker import Asker
@@ -132,16 +131,12 @@ def _wanted(arms: Sequence[Arm], found: _Trials, seed: int) -> tuple[tuple[int, 
     if not found[0]:
         once = (range(1 if arm.of else len(arm.gates)) for arm in arms)
         return tuple((i, trial) for i, trials in enumerate(once) for trial in trials)
-    groups, marks = found[0][0].groups, [_marks(trials) for trials in found]
+    groups, marks = found[0][0].groups, [marks_of(trials) for trials in found]
     at = {arm.gate: i for i, arm in enumerate(arms) if not arm.of}
     left = [i for i, arm in enumerate(arms) if len(found[i]) < len(arm.gates)]
     gained = {of: compare(marks[at[of]], marks[0], groups, seed).gained for of in {arms[i].of for i in left}}
     hang = (i for i in left if gained[arms[i].of] and marks[i].mean(1).max() < marks[at[arms[i].of]].mean())
     return tuple((i, len(found[i])) for i in hang)
-
-
-def _marks(trials: Sequence[BenchmarkResult]) -> Float[np.ndarray, "R N"]:
-    return np.stack([result.correct for result in trials])
 
 
 def _effect(model: str, arm: Arm, effects: Mapping[str, Mapping[str, SideEffect]], drawn: int) -> SideEffectRow:
@@ -154,50 +149,14 @@ def _effect(model: str, arm: Arm, effects: Mapping[str, Mapping[str, SideEffect]
 def _row(model: str, number: int, arms: Sequence[Arm], results: _Trials, seed: int) -> GateRow:
     """Of one arm; `results` are those of one benchmark."""
     arm, mine = arms[number], results[number]
-    groups = mine[0].groups
-    marks = _marks(mine)
     others = {"vanilla": 0} if number else {}
     if arm.candidate is not None and not arm.of:
         for i, other in enumerate(arms):
             if other.of in (arm.gate, TUNED) or other.gate == "random":
                 others[f"{other.gate} ({TUNED})" if other.of == TUNED else other.gate] = i
     undrawn = [len(one.gates) - len(trials) for one, trials in zip(arms, results, strict=True)]
-    accuracies = marks.mean(1)
-    low, high = group_interval(marks.mean(0), groups, seed)
-    gates = [gate for gate in arm.gates[: len(mine)] if gate is not None]
-    chairs = [result.chair for result in mine if result.chair is not None]
-    captions = {name: [getattr(chair, name) for chair in chairs] for name in CAPTIONS}
-    return GateRow(
-        model=model,
-        gate=arm.gate,
-        of=arm.of,
-        benchmark=mine[0].name,
-        trials=len(mine),
-        n=marks.shape[1],
-        accuracy=float(accuracies.mean()),
-        accuracy_std=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else 0.0,
-        ci_low=low,
-        ci_high=high,
-        f1=float(np.mean([result.f1 for result in mine])),
-        unparsed=float(np.mean([result.unparsed for result in mine])),
-        readings=_readings(mine),
-        read_by=mine[0].parses[0],
-        chance=mine[0].chance,
-        shorter=float(mine[0].ranked.measures["shorter"].mean()) if mine[0].choices else None,
-        answer_words=float(np.mean([result.answer_words for result in mine])),
-        captions={name: float(np.mean(its)) for name, its in captions.items() if its and None not in its},
-        lam=arm.candidate.lam if arm.candidate else None,
-        norm=arm.candidate.norm if arm.candidate else None,
-        strength=float(np.mean([gate.strength for gate in gates])) if gates else None,
-        negative_gates=max((gate.n_negative for gate in gates), default=0),
-        against={name: compare(marks, _marks(results[i]), groups, seed, undrawn[i]) for name, i in others.items()},
-    )
-
-
-def _readings(results: Sequence[BenchmarkResult]) -> dict[str, float]:
-    """Accuracy in each way to read the answers, mean over trials; of choices also where the answers are equally long,
-    if there are enough of them."""
-    found = {parse: [its.by_reading[parse] for its in results] for parse in results[0].parses}
-    if results[0].choices and (n := int((matched := results[0].ranked.matched).sum())) >= ENOUGH:
-        found[f"{n} equally long"] = [float(its.correct[matched].mean()) for its in results]
-    return {reading: float(np.mean(its)) for reading, its in found.items()}
+    marks, groups = marks_of(mine), mine[0].groups
+    against = {name: compare(marks, marks_of(results[i]), groups, seed, undrawn[i]) for name, i in others.items()}
+    row = gate_row(model, arm.gate, mine, arm.gates[: len(mine)], seed)
+    lam, norm = (arm.candidate.lam, arm.candidate.norm) if arm.candidate else (None, None)
+    return replace(row, of=arm.of, lam=lam, norm=norm, against=against)

@@ -93,10 +93,10 @@ def arms_of(
     search: Search,
     acts: Sequence[bool],
     seed: int,
-) -> tuple[list[Arm], dict[str, Found]]:
+) -> tuple[list[Arm], dict[str, Found[Intervention]]]:
     """All that is compared, vanilla first, and what each search found."""
     arms = [Arm("vanilla", "", (None,))]
-    searched: dict[str, Found] = {}
+    searched: dict[str, Found[Intervention]] = {}
 
     def drawn(control: str, gate: HeadGate, trials: int) -> tuple[HeadGate, ...]:
         return tuple(control_gate(control, gate, 1000 * seed + trial, acts) for trial in range(trials))
@@ -138,7 +138,7 @@ def _shifting(
     name: str,
     directions: TruthDirections,
     causal: HeadScores | None,
-    searched: dict[str, Found],
+    searched: dict[str, Found[Intervention]],
     trials: int,
     seed: int,
 ) -> list[Arm]:

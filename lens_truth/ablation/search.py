@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
 
 from lens_truth.ablation.rows import Candidate, best_of, mean_accuracy
 from lens_truth.data.examples import question_pairs
+from lens_truth.decoding.decoder import Decoder
 from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.evaluate.result import MARGIN
 from lens_truth.gates.controls import contrast_gate
 from lens_truth.gates.gate import HeadGate, Norm, Site
 from lens_truth.gates.rows import UNGATED, Intervention
 from lens_truth.io.files import hash_of
-from lens_truth.models.hooks import grid_of
+from lens_truth.models.hooks import Hooked, grid_of
 from lens_truth.scoring.scores import HeadScores
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ CONTRASTS = 2
 """Directions that are tried for a contrast without scores: as many candidates as a gate by scores has."""
 
 
+Way = TypeVar("Way", bound=Intervention | Decoder)
+Tried = tuple[Intervention, float, str]
+"""What acts on the model, with its lambda and normalisation."""
+
+
 @dataclass(frozen=True)
 class Search:
     """What is tried on validation.
@@ -53,11 +59,11 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Generic[Way]):
     """What a search found."""
 
     candidates: tuple[Candidate, ...]
-    gate: Intervention | None
+    gate: Way | None
     """That of the best candidate (as `best_of` chooses); None where none does better than no gate."""
 
     @property
@@ -91,8 +97,9 @@ class Validation:
         mine = [its.parses[0] for its in self.benchmarks if (its.name, its.mode) == (benchmark.name, benchmark.mode)]
         return read_by(benchmark, mine[0]) if mine else benchmark
 
-    def tried(self, gates: Sequence[tuple[Intervention, float, str]], fixed: bool = False) -> Found:
-        """All gates with their lambda and normalisation; a fixed one is taken whatever it does.
+    def tried(self, gates: Sequence[tuple[Way, float, str]], fixed: bool = False) -> Found[Way]:
+        """All gates (or ways to decode) with their lambda and normalisation (or what else sets their size); a fixed one
+        is taken whatever it does.
 
         Where questions are put as a choice and in other ways too, all gates choose, which takes one short pass, on
         `RANKED` of the questions. The `FINALISTS` that give the supported answers the largest share of the probability
@@ -148,9 +155,14 @@ def with_margin(asker: Asker, benchmark: Benchmark) -> Benchmark:
     return replace(benchmark, parses=tuple(dict.fromkeys((*benchmark.parses, MARGIN))))
 
 
-def search_lambda(validation: Validation, scores: HeadScores, search: Search | None = None) -> Found:
+def search_lambda(validation: Validation, scores: HeadScores, search: Search | None = None) -> Found[Intervention]:
     """A fixed normalisation and lambda are the only candidate; so are those of learned scores, a gate already."""
     search = search or Search()
+    return validation.tried(gates_by(scores, search), fixed=search.fixed is not None)
+
+
+def gates_by(scores: HeadScores, search: Search) -> list[Tried]:
+    """All candidates of a gate by scores."""
     if search.fixed is not None:
         settings: list[tuple[Norm, float]] = [search.fixed]
     elif scores.kind == "learned":
@@ -160,20 +172,29 @@ def search_lambda(validation: Validation, scores: HeadScores, search: Search | N
         spreads: dict[Norm, float] = {norm: HeadGate.from_scores(scores, 1.0, norm).strength for norm in norms}
         settings = [(norm, far / spread) for norm, spread in spreads.items() if spread for far in STRENGTHS]
         settings = settings or [("center", 1.0)]  # constant scores make a gate of ones whatever lambda is
-    gates = [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
-    return validation.tried(gates, fixed=search.fixed is not None)
+    return [(HeadGate.from_scores(scores, lam, norm, site=search.site), lam, norm) for norm, lam in settings]
 
 
-def search_uniform(validation: Validation, site: Site = "z") -> Found:
+def search_uniform(validation: Validation, site: Site = "z") -> Found[Intervention]:
     """A single gain for all heads: what amplifying attention as a whole achieves, without any scores."""
-    ones = torch.ones(*grid_of(validation.asker.model))
-    return validation.tried([(HeadGate(ones + far, site), far, "uniform") for far in STRENGTHS])
+    return validation.tried(uniform_gains(validation.asker.model, site))
 
 
-def search_contrast(validation: Validation, acts: Sequence[bool], seed: int, site: Site = "z") -> Found:
+def uniform_gains(model: Hooked, site: Site = "z") -> list[Tried]:
+    """All candidates of such a gain."""
+    ones = torch.ones(*grid_of(model))
+    return [(HeadGate(ones + far, site), far, "uniform") for far in STRENGTHS]
+
+
+def search_contrast(validation: Validation, acts: Sequence[bool], seed: int, site: Site = "z") -> Found[Intervention]:
     """The same where a norm undoes a gain that all heads of a layer share: there heads are told apart at random."""
-    n_heads, gates = validation.asker.model.cfg.n_heads, list[tuple[Intervention, float, str]]()
+    return validation.tried(contrasts(validation.asker.model, acts, seed, site))
+
+
+def contrasts(model: Hooked, acts: Sequence[bool], seed: int, site: Site = "z") -> list[Tried]:
+    """All candidates of such a contrast."""
+    n_heads, gates = model.cfg.n_heads, list[Tried]()
     for draw in range(CONTRASTS):
         made = ((contrast_gate(acts, n_heads, far, 1000 * seed + draw, site), far) for far in STRENGTHS)
         gates += [(gate, far, f"contrast {draw + 1}") for gate, far in made]
-    return validation.tried(gates)
+    return gates

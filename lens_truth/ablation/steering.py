@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.ablation.rows import ON
+from lens_truth.gates.rows import Intervention
 from lens_truth.gates.shift import HeadShift
 from lens_truth.io.numbers import count
 from lens_truth.io.streams import Stream, stream
@@ -18,7 +19,7 @@ from lens_truth.scoring.directions import TruthDirections, best_heads
 from lens_truth.scoring.scores import HeadScores
 
 if TYPE_CHECKING:
-    from lens_truth.ablation.search import Found, Validation
+    from lens_truth.ablation.search import Found, Tried, Validation
 
 ALPHAS = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 """How many standard deviations are tried; the last is ITI's."""
@@ -48,14 +49,17 @@ class Steering:
         return HeadShift.from_probes(self.directions, alpha, self.order[:n])
 
 
-def search_shift(validation: Validation, steering: Steering) -> Found:
+def search_shift(validation: Validation, steering: Steering) -> Found[Intervention]:
     """How many heads, and by how many standard deviations."""
+    return validation.tried(shifts_along(steering))
+
+
+def shifts_along(steering: Steering) -> list[Tried]:
+    """All candidates of a shift."""
     n_heads = steering.directions.accuracy.numel()
     sizes = dict.fromkeys(max(1, round(share * n_heads)) for share in SHARES)
     name = "layer" if steering.directions.point == "resid_post" else "head"
-    return validation.tried(
-        [(steering.shifted(alpha, n), alpha, f"{ON}{count(n, name)}") for n in sizes for alpha in ALPHAS]
-    )
+    return [(steering.shifted(alpha, n), alpha, f"{ON}{count(n, name)}") for n in sizes for alpha in ALPHAS]
 
 
 def random_heads(directions: TruthDirections, shift: HeadShift, seed: int) -> HeadShift:

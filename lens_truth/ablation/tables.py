@@ -132,8 +132,9 @@ def reading_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
     return tables
 
 
-def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
-    """By model and benchmark of captions: CHAIR's measures under each gate; none where there are no captions."""
+def caption_tables(rows: Sequence[GateRow], what: str = "gate") -> dict[str, Table]:
+    """By model and benchmark of captions: CHAIR's measures under each gate (or `what` else rows are of); none where
+    there are no captions."""
     tables: dict[str, Table] = {}
     for model, benchmark in dict.fromkeys((one.model, one.benchmark) for one in rows if one.captions):
         mine = [one for one in rows if (one.model, one.benchmark) == (model, benchmark)]
@@ -142,7 +143,7 @@ def caption_tables(rows: Sequence[GateRow]) -> dict[str, Table]:
             measured = (number(one.captions.get(name)) for name in CAPTIONS)
             lines.append(row(_name([one]), *measured, below=_below(one.arm)))
         name = f"{model}, {benchmark} (n={mine[0].n})"
-        tables[name] = table(f"Captions of {name}", ("gate", *CAPTIONS.values()), lines, CAPTION_LEGEND)
+        tables[name] = table(f"Captions of {name}", (what, *CAPTIONS.values()), lines, CAPTION_LEGEND)
     return tables
 
 

@@ -9,7 +9,8 @@ import lens_truth
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from lens_truth.commands.ablate import Config
+    from lens_truth.commands.ablate import Config as Ablate
+    from lens_truth.commands.compare import Config as Compare
     from lens_truth.evaluate.answers import Mode
 
 _DRAWN = {"zoo:text": "zoo:image", "zoo:conflict": "zoo:image-conflict", "zoo:presence": "zoo:image-presence"}
@@ -27,7 +28,7 @@ class Parts:
     """The verdicts speak of the first one that can tell."""
 
 
-def parts_of(config: Config, sees: bool) -> Parts:
+def parts_of(config: Ablate | Compare, sees: bool) -> Parts:
     """Of the data that the flags name; of the zoo's what a model `sees`, if it does."""
     from lens_truth.data.loading import FACTS
 
@@ -36,7 +37,7 @@ def parts_of(config: Config, sees: bool) -> Parts:
     return _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)
 
 
-def _file_parts(config: Config) -> Parts:
+def _file_parts(config: Ablate | Compare) -> Parts:
     """A file of examples, split by groups."""
     from lens_truth.data.examples import split_groups
 
@@ -48,7 +49,7 @@ def _file_parts(config: Config) -> Parts:
     return Parts(to_score[0] if to_score else [], validation, test)
 
 
-def _file_benchmarks(config: Config, rows: list[lens_truth.Example]) -> list[lens_truth.Benchmark]:
+def _file_benchmarks(config: Ablate | Compare, rows: list[lens_truth.Example]) -> list[lens_truth.Benchmark]:
     """The same questions in three ways; where none has answers of both labels, nothing is to be chosen."""
     from lens_truth.data.examples import has_pairs
 
@@ -57,7 +58,7 @@ def _file_benchmarks(config: Config, rows: list[lens_truth.Example]) -> list[len
     return [lens_truth.benchmark_of(name, mode, rows, n_new=config.new_tokens) for name, mode in kept]
 
 
-def _fact_parts(config: Config) -> Parts:
+def _fact_parts(config: Ablate | Compare) -> Parts:
     """World facts: scores rest on the data set that is named, benchmarks on the subjects of the other splits."""
     from lens_truth.data.loading import fact_set
 
@@ -71,7 +72,7 @@ def _fact_parts(config: Config) -> Parts:
     return Parts(config.examples(config.data), validation[:2], test)
 
 
-def _zoo_parts(config: Config, sees: bool) -> Parts:
+def _zoo_parts(config: Ablate | Compare, sees: bool) -> Parts:
     """On the zoo a multimodal model sees the scenes that others are told."""
     if config.images is not None:
         raise InputError("--images is a folder for data from files; the zoo draws its own")

@@ -109,10 +109,11 @@ class Contrast(Decoder):
     def _both(self, scores: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         exact = torch.promote_types(scores.dtype, torch.float32)
         log_p, log_q = (its.log_softmax(-1, dtype=exact) for its in (scores, other.to(scores.device)))
-        a: float | Tensor = self.strength
-        if self.by_entropy:
-            a = a * entropies(log_p.exp())[..., None]
-        return log_p, self.mix(log_p, log_q, a)
+        return log_p, self.mix(log_p, log_q, self._weight(log_p))
+
+    def _weight(self, log_p: Float[Tensor, "... V"]) -> float | Float[Tensor, "... 1"]:
+        """a."""
+        return self.strength * entropies(log_p.exp())[..., None] if self.by_entropy else self.strength
 
     def _implausible(self, log_p: Tensor) -> Tensor:
         cut = math.log(self.plausible) if self.plausible else -math.inf
@@ -133,7 +134,7 @@ class Contrast(Decoder):
 
         own = [logits[0] for logits in answer_logits(model, rows, acting)]
         with acting():
-            against = answer_logits(its, [_same_answer(rows[i], seconds[i]) for i in at], lambda: self.second(its))
+            against = answer_logits(its, [same_answer(rows[i], seconds[i]) for i in at], lambda: self.second(its))
         for i, other in zip(at, against, strict=True):
             own[i] = self.over_plausible(own[i], other[0])
         return torch.stack([said(*its) for its in zip(own, answer_tokens(rows), strict=True)])
@@ -144,7 +145,7 @@ def entropies(p: Float[Tensor, "... V"]) -> Float[Tensor, "..."]:
     return cast("Tensor", torch.special.entr(p)).sum(-1)
 
 
-def _same_answer(row: Encoded, other: Encoded) -> Encoded:
+def same_answer(row: Encoded, other: Encoded) -> Encoded:
     """Another prompt with the tokens of a row's answer behind it."""
     ids = other.ids[: other.continuation] + row.ids[row.continuation : row.answer[1]]
     return Encoded(

@@ -24,12 +24,12 @@ def answer_logits(
     rows: Sequence[Encoded],
     acting: Callable[[], AbstractContextManager[Any]] = nullcontext,
     also: Hidden = lambda: (),
-) -> list[Float[Tensor, "K+1 n V"]]:
+) -> list[Float[Tensor, "K n V"]]:
     """For each row the logits from which the n tokens of its answer are chosen; what prompts have in common goes
     through the model once. `acting` is opened around every pass; `also` as for `token_logits`."""
     rows = [row.shown for row in rows]
     families = shared_families(model, [row.prompt for row in rows], [len(row.ids) for row in rows])
-    found: dict[int, Float[Tensor, "K+1 n V"]] = {}
+    found: dict[int, Float[Tensor, "K n V"]] = {}
     with torch.no_grad():
         for batch in Sharing(model, rows, lambda _: acting()).batches(families, [""], len(rows)):
             its = [rows[row] for _, row in batch.at]

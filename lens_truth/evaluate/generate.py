@@ -117,6 +117,10 @@ def _ranked(model: Any, batch: Begun) -> list[Answer]:
     return [Answer("", value) for value in cast("list[float]", batch_log_probs(model, batch, rows).tolist())]
 
 
+_SURE = 100.0
+"""Log-odds, in nats, where only one of yes and no has a chance."""
+
+
 class FirstMargin(LogitsProcessor):
     """Changes nothing; notes the log-odds of yes against no at the first new token."""
 
@@ -129,6 +133,8 @@ class FirstMargin(LogitsProcessor):
         if not self.margins:
             logits = scores.float()
             margin = logits[:, self._yes].logsumexp(1) - logits[:, self._no].logsumexp(1)
+            # A decoder may leave one of them no chance, or neither; a log has no place for infinity.
+            margin = margin.nan_to_num(0.0, _SURE, -_SURE)
             # Rounded to what other batch sizes leave the same.
             self.margins = [round(value, 3) for value in cast("list[float]", margin.tolist())]
         return scores

@@ -101,6 +101,16 @@ class Stream(IntEnum):
     """Neurons drawn in place of a set: of all layers, or as many of each."""
     SCALED_CONTROLS = 53
     """Which such sets are scaled beside the neurons."""
+    IMAGE_NOISE = 54
+    """The noise in an image with which another pass is contrasted."""
+    LISTED_HEADS = 55
+    """Heads shuffled or drawn inside layers: the null and the interval of a list of heads."""
+    GATE_SWITCHES = 57
+    """Switches of heads while a gate is learned, and where gates between 0 and 1 begin."""
+    LEARNED_ROWS = 58
+    """Which questions small fits of a learned gate are given."""
+    FRONTIER_HEADS = 59
+    """Heads in an order of chance, and as many of a layer in place of others: controls of learned gates."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

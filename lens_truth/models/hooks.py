@@ -64,12 +64,15 @@ def gate_heads(
     """While open, what passes one kind of hook is multiplied at every position: `hook_z` by each head's gate, others
     by the factor that is made of the gate and the width of what passes.
 
-    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate. An InputError says
-    if layers or heads do not fit the model, or (during the forward pass) the batch does not.
+    A gate [batch, L, H] gives each row of the batch a gate of its own. Gradients flow to the gate; without them layers
+    of ones are left alone. An InputError says if layers or heads do not fit the model, or (during the forward pass) the
+    batch does not.
     """
     check_gate_shape(grid_of(model), gate)
-    gate = gate.to(device_of(model))
-    acting = ((name, gate[..., layer, :]) for layer, name in enumerate(hook_names(model, kind)))
+    acts = gate.detach().ne(1).movedim(-2, 0).flatten(1).any(1) | gate.requires_grad
+    layers = cast("list[int]", acts.nonzero().flatten().tolist())
+    gate, names = gate.to(device_of(model)), hook_names(model, kind)
+    acting = ((names[layer], gate[..., layer, :]) for layer in layers)
     return model.hooks(fwd_hooks=[(name, Acting(its, 1, factor, scaled)) for name, its in acting])
 
 

@@ -71,9 +71,9 @@ def token_logits(
     position: Int[Tensor, " n"],
     given: Mapping[str, Any],
     also: Callable[[], Sequence[Float[Tensor, "B T M"]]] = lambda: (),
-) -> Float[Tensor, "K+1 n V"]:
+) -> Float[Tensor, "K n V"]:
     """Logits from which each token ids[row, position] (position > 0) is chosen, in single precision or better; without
-    gradients. `also` gives, as the model comes to its unembedding, other hidden states (K of them) that are to go
+    gradients. `also` gives, as the model comes to its unembedding, other hidden states that are to go
     through it too; theirs come first."""
     hooked: Any = model
     n_also = 0

@@ -168,6 +168,12 @@ def shares_beginnings(model: Any) -> bool:
     return _SHARES[model]
 
 
+def shares_as(twin: Any, model: Any) -> Any:
+    """The twin of a model, with the same modules, of which the same is known then."""
+    _SHARES[twin] = shares_beginnings(model)
+    return twin
+
+
 def _measured(model: Any) -> bool:
     words = random_words(model, 14, seed=1)
     rows = [PromptTokens(words), PromptTokens([*words[:9], *words[:3]]), PromptTokens([*words[5:12], *words[:2]])]

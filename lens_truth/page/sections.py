@@ -19,10 +19,12 @@ from lens_truth.page.between import relative_blocks, series_blocks, stability_bl
 from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
+from lens_truth.page.head_lists import list_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
 from lens_truth.page.neurons import consistency_blocks, dose_blocks, neuron_blocks, origin_blocks, scaling_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
+from lens_truth.page.rivals import rival_blocks
 from lens_truth.page.verification import swap_blocks, verification_blocks
 from lens_truth.page.view import View
 
@@ -40,11 +42,13 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Relative representations", ("directions",), relative_blocks),
     ("Series", ("directions",), series_blocks),
     ("Evidence", ("evidence",), results.evidence_blocks),
+    ("Lists of heads", ("heads",), list_blocks),
     ("Lineage", ("inherit",), results.lineage_blocks),
     ("Weights", ("weights", "inherit"), results.weights_blocks),
     ("Ablation", ("ablate",), results.ablation_blocks),
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
+    ("Rivals", ("compare",), rival_blocks),
     ("Shifts", ("steer",), results.shift_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
@@ -59,6 +63,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
 """Title, the kinds of runs that have something to say, and what makes blocks of it."""
 _OPTIONAL = {
     "Layers",
+    "Lists of heads",
     "Directions",
     "Neither true nor false",
     "Base and tuned",
@@ -66,6 +71,7 @@ _OPTIONAL = {
     "Series",
     "Swaps",
     "Shifts",
+    "Rivals",
     "Detection",
     "Verification",
     "Neurons",

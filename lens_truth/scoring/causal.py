@@ -1,4 +1,4 @@
-"""Causal scores: which heads act, by the gradient of the answer margin with respect to the gate; and learned gates."""
+"""Causal scores: which heads act, by the gradient of the answer margin with respect to the gate."""
 
 from __future__ import annotations
 
@@ -32,9 +32,6 @@ from lens_truth.scoring.surface import length_controls, length_record
 from lens_truth.stats.bootstrap import bootstrap_interval
 
 _PARTS = 5
-_LEARNING_RATE = 0.05
-_QUESTIONS = 8
-"""Of each step of a learned gate."""
 
 
 @stage("causal scores")
@@ -72,9 +69,9 @@ def causal_scores(
     Raises:
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
-    pairs, encoded, weight = _margin_rows(model, examples, template)
+    pairs, encoded, weight = margin_rows(model, examples, template)
     tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
-    questions, budget = _questions(pairs, encoded), Budget.of(model, batch_size, backward=True)
+    questions, budget = rows_of_questions(pairs, encoded), Budget.of(model, batch_size, backward=True)
     of_rows = np.array([weight.get(row, 0.0) for row in range(len(encoded))])
     with bar(None, "causal scores", sum(its.tokens for its in questions), shown=progress) as done:
         slopes = _slopes(model, questions, encoded, np.stack([of_rows, of_rows / tokens]), budget, done)
@@ -87,90 +84,33 @@ def causal_scores(
     parts = np.array_split(stream(seed, Stream.CAUSAL_PARTS).permutation(len(counts)), min(_PARTS, len(counts)))
     folds = np.stack([totals[part].sum(0) / counts[part].sum() for part in parts])
     provenance = {**provenance_of(model, examples, template), "n_examples": len(examples)}
-    provenance |= {"n_questions": int(counts.sum()), "seed": seed, **_relative(model)}
+    provenance |= {"n_questions": int(counts.sum()), "seed": seed, **relative_record(model)}
     values = totals.sum(0) / counts.sum()
     maps, agreement = length_controls(pairs, tokens, values, *slopes)
     provenance["surface"] = {**length_record(pairs, tokens), **agreement}
     return HeadScores(values, "causal", {"ci_low": low, "ci_high": high, **maps}, folds, provenance)
 
 
-@stage("learned gate")
-def learned_gate(
-    model: Hooked,
-    examples: Sequence[Example],
-    *,
-    template: Template = "plain",
-    penalty: float = 1.0,
-    steps: int = 60,
-    batch_size: int | None = None,
-    seed: int = 0,
-    progress: bool = False,
-) -> HeadScores:
-    """The gate itself fitted by Adam on a few examples: score g - 1, to be used as `HeadGate.from_scores(scores, 1,
-    norm="none")`.
-
-    The loss is the mean over questions of log(1 + exp(-margin)), plus `penalty` times the mean over heads of
-    (g - 1)^2. Fit it on validation rows, never on the rows that judge it. Errors are those of `causal_scores`.
-
-    >>> learned = lens_truth.learned_gate(model, lens_truth.load_examples("zoo:conflict", limit=100))
-    >>> gate = lens_truth.HeadGate.from_scores(learned, 1, norm="none")
-    """
-    pairs, encoded, weight = _margin_rows(model, examples, template)
-    gate = torch.ones(*grid_of(model), requires_grad=True)
-    optimizer = torch.optim.Adam([gate], lr=_LEARNING_RATE)
-    rng, budget = stream(seed, Stream.GATE_STEPS), Budget.of(model, batch_size, backward=True)
-    questions = _questions(pairs, encoded)
-    n_chosen, queue = min(_QUESTIONS, len(pairs)), list[int]()
-
-    def slope_of(some: Sequence[int]) -> Float[Tensor, "L H"]:
-        rows = [row for question in some for row in questions[question].rows]
-        owner = torch.tensor([i for i, question in enumerate(some) for _ in questions[question].rows])
-        with torch.enable_grad(), constant_weights(model):
-            log_prob = answer_log_probs(model, [encoded[row] for row in rows], lambda _: gate_heads(model, gate))
-            weights = torch.tensor([weight[row] for row in rows]).to(log_prob)
-            margin = log_prob.new_zeros(len(some)).index_add(0, owner.to(log_prob.device), log_prob * weights)
-            loss = torch.nn.functional.softplus(-margin).sum() / n_chosen
-        (slope,) = torch.autograd.grad(loss, gate)
-        check_slopes(slope.expand(len(rows), -1, -1), model, [encoded[row] for row in rows])
-        return slope
-
-    for _ in bar(range(steps), "learned gate", shown=progress):
-        if len(queue) < n_chosen:
-            queue += rng.permutation(len(pairs)).tolist()
-        chosen, queue = queue[:n_chosen], queue[n_chosen:]
-        gate.grad = 2 * penalty * (gate.detach() - 1) / gate.numel()
-        chosen = sorted(chosen, key=lambda question: -questions[question].tokens)
-        for _, slope in within_budget(chosen, lambda question, _: questions[question].tokens, budget, slope_of):
-            gate.grad += slope
-        optimizer.step()
-    provenance = {**provenance_of(model, examples, template), "n_examples": len(examples), "penalty": penalty}
-    provenance |= {"steps": steps, "questions_per_step": n_chosen, "learning_rate": _LEARNING_RATE}
-    provenance |= {"seed": seed, **_relative(model)}
-    tokens = np.array([row.n_answer_tokens for row in encoded], dtype=float)
-    provenance["surface"] = length_record(pairs, tokens)
-    return HeadScores((gate.detach() - 1).double().numpy(), "learned", provenance=provenance)
-
-
 @dataclass(frozen=True)
-class _Question:
+class QuestionRows:
     """The rows of its answers, and how many tokens go through the model for them."""
 
     rows: list[int]
     tokens: int
 
 
-def _questions(pairs: Sequence[tuple[list[int], list[int]]], encoded: Sequence[Encoded]) -> list[_Question]:
+def rows_of_questions(pairs: Sequence[tuple[list[int], list[int]]], encoded: Sequence[Encoded]) -> list[QuestionRows]:
     rows = [supported + hallucinated for supported, hallucinated in pairs]
     shared = [max(encoded[row].continuation for row in its) for its in rows]
     return [
-        _Question(its, begun + sum(encoded[row].n_answer_tokens for row in its))
+        QuestionRows(its, begun + sum(encoded[row].n_answer_tokens for row in its))
         for its, begun in zip(rows, shared, strict=True)
     ]
 
 
 def _slopes(
     model: Hooked,
-    questions: Sequence[_Question],
+    questions: Sequence[QuestionRows],
     encoded: Sequence[Encoded],
     weights: Float[np.ndarray, "2 N"],
     budget: Budget,
@@ -256,12 +196,12 @@ def encode_answers(
     return encoded
 
 
-def _relative(model: Hooked) -> dict[str, list[int]]:
+def relative_record(model: Hooked) -> dict[str, list[int]]:
     layers = relative_layers(model)
     return {"relative_layers": layers} if layers else {}
 
 
-def _margin_rows(
+def margin_rows(
     model: Hooked, examples: Sequence[Example], template: Template
 ) -> tuple[list[tuple[list[int], list[int]]], list[Encoded], dict[int, float]]:
     """Pairs, all rows encoded, and the weight with which each row of a pair enters its question's margin."""

@@ -216,9 +216,10 @@ def _load_retrieval(path: Path) -> Parts:
         layer, head = (int(part) for part in key.split("-"))
         if (layer, head) in heads:
             raise InputError(f"{path}: layer {layer}, head {head} stands there twice")
-        if not is_list(trials) or not trials or not all(type(trial) in (int, float) for trial in trials):
-            raise InputError(f"{path}: head '{key}' does not hold a list of numbers, one a trial")
-        heads[layer, head] = trials
+        its = trials if is_list(trials) else [trials]
+        if not its or not all(type(trial) in (int, float) for trial in its):
+            raise InputError(f"{path}: head '{key}' does not hold a number, nor a list of numbers, one a trial")
+        heads[layer, head] = its
     L, H = _complete_grid(path, heads)
     try:
         ordered = [np.array(heads[at], dtype=np.float64) for at in np.ndindex(L, H)]
@@ -228,7 +229,9 @@ def _load_retrieval(path: Path) -> Parts:
         raise InputError(f"{path}: a number is too large (over {LARGEST:g})")
     values = np.array([trials.mean() for trials in ordered]).reshape(L, H)
     folds, lengths = None, {len(trials) for trials in ordered}
-    if len(lengths) == 1:
+    if not any(map(is_list, record.values())):
+        pass  # the means alone
+    elif len(lengths) == 1:
         folds = np.array(ordered).T.reshape(-1, L, H)
     elif min(lengths) > 1:  # no trial has all heads; halves do
         folds = np.array([[trials[half::2].mean() for trials in ordered] for half in (0, 1)]).reshape(2, L, H)

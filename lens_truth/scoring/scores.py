@@ -200,7 +200,8 @@ class HeadScores:
     @classmethod
     def load(cls, path: str | Path) -> HeadScores:
         """Reads what `save` writes, TruthProbe's published `.npy` and `.csv` files, and retrieval-head `.json` (or
-        `.json.gz`) files, `{"layer-head": [trial, ...]}`, whose scores are the means over trials (Wu et al. 2024).
+        `.json.gz`) files, `{"layer-head": [trial, ...]}` (or one number a head), whose scores are the means over trials
+        (Wu et al. 2024). Files that name some of the heads only are for `HeadList.load`.
 
         A `.npy` file says nothing of its kind and is taken for truth scores; `replace(scores, kind=...)` mends that.
 

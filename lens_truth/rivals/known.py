@@ -1,0 +1,80 @@
+"""The sizes in which known methods are tried, about as many of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+
+from lens_truth.ablation.search import Search, contrasts, gates_by, uniform_gains
+from lens_truth.ablation.steering import Steering, shifts_along
+from lens_truth.decoding.context_aware import ContextAware
+from lens_truth.decoding.decoder import Decoder
+from lens_truth.decoding.decore import DeCoRe
+from lens_truth.decoding.dola import DoLa
+from lens_truth.gates.rows import Intervention
+from lens_truth.io.numbers import count
+from lens_truth.models.common_gain import common_gain_acts
+from lens_truth.models.hooks import Hooked
+from lens_truth.rivals.rival import Rival, Tried
+from lens_truth.scoring.directions import TruthDirections
+from lens_truth.scoring.scores import HeadScores
+
+STRENGTHS = (0.25, 0.5, 1.0, 2.0)
+"""Of contrasts; published ones are .5 or 1."""
+SHARES = (0.01, 0.02, 0.05)
+"""Of the heads, of those that are silent in a contrast: 10 to 50 of 1,024."""
+NO_QUESTION = "a text that asks nothing has no context to take away"
+
+
+def context_aware() -> Rival:
+    """Context-aware decoding, in four strengths."""
+    return Rival.of("decoding", sized((ContextAware(a) for a in STRENGTHS), "contrast"), apart=NO_QUESTION)
+
+
+def lower_layers() -> Rival:
+    """DoLa with the lower and the higher half of the layers, in three strengths each."""
+    made: list[Tried] = []
+    for strength in STRENGTHS[1:]:
+        made += [(DoLa(strength, layers="low"), strength, "low layers")]
+        made += [(DoLa(strength, layers="high"), strength, "high layers")]
+    return Rival.of("decoding", made)
+
+
+def silent_heads(heads: HeadScores | Sequence[tuple[int, int]]) -> Rival:
+    """DeCoRe with the highest heads of some scores, of three numbers, or with the heads of a list; in three strengths
+    each."""
+    made: list[Tried] = []
+    if isinstance(heads, HeadScores):
+        sizes = dict.fromkeys(max(1, round(share * heads.values.size)) for share in SHARES)
+        lists = {n: DeCoRe.from_scores(heads, n).heads for n in sizes}
+    else:
+        lists = {len(heads): heads}
+    for (n, silent), strength in product(lists.items(), STRENGTHS[1:]):
+        made.append((DeCoRe(strength, silent), strength, f"{count(n, 'head')} silent"))
+    return Rival.of("decoding", made)
+
+
+def head_gate(scores: HeadScores) -> Rival:
+    """A gate by scores, in as many sizes as `run_ablation` tries; a learned gate as it is."""
+    return Rival.of("heads", gates_by(scores, Search()))
+
+
+def head_shift(directions: TruthDirections) -> Rival:
+    """ITI along directions of truth, in as many sizes as `run_ablation` tries."""
+    return Rival.of("heads", shifts_along(Steering.of(directions)))
+
+
+def common_gain(model: Hooked, seed: int = 0) -> Rival:
+    """One gain for all heads; where a norm undoes that, heads told apart at random."""
+    acts = common_gain_acts(model)
+    return Rival.of("gain", uniform_gains(model) if all(acts) else contrasts(model, acts, seed))
+
+
+def given_gate(gate: Intervention) -> Rival:
+    """A gate or a shift from elsewhere: tested as it is."""
+    return Rival.of("heads", [(gate, 1.0, "as given")], fixed=True)
+
+
+def sized(decoders: Iterable[Decoder], setting: str) -> list[Tried]:
+    """Decoders of one kind by their strength."""
+    return [(decoder, decoder.strength, setting) for decoder in decoders]
