@@ -170,10 +170,10 @@ from .scoring.head_lists import HeadList as HeadList
 from .scoring.head_probes import HeadProbes as HeadProbes
 from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
-from .scoring.list_agreement import ListAgreement as ListAgreement
-from .scoring.list_agreement import list_agreement as list_agreement
 from .scoring.learned import learned_gate as learned_gate
 from .scoring.learned_forms import Learning as Learning
+from .scoring.list_agreement import ListAgreement as ListAgreement
+from .scoring.list_agreement import list_agreement as list_agreement
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores

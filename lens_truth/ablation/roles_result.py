@@ -95,7 +95,9 @@ class RoleCheck(Result):
             f"Mean gates of {count(self.starts, 'start')}; agreement is the share of heads with the role from both of "
             "two starts among those from either."
         )
-        return table(f"Roles of {self.kept.size} heads, {self.model}", ("role", "heads", "agreement", "shuffled"), rows, note)
+        return table(
+            f"Roles of {self.kept.size} heads, {self.model}", ("role", "heads", "agreement", "shuffled"), rows, note
+        )
 
     def _removals(self) -> Table:
         header = ("heads", "n", "log p a token", "random", "p", *HEADER)

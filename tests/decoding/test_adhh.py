@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from lens_truth.decoding.head_rules import ContextAttentionBelow
 from lens_truth.decoding.rules import Always, ContextChanges, Never
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
-from lens_truth.models.batches import pad_rows
+from lens_truth.models.batches import no_words, pad_rows
 from lens_truth.models.image_input import image_arguments, images_for
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
@@ -33,16 +32,15 @@ HEADS = [(0, 1), (1, 0), (1, 2), (2, 3)]
 N = 5
 
 
-@pytest.fixture(scope="module", params=["llava", "llava-next-mistral", "qwen2.5-vl", "qwen3-vl"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp(request.param)
-    build_multimodal(request.param, path)
-    return path
+MODELS = [("llava", "sdpa"), ("llava", "eager"), ("qwen2.5-vl", "sdpa"), ("qwen2.5-vl", "eager")]
 
 
-@pytest.fixture(scope="module", params=["sdpa", "eager"])
-def model(request: pytest.FixtureRequest, folder: Path) -> Any:
-    return load(str(folder), attn=request.param)
+@pytest.fixture(scope="module", params=MODELS, ids="-".join)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    family, attn = request.param
+    path = tmp_path_factory.mktemp(family)
+    build_multimodal(family, path)
+    return load(str(path), attn=attn)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,9 @@ def logits_of(model: Any, decoder: Decoder, prompts: list[PromptTokens], **more:
     ids, mask = pad_rows([row.ids for row in prompts], model, side="left")
     shown = image_arguments(model, ids, [row.image for row in prompts])
     with torch.no_grad(), greedy(model), decoder.opened(model, prompts, [None] * len(prompts), N) as processors:
+        images = no_words(model.original_model.config)  # which a random model would write
         how: dict[str, Any] = {"max_new_tokens": N, "min_new_tokens": N, "return_dict_in_generate": True, **more}
+        how["suppress_tokens"] = images
         found = model.original_model.generate(
             ids, attention_mask=mask, output_logits=True, logits_processor=processors, **shown, **how
         )
