@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import lens_truth
 from lens_truth.commands.compare_data import compared_parts
-from lens_truth.commands.compare_methods import METHODS, Given, rivals_of
+from lens_truth.commands.compare_given import Given
+from lens_truth.commands.compare_methods import rivals_of
 from lens_truth.commands.run import ASKED, LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
@@ -30,10 +31,13 @@ class Config(Rows, OneModel):
     model: str = "zoo:llama-memory-chat"
     """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE."""
     methods: tuple[str, ...] = ()
-    """Which methods; by default all that fit the model and the data (what does not is named with the reason):
-    cad (context-aware decoding), dola, decore, iti and mass-mean (shifts along directions of truth), truth, causal and
-    learned (gates by scores), uniform (one gain for all heads). With + and a gate by scores behind it, as in
-    cad+causal, a way to decode runs under the gate that validation likes best."""
+    """Which methods; by default all that fit the model and the data (the others are named with the reason). Words:
+    prompt. Ways to decode: cad (context-aware decoding), dola, decore, vcd and adhh (for images), sibling and lol (with
+    --sibling). One gain for all heads: uniform. Gates by scores: truth, causal, learned; shifts along directions of
+    truth: iti, mass-mean. The causal gate where a rule says so: dynamic-entropy (the first token is unsure),
+    dynamic-probe (probes object), dynamic-context (heads hardly look at the context), dynamic-agreement (without the
+    context it would say another word); iti's shift where probes reject a draft: pre-intervention. With + and a gate
+    behind it, as in cad+causal, a way to ask or to decode runs under the gate that validation likes best."""
     data: str = "zoo:conflict"
     """What scores and probes are computed on, and what judges: as `ablate` has it. The zoo's benchmarks judge zoo data,
     which a multimodal model is shown in pictures (POPE's questions and descriptions among them), and benchmarks of
@@ -48,8 +52,13 @@ class Config(Rows, OneModel):
     headline: str | None = None
     """The benchmark that counts; by default the first on which the model as it is could gain and lose."""
     heads: Path | None = None
-    """Scores or a list of the heads that decore silences, from a file; by default the model's own retrieval scores,
-    on rows that judge nothing."""
+    """Heads that copy from the context (decore, dynamic-context): a list or scores from a file, as retrieval heads are
+    published; by default the model's own retrieval scores."""
+    hallucination_heads: Path | None = None
+    """Heads that make a model hallucinate (adhh), from a file, as AD-HH's are published; by default those with the
+    lowest causal scores."""
+    sibling: str | None = None
+    """A model of the lineage that hallucinates more, for sibling and lol."""
     under: Path | None = None
     """A gate or a shift from a file (as `gate` and `steer` keep it): it is compared too, and every way to ask or to
     decode stands once more, under it."""
@@ -72,7 +81,7 @@ class Config(Rows, OneModel):
     @property
     def computed(self) -> list[str]:
         """What is computed on rows of the data, so that some have to be set apart."""
-        return list(self.methods or METHODS)
+        return ["scores"]
 
     @property
     def scoring(self) -> Literal["plain", "chat"]:

@@ -3,105 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import lens_truth
-from lens_truth.commands.run import KINDS, scores_by_kind
-from lens_truth.commands.score_sources import short_name
+from lens_truth.commands.compare_given import Given, UnfitError
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from lens_truth.commands.ablate_data import Parts
-    from lens_truth.commands.compare import Config
+    from lens_truth.rivals.rival import Rival
 
-METHODS = ("cad", "dola", "decore", "iti", "mass-mean", "truth", "causal", "learned", "uniform")
-"""In the order of tables."""
 UNDER = "gate"
 """What the gate of --under is called."""
 
 
-class UnfitError(Exception):
-    """Why a method does not fit the model or the data."""
-
-
-@dataclass
-class Given:
-    """What methods are made from; what several need is computed once."""
-
-    model: Any
-    parts: Parts
-    config: Config
-    scored: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
-    """Scores that were computed, by title."""
-    _scores: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
-
-    @property
-    def asked(self) -> list[lens_truth.Example]:
-        """All that judges."""
-        return [example for benchmark in self.parts.test for example in benchmark.examples]
-
-    @property
-    def rows(self) -> list[lens_truth.Example]:
-        """Rows with answers of both labels, which judge nothing."""
-        labels = {example.label for example in self.parts.to_score}
-        if len(labels) < 2:
-            raise UnfitError("there are no rows with answers of both labels to compute it on")
-        return self.parts.to_score
-
-    def scores(self, kind: str) -> lens_truth.HeadScores:
-        """Of a kind."""
-        if kind not in self._scores:
-            made = scores_by_kind(kind, self.model, self.rows, self.config, self.config.scoring)
-            self._keep(kind, made)
-        return self._scores[kind]
-
-    def _keep(self, kind: str, made: lens_truth.HeadScores) -> None:
-        named = replace(made, provenance={**made.provenance, "data": short_name(self.config.data)})
-        self._scores[kind] = self.scored[f"{kind} scores"] = named
-
-    @cached_property
-    def probes(self) -> tuple[lens_truth.HeadActivations, lens_truth.HeadProbes]:
-        """Of every head, and the activations that they are fitted on."""
-        from lens_truth.models.placing import device_of
-
-        config = self.config
-        seen = lens_truth.capture(self.model, self.rows, template=config.scoring, batch_size=config.batch_size)
-        return seen, lens_truth.HeadProbes.fit(seen, seed=config.seed, device=device_of(self.model))
-
-    def retrieval(self) -> lens_truth.HeadScores:
-        """How much every head copies from the context; from a file if there is one. Where the evidence is in images,
-        how much it looks at it; without evidence causal scores."""
-        if self.config.heads is not None:
-            return lens_truth.HeadScores.load(self.config.heads)
-        if "retrieval" not in self._scores:
-            right = [example for example in self.parts.to_score if example.label and example.has_evidence]
-            if not right:
-                return self.scores("causal")
-            how: dict[str, Any] = {"template": self.config.scoring, "batch_size": self.config.batch_size}
-            looked = lens_truth.evidence_attention(self.model, right, seed=self.config.seed, **how).scores()
-            self._keep("retrieval", looked.get("retrieval", looked["evidence"]))
-        return self._scores["retrieval"]
-
-
-def rivals_of(given: Given) -> tuple[dict[str, lens_truth.Rival], dict[str, str]]:
+def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
     """Rivals by name, as the flags want them, and those that do not fit, with the reason."""
     from lens_truth.gates.rows import read_intervention
     from lens_truth.rivals import known
 
-    config = given.config
-    rivals: dict[str, lens_truth.Rival] = {}
+    config, made = given.config, _Made(given)
+    rivals: dict[str, Rival] = {}
     left_out: dict[str, str] = {}
-    made: dict[str, lens_truth.Rival | str] = {}
     for name in dict.fromkeys(config.methods or METHODS):
-        found = [_made(part, given, made) for part in name.split("+")]
-        if wrong := [its for its in found if isinstance(its, str)]:
-            left_out[name] = wrong[0]
-            continue
-        first, *gates = [its for its in found if not isinstance(its, str)]
-        if len(gates) > 1:
+        parts = name.split("+")
+        if wrong := [part for part in parts if part not in METHODS]:
+            raise InputError(f"there is no method '{wrong[0]}'; the methods are {', '.join(METHODS)}")
+        if len(parts) > 2:
             raise InputError(f"--methods {name}: one gate at most stands behind the +")
+        try:
+            first, *gates = map(made.of, parts)
+        except UnfitError as why:
+            left_out[name] = str(why)
+            continue
         rivals[name] = first.under(gates[0]) if gates else first
     if config.under is not None:
         gate = read_intervention(config.under)
@@ -114,66 +47,154 @@ def rivals_of(given: Given) -> tuple[dict[str, lens_truth.Rival], dict[str, str]
     return rivals, left_out
 
 
-def _made(name: str, given: Given, made: dict[str, lens_truth.Rival | str]) -> lens_truth.Rival | str:
-    """A method by its name, or why it does not fit."""
-    if name not in METHODS:
-        raise InputError(f"there is no method '{name}'; the methods are {', '.join(METHODS)}")
-    if name not in made:
-        try:
-            made[name] = _MAKERS[name](given) if name in _MAKERS else _by_scores(name, given)
-        except UnfitError as why:
-            made[name] = str(why)
-    return made[name]
+class _Made:
+    """Methods by name, each made once."""
+
+    def __init__(self, given: Given) -> None:
+        self._given, self._known = given, dict[str, "Rival"]()
+
+    def of(self, name: str) -> Rival:
+        """A method by its name; an UnfitError says why it does not fit."""
+        if name not in self._known:
+            made = _MAKERS[name](self._given, self)
+            try:
+                made.check(self._given.model)
+            except InputError as error:
+                raise UnfitError(str(error)) from error
+            self._known[name] = made
+        return self._known[name]
 
 
-def _by_scores(kind: str, given: Given) -> lens_truth.Rival:
-    from lens_truth.rivals.known import head_gate
-
-    assert kind in KINDS
-    return head_gate(given.scores(kind))
+_Maker = Callable[[Given, _Made], "Rival"]
 
 
-def _context_aware(given: Given) -> lens_truth.Rival:
-    from lens_truth.rivals.known import context_aware
+def _prompt(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
 
-    if not any(example.context or example.image for example in given.asked):
-        raise UnfitError("no question has a context or an image that could be taken away")
-    return context_aware()
-
-
-def _lower_layers(given: Given) -> lens_truth.Rival:
-    from lens_truth.rivals.known import lower_layers
-
-    return lower_layers()
+    _needs_source(given)
+    return known.instructions()
 
 
-def _silent_heads(given: Given) -> lens_truth.Rival:
-    from lens_truth.rivals.known import silent_heads
+def _cad(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
 
-    return silent_heads(given.retrieval())
+    _needs_source(given)
+    return known.context_aware()
 
 
-def _shift(means: bool) -> Callable[[Given], lens_truth.Rival]:
-    def made(given: Given) -> lens_truth.Rival:
-        from lens_truth.rivals.known import head_shift
+def _needs_source(given: Given) -> None:
+    if not (given.asks("context") or given.asks("image")):
+        raise UnfitError("no question has a context or an image")
 
-        seen, probes = given.probes
-        return head_shift(lens_truth.truth_directions(probes, seen if means else None))
+
+def _needs_image(given: Given) -> None:
+    if not given.asks("image"):
+        raise UnfitError("the questions show no image")
+
+
+def _dola(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    return known.lower_layers()
+
+
+def _decore(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    return known.silent_heads(given.copying)
+
+
+def _vcd(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    _needs_image(given)
+    return known.noised_image(given.config.seed)
+
+
+def _adhh(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    _needs_image(given)
+    return known.deactivated_heads(given.misleading)
+
+
+def _sibling(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    return known.sibling(given.sibling)
+
+
+def _lol(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    return known.fused_layers(given.sibling)
+
+
+def _by_scores(kind: str) -> _Maker:
+    def made(given: Given, _: _Made) -> Rival:
+        from lens_truth.rivals import known
+
+        return known.head_gate(given.scores(kind))
 
     return made
 
 
-def _uniform(given: Given) -> lens_truth.Rival:
-    from lens_truth.rivals.known import common_gain
+def _shift(means: bool) -> _Maker:
+    def made(given: Given, _: _Made) -> Rival:
+        from lens_truth.rivals import known
 
-    return common_gain(given.model, given.config.seed)
+        seen, probes = given.probes
+        return known.head_shift(lens_truth.truth_directions(probes, seen if means else None))
+
+    return made
 
 
-_MAKERS: dict[str, Callable[[Given], lens_truth.Rival]] = {
-    "cad": _context_aware,
-    "dola": _lower_layers,
-    "decore": _silent_heads,
+def _uniform(given: Given, _: _Made) -> Rival:
+    from lens_truth.rivals import known
+
+    return known.common_gain(given.model, given.config.seed)
+
+
+def _dynamic(rule: str) -> _Maker:
+    """A rule switches the causal gate that validation likes best; or the shift, where drafts are rejected."""
+
+    def made(given: Given, made: _Made) -> Rival:
+        from lens_truth.rivals import known_dynamic as known
+
+        makers: dict[str, Callable[[], Any]] = {
+            "entropy": lambda: known.unsure(made.of("causal")),
+            "probe": lambda: known.objecting(made.of("causal"), given.probes[1]),
+            "context": lambda: known.inattentive(made.of("causal"), given.copying),
+            "agreement": lambda: known.disagreeing(made.of("causal")),
+            "draft": lambda: known.rejecting(made.of("iti"), given.probes[1]),
+        }
+        if rule in ("context", "agreement"):
+            _needs_source(given)
+        return makers[rule]()
+
+    return made
+
+
+_MAKERS: dict[str, _Maker] = {
+    "prompt": _prompt,
+    "cad": _cad,
+    "dola": _dola,
+    "decore": _decore,
+    "vcd": _vcd,
+    "adhh": _adhh,
+    "sibling": _sibling,
+    "lol": _lol,
+    "uniform": _uniform,
+    "truth": _by_scores("truth"),
+    "causal": _by_scores("causal"),
+    "learned": _by_scores("learned"),
     "iti": _shift(means=False),
     "mass-mean": _shift(means=True),
-    "uniform": _uniform,
+    "dynamic-entropy": _dynamic("entropy"),
+    "dynamic-probe": _dynamic("probe"),
+    "dynamic-context": _dynamic("context"),
+    "dynamic-agreement": _dynamic("agreement"),
+    "pre-intervention": _dynamic("draft"),
 }
+METHODS = tuple(_MAKERS)
+"""In the order of tables."""

@@ -18,7 +18,7 @@ _MADE = ("cache", "out", "save")
 """Flags whose paths a command makes."""
 GENERATED = ("zoo:", "facts:")
 """What names of data begin with that are no files."""
-_MODELS = ("model", "base", "child", "tuned", "other", "checkpoints", "unrelated", "scores_from", "inputs")
+_MODELS = ("model", "base", "child", "tuned", "other", "checkpoints", "unrelated", "scores_from", "sibling", "inputs")
 """Flags that may name models; inputs have a name in front or not."""
 _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
 """Flags that may name files of scores, with a name in front or not."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from lens_truth.decoding.contrast import Contrast, entropies
 from lens_truth.decoding.forced import answer_logits, answer_tokens, said
+from lens_truth.decoding.lower import lower_logits, lower_states
 from lens_truth.errors import InputError
 from lens_truth.models.hooks import Hooked, inner_model
 from lens_truth.models.lens import final_norm
@@ -78,33 +78,14 @@ class DoLa(Contrast):
             with super().opened(model, prompts, others, n_new) as processors:
                 yield processors
             return
-        with self.acting(model), self._lower(model) as lower:
-            hooked: Any = model
-            K = len(self.candidates(model))
-            early: list[Float[Tensor, "B K V"]] = []
+        early: list[Float[Tensor, "B K V"]] = []
 
-            def add(unembedding: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
-                return (torch.cat([*(its[:, -1:] for its in lower()), inputs[0]], 1),)
+        def note(lower: Float[Tensor, "B K V"], last: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V"]:
+            early[:] = [lower]
+            return last
 
-            def take(hf: Any, args: Any, output: Any) -> None:
-                early[:], output.logits = [output.logits[:, :K]], output.logits[:, K:]
-
-            with hooked.unembed.register_forward_pre_hook(add), inner_model(model).register_forward_hook(take):
-                yield LogitsProcessorList(
-                    [_Against(lambda scores: self.mixed(scores, self._furthest(scores, early[0])))]
-                )
-
-    @contextmanager
-    def _lower(self, model: Any) -> Generator[Any, None, None]:
-        """While open, gives after each pass what goes from the candidates into the unembedding."""
-        norm, kept = final_norm(model), dict[int, Float[Tensor, "B T M"]]()
-
-        def keep(layer: int, value: Tensor, hook: Any) -> None:
-            kept[layer] = value
-
-        layers = self.candidates(model)
-        with model.hooks(fwd_hooks=[(f"blocks.{layer}.hook_resid_pre", partial(keep, layer)) for layer in layers]):
-            yield lambda: [norm(kept[layer]) for layer in layers]
+        with self.acting(model), lower_logits(model, self.candidates(model), note):
+            yield LogitsProcessorList([_Against(lambda scores: self.mixed(scores, self._furthest(scores, early[0])))])
 
     @staticmethod
     def _furthest(scores: Float[Tensor, "B V"], early: Float[Tensor, "B K V"]) -> Float[Tensor, "B V"]:
@@ -131,7 +112,7 @@ class DoLa(Contrast):
         if not self.strength:
             return super().log_probs(model, rows, others)
         found = list[Tensor]()
-        with self._lower(model) as lower:
+        with lower_states(model, self.candidates(model)) as lower:
             logits = answer_logits(model, rows, lambda: self.acting(model), lower)
         for its, tokens in zip(logits, answer_tokens(rows), strict=True):
             own, early = its[-1], its[:-1].movedim(0, 1)

@@ -26,8 +26,8 @@ from lens_truth.models.prompts import Encoded, PromptTokens, Wording
 
 @dataclass(frozen=True, eq=False)
 class LOL(Sibling):
-    """Lower layers matter (Chen et al. 2024, arXiv 2408.08769): the contrast with a hallucinating sibling is that of the
-    last layer and that of lower layers, read through the final norm and the unembedding, fused; and an instruction
+    """Lower layers matter (Chen et al. 2024, arXiv 2408.08769): the contrast with a hallucinating sibling is that of
+    the last layer and that of lower layers, read through the final norm and the unembedding, fused; and an instruction
     refocuses the model on truth.
 
     Fused here: log p + a (log p' - log q'), p' in proportion to p times the lower layers' (geometric mean) to the power
@@ -63,13 +63,13 @@ class LOL(Sibling):
         """See `Decoder.check`."""
         super().check(model)
         for one in (model, self._sibling):
-            if wrong := [layer for layer in self.lower_layers(model) if not 0 <= layer < one.cfg.n_layers]:
+            if wrong := [layer for layer in self.lower_layers(one) if not 0 <= layer < one.cfg.n_layers]:
                 raise InputError(f"there is no layer {wrong[0]} among {one.cfg.n_layers}")
             final_norm(one)
 
     def worded(self, wording: Wording) -> Wording:
         """With the instruction."""
-        return Prompted(self.instruction).worded(wording) if self.strength and self.instruction else wording
+        return Prompted(instruction=self.instruction).worded(wording) if self.strength and self.instruction else wording
 
     def distributions(self, model: Hooked) -> int:
         """See `Decoder.distributions`."""
@@ -100,17 +100,15 @@ class LOL(Sibling):
             return self._mixed(scores, fused[0], other, plausible=True)
 
         rows = self.second_rows(prompts, others)
-        second = SecondPass(self._sibling, rows, n_new, mixed, lambda: self.second(model))
+        second = SecondPass(self._sibling, rows, n_new, mixed, lambda: self.second(self._sibling))
         with self.acting(model), lower_logits(model, self.lower_layers(model), note):
             yield LogitsProcessorList([second])
 
     def second(self, model: Hooked) -> AbstractContextManager[Any]:
         """While open, the sibling says q'."""
-
-        def whole(lower: Float[Tensor, "B K V"], last: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V"]:
-            return torch.cat([last[:, :-1], self._fused(lower, last[:, -1])[:, None].to(last.dtype)], 1)
-
-        return lower_logits(self._sibling, self.lower_layers(model), whole)
+        return lower_logits(
+            model, self.lower_layers(model), lambda lower, last: self._fused(lower, last[:, -1])[:, None]
+        )
 
     def _mixed(
         self, own: Float[Tensor, "... V"], fused: Tensor, other: Tensor, *, plausible: bool
@@ -132,7 +130,7 @@ class LOL(Sibling):
         found = list[Tensor]()
         with lower_states(model, self.lower_layers(model)) as lower:
             own = answer_logits(model, rows, lambda: self.acting(model), lower)
-        with lower_states(self._sibling, self.lower_layers(model)) as lower:
+        with lower_states(self._sibling, self.lower_layers(self._sibling)) as lower:
             against = answer_logits(
                 self._sibling,
                 [same_answer(row, other) for row, other in zip(rows, self.second_rows(rows, others), strict=True)],

@@ -1,4 +1,4 @@
-"""What lower layers would say: their states through the final norm and the unembedding, beside what the last one says."""
+"""What lower layers would say: their states go through the final norm and the unembedding beside the last one's."""
 
 from __future__ import annotations
 

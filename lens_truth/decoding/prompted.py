@@ -27,14 +27,14 @@ the others are what one would write. `{source}` is the example's: context, image
 class Prompted(Decoder):
     """Greedy decoding behind an instruction, which begins the user's turn, or under the plain template the content.
 
-    >>> lens_truth.Prompted("Answer only from the {source}.").worded(benchmark.wording)
+    >>> lens_truth.Prompted(instruction="Answer only from the {source}.").worded(benchmark.wording)
     """
 
+    strength: float = 1.0
+    """1, or 0 for none."""
     instruction: str = INSTRUCTIONS["only"]
     """`{source}` in it becomes context, image, or image and context; where an example has neither, an instruction that
     names it is left away."""
-    strength: float = 1.0
-    """1, or 0 for none."""
 
     def __post_init__(self) -> None:
         if self.strength not in (0, 1):

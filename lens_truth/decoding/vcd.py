@@ -88,8 +88,8 @@ class _Noised(ImageInput):
 
 
 def noised(pixels: Float[Tensor, "..."], noise: Float[Tensor, "..."], steps: int) -> Float[Tensor, "..."]:
-    """After these steps and a first one of a diffusion whose steps' variances rise along a sigmoid from 1e-5 to 5e-3 (as in the
-    published code): sqrt(s) x + sqrt(1 - s) noise, where s is the share of the variance that is left."""
+    """After these steps and a first one of a diffusion whose steps' variances rise along a sigmoid from 1e-5 to 5e-3
+    (as in the published code): sqrt(s) x + sqrt(1 - s) noise, where s is the share of the variance that is left."""
     ramp = torch.sigmoid(torch.linspace(-6, 6, STEPS, dtype=torch.float64))
     left = float((1 - (1e-5 + (5e-3 - 1e-5) * ramp))[: steps + 1].prod())
     return (left**0.5 * pixels.double() + (1 - left) ** 0.5 * noise).to(pixels.dtype)

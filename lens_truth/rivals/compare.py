@@ -13,6 +13,7 @@ from lens_truth.ablation.measured import gate_row, marks_of
 from lens_truth.ablation.rows import GateRow
 from lens_truth.ablation.search import Found, Validation
 from lens_truth.ablation.side_effects import NeutralText
+from lens_truth.decoding.dynamic import DynamicGate
 from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
 from lens_truth.rivals.costs import writing_costs
@@ -20,6 +21,7 @@ from lens_truth.rivals.result import RivalComparison
 from lens_truth.rivals.rival import Rival, Searching, Way
 from lens_truth.rivals.rows import OF_HEADS, VANILLA, Cost, Elsewhere, HeadsOrNot, TextEffect
 from lens_truth.rivals.texts import text_effects
+from lens_truth.rivals.twins import static_twins, triggered_of, twin_of
 from lens_truth.stats.correlation import holm_by_name
 from lens_truth.stats.paired import Comparison, compare, ratio_interval
 
@@ -79,8 +81,11 @@ def compare_rivals(
     acting = {name: its.gate for name, its in found.items() if its.gate is not None}
     with stage("test"):
         asked = [searching.validation.read(benchmark) for benchmark in test]
-        results = list(asker.run_all(asked, {VANILLA: None, **acting}).values())
-    rows = [_row(asker.name, name, acting.get(name), found, its, seed) for name in results[0] for its in results]
+        twins = static_twins(searching.validation, acting)
+        results = list(asker.run_all(asked, {VANILLA: None, **acting, **twins}).values())
+    rows = [
+        _row(asker.name, name, acting.get(name), found, its, seed) for name in (VANILLA, *acting) for its in results
+    ]
     bare = [row for row in rows if row.gate == VANILLA]
     headline = headline or next((row.benchmark for row in bare if limit_of(row) is None), bare[0].benchmark)
     counts, *others = sorted(results, key=lambda its: its[VANILLA].name != headline)
@@ -97,6 +102,11 @@ def compare_rivals(
         texts=_texts(asker, rivals, acting, neutral, seed),
         apart={name: rival.apart for name, rival in rivals.items() if rival.apart},
         costs=_costs(asker, {name: searching.best(rival) for name, rival in rivals.items()}, test, timed),
+        triggered={
+            name: triggered_of(asker, asked, gate, twins[twin_of(name)], (counts[name], counts[twin_of(name)]), seed)
+            for name, gate in acting.items()
+            if isinstance(gate, DynamicGate)
+        },
         heads_or_not=_heads_or_not(rivals, found, counts, seed),
         left_out=dict(left_out or {}),
         seed=seed,

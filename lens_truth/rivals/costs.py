@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lens_truth.decoding.decoder import Decoder
-from lens_truth.evaluate.asker import Asker, questions_of
+from lens_truth.evaluate.asker import Asker
 from lens_truth.gates.rows import Intervention
-from lens_truth.models.batches import tokenizer_of
 from lens_truth.models.hooks import Hooked, inner_model
-from lens_truth.models.image_input import images_for
-from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
+from lens_truth.rivals.prompts import shown_prompts
 from lens_truth.rivals.rows import VANILLA, Cost
 from lens_truth.rivals.texts import decoder_of
 
@@ -39,7 +37,7 @@ def writing_costs(
     """
     few = replace(benchmark, examples=benchmark.examples[:rows])
     decoders = {name: decoder_of(rival) for name, rival in ({VANILLA: None} | dict(rivals)).items()}
-    asked = {name: _prompts(asker, few, decoder) for name, decoder in decoders.items()}
+    asked = {name: shown_prompts(asker, few, decoder) for name, decoder in decoders.items()}
     spent: dict[str, list[float]] = {name: [] for name in decoders}
     with _endless(asker.model):
         for number in range(ROUNDS + 1):
@@ -54,23 +52,6 @@ def writing_costs(
         ratios = np.array(its) / bare
         found[name] = Cost(float(np.median(its)), float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
     return found
-
-
-def _prompts(
-    asker: Asker, benchmark: Benchmark, decoder: Decoder
-) -> tuple[list[PromptTokens], list[PromptTokens | None]]:
-    """What a decoder is shown, and what its second pass is, where that is something else."""
-    model, wording = asker.model, decoder.worded(benchmark.wording)
-    prompts = list(questions_of(model, replace(benchmark, wording=wording), asker.template).rows)
-    others: list[PromptTokens | None] = []
-    for example in map(decoder.other, benchmark.examples):
-        if example is None:
-            others.append(None)
-            continue
-        images = images_for(model, [example])
-        tokenizer = tokenizer_of(model)
-        others += encode_prompts(tokenizer, [prompt_of(tokenizer, example, asker.template, wording, images)], images)
-    return prompts, others
 
 
 @contextmanager

@@ -7,16 +7,21 @@ from itertools import product
 
 from lens_truth.ablation.search import Search, contrasts, gates_by, uniform_gains
 from lens_truth.ablation.steering import Steering, shifts_along
+from lens_truth.decoding.adhh import ADHH
 from lens_truth.decoding.context_aware import ContextAware
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.decoding.decore import DeCoRe
 from lens_truth.decoding.dola import DoLa
+from lens_truth.decoding.lol import LOL
+from lens_truth.decoding.prompted import INSTRUCTIONS, Prompted
+from lens_truth.decoding.sibling import Sibling
+from lens_truth.decoding.vcd import VCD
 from lens_truth.gates.rows import Intervention
 from lens_truth.io.numbers import count
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.hooks import Hooked
 from lens_truth.rivals.rival import Rival, Tried
-from lens_truth.scoring.directions import TruthDirections
+from lens_truth.scoring.directions import TruthDirections, best_heads
 from lens_truth.scoring.scores import HeadScores
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0)
@@ -31,6 +36,38 @@ def context_aware() -> Rival:
     return Rival.of("decoding", sized((ContextAware(a) for a in STRENGTHS), "contrast"), apart=NO_QUESTION)
 
 
+def instructions() -> Rival:
+    """Instructions before the question, one or another."""
+    made: list[Tried] = [(Prompted(instruction=text), 1.0, name) for name, text in INSTRUCTIONS.items()]
+    return Rival.of("words", made, apart="a text that asks nothing gets no instruction")
+
+
+def noised_image(seed: int = 0) -> Rival:
+    """VCD, in three strengths under the published noise."""
+    made = (VCD(a, seed=seed) for a in STRENGTHS[1:])
+    return Rival.of("decoding", sized(made, "500 steps of noise"), apart="a text has no image")
+
+
+def sibling(other: Hooked) -> Rival:
+    """Contrast with a model of the lineage that hallucinates more, in four strengths."""
+    return Rival.of("decoding", sized((Sibling(a, other) for a in STRENGTHS), "contrast"))
+
+
+def fused_layers(other: Hooked) -> Rival:
+    """LOL with such a model, in four strengths."""
+    return Rival.of("decoding", sized((LOL(a, other) for a in STRENGTHS), "contrast"))
+
+
+def deactivated_heads(heads: HeadScores | Sequence[tuple[int, int]]) -> Rival:
+    """AD-HH with the highest heads of some scores, of three numbers, or with the heads of a list; with two thresholds
+    each."""
+    made: list[Tried] = [
+        (ADHH(1.0, silent, threshold=threshold), threshold, f"{count(len(silent), 'head')}, attention to text above")
+        for silent, threshold in product(_lists(heads), (0.2, 0.4))
+    ]
+    return Rival.of("decoding", made, apart="a text has no image")
+
+
 def lower_layers() -> Rival:
     """DoLa with the lower and the higher half of the layers, in three strengths each."""
     made: list[Tried] = []
@@ -43,15 +80,18 @@ def lower_layers() -> Rival:
 def silent_heads(heads: HeadScores | Sequence[tuple[int, int]]) -> Rival:
     """DeCoRe with the highest heads of some scores, of three numbers, or with the heads of a list; in three strengths
     each."""
-    made: list[Tried] = []
-    if isinstance(heads, HeadScores):
-        sizes = dict.fromkeys(max(1, round(share * heads.values.size)) for share in SHARES)
-        lists = {n: DeCoRe.from_scores(heads, n).heads for n in sizes}
-    else:
-        lists = {len(heads): heads}
-    for (n, silent), strength in product(lists.items(), STRENGTHS[1:]):
-        made.append((DeCoRe(strength, silent), strength, f"{count(n, 'head')} silent"))
+    made: list[Tried] = [
+        (DeCoRe(strength, silent), strength, f"{count(len(silent), 'head')} silent")
+        for silent, strength in product(_lists(heads), STRENGTHS[1:])
+    ]
     return Rival.of("decoding", made)
+
+
+def _lists(heads: HeadScores | Sequence[tuple[int, int]]) -> list[Sequence[tuple[int, int]]]:
+    if not isinstance(heads, HeadScores):
+        return [heads]
+    sizes = dict.fromkeys(max(1, round(share * heads.values.size)) for share in SHARES)
+    return [best_heads(heads.values, n) for n in sizes]
 
 
 def head_gate(scores: HeadScores) -> Rival:

@@ -13,7 +13,7 @@ from lens_truth.evaluate.answers import UNREADABLE
 from lens_truth.io.numbers import share
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table
-from lens_truth.rivals.rows import VANILLA, Cost, Elsewhere, HeadsOrNot, Kind, TextEffect
+from lens_truth.rivals.rows import VANILLA, Cost, Elsewhere, HeadsOrNot, Kind, TextEffect, Triggered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +52,8 @@ class RivalComparison(Result):
     """By rival, why a text without a question cannot show what it does."""
     costs: Mapping[str, Cost] = field(default_factory=dict[str, Cost])
     """By rival; times are measured, and so differ from run to run."""
+    triggered: Mapping[str, Triggered] = field(default_factory=dict[str, Triggered])
+    """By rival that is a dynamic gate."""
     heads_or_not: HeadsOrNot | None = None
     """None unless a rival of heads and another one were tested."""
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -96,7 +98,8 @@ class RivalComparison(Result):
         from lens_truth.rivals import tables
 
         captions = caption_tables(self.rows, "rival").values()
-        parts = (tables.main_table(self), tables.benchmark_table(self), *captions, tables.search_table(self))
+        dynamic = [tables.trigger_table(self)] if self.triggered else []
+        parts = (tables.main_table(self), tables.benchmark_table(self), *captions, *dynamic, tables.search_table(self))
         return (*parts, *([tables.left_out_table(self)] if self.left_out else []))
 
     def verdicts(self) -> list[str]:

@@ -9,6 +9,7 @@ from lens_truth.ablation.search import Found, Validation
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.errors import InputError
 from lens_truth.gates.rows import Intervention
+from lens_truth.models.hooks import Hooked
 from lens_truth.rivals.rows import Kind
 
 Way = Intervention | Decoder
@@ -33,11 +34,18 @@ class Rival:
     """Whether the best is tested even if validation wants it off."""
     apart: str = ""
     """Why a text about which nothing is asked cannot show what it does; empty if it can."""
+    ready: Sequence[Tried] = ()
+    """Candidates that hang on nothing else."""
 
     @classmethod
     def of(cls, kind: Kind, candidates: Sequence[Tried], *, fixed: bool = False, apart: str = "") -> Rival:
         """With candidates that hang on nothing else."""
-        return cls(kind, lambda _: candidates, fixed, apart)
+        return cls(kind, lambda _: candidates, fixed, apart, candidates)
+
+    def check(self, model: Hooked) -> None:
+        """Raises an InputError if a candidate that is known beforehand does not fit the model: `rival.check(model)`."""
+        for way, _, _ in self.ready:
+            way.check(model)
 
     def under(self, gate: Intervention | Rival) -> Rival:
         """The same with all of its passes under a gate; of a rival under the gate that validation likes best.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +60,19 @@ class Cost:
     low: float
     high: float
     """The smallest and the largest ratio of a round."""
+
+
+@dataclass(frozen=True)
+class Triggered:
+    """How often a dynamic gate acts, asked at the end of each prompt; and what that is worth."""
+
+    of_rows: Mapping[str, float]
+    """By test benchmark, share of the prompts on which it acts."""
+    mean: float
+    """By how much of itself it acts on the validation prompts, mean."""
+    against_twin: Comparison
+    """On the benchmark that counts, against the gate of that mean strength, which acts always: the first less the
+    second."""
 
 
 @dataclass(frozen=True)

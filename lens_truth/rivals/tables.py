@@ -69,6 +69,22 @@ def benchmark_table(found: RivalComparison) -> Table:
     return Table(f"{found.model} on every benchmark", header, tuple(lines), note, form="bars")
 
 
+def trigger_table(found: RivalComparison) -> Table:
+    """How often dynamic gates act, and what that is worth."""
+    benchmarks = list(dict.fromkeys(its.benchmark for its in found.rows))
+    header = ("rival", *(f"acts on, {name}" for name in benchmarks), "mean strength", "less its static twin")
+    lines: list[Row] = []
+    for name, its in found.triggered.items():
+        ends = interval((its.against_twin.ci_low, its.against_twin.ci_high), plus=True)
+        twin = f"{signed(its.against_twin.difference)} {ends} p\u00a0{p_value(its.against_twin.p_value)}"
+        lines.append(row(name, *(share(its.of_rows[name_]) for name_ in benchmarks), number(its.mean, 2), twin))
+    note = (
+        "Share of the prompts on which it acts, asked at their last token. Its twin is the same gate at its mean "
+        f"strength on validation prompts, acting always; the difference is on {found.headline}."
+    )
+    return table("Gates that look at the input", header, lines, note)
+
+
 def search_table(found: RivalComparison) -> Table:
     """What was tried on validation."""
     lines = [row(VANILLA, "", number(found.on_validation), "")]

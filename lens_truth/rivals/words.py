@@ -45,6 +45,9 @@ def _verdict(found: RivalComparison, name: str) -> str:
         f"; on {text} it would write another token at {share(effect.changed)} of the places"
         for text, effect in found.texts.get(name, {}).items()
     )
+    if (dynamic := found.triggered.get(name)) is not None:
+        acts = share(dynamic.of_rows[found.headline])
+        more += f"; it acts on {acts}, and less its static twin is {_with_interval(dynamic.against_twin)}"
     cost = f"; {found.costs[name].ratio:.2f} times as long" if name in found.costs else ""
     return f"{what}, p {p_value(p)} (Holm): {told}{more}{cost}.{harmed}"
 

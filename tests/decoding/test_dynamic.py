@@ -92,7 +92,7 @@ def test_off_is_the_model_and_on_is_the_gate(
     model: Any, kind: str, positions: Any, scope: Any, more: dict[str, Any]
 ) -> None:
     its = gate() if kind == "gate" else shift(model, "z" if kind == "shift" else "resid_post")
-    tokens, plain = logits_of(model, nullcontext(), **more)
+    _, plain = logits_of(model, nullcontext(), **more)
     off = DynamicGate(switched=its, rule=Never(), scope=scope, positions=positions)
     assert torch.equal(logits_of(model, opened(model, off), **more)[1], plain)
     assert (off.rates.of_rows, off.rates.mean, off.rates.n_rows, off.rates.n_tokens) == (0, 0, 4, 4 * N)
@@ -104,8 +104,7 @@ def test_off_is_the_model_and_on_is_the_gate(
         with its.attach(model):
             static = logits_of(model, nullcontext(), **more)
         assert torch.equal(found[1], static[1]) and torch.equal(found[0], static[0])
-    tokens, plain = logits_of(model, nullcontext(), **more)  # nothing stays
-    assert torch.equal(logits_of(model, nullcontext(), **more)[1], plain)
+    assert torch.equal(logits_of(model, nullcontext(), **more)[1], plain)  # nothing stays
 
 
 @pytest.mark.parametrize("scope", ["example", "token"])
