@@ -20,7 +20,7 @@ from lens_truth.models.hooks import inner_model
 
 _OF_A_TOKEN = ("input_ids", "position_ids", "cache_position")
 _OF_ANY = ("attention_mask", "use_cache", "return_dict", "logits_to_keep")
-"""What a model is given with one token more: the rest is of the prompt (images, or what was made of them beforehand)."""
+"""What a model is given with one token more: the rest is of the prompt (images, or what was made of them before)."""
 
 
 @dataclass(frozen=True)

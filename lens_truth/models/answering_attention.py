@@ -106,9 +106,10 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     acting: _Acting = module.config.lens_truth_acting
     if acting.kind == "eager":
-        function = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+        function: Any = sys.modules[type(module).__module__].eager_attention_forward
     else:
         function = ALL_ATTENTION_FUNCTIONS[acting.kind]
+    output: Tensor
     output, pattern = function(module, query, key, value, attention_mask, *args, **how)
     n = acting.queries(query.shape[2], key.shape[2])
     if n > 0:

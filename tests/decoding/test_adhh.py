@@ -113,11 +113,14 @@ def test_what_is_not_written(model: Any, examples: list[Example]) -> None:
         def keep(passing: torch.Tensor, hook: Any, name: str = name) -> None:
             z.setdefault(name, passing[0].clone())
 
-        handle = projection.register_forward_hook(lambda module, args, out: values.append(out[0]))
+        def keep_values(module: Any, args: Any, out: torch.Tensor) -> None:
+            values.append(out[0])
+
+        handle = projection.register_forward_hook(keep_values)
         with model.hooks(fwd_hooks=[("blocks.0.attn.hook_z", keep)]):
             logits_of(model, decoder, [prompt])
         handle.remove()
-    v = values[0].unflatten(-1, (2, -1))[:, head // 2]
+    v: torch.Tensor = values[0].unflatten(-1, (2, -1))[:, head // 2]
     from_text = pattern[prompt.image_span[1] :] @ v[prompt.image_span[1] :]
     assert torch.equal(z["below"], z["plain"])
     wanted = {"half": z["plain"][-1, head] - from_text / 2, "head": torch.zeros_like(from_text)}
