@@ -212,5 +212,5 @@ class DraftProbeBelow(ProbeBelow):
 
 
 def _ends(model: Any) -> set[int]:
-    end = model.original_model.generation_config.eos_token_id
-    return set(end) if isinstance(end, list) else {end}
+    end: Any = model.original_model.generation_config.eos_token_id
+    return set(end if isinstance(end, Sequence) else [end])

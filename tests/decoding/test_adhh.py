@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_what_is_not_written(model: Any, examples: list[Example]) -> None:
         with model.hooks(fwd_hooks=[("blocks.0.attn.hook_z", keep)]):
             logits_of(model, decoder, [prompt])
         handle.remove()
-    v: torch.Tensor = values[0].unflatten(-1, (2, -1))[:, head // 2]
+    v = cast("torch.Tensor", values[0].unflatten(-1, (2, -1)))[:, head // 2]
     from_text = pattern[prompt.image_span[1] :] @ v[prompt.image_span[1] :]
     assert torch.equal(z["below"], z["plain"])
     wanted = {"half": z["plain"][-1, head] - from_text / 2, "head": torch.zeros_like(from_text)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
@@ -310,7 +310,7 @@ def test_attention_to_the_context(zoo: Any) -> None:
     width = where.shape[1]
     contexts = [e.context for e in load_examples("zoo:conflict", limit=8) if e.label]
     for row, (prompt, context) in enumerate(zip(prompts, contexts, strict=True)):
-        held: list[bool] = where[row, width - len(prompt.ids) :].tolist()
+        held = cast("list[bool]", where[row, width - len(prompt.ids) :].tolist())
         text = model.tokenizer.decode([token for token, on in zip(prompt.ids, held, strict=True) if on])
         assert context in text and len(text) < len(f"Context:\n{context}\n\nQuestion: ")
     rule = ContextAttentionBelow(0.3, heads=heads)
@@ -346,7 +346,7 @@ def test_probes(model: Any, probes: HeadProbes) -> None:
     ids, mask = pad_rows([row.ids for row in PROMPTS], model, side="left")
     with greedy(model):
         written = model.original_model.generate(ids, attention_mask=mask, max_new_tokens=3)[:, ids.shape[1] :].tolist()
-    scores: list[list[float]] = torch.stack(seen, 1).tolist()
+    scores = cast("list[list[float]]", torch.stack(seen, 1).tolist())
     least = [min(its[: 1 + (row.index(2) if 2 in row else 2)]) for its, row in zip(scores, written, strict=True)]
     assert ahead.values(model, PROMPTS).tolist() == pytest.approx(least, abs=1e-4)
     assert ProbeBelow.of(probes).threshold == 0 and rule.words != ahead.words
