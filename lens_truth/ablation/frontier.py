@@ -66,9 +66,7 @@ def few_heads(
     rng = stream(seed, Stream.FRONTIER_HEADS)
     steps |= {f"{RANDOM} {draw}": _Steps(rng.permutation(grid[0] * grid[1]), None) for draw in range(n_random)}
     sizes = _sizes(grid[0] * grid[1])
-    tried = {
-        (name, n, gain): its.gate(grid, n, gain) for name, its in steps.items() for n in sizes for gain in GAINS
-    }
+    tried = {(name, n, gain): its.gate(grid, n, gain) for name, its in steps.items() for n in sizes for gain in GAINS}
     chosen_on = Judge(asker, validation, seed).margins({_name(*key): gate for key, gate in tried.items()}, "validation")
     best = {
         (name, n): max(GAINS, key=lambda gain, name=name, n=n: (chosen_on[_name(name, n, gain)].mean(), -gain))

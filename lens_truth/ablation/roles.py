@@ -30,7 +30,7 @@ _ROLE = {ONLY: "facilitating", WITHOUT: "facilitating", LET_GO: "interfering"}
 
 @stage("role check")
 def role_check(
-    asker: Asker, roles: HeadRoles, test: Sequence[Example], *, n_random: int = 10, seed: int = 0
+    asker: Asker, roles: HeadRoles, test: Sequence[Example], *, n_random: int = 20, seed: int = 0
 ) -> RoleCheck:
     """Runs held-out questions with the facilitating heads alone, without them, and without the interfering ones, all
     others at 0 or 1; each beside as many random heads of the same layers.
