@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,6 +50,8 @@ def learned_figure(result: LearnedGates) -> Figure:
     axes.set_xlabel(_MARGIN)
     if result.curve:
         _curve(panels[1], [its.n for its in result.curve], [its.held for its in result.curve], style.BLUE)
+        panels[1].set_ylim(min(0, panels[1].get_ylim()[0]), max(0, panels[1].get_ylim()[1]))
+        panels[1].axhline(0, color=style.GREY, lw=0.7, ls="--")
         panels[1].set_xlabel("questions")
         panels[1].set_ylabel(_MARGIN)
         points = [its for its in result.curve if its.agreement is not None]
@@ -82,7 +84,7 @@ def frontier_figure(result: Frontier) -> Figure:
         left.plot(sizes, [its.held.gain for its in points], color=style.GREY, lw=0.8)
         right.plot(sizes, [its.held.accuracy for its in points], color=style.GREY, lw=0.8)
     keys = list[Line2D]()
-    for (name, points), colour in zip(result.named.items(), cycle(_COLOURS), strict=False):
+    for (name, points), colour in zip(result.by_scores.items(), cycle(_COLOURS), strict=False):
         _curve(left, sizes, [its.held for its in points], colour)
         right.plot(sizes, _accuracies(points), "o-", ms=3.5, lw=1.2, color=colour)
         label = "learned, its own values" if name == LEARNED else f"{name}, one gain"
@@ -104,17 +106,18 @@ def frontier_figure(result: Frontier) -> Figure:
 @style.in_house_style
 def roles_figure(result: RoleCheck) -> Figure:
     """G+ and G- of every head; log-probability of the supported answer with heads removed, beside random heads."""
-    L, H = result.kept.shape
+    L = len(result.kept)
     figure = style.new_figure(9.0, max(3.0, 1.4 + 0.1 * L))
     panels = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
+    drawn: list[Any] = []
     for axes, values, title in zip(
         panels, (result.kept, result.held), ("drawn to 1 (G+)", "drawn to 0 (G-)"), strict=False
     ):
-        mesh = style.cells(axes, values, vmin=0, vmax=1, cmap="viridis")
+        drawn.append(style.cells(axes, values, vmin=0, vmax=1, cmap="viridis"))
         axes.set_title(title)
         axes.set_xlabel("head")
     panels[0].set_ylabel("layer")
-    style.colour_bar(figure, mesh, list(panels[:2]), "gate")
+    style.colour_bar(figure, drawn[0], list(panels[:2]), "gate")
     axes, names = panels[2], ["all heads", *result.removals]
     for at, its in enumerate(result.removals.values(), start=1):
         axes.plot([one[0] for one in its.random], [at] * len(its.random), "|", ms=9, color=style.GREY)

@@ -187,8 +187,8 @@ class LearnedGates(Result):
                 )
             else:
                 said.append(
-                    f"{self.curve[-1].n} questions give {most:+.2f} nats {interval(self.curve[-1].held.gain_ci)}, which "
-                    "is not told from 0, so no number of questions is enough."
+                    f"{self.curve[-1].n} questions give {most:+.2f} nats {interval(self.curve[-1].held.gain_ci)}, not "
+                    "told from 0, so no number of questions is enough."
                 )
         return [*said, *(self._child_said(name, its) for name, its in self.children.items())]
 
@@ -212,8 +212,8 @@ class LearnedGates(Result):
         told = "more" if all(one < given.gain for one in its.permuted) else "not more"
         return (
             f"{name}: the gate of {self.model} adds {given.gain:+.2f} nats {interval(given.gain_ci)}, {its.kept:.2f} "
-            f"{interval(its.kept_ci)} of what its own adds ({own.gain:+.2f}), {told} than every permuted one; over heads "
-            f"both agree by {agreement_text(its.agreement) or 'no defined correlation'}."
+            f"{interval(its.kept_ci)} of what its own adds ({own.gain:+.2f}), {told} than every permuted one; both "
+            f"agree over heads by {agreement_text(its.agreement) or 'no defined correlation'}."
         )
 
     def plot(self) -> Figure:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -134,7 +135,7 @@ class _Study:
     def fit(self, learning: Learning, examples: Sequence[Example]) -> HeadScores:
         """A gate learned from some examples."""
         asker = self._asker
-        how = {"batch_size": asker.batch_size, "seed": self._seed, "keep": self._fitting.keep}
+        how: dict[str, Any] = {"batch_size": asker.batch_size, "seed": self._seed, "keep": self._fitting.keep}
         return learned_gate(
             asker.model, examples, learning=learning, template=asker.template, progress=asker.progress, **how
         )
@@ -142,7 +143,7 @@ class _Study:
     def way(self, learning: Learning, penalties: Sequence[float]) -> tuple[HeadScores, Way]:
         """The gate with the penalty that validation chooses, and what it is worth."""
         fits = {f"{its:g}": self.fit(replace(learning, penalty=its), self._fitting.fitted) for its in penalties}
-        tried = {name: 0.0 for name in fits}
+        tried = dict.fromkeys(fits, 0.0)
         if len(fits) > 1:
             chosen_on = Judge(self._asker, self._fitting.validation, self._seed)
             margins = chosen_on.margins({name: _gate(its) for name, its in fits.items()}, "validation")
@@ -210,11 +211,11 @@ class _Study:
             groups.setdefault(question[0].group, []).append(question)
         if len(groups) < 2:
             raise InputError("all questions that gates are fitted to are of one group; small fits need two")
-        order = stream(self._seed, Stream.LEARNED_ROWS).permutation(len(groups)).tolist()
-        halves: list[list[list[Example]]] = [[], []]
-        for its in (list(groups.values())[i] for i in order):
-            min(halves, key=len).extend(its)
-        return halves
+        order = stream(self._seed, Stream.LEARNED_ROWS).permutation(len(groups))
+        halves, each = (list[list[Example]](), list[list[Example]]()), list(groups.values())
+        for at in order:
+            min(halves, key=len).extend(each[at])
+        return [*halves]
 
     def _permuted(self, gate: HeadGate) -> dict[str, HeadGate]:
         draws = range(self._n)

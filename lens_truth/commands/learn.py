@@ -4,6 +4,7 @@ head gating); and how few heads are enough. Writes learned.png, roles.png, front
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,13 +76,11 @@ class _Inputs:
 
 def run(config: Config) -> None:
     """Fits, judges, tells."""
-    from contextlib import ExitStack
-
     _check(config)
     with Run("learn", config) as run, ExitStack() as logs:
         fitting = _fitting(config, run)
         model = load_model(config.model, config)
-        inputs = _Inputs(fitting, model, logs.enter_context(_asked(config, run, config.model, model)))
+        inputs = _Inputs(fitting, model, _asked(config, run, config.model, model, logs))
         first = next(_ways(config))
         if {"ways", "curve"} & {*config.parts}:
             first = replace(first, penalty=_learn(config, run, inputs, logs))
@@ -132,35 +131,23 @@ def _first(rows: list[lens_truth.Example], n: int) -> list[lens_truth.Example]:
     return [row for i, row in enumerate(rows) if i in wanted]
 
 
-class _asked:
-    """While open, a model that is asked; its answers are written down."""
+def _asked(config: Config, run: Run, name: str, model: Any, logs: ExitStack) -> lens_truth.Asker:
+    """A model that is asked; its answers are written down as long as the logs are open."""
+    from lens_truth.evaluate.answer_log import AnswerLog
+    from lens_truth.models.hashing import weights_hash
+    from lens_truth.models.prompts import default_template
 
-    def __init__(self, config: Config, run: Run, name: str, model: Any) -> None:
-        self._of = config, run, name, model
-
-    def __enter__(self) -> lens_truth.Asker:
-        from lens_truth.evaluate.answer_log import AnswerLog
-        from lens_truth.models.hashing import weights_hash
-        from lens_truth.models.prompts import default_template
-
-        config, run, name, model = self._of
-        template = default_template(model.tokenizer) if config.template == "auto" else config.template
-        weights = run.hashes[name] = weights_hash(model)
-        print(f"{shown_name(name)}, asked {ASKED[template]}")
-        self._log = AnswerLog(run.out / LOG, model, shown_name(name), weights).__enter__()
-        return lens_truth.Asker(model, template, shown_name(name), config.batch_size, self._log)
-
-    def __exit__(self, *error: object) -> None:
-        self._log.__exit__(*error)
+    template = default_template(model.tokenizer) if config.template == "auto" else config.template
+    weights = run.hashes[name] = weights_hash(model)
+    print(f"{shown_name(name)}, asked {ASKED[template]}")
+    log = logs.enter_context(AnswerLog(run.out / f"{plain_name(name)}-{LOG}", model, shown_name(name), weights))
+    return lens_truth.Asker(model, template, shown_name(name), config.batch_size, log)
 
 
-def _learn(config: Config, run: Run, inputs: _Inputs, logs: Any) -> float:
+def _learn(config: Config, run: Run, inputs: _Inputs, logs: ExitStack) -> float:
     """Ways, curve, children; the penalty that is chosen for the first way."""
     names = {child: shown_name(child) for child in config.child}
-    children = {
-        names[child]: logs.enter_context(_asked(config, run, child, load_model(child, config)))
-        for child in config.child
-    }
+    children = {names[child]: _asked(config, run, child, load_model(child, config), logs) for child in config.child}
     found = lens_truth.learned_gates(
         inputs.asker,
         inputs.fitting,

@@ -20,6 +20,7 @@ from lens_truth.page.blocks import Block, Section, missing
 from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
+from lens_truth.page.learned import learned_blocks
 from lens_truth.page.neurons import consistency_blocks, dose_blocks, neuron_blocks, origin_blocks, scaling_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
@@ -46,6 +47,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Side effects", ("ablate",), results.side_effect_blocks),
     ("Search", ("ablate",), results.search_blocks),
     ("Shifts", ("steer",), results.shift_blocks),
+    ("Learned gates", ("learn",), learned_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
@@ -66,6 +68,7 @@ _OPTIONAL = {
     "Series",
     "Swaps",
     "Shifts",
+    "Learned gates",
     "Detection",
     "Verification",
     "Neurons",
