@@ -172,8 +172,8 @@ from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.learned import learned_gate as learned_gate
 from .scoring.learned_forms import Learning as Learning
-from .scoring.list_agreement import ListAgreement as ListAgreement
-from .scoring.list_agreement import list_agreement as list_agreement
+from .scoring.list_result import ListAgreement as ListAgreement
+from .scoring.list_result import list_agreement as list_agreement
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores

@@ -10,7 +10,7 @@ import pytest
 from conftest import refused, run
 
 from lens_truth.page.write import write_report
-from lens_truth.scoring.list_agreement import ListAgreement
+from lens_truth.scoring.list_result import ListAgreement
 
 pytestmark = pytest.mark.usefixtures("no_pdfs")
 
