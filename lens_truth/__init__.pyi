@@ -182,8 +182,8 @@ from .scoring.learned_forms import Learning as Learning
 from .scoring.learned_roles import Gating as Gating
 from .scoring.learned_roles import HeadRoles as HeadRoles
 from .scoring.learned_roles import head_roles as head_roles
-from .scoring.list_agreement import ListAgreement as ListAgreement
-from .scoring.list_agreement import list_agreement as list_agreement
+from .scoring.list_result import ListAgreement as ListAgreement
+from .scoring.list_result import list_agreement as list_agreement
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
 from .scoring.scores import HeadScores as HeadScores
