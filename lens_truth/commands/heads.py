@@ -112,7 +112,7 @@ def _scored(config: Config, model: str, read: Mapping[str, lens_truth.HeadScores
     print(f"scoring {shown_name(model)} on {config.data}", flush=True)
     found = score_model(model, list(dict.fromkeys(config.kinds)), runs, config, config.out / "scores")
     if twice := next((kind for kind in found if kind in read), None):
-        raise InputError(f"two scores are called '{twice}'; give the file another name: other={twice}.npy")
+        raise InputError(f"two scores are called '{twice}'; give the file another name: --scores other=FILE")
     return found
 
 

@@ -31,7 +31,8 @@ Look = Callable[[Float[Tensor, "B V"]], Float[Tensor, " B"]]
 class Rule:
     """A number of each row, and on which side of a threshold the gate acts. This one says a constant.
 
-    >>> rule = lens_truth.EntropyAbove(1.5, width=0.5)
+    >>> isinstance(rule := lens_truth.EntropyAbove(1.5, width=0.5), lens_truth.Rule)
+    True
     >>> values = rule.values(model, prompts, others)  # by which a threshold can be chosen on other rows
     >>> rule.factors(values), rule.words, rule.per_token
     >>> rule.check(model), rule.other(example)

@@ -203,11 +203,7 @@ def _shape(lists: Mapping[str, HeadList], scores: Mapping[str, HeadScores]) -> t
     """Layers, heads and KV heads of all scores; of lists alone, as many as they name."""
     its = dict(_all_scores(lists, scores))
     if not its:
-        L, H = (1 + max(axis) for axis in zip(*(head for one in lists.values() for head in one.heads), strict=True))
-        raise InputError(
-            f"no file says how many heads there are (the lists name heads up to layer {L - 1}, head {H - 1}): scores "
-            "of the model's heads are needed too"
-        )
+        raise InputError("no file says how many heads there are: scores of the model's heads are needed too")
     first = next(iter(its))
     L, H = its[first].values.shape
     for name, one in its.items():
