@@ -2,9 +2,16 @@ from . import data as data
 from . import plots as plots
 from .ablation.ablate import run_ablation as run_ablation
 from .ablation.arms import Controls as Controls
+from .ablation.frontier import few_heads as few_heads
+from .ablation.frontier_result import Frontier as Frontier
 from .ablation.indirect import indirect_effects as indirect_effects
 from .ablation.indirect_result import Indirect as Indirect
+from .ablation.learned_result import LearnedGates as LearnedGates
+from .ablation.learned_study import Fitting as Fitting
+from .ablation.learned_study import learned_gates as learned_gates
 from .ablation.result import Ablation as Ablation
+from .ablation.roles import role_check as role_check
+from .ablation.roles_result import RoleCheck as RoleCheck
 from .ablation.search import Search as Search
 from .ablation.side_effects import NeutralText as NeutralText
 from .ablation.side_effects import text_file as text_file
@@ -172,6 +179,9 @@ from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.learned import learned_gate as learned_gate
 from .scoring.learned_forms import Learning as Learning
+from .scoring.learned_roles import Gating as Gating
+from .scoring.learned_roles import HeadRoles as HeadRoles
+from .scoring.learned_roles import head_roles as head_roles
 from .scoring.list_result import ListAgreement as ListAgreement
 from .scoring.list_result import list_agreement as list_agreement
 from .scoring.probing import held_out_decisions as held_out_decisions

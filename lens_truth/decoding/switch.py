@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -42,7 +42,7 @@ class Switch:
         self._wide = self._scales or its.site == "z"  # whether heads have an axis of their own
         kind = "attn.hook_z" if self._wide else "hook_resid_post"
         neutral = 1 if self._scales else 0
-        idle = (self._values == neutral).flatten(1).all(1).tolist()
+        idle = cast("list[bool]", (self._values == neutral).flatten(1).all(1).tolist())
         self._names = {layer: name for layer, name in enumerate(hook_names(model, kind)) if not idle[layer]}
         self._columns: Columns | None = None
         self._newest: Tensor | None = None

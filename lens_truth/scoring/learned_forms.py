@@ -1,11 +1,11 @@
-"""How a learned gate hangs on what is fitted: any value or one between 0 and 1, with a penalty on how far heads are from
-1, or on how many are."""
+"""How a learned gate hangs on what is fitted: any value or one between 0 and 1, with a penalty on how far heads are
+from 1, or on how many are."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class Learning:
         return f"{self.form} {self.norm}"
 
 
+@runtime_checkable
 class Fitted(Protocol):
     """What is fitted to make a gate."""
 

@@ -1,4 +1,4 @@
-"""Causal head gating: gates between 0 and 1 fitted twice, drawn to 1 and drawn to 0, and what that says of each head."""
+"""Causal head gating: gates between 0 and 1 fitted twice, drawn to 1 and drawn to 0, and what that says of heads."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def head_roles(
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
     gating = gating or Gating()
-    kept, held = [], []
+    kept, held = list[np.ndarray](), list[np.ndarray]()
     for start in range(gating.starts):
 
         def fit(start: int = start) -> HeadScores:
@@ -157,12 +157,15 @@ class _Drawn:
         self.logits, self._pull, self._rate = begin.clone().requires_grad_(), pull, rate
 
     def optimizer(self) -> Adam:
+        """Of logits."""
         return Adam([self.logits], lr=self._rate)
 
     def gate(self, noise: np.random.Generator | None) -> Float[Tensor, "L H"]:
+        """Between 0 and 1."""
         return self.logits.sigmoid()
 
     def regularise(self) -> None:
+        """Of what the penalty reaches."""
         inside = self.logits.detach().abs() <= _CLAMP
         self.logits.grad = -self._pull * inside / self.logits.numel()
 

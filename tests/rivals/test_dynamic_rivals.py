@@ -1,0 +1,116 @@
+"""Gates that look at the input, among rivals: where they act, and their static twins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lens_truth.ablation.search import Validation
+from lens_truth.data.loading import load_examples
+from lens_truth.decoding.dynamic import DynamicGate
+from lens_truth.decoding.intervention import PreIntervention
+from lens_truth.decoding.rules import ContextChanges, EntropyAbove
+from lens_truth.evaluate.asker import Asker
+from lens_truth.gates.gate import HeadGate
+from lens_truth.rivals import known, known_dynamic
+from lens_truth.rivals.compare import compare_rivals
+from lens_truth.rivals.prompts import factors_on, rule_values
+from lens_truth.rivals.rival import Rival, Searching
+from lens_truth.rivals.rows import VANILLA
+from lens_truth.scoring.capturing import capture
+from lens_truth.scoring.directions import truth_directions
+from lens_truth.scoring.head_probes import HeadProbes
+from lens_truth.zoo.benchmarks import zoo_benchmarks
+
+HALVES = HeadGate(torch.full((6, 8), 0.5))
+
+
+def of(split: Any, n: int, *names: str) -> list[Any]:
+    made = {benchmark.name: benchmark for benchmark in zoo_benchmarks(split, n, 0)}
+    return [made[name] for name in names]
+
+
+@pytest.fixture(scope="module")
+def asker(zoo: Any) -> Asker:
+    return Asker(zoo("llama-memory-chat"), "chat", "memory")
+
+
+@pytest.fixture(scope="module")
+def probes(asker: Asker) -> HeadProbes:
+    return HeadProbes.fit(capture(asker.model, load_examples("zoo:conflict", limit=40)))
+
+
+@pytest.fixture(scope="module")
+def searching(asker: Asker) -> Searching:
+    return Searching(Validation.of(asker, of("validation", 12, "conflict", "judgement")))
+
+
+def shares(searching: Searching, rival: Rival) -> list[float]:
+    """Of the validation prompts, on which each candidate acts."""
+    found: list[float] = []
+    for gate, _, _ in rival.candidates(searching):
+        assert isinstance(gate, DynamicGate)
+        its = [factors_on(searching.validation.asker, b, gate) for b in searching.validation.benchmarks]
+        found.append(float((torch.cat(its) > 0).float().mean()))
+    return found
+
+
+def test_thresholds_are_where_rules_say_yes_on_so_many(searching: Searching, asker: Asker, probes: HeadProbes) -> None:
+    gate = known.given_gate(HALVES)
+    for rival in (known_dynamic.unsure(gate), known_dynamic.objecting(gate, probes)):
+        assert shares(searching, rival) == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.75, 0.75], abs=0.07)
+        assert [c[2] for c in rival.candidates(searching)][:2] == ["on 25%, whole prompt", "on 25%, answer only"]
+    looks = known_dynamic.inattentive(gate, [(2, 3), (4, 5)])
+    assert shares(searching, looks)[-1] == pytest.approx(0.75, abs=0.07) and looks.apart
+    changes = known_dynamic.disagreeing(gate).candidates(searching)
+    assert [type(c[0].rule) for c in changes if isinstance(c[0], DynamicGate)] == [ContextChanges, ContextChanges]
+    shift = known.head_shift(truth_directions(probes))
+    (first, *_) = known_dynamic.rejecting(shift, probes).candidates(searching)
+    assert isinstance(first[0], PreIntervention) and first[0].switched is searching.best(shift)
+
+
+def test_what_a_rule_goes_by_is_asked_of_every_benchmark(asker: Asker) -> None:
+    some = of("validation", 5, "conflict", "judgement")
+    values = rule_values(asker, some, EntropyAbove(), rows=3)
+    alone = [float(rule_values(asker, some, EntropyAbove(), rows=1)[at]) for at in (0, 1)]
+    assert len(values) == 6
+    torch.testing.assert_close(values[[0, 3]], torch.tensor(alone))
+
+
+def test_a_dynamic_gate_stands_beside_its_static_twin(asker: Asker) -> None:
+    always = DynamicGate(switched=HALVES, rule=EntropyAbove(-1.0))
+    never = DynamicGate(switched=HALVES, rule=EntropyAbove(99.0))
+    rivals = {
+        name: Rival.of("dynamic", [(gate, 1.0, "")], fixed=True) for name, gate in {"yes": always, "no": never}.items()
+    }
+    rivals["halves"] = known.given_gate(HALVES)
+    test = of("test", 8, "conflict", "open")
+    found = compare_rivals(asker, rivals, test=test, validation=of("validation", 4, "conflict"), timed=0)
+    assert found.triggered["yes"].of_rows == {"conflict": 1, "open": 1} and found.triggered["yes"].mean == 1
+    assert found.triggered["no"].of_rows == {"conflict": 0, "open": 0} and found.triggered["no"].mean == 0
+    for name in ("yes", "no"):  # the gate itself, and none
+        its = found.triggered[name].against_twin
+        assert (its.difference, its.p_value) == (0, 1)
+    assert found.row("yes").accuracy == found.row("halves").accuracy
+    assert found.row("no").accuracy == found.row(VANILLA).accuracy
+    assert set(found.tested) == {"yes", "no", "halves"}  # twins stand in no table
+    (dynamic,) = [table for table in found.tables() if table.caption == "Gates that look at the input"]
+    assert [cell.text for cell in dynamic.rows[0].cells][:3] == ["100%", "100%", "1.00"]
+    assert "it acts on 100%, and less its static twin is +0.000" in found.verdicts()[0]
+
+
+def test_the_static_twin_has_the_mean_strength(asker: Asker) -> None:
+    middle = float(np.median(rule_values(asker, of("validation", 8, "conflict"), EntropyAbove(), 8)))
+    some = {
+        "some": Rival.of("dynamic", [(DynamicGate(switched=HALVES, rule=EntropyAbove(middle)), 1.0, "")], fixed=True)
+    }
+    test = of("test", 8, "conflict")
+    found = compare_rivals(asker, some, test=test, validation=of("validation", 8, "conflict"), timed=0)
+    assert found.triggered["some"].mean == pytest.approx(0.5, abs=0.13)
+    twin = HeadGate(1 + found.triggered["some"].mean * (HALVES.values - 1))
+    results = asker.run(test[0], {"twin": twin})["twin"]
+    difference = found.row("some").accuracy - results.accuracy
+    assert found.triggered["some"].against_twin.difference == pytest.approx(difference)
