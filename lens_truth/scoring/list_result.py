@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def list_agreement(
     kv = n_kv_heads or kv
     if kv is not None and H % kv:
         raise InputError(f"{kv} KV heads were named for {H} heads, which must share them evenly")
-    how = {"n_kv_heads": kv, "n_permutations": n_permutations, "seed": seed}
+    how: dict[str, Any] = {"n_kv_heads": kv, "n_permutations": n_permutations, "seed": seed}
     marks = {name: _marks(name, its, L, H) for name, its in lists.items()}
     against: dict[str, dict[str, ListedAgainst]] = {}
     relations: dict[str, dict[str, Relation]] = {}
