@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class Learning:
         return f"{self.form} {self.norm}"
 
 
+@runtime_checkable
 class Fitted(Protocol):
     """What is fitted to make a gate."""
 
