@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from asking import refused, run
+from conftest import refused, run
 
 from lens_truth.ablation.frontier_result import Frontier
 from lens_truth.ablation.learned_result import LearnedGates
