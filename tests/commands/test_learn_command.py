@@ -36,7 +36,7 @@ def test_all_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert all(title in page.read_text() for title in ("Learned gates of zoo", "Roles of heads", "Few heads"))
     monkeypatch.setattr(Descent, "run", lambda *_, **__: pytest.fail("fitted again"))
     before = (out / "zoo-llama-memory-answers.jsonl").read_bytes()
-    assert run(capsys, *flags, "--out", out)[0] == 0
+    assert run(capsys, *flags, "--parts", "ways", "curve", "--out", out)[0] == 0
     assert LearnedGates.load(out) == found and (out / "zoo-llama-memory-answers.jsonl").read_bytes() == before
 
 
