@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import lens_truth
 from lens_truth.commands.compare_data import compared_parts
@@ -19,9 +19,6 @@ from lens_truth.commands.run import ASKED, LOG, OneModel, Rows, Run, hash_of_exa
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of
 from lens_truth.io.tables import markdown
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

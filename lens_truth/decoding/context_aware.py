@@ -23,7 +23,12 @@ class ContextAware(Contrast):
     """The paper lets all tokens in."""
 
     def other(self, example: Example) -> Example | None:
-        """The question alone; None of a statement, and where nothing can be taken away."""
-        if example.is_statement or not (example.context or example.image):
-            return None
-        return replace(example, context="", evidence=(), image="", boxes=())
+        """See `without_context`."""
+        return without_context(example)
+
+
+def without_context(example: Example) -> Example | None:
+    """The question alone; None of a statement, and where there is neither context nor image."""
+    if example.is_statement or not (example.context or example.image):
+        return None
+    return replace(example, context="", evidence=(), image="", boxes=())

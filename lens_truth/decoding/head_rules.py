@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_truth.data.examples import Example
-from lens_truth.decoding.rules import Look, Others, Rule, first_tokens, without_context
+from lens_truth.decoding.context_aware import without_context
+from lens_truth.decoding.rules import Look, Others, Rule, first_tokens
 from lens_truth.errors import InputError
 from lens_truth.models.answering_attention import answering_attention, check_attention
 from lens_truth.models.hooks import Hooked, hook_names
@@ -109,6 +110,8 @@ class ProbeBelow(Rule):
 
     >>> rule = lens_truth.ProbeBelow.of(probes)  # below the threshold that the detector was given on validation rows
     >>> rule = lens_truth.ProbeBelow(0.3, probes=probes, heads=[(3, 5), (7, 0)])
+    >>> with rule.scoring(model) as look:
+    ...     model.original_model.generate(ids, attention_mask=mask)
     """
 
     threshold: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from lens_truth.data.examples import Example
+from lens_truth.decoding.context_aware import without_context
 from lens_truth.decoding.contrast import entropies
 from lens_truth.decoding.greedy import greedy
 from lens_truth.decoding.second import own_positions
@@ -36,6 +37,8 @@ class Rule:
     >>> values = rule.values(model, prompts, others)  # by which a threshold can be chosen on other rows
     >>> rule.factors(values), rule.words, rule.per_token
     >>> rule.check(model), rule.other(example)
+    >>> with rule.looking(model, prompts, others, n_new=16) as look:
+    ...     model.original_model.generate(ids, attention_mask=mask), rule.look(logits)
     """
 
     threshold: float = 0.0
@@ -189,10 +192,3 @@ class ContextChanges(Rule):
             return ((logits.argmax(-1) != its) & (its >= 0)).float()
 
         yield look
-
-
-def without_context(example: Example) -> Example | None:
-    """The question alone; None of a statement, and where there is neither context nor image."""
-    if example.is_statement or not (example.context or example.image):
-        return None
-    return replace(example, context="", evidence=(), image="", boxes=())

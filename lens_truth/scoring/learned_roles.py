@@ -62,6 +62,7 @@ class HeadRoles:
 
     >>> roles = lens_truth.head_roles(model, lens_truth.load_examples("zoo:conflict", limit=100))
     >>> roles.heads("facilitating").sum(), roles.heads("interfering").sum()
+    >>> lens_truth.HeadRoles(roles.kept[:1], roles.held[:1])  # of the first start alone
     """
 
     kept: Float[np.ndarray, "S L H"]
