@@ -211,10 +211,11 @@ class _Study:
             groups.setdefault(question[0].group, []).append(question)
         if len(groups) < 2:
             raise InputError("all questions that gates are fitted to are of one group; small fits need two")
-        order = stream(self._seed, Stream.LEARNED_ROWS).permutation(len(groups))
+        order: list[int] = stream(self._seed, Stream.LEARNED_ROWS).permutation(len(groups)).tolist()
         halves, each = (list[list[Example]](), list[list[Example]]()), list(groups.values())
         for at in order:
-            min(halves, key=len).extend(each[at])
+            shorter = halves[0] if len(halves[0]) <= len(halves[1]) else halves[1]
+            shorter += each[at]
         return [*halves]
 
     def _permuted(self, gate: HeadGate) -> dict[str, HeadGate]:

@@ -105,8 +105,7 @@ def _by_chance(roles: HeadRoles, rng: np.random.Generator) -> dict[str, float]:
     """How alike starts are whose heads are shuffled inside layers; G+ and G- of a head stay together."""
     found: dict[str, list[float]] = {role: [] for role in ROLES}
     for _ in range(_SHUFFLES if len(roles.kept) > 1 else 0):
-        heads: np.ndarray = np.arange(roles.kept.shape[2])
-        order = rng.permuted(np.broadcast_to(heads, roles.kept.shape), axis=2)
+        order = rng.random(roles.kept.shape).argsort(2)
         kept, held = (np.take_along_axis(its, order, axis=2) for its in (roles.kept, roles.held))
         its = replace(roles, kept=kept, held=held)
         for role in ROLES:

@@ -28,8 +28,6 @@ from lens_truth.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Ways = Literal["signed-l2", "signed-l1", "signed-l0", "sigmoid-l2", "sigmoid-l1", "sigmoid-l0"]
-
 
 @dataclass(frozen=True)
 class Config(Rows):
@@ -45,7 +43,12 @@ class Config(Rows):
     rest)."""
     parts: tuple[Literal["ways", "curve", "roles", "frontier"], ...] = ("ways", "curve", "roles", "frontier")
     """What is done: ways to learn a gate (and children), how many questions it takes, roles of heads, few heads."""
-    ways: tuple[Ways, ...] = ("signed-l2", "signed-l1", "signed-l0", "sigmoid-l1")
+    ways: tuple[Literal["signed-l2", "signed-l1", "signed-l0", "sigmoid-l2", "sigmoid-l1", "sigmoid-l0"], ...] = (
+        "signed-l2",
+        "signed-l1",
+        "signed-l0",
+        "sigmoid-l1",
+    )
     """How gates are learned: signed, any number, or sigmoid, between 0 and 1; a penalty on their squared (l2) or plain
     (l1) distance from 1, or on how many heads are touched (l0). Curve, children and frontier take the first."""
     penalty: tuple[float, ...] = (1.0,)
@@ -165,10 +168,8 @@ def _learn(config: Config, run: Run, inputs: _Inputs, logs: ExitStack) -> float:
 
 
 def _ways(config: Config) -> Iterator[lens_truth.Learning]:
-    from typing import cast
-
     for way in config.ways:
-        form, _, norm = cast("str", way).partition("-")
+        form, _, norm = way.partition("-")
         yield lens_truth.Learning(form, norm, config.penalty[0], config.steps)  # pyright: ignore[reportArgumentType]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -213,4 +213,4 @@ class DraftProbeBelow(ProbeBelow):
 
 def _ends(model: Any) -> set[int]:
     end: Any = model.original_model.generation_config.eos_token_id
-    return set(end if isinstance(end, Sequence) else [end])
+    return set(cast("list[int]", end)) if isinstance(end, list) else {end}

@@ -162,7 +162,7 @@ class Switching:
             after = torch.where(is_on, self._asked(new.logits[:, -1]).to(s), s) if self._by_token else s
         self._empty = None
         if self._off:
-            self._switch.set(None)
+            self._switch.detach()
         else:
             self._go_on(after)
         return new

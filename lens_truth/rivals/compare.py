@@ -19,9 +19,9 @@ from lens_truth.io.stages import stage
 from lens_truth.rivals.costs import writing_costs
 from lens_truth.rivals.result import RivalComparison
 from lens_truth.rivals.rival import Rival, Searching, Way
-from lens_truth.rivals.rows import OF_HEADS, VANILLA, Cost, Elsewhere, HeadsOrNot, TextEffect
+from lens_truth.rivals.rows import OF_HEADS, VANILLA, Cost, Elsewhere, HeadsOrNot, TextEffect, Triggered
 from lens_truth.rivals.texts import text_effects
-from lens_truth.rivals.twins import static_twins, triggered_of, twin_of
+from lens_truth.rivals.twins import static_of, static_twins, triggered_of
 from lens_truth.stats.correlation import holm_by_name
 from lens_truth.stats.paired import Comparison, compare, ratio_interval
 
@@ -103,7 +103,7 @@ def compare_rivals(
         apart={name: rival.apart for name, rival in rivals.items() if rival.apart},
         costs=_costs(asker, {name: searching.best(rival) for name, rival in rivals.items()}, test, timed),
         triggered={
-            name: triggered_of(asker, asked, gate, twins[twin_of(name)], (counts[name], counts[twin_of(name)]), seed)
+            name: _triggered(asker, asked, name, gate, twins, counts, seed)
             for name, gate in acting.items()
             if isinstance(gate, DynamicGate)
         },
@@ -161,6 +161,19 @@ def _costs(asker: Asker, sizes: Mapping[str, Way], test: Sequence[Benchmark], ti
         return {}
     with stage("timing"):
         return writing_costs(asker, written, sizes, timed)
+
+
+def _triggered(
+    asker: Asker,
+    test: Sequence[Benchmark],
+    name: str,
+    gate: DynamicGate,
+    twins: Mapping[str, Way],
+    counts: _Results,
+    seed: int,
+) -> Triggered:
+    full, twin = static_of(name)
+    return triggered_of(asker, test, gate, twins[twin], (counts[name], counts[full], counts[twin]), seed)
 
 
 def _heads_or_not(

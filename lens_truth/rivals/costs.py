@@ -29,8 +29,8 @@ ROUNDS = 5
 def writing_costs(
     asker: Asker, benchmark: Benchmark, rivals: Mapping[str, Intervention | Decoder | None], rows: int = 16
 ) -> dict[str, Cost]:
-    """By the rivals' names, `vanilla` among them: `ROUNDS` rounds in which each writes once, after one that does not
-    count.
+    """By the rivals' names, `vanilla` among them: `ROUNDS` rounds in which each writes once, right behind the model as
+    it is, after one that does not count.
 
     Args:
         benchmark: whose first so many `rows` are the prompts, all in one batch; nothing is chosen in it.
@@ -38,19 +38,24 @@ def writing_costs(
     few = replace(benchmark, examples=benchmark.examples[:rows])
     decoders = {name: decoder_of(rival) for name, rival in ({VANILLA: None} | dict(rivals)).items()}
     asked = {name: shown_prompts(asker, few, decoder) for name, decoder in decoders.items()}
-    spent: dict[str, list[float]] = {name: [] for name in decoders}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in decoders}
+
+    def seconds(name: str) -> float:
+        begin = time.perf_counter()
+        decoders[name].write(asker.model, *asked[name], NEW_TOKENS)
+        return time.perf_counter() - begin
+
     with _endless(asker.model):
         for number in range(ROUNDS + 1):
-            for name, decoder in decoders.items():
-                begin = time.perf_counter()
-                decoder.write(asker.model, *asked[name], NEW_TOKENS)
-                if number:
-                    spent[name].append(time.perf_counter() - begin)
-    bare = np.array(spent[VANILLA])
+            for name in decoders:
+                bare = seconds(VANILLA)  # anew each time: what else the machine does changes while others write
+                own = bare if name == VANILLA else seconds(name)
+                spent[name] += [(bare, own)] if number else []
     found: dict[str, Cost] = {}
     for name, its in spent.items():
-        ratios = np.array(its) / bare
-        found[name] = Cost(float(np.median(its)), float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
+        bare, own = np.array(its).T
+        ratios = own / bare
+        found[name] = Cost(float(np.median(own)), float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
     return found
 
 

@@ -56,7 +56,7 @@ class Cost:
     seconds: float
     """Of a round, median."""
     ratio: float
-    """Over the model as it is in the same round, median."""
+    """Over the model as it is right before, median."""
     low: float
     high: float
     """The smallest and the largest ratio of a round."""
@@ -73,6 +73,8 @@ class Triggered:
     against_twin: Comparison
     """On the benchmark that counts, against the gate of that mean strength, which acts always: the first less the
     second."""
+    against_static: Comparison | None = None
+    """The same against the gate itself, acting always; None in results of earlier builds."""
 
 
 @dataclass(frozen=True)

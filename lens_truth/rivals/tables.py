@@ -11,6 +11,7 @@ from lens_truth.ablation.tables import could_show
 from lens_truth.io.numbers import interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
 from lens_truth.rivals.rows import KINDS, VANILLA, TextEffect
+from lens_truth.stats.paired import Comparison
 
 if TYPE_CHECKING:
     from lens_truth.rivals.result import RivalComparison
@@ -22,7 +23,7 @@ LEGEND = (
     "Elsewhere: the same on all other benchmarks, mean over them. Changed: share of the places in a text about which "
     "nothing is asked at which another token would be written; KL of the next token there, in nats (none where a "
     "rival leaves tokens no chance). Time: of writing equally many tokens behind the same prompts, over the model as "
-    "it is in the same process, turn by turn, median of five rounds."
+    "it is right before, in one process; median of five rounds."
 )
 NONE = "none: validation wanted it off"
 _SEARCH = (
@@ -72,17 +73,25 @@ def benchmark_table(found: RivalComparison) -> Table:
 def trigger_table(found: RivalComparison) -> Table:
     """How often dynamic gates act, and what that is worth."""
     benchmarks = list(dict.fromkeys(its.benchmark for its in found.rows))
-    header = ("rival", *(f"acts on, {name}" for name in benchmarks), "mean strength", "less its static twin")
+    header = ("rival", *(f"acts on, {name}" for name in benchmarks), "less always", "mean strength", "less its twin")
     lines: list[Row] = []
     for name, its in found.triggered.items():
-        ends = interval((its.against_twin.ci_low, its.against_twin.ci_high), plus=True)
-        twin = f"{signed(its.against_twin.difference)} {ends} p\u00a0{p_value(its.against_twin.p_value)}"
-        lines.append(row(name, *(share(its.of_rows[name_]) for name_ in benchmarks), number(its.mean, 2), twin))
+        acts = (share(its.of_rows[benchmark]) for benchmark in benchmarks)
+        less = [_less(against) for against in (its.against_static, its.against_twin)]
+        lines.append(row(name, *acts, less[0], number(its.mean, 2), less[1]))
     note = (
-        "Share of the prompts on which it acts, asked at their last token. Its twin is the same gate at its mean "
-        f"strength on validation prompts, acting always; the difference is on {found.headline}."
+        "Share of the prompts on which it acts, asked at their last token; and what it reaches less the same gate "
+        "acting always, and less its twin: the gate at its mean strength on validation prompts, acting always. "
+        f"Differences are on {found.headline}."
     )
     return table("Gates that look at the input", header, lines, note)
+
+
+def _less(against: Comparison | None) -> str:
+    if against is None:
+        return ""
+    ends = interval((against.ci_low, against.ci_high), plus=True)
+    return f"{signed(against.difference)} {ends} p\u00a0{p_value(against.p_value)}"
 
 
 def search_table(found: RivalComparison) -> Table:

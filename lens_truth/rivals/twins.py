@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from lens_truth.evaluate.result import BenchmarkResult
 
 
-def twin_of(name: str) -> str:
-    """What the static twin of a rival is called while it is asked."""
-    return f"static twin of {name}"
+def static_of(name: str) -> tuple[str, str]:
+    """What a rival's gate at full strength and its static twin are called while they are asked."""
+    return f"{name}, always", f"{name}, static twin"
 
 
 def static_twins(validation: Validation, rivals: Mapping[str, Way]) -> dict[str, Way]:
-    """Of each dynamic gate, the gate of its mean strength on the validation prompts, which acts always."""
+    """Of each dynamic gate what acts always: the gate itself, and the gate of its mean strength on the validation
+    prompts."""
     found: dict[str, Way] = {}
     for name, gate in rivals.items():
         if isinstance(gate, DynamicGate):
             factors = [factors_on(validation.asker, benchmark, gate) for benchmark in validation.benchmarks]
-            found[twin_of(name)] = gate.static_twin(float(torch.cat(factors).mean()))
+            full, twin = static_of(name)
+            found[full] = gate.switched
+            found[twin] = gate.static_twin(float(torch.cat(factors).mean()))
     return found
 
 
@@ -41,12 +44,13 @@ def triggered_of(
     test: Sequence[Benchmark],
     gate: DynamicGate,
     twin: Way,
-    results: tuple[BenchmarkResult, BenchmarkResult],
+    results: tuple[BenchmarkResult, BenchmarkResult, BenchmarkResult],
     seed: int,
 ) -> Triggered:
-    """How often a dynamic gate acts on the test; `results` are its own and its twin's on the benchmark that counts."""
+    """How often a dynamic gate acts on the test; `results` on the benchmark that counts are its own, those of the gate
+    itself, and its twin's."""
     of_rows = {its.name: float((factors_on(asker, its, gate) > 0).float().mean()) for its in test}
-    mine, other = (marks_of([its]) for its in results)
-    assert not isinstance(twin, DynamicGate)
+    own, full, other = (marks_of([its]) for its in results)
     mean = getattr(twin, "provenance", {})["mean"]
-    return Triggered(of_rows, mean, compare(mine, other, results[0].groups, seed))
+    twins, always = (compare(own, its, results[0].groups, seed) for its in (other, full))
+    return Triggered(of_rows, mean, twins, always)

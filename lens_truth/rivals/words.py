@@ -47,7 +47,9 @@ def _verdict(found: RivalComparison, name: str) -> str:
     )
     if (dynamic := found.triggered.get(name)) is not None:
         acts = share(dynamic.of_rows[found.headline])
-        more += f"; it acts on {acts}, and less its static twin is {_with_interval(dynamic.against_twin)}"
+        twins = {"the same gate acting always": dynamic.against_static, "its static twin": dynamic.against_twin}
+        over = (f"{_with_interval(its)} over {what}" for what, its in twins.items() if its is not None)
+        more += f"; it acts on {acts}: {', '.join(over)}"
     cost = f"; {found.costs[name].ratio:.2f} times as long" if name in found.costs else ""
     return f"{what}, p {p_value(p)} (Holm): {told}{more}{cost}.{harmed}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -85,9 +86,11 @@ def model(request: pytest.FixtureRequest, tokenizer: Any) -> Any:
 
 
 @pytest.mark.parametrize("more", [{}, {"use_cache": False}], ids=["cached", "uncached"])
-@pytest.mark.parametrize("scope", ["example", "token"])
-@pytest.mark.parametrize("positions", ["all", "answer"])
-@pytest.mark.parametrize("kind", ["gate", "shift", "stream"])
+@pytest.mark.parametrize(
+    ("kind", "positions", "scope"),
+    [*product(["gate"], ["all", "answer"], ["example", "token"])]
+    + [(kind, *how) for kind in ("shift", "stream") for how in (("all", "example"), ("answer", "token"))],
+)
 def test_off_is_the_model_and_on_is_the_gate(
     model: Any, kind: str, positions: Any, scope: Any, more: dict[str, Any]
 ) -> None:
@@ -107,9 +110,17 @@ def test_off_is_the_model_and_on_is_the_gate(
     assert torch.equal(logits_of(model, nullcontext(), **more)[1], plain)  # nothing stays
 
 
-@pytest.mark.parametrize("scope", ["example", "token"])
-@pytest.mark.parametrize("positions", ["all", "answer"])
-@pytest.mark.parametrize("rule", [Every(), EntropyAbove(3.6), EntropyAbove(3.6, width=0.8)], ids=["even", "h", "ramp"])
+@pytest.mark.parametrize(
+    ("rule", "positions", "scope"),
+    [
+        (Every(), "all", "example"),
+        (Every(), "answer", "token"),
+        (EntropyAbove(3.6), "answer", "example"),
+        (EntropyAbove(3.6), "all", "token"),
+        (EntropyAbove(3.6, width=0.8), "all", "example"),
+        (EntropyAbove(3.6, width=0.8), "answer", "token"),
+    ],
+)
 def test_rows_by_themselves_cached_and_not(model: Any, rule: Rule, positions: Any, scope: Any) -> None:
     dynamic = DynamicGate(switched=gate(), rule=rule, scope=scope, positions=positions)
     tokens, logits = logits_of(model, opened(model, dynamic))

@@ -94,12 +94,17 @@ def test_a_dynamic_gate_stands_beside_its_static_twin(asker: Asker) -> None:
     for name in ("yes", "no"):  # the gate itself, and none
         its = found.triggered[name].against_twin
         assert (its.difference, its.p_value) == (0, 1)
+    for its, twin in ((found.triggered["yes"].against_static, 0.0), (found.triggered["no"].against_static, None)):
+        away = found.row(VANILLA).accuracy - found.row("halves").accuracy
+        assert its is not None
+        assert its.difference == pytest.approx(away if twin is None else twin)
     assert found.row("yes").accuracy == found.row("halves").accuracy
     assert found.row("no").accuracy == found.row(VANILLA).accuracy
     assert set(found.tested) == {"yes", "no", "halves"}  # twins stand in no table
     (dynamic,) = [table for table in found.tables() if table.caption == "Gates that look at the input"]
-    assert [cell.text for cell in dynamic.rows[0].cells][:3] == ["100%", "100%", "1.00"]
-    assert "it acts on 100%, and less its static twin is +0.000" in found.verdicts()[0]
+    assert [cell.text for cell in dynamic.rows[0].cells][:2] == ["100%", "100%"]
+    assert dynamic.rows[0].cells[2].text.startswith("+0.000 [") and dynamic.rows[0].cells[3].text == "1.00"
+    assert "it acts on 100%: +0.000 [+0.000, +0.000] over the same gate acting always, +0.000" in found.verdicts()[0]
 
 
 def test_the_static_twin_has_the_mean_strength(asker: Asker) -> None:
