@@ -72,7 +72,7 @@ def test_without_lists_the_best_quarter_by_each_score(capsys: pytest.CaptureFixt
 @pytest.mark.zoo
 def test_a_model_is_scored(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("4-0\n4-1\n5-2\n")
-    how = ("--model", "zoo:llama-base", "--data", "zoo:text", "--limit", "60", "--probe-seeds", "1")
+    how = ("--model", "zoo:llama-base", "--data", "zoo:text", "--limit", "24", "--probe-seeds", "1")
     out = tmp_path / "out"
     code, said, _ = run(capsys, "heads", tmp_path / "mine.txt", *how, "--kinds", "truth", "--out", out)
     assert code == 0 and "scoring zoo:llama-base on zoo:text" in said
