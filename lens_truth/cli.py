@@ -24,6 +24,7 @@ COMMANDS = {
     "detect": "which answers are hallucinated? kept probes of heads on labelled answers and on any text, by token",
     "neurons": "neurons that foretell hallucination (H-Neurons): their data, sets of them, scaling, origins",
     "gate": "scale a model's heads by scores and save it as a plain Hugging Face checkpoint",
+    "learn": "gates learned by gradient: how many questions and heads it takes, roles of heads, children",
     "steer": "shift a model's heads along directions of truth (ITI) and save it as a plain Hugging Face checkpoint",
     "evaluate": "benchmarks: HaluEval, TruthfulQA, POPE, CHAIR, own data; of a model, or of answers that exist already",
     "ablate": "gates by scores against vanilla and control gates, with paired tests",

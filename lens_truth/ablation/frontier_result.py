@@ -69,7 +69,7 @@ class Frontier(Result):
         return [its for name, its in self.orders.items() if name.startswith(f"{RANDOM} ")]
 
     @property
-    def named(self) -> dict[str, tuple[Point, ...]]:
+    def by_scores(self) -> dict[str, tuple[Point, ...]]:
         """All others."""
         return {name: its for name, its in self.orders.items() if not name.startswith(f"{RANDOM} ")}
 
@@ -89,7 +89,7 @@ class Frontier(Result):
     def tables(self) -> tuple[Table, ...]:
         """A line an order and number of heads; of random orders the mean and range of the margins."""
         header = ("order", "heads", "gain", *HEADER, "over random [95%]")
-        rows = [self._line(name, its) for name, points in self.named.items() for its in points]
+        rows = [self._line(name, its) for name, points in self.by_scores.items() for its in points]
         for points in zip(*self.random, strict=True):
             gains, marks = ([getattr(its.held, name) for its in points] for name in ("gain", "accuracy"))
             spread = f"{np.mean(gains):+.2f}, {min(gains):+.2f} to {max(gains):+.2f}"
@@ -117,7 +117,7 @@ class Frontier(Result):
                 "questions, which is not told from 0, so no number of heads is enough for it."
             ]
         said: list[str] = []
-        for name, points in self.named.items():
+        for name, points in self.by_scores.items():
             enough = self.enough(name)
             best = max(points, key=lambda its: its.held.gain)
             reached = (

@@ -30,7 +30,7 @@ _ROLE = {ONLY: "facilitating", WITHOUT: "facilitating", LET_GO: "interfering"}
 
 @stage("role check")
 def role_check(
-    asker: Asker, roles: HeadRoles, test: Sequence[Example], *, n_random: int = 10, seed: int = 0
+    asker: Asker, roles: HeadRoles, test: Sequence[Example], *, n_random: int = 20, seed: int = 0
 ) -> RoleCheck:
     """Runs held-out questions with the facilitating heads alone, without them, and without the interfering ones, all
     others at 0 or 1; each beside as many random heads of the same layers.
@@ -105,7 +105,7 @@ def _by_chance(roles: HeadRoles, rng: np.random.Generator) -> dict[str, float]:
     """How alike starts are whose heads are shuffled inside layers; G+ and G- of a head stay together."""
     found: dict[str, list[float]] = {role: [] for role in ROLES}
     for _ in range(_SHUFFLES if len(roles.kept) > 1 else 0):
-        order = rng.permuted(np.broadcast_to(np.arange(roles.kept.shape[2]), roles.kept.shape), axis=2)
+        order = rng.random(roles.kept.shape).argsort(2)
         kept, held = (np.take_along_axis(its, order, axis=2) for its in (roles.kept, roles.held))
         its = replace(roles, kept=kept, held=held)
         for role in ROLES:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.ablation.held_out import HEADER, HeldOut
-from lens_truth.io.numbers import count, number, p_value
+from lens_truth.io.numbers import count, number, p_value, significant
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
 
@@ -122,8 +122,7 @@ class RoleCheck(Result):
         said: list[str] = []
         for name, its in self.removals.items():
             drawn = float(np.mean([one[0] for one in its.random]))
-            told = its.p < 0.05 or all(_BETTER[name] * (its.log_prob - one[0]) > 0 for one in its.random)
-            beyond = f"{'' if told else 'not '}told from random heads of the same layers"
+            beyond = f"{'' if significant(its.p) else 'not '}told from random heads of the same layers"
             said.append(
                 f"{name} ({count(its.n, 'head')}): the supported answer has {its.log_prob:.2f} nats a token, "
                 f"{self.log_prob:.2f} with all heads, {drawn:.2f} on average with random ones; {beyond} as "

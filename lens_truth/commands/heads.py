@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -76,7 +76,11 @@ def run(config: Config) -> None:
         if model is not None:
             scores |= _scored(config, model, scores)
         lists = given or _best(scores, config.top)
-        how = {"n_kv_heads": config.kv_heads, "n_permutations": config.permutations, "seed": config.seed}
+        how: dict[str, Any] = {
+            "n_kv_heads": config.kv_heads,
+            "n_permutations": config.permutations,
+            "seed": config.seed,
+        }
         found = lens_truth.list_agreement(lists, scores, **how)
         if found.n_kv_heads is None:
             run.warnings.append(
@@ -112,7 +116,7 @@ def _scored(config: Config, model: str, read: Mapping[str, lens_truth.HeadScores
     print(f"scoring {shown_name(model)} on {config.data}", flush=True)
     found = score_model(model, list(dict.fromkeys(config.kinds)), runs, config, config.out / "scores")
     if twice := next((kind for kind in found if kind in read), None):
-        raise InputError(f"two scores are called '{twice}'; give the file another name: other={twice}.npy")
+        raise InputError(f"two scores are called '{twice}'; give the file another name: --scores other=FILE")
     return found
 
 

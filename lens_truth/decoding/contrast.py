@@ -31,6 +31,9 @@ class Contrast(Decoder):
     Given answers are ranked by the distribution that this makes; there, tokens that are not plausible keep log p, since
     an answer with one of them would else be as unlikely as any other. A subclass says what the other pass is.
 
+    >>> isinstance(decoder, lens_truth.Contrast)
+    True
+    >>> decoder.second_model(model), decoder.second(model), decoder.second_rows(rows, others)
     >>> decoder.mixed(logits, other_logits), decoder.over_plausible(logits, other_logits)
     >>> decoder.mix(log_p, log_q, 0.5)
     """

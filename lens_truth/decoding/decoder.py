@@ -39,6 +39,8 @@ class Decoder:
     ...     model.original_model.generate(ids, attention_mask=mask, logits_processor=processors, max_new_tokens=16)
     >>> texts = model.tokenizer.batch_decode(decoder.write(model, prompts, others, n_new=16))
     >>> decoder.log_probs(model, rows, others)
+    >>> lens_truth.Decoder(gate=gate).acting(model), decoder.processors(model, prompts, others, n_new=16)
+    >>> decoder.distributions(model)
     >>> decoder.worded(benchmark.wording), decoder.other(example)
     """
 

@@ -107,11 +107,11 @@ class DynamicGate(Decoder):
         return HeadShift(mean * self.switched.vectors, self.switched.site, {"dynamic": self.rule.words, "mean": mean})
 
     def factors(
-        self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None] = (), n_new: int = 0
+        self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None] = ()
     ) -> Float[Tensor, " B"]:
         """How strongly it acts at the end of each prompt."""
         with self.acting(model):
-            return self.strength * self.rule.factors(self.rule.values(model, prompts, others, n_new))
+            return self.strength * self.rule.factors(self.rule.values(model, prompts, others))
 
     @contextmanager
     def opened(
@@ -123,7 +123,7 @@ class DynamicGate(Decoder):
                 yield processors
             return
         by_token, whole = self.scope == "token", self.positions == "all"
-        with self.acting(model), self.rule.looking(model, prompts, others, n_new, once=not by_token) as look:
+        with self.acting(model), self.rule.looking(model, prompts, others, once=not by_token) as look:
             switch = Switch(model, self.switched)
 
             def asked(logits: Float[Tensor, "B V"]) -> Float[Tensor, " B"]:

@@ -58,7 +58,7 @@ class _Forced(LogitsProcessor):
 
     def __init__(self, answers: Sequence[Sequence[int]]) -> None:
         n = max(map(len, answers))
-        self._answers: Int[Tensor, "B n"] = torch.tensor([[*its, *its[-1:] * (n - len(its))] for its in answers])
+        self._answers: Int[Tensor, "B n"] = torch.tensor([[*its, *[its[-1]] * (n - len(its))] for its in answers])
         self._lengths = torch.tensor([len(its) for its in answers])
         self._step = 0
         self.sums: Float[Tensor, " B"] = torch.zeros(len(answers))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -64,7 +64,7 @@ class ContextAttentionBelow(Rule):
 
     @contextmanager
     def looking(
-        self, model: Any, prompts: Sequence[PromptTokens], others: Others, n_new: int, once: bool = False
+        self, model: Any, prompts: Sequence[PromptTokens], others: Others, once: bool = False
     ) -> Generator[Look, None, None]:
         """See `Rule.looking`."""
         context, parts, done = context_tokens(prompts, others), dict[int, Tensor](), False
@@ -142,7 +142,7 @@ class ProbeBelow(Rule):
 
     @contextmanager
     def looking(
-        self, model: Any, prompts: Sequence[PromptTokens], others: Others, n_new: int, once: bool = False
+        self, model: Any, prompts: Sequence[PromptTokens], others: Others, once: bool = False
     ) -> Generator[Look, None, None]:
         """See `Rule.looking`."""
         with self.scoring(model, once) as look:
@@ -183,8 +183,8 @@ class DraftProbeBelow(ProbeBelow):
     >>> rule = lens_truth.DraftProbeBelow(0.0, probes=probes, look_ahead=16)
     """
 
-    look_ahead: int = field(default=32, kw_only=True)
-    """Tokens that are written first, at most; no more than are wanted."""
+    look_ahead: int = field(default=16, kw_only=True)
+    """Tokens that are written first, at most."""
     per_token: ClassVar[bool] = False
 
     @property
@@ -194,12 +194,12 @@ class DraftProbeBelow(ProbeBelow):
 
     @contextmanager
     def looking(
-        self, model: Any, prompts: Sequence[PromptTokens], others: Others, n_new: int, once: bool = False
+        self, model: Any, prompts: Sequence[PromptTokens], others: Others, once: bool = False
     ) -> Generator[Look, None, None]:
         """See `Rule.looking`."""
-        scores, n = list[Tensor](), min(n_new, self.look_ahead) if n_new else self.look_ahead
+        scores = list[Tensor]()
         with self.scoring(model) as look:
-            written = first_tokens(model, prompts, lambda logits: scores.append(look(logits)), n)
+            written = first_tokens(model, prompts, lambda logits: scores.append(look(logits)), self.look_ahead)
         ends = _ends(model)
         # The score at step t is read at the token before the t-th that is written; behind an end nothing counts.
         counts = torch.tensor([[t == 0 or not ends & set(row[:t]) for t in range(len(scores))] for row in written])
@@ -212,5 +212,5 @@ class DraftProbeBelow(ProbeBelow):
 
 
 def _ends(model: Any) -> set[int]:
-    end = model.original_model.generation_config.eos_token_id
-    return set(end) if isinstance(end, list) else {end}
+    end: Any = model.original_model.generation_config.eos_token_id
+    return set(cast("list[int]", end)) if isinstance(end, list) else {end}

@@ -35,7 +35,7 @@ class PreIntervention(DynamicGate):
         threshold: float | None = None,
         *,
         strength: float = 1.0,
-        look_ahead: int = 32,
+        look_ahead: int = 16,
         **rule: Any,
     ) -> PreIntervention:
         """From probes and a shift.

@@ -34,8 +34,13 @@ class LOL(Sibling):
     of `lower`, and q' the same of the sibling. At `lower` = 0 this is `Sibling`. What is plausible, p alone says. The
     paper's own weights and layers are for Llama 2; these are ours.
 
-    >>> lens_truth.LOL(1.0, lens_truth.load("zoo:llama-memory"), layers=(2,)).lower_layers(model)
-    (2,)
+    >>> lol = lens_truth.LOL(1.0, lens_truth.load("zoo:llama-memory"), layers=(2,))
+    >>> lol.check(model), lol.lower_layers(model)
+    (None, (2,))
+    >>> lol.worded(benchmark.wording), lol.second(lol.second_model(model)), lol.distributions(model)
+    >>> with lol.opened(model, prompts, others, n_new=16) as processors:
+    ...     model.original_model.generate(ids, attention_mask=mask, logits_processor=processors, max_new_tokens=16)
+    >>> lol.log_probs(model, rows, others)
     """
 
     layers: Sequence[int] = ()

@@ -27,7 +27,8 @@ the others are what one would write. `{source}` is the example's: context, image
 class Prompted(Decoder):
     """Greedy decoding behind an instruction, which begins the user's turn, or under the plain template the content.
 
-    >>> lens_truth.Prompted(instruction="Answer only from the {source}.").worded(benchmark.wording)
+    >>> prompted = lens_truth.Prompted(instruction="Answer only from the {source}.")
+    >>> prompted.worded(benchmark.wording), prompted.said_to(example)
     """
 
     strength: float = 1.0

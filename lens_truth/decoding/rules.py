@@ -31,7 +31,8 @@ Look = Callable[[Float[Tensor, "B V"]], Float[Tensor, " B"]]
 class Rule:
     """A number of each row, and on which side of a threshold the gate acts. This one says a constant.
 
-    >>> rule = lens_truth.EntropyAbove(1.5, width=0.5)
+    >>> isinstance(rule := lens_truth.EntropyAbove(1.5, width=0.5), lens_truth.Rule)
+    True
     >>> values = rule.values(model, prompts, others)  # by which a threshold can be chosen on other rows
     >>> rule.factors(values), rule.words, rule.per_token
     >>> rule.check(model), rule.other(example)
@@ -75,7 +76,7 @@ class Rule:
 
     @contextmanager
     def looking(
-        self, model: Any, prompts: Sequence[PromptTokens], others: Others, n_new: int, once: bool = False
+        self, model: Any, prompts: Sequence[PromptTokens], others: Others, once: bool = False
     ) -> Generator[Look, None, None]:
         """While open, gives after each pass over the prompts (padded on the left), or over a token more, the number of
         each row; if `once`, after the first pass alone."""
@@ -85,12 +86,10 @@ class Rule:
         """What `looking` gives, of a rule that goes by the logits alone."""
         return torch.zeros(len(logits), device=logits.device)
 
-    def values(
-        self, model: Hooked, prompts: Sequence[PromptTokens], others: Others = (), n_new: int = 1
-    ) -> Float[Tensor, " B"]:
+    def values(self, model: Hooked, prompts: Sequence[PromptTokens], others: Others = ()) -> Float[Tensor, " B"]:
         """What the rule goes by at the end of each prompt."""
         kept: list[Tensor] = []
-        with self.looking(model, prompts, others or [None] * len(prompts), n_new, once=True) as look:
+        with self.looking(model, prompts, others or [None] * len(prompts), once=True) as look:
             first_tokens(model, prompts, lambda scores: kept.append(look(scores)))
         return kept[0].float().cpu()
 
@@ -175,7 +174,7 @@ class ContextChanges(Rule):
 
     @contextmanager
     def looking(
-        self, model: Any, prompts: Sequence[PromptTokens], others: Others, n_new: int, once: bool = False
+        self, model: Any, prompts: Sequence[PromptTokens], others: Others, once: bool = False
     ) -> Generator[Look, None, None]:
         """See `Rule.looking`: 1 where the token differs."""
         at = [row for row, other in enumerate(others) if other is not None]

@@ -22,7 +22,9 @@ class Sibling(Contrast):
 
     A sibling that sees no images (a multimodal model's base) is asked without the image.
 
-    >>> lens_truth.Sibling(1.0, lens_truth.load("zoo:llama-memory"))
+    >>> sibling = lens_truth.Sibling(1.0, lens_truth.load("zoo:llama-memory"))
+    >>> sibling.check(model), sibling.second_model(model), sibling.other(example)
+    >>> sibling.second_rows(prompts, others)
     """
 
     strength: float = 1.0

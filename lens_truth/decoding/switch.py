@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.shift import HeadShift
-from lens_truth.models.hooks import hook_names
+from lens_truth.models.hooks import hook_names, inner_model
 from lens_truth.models.placing import device_of
 from lens_truth.models.quantised import scaled, shifted
+from lens_truth.models.structure import attentions
 
 Switched = HeadGate | HeadShift
 Columns = Float[Tensor, "B T"]
@@ -39,13 +41,13 @@ class Switch:
         self._scales = isinstance(its, HeadGate)
         values = its.values if isinstance(its, HeadGate) else its.vectors
         self._values = values.detach().to(device_of(model)).float()
-        self._wide = self._scales or its.site == "z"  # whether heads have an axis of their own
-        kind = "attn.hook_z" if self._wide else "hook_resid_post"
+        self._by_head = self._scales or its.site == "z"
         neutral = 1 if self._scales else 0
-        idle = (self._values == neutral).flatten(1).all(1).tolist()
-        self._names = {layer: name for layer, name in enumerate(hook_names(model, kind)) if not idle[layer]}
+        idle = cast("list[bool]", (self._values == neutral).flatten(1).all(1).tolist())
+        self._layers = [layer for layer, is_idle in enumerate(idle) if not is_idle]
         self._columns: Columns | None = None
         self._newest: Tensor | None = None
+        self._handles: list[RemovableHandle] = []
 
     @property
     def device(self) -> Any:
@@ -59,35 +61,55 @@ class Switch:
 
     @contextmanager
     def attached(self, model: Any) -> Generator[None, None, None]:
-        """While open, it acts."""
-        with model.hooks(fwd_hooks=[(name, partial(self._acted, layer)) for layer, name in self._names.items()]):
+        """While open, it acts: on what goes into output projections, side by side, where it acts on heads. Hook points
+        would cost a small model more than .05 of its time."""
+        if not self._by_head:
+            names = hook_names(model, "hook_resid_post")
+            with model.hooks(fwd_hooks=[(names[layer], partial(self._passed, layer)) for layer in self._layers]):
+                yield
+            return
+        hf = inner_model(model)
+        found = getattr(model, "attentions", None) or attentions(hf)
+        for layer in self._layers:
+            projection, width = hf.get_submodule(found[layer].projection), found[layer].d_head
+            self._handles += [projection.register_forward_pre_hook(partial(self._entered, layer, width))]
+        try:
             yield
+        finally:
+            self.detach()
 
-    def _acted(self, layer: int, passing: Tensor, hook: Any) -> Tensor | None:
-        if self._columns is None:
-            return None
+    def detach(self) -> None:
+        """It does not act any more."""
+        self._columns = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _entered(self, layer: int, width: int, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return None if self._columns is None else (self._acted(args[0], layer, width), *args[1:])
+
+    def _passed(self, layer: int, passing: Tensor, hook: Any) -> Tensor | None:
+        return None if self._columns is None else self._acted(passing, layer, passing.shape[-1])
+
+    def _acted(self, passing: Float[Tensor, "B n M"], layer: int, width: int) -> Float[Tensor, "B n M"]:
+        assert self._columns is not None
         if len(self._columns) != len(passing):
             raise InputError(
                 f"a gate for {len(self._columns)} rows was attached, but the batch has {len(passing)} rows"
             )
         n = passing.shape[1]
-        if n == 1:  # of all layers at once: at every token that is written
-            if self._newest is None:
-                self._newest = self._made(self._values[:, None, None], self._columns[:, -1:])
+        if n > 1:
+            made = self._made(self._values[layer], self._columns[:, -n:], width)
+        else:  # of all layers at once: at every token that is written
+            if self._newest is None or self._newest.shape[-1] != passing.shape[-1]:
+                self._newest = self._made(self._values[:, None, None], self._columns[:, -1:], width)
             made = self._newest[layer]
-        else:
-            made = self._made(self._values[layer], self._columns[:, -n:])
-        made = made.to(passing.device)
-        if self._scales:
-            return scaled(passing, made[..., None])
-        return shifted(passing, made[..., : passing.shape[-1]])
+        return (scaled if self._scales else shifted)(passing, made)
 
-    def _made(self, values: Tensor, s: Columns) -> Tensor:
-        """Factors [.., B, n, H], or what is added, [.., B, n, H, D]."""
+    def _made(self, values: Tensor, s: Columns, width: int) -> Float[Tensor, "*layers B n M"]:
+        """Factors, or what is added, for all heads side by side, each of so many numbers."""
         if self._scales:
             s = s[..., None]
-            return torch.where(s == 1, values, 1 + s * (values - 1))
-        if not self._wide:
-            values = values[..., 0, :]
-        moved = s[(..., *[None] * (2 if self._wide else 1))] * values
-        return moved.masked_fill(moved == 0, -0.0)
+            return torch.where(s == 1, values, 1 + s * (values - 1)).repeat_interleave(width, -1)
+        moved = s[..., None, None] * values[..., :width]
+        return moved.masked_fill(moved == 0, -0.0).flatten(-2)

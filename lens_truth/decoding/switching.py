@@ -18,8 +18,9 @@ from transformers.cache_utils import DynamicLayer
 from lens_truth.decoding.switch import Switch
 from lens_truth.models.hooks import inner_model
 
-_SEEN_ONCE = ("pixel", "image", "mm_", "token_type_ids", "video")
-"""Beginnings of names of what a model is given with a whole prompt, and not with a token."""
+_OF_A_TOKEN = ("input_ids", "position_ids", "cache_position")
+_OF_ANY = ("attention_mask", "use_cache", "return_dict", "logits_to_keep")
+"""What a model is given with one token more: the rest is of the prompt (images, or what was made of them before)."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Switching:
             after = torch.where(is_on, self._asked(new.logits[:, -1]).to(s), s) if self._by_token else s
         self._empty = None
         if self._off:
-            self._switch.set(None)
+            self._switch.detach()
         else:
             self._go_on(after)
         return new
@@ -189,11 +190,9 @@ class Switching:
         cache: Any = output.past_key_values
         kept = [(layer.keys[:, :, -1:].clone(), layer.values[:, :, -1:].clone()) for layer in cache.layers]
         cache.crop(-1)
-        given = {name: its for name, its in kwargs.items() if not name.startswith(_SEEN_ONCE)}
-        for name in ("input_ids", "position_ids", "cache_position"):
-            if isinstance(its := given.get(name), Tensor):
-                given[name] = its[..., -1:]
-        new = self._hf.forward(**{**given, "past_key_values": cache})
+        given = {name: kwargs[name] for name in _OF_ANY if name in kwargs}
+        of_token = {name: its[..., -1:] for name in _OF_A_TOKEN if isinstance(its := kwargs.get(name), Tensor)}
+        new = self._hf.forward(**given, **of_token, past_key_values=cache)
         if bool(off.any()):
             for layer, (keys, values) in zip(cache.layers, kept, strict=True):
                 rows = off.to(keys.device)

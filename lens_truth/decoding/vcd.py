@@ -33,7 +33,9 @@ class VCD(Contrast):
     The noise goes over what the image processor makes (normalised pixels), as in the published code; where a processor
     packs every pixel twice (Qwen-VL), the two get noise of their own.
 
-    >>> lens_truth.VCD(1.0, noise_steps=500).second_model(model)  # the same model, which sees worse
+    >>> noisy = lens_truth.VCD(1.0, noise_steps=500)
+    >>> noisy.check(model), noisy.second_model(model)  # the same model, which sees worse
+    >>> noisy.second_rows(prompts, others)
     """
 
     noise_steps: int = 500

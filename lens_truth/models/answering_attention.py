@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -86,8 +86,12 @@ def check_attention(model: Any, heads: Sequence[Head]) -> None:
     if wrong := [f"{layer}.{head}" for layer, head in heads if not (0 <= layer < L and 0 <= head < H)]:
         raise InputError(f"there is no head {wrong[0]} among {L} layers x {H} heads")
     seen: set[int] = set()
+
+    def see(layer: int, weights: Tensor, values: Tensor) -> None:
+        seen.add(layer)
+
     ids, mask = pad_rows([random_words(model, 3)], model)
-    with torch.no_grad(), answering_attention(model, heads, lambda q, k: 1, lambda layer, *_: seen.add(layer)):
+    with torch.no_grad(), answering_attention(model, heads, lambda q, k: 1, see):
         run_body(model, ids, mask)
     if missing := sorted(by_layer(heads).keys() - seen):
         found = getattr(model, "attentions", None) or attentions(inner_model(model))
@@ -106,10 +110,11 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     acting: _Acting = module.config.lens_truth_acting
     if acting.kind == "eager":
-        function = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+        function: Any = sys.modules[type(module).__module__].eager_attention_forward
     else:
-        function = ALL_ATTENTION_FUNCTIONS[acting.kind]
-    output, pattern = function(module, query, key, value, attention_mask, *args, **how)
+        function = cast("Any", ALL_ATTENTION_FUNCTIONS)[acting.kind]
+    given: tuple[Tensor, Tensor | None] = function(module, query, key, value, attention_mask, *args, **how)
+    output, pattern = given
     n = acting.queries(query.shape[2], key.shape[2])
     if n > 0:
         groups = query.shape[1] // key.shape[1]

@@ -6,7 +6,7 @@ from lens_truth.page.blocks import Block, Heading
 from lens_truth.page.reading import RunRecord
 from lens_truth.page.told import told_blocks
 from lens_truth.page.view import View
-from lens_truth.scoring.list_agreement import ListAgreement
+from lens_truth.scoring.list_result import ListAgreement
 
 
 def list_blocks(run: RunRecord, _: View) -> list[Block]:

@@ -21,7 +21,7 @@ from lens_truth.scoring.scores import HeadScores
 ATTENTION = "attention.json"
 KNOWN = (
     *("probe", "inherit", "weights", "ablate", "evidence", "evaluate", "audit", "gate"),
-    *("directions", "detect", "verify", "steer", "neurons", "compare", "heads"),
+    *("directions", "detect", "verify", "steer", "neurons", "compare", "heads", "learn"),
 )
 
 Model = tuple[str, str | None]

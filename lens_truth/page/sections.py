@@ -21,6 +21,7 @@ from lens_truth.page.detection import detection_blocks
 from lens_truth.page.directions import direction_blocks
 from lens_truth.page.head_lists import list_blocks
 from lens_truth.page.heads import ModelHeads, by_model, head_maps, heads_blocks
+from lens_truth.page.learned import learned_blocks
 from lens_truth.page.neurons import consistency_blocks, dose_blocks, neuron_blocks, origin_blocks, scaling_blocks
 from lens_truth.page.plain import provenance_blocks
 from lens_truth.page.reading import KNOWN, Problem, RunRecord, mixture
@@ -50,6 +51,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[RunRecord, View], list[Bl
     ("Search", ("ablate",), results.search_blocks),
     ("Rivals", ("compare",), rival_blocks),
     ("Shifts", ("steer",), results.shift_blocks),
+    ("Learned gates", ("learn",), learned_blocks),
     ("Benchmarks", ("evaluate",), results.benchmark_blocks),
     ("Detection", ("detect",), detection_blocks),
     ("Verification", ("verify",), verification_blocks),
@@ -72,6 +74,7 @@ _OPTIONAL = {
     "Swaps",
     "Shifts",
     "Rivals",
+    "Learned gates",
     "Detection",
     "Verification",
     "Neurons",

@@ -100,6 +100,7 @@ class QuestionRows:
 
 
 def rows_of_questions(pairs: Sequence[tuple[list[int], list[int]]], encoded: Sequence[Encoded]) -> list[QuestionRows]:
+    """Of every question; its answers are those of both sides of its pair."""
     rows = [supported + hallucinated for supported, hallucinated in pairs]
     shared = [max(encoded[row].continuation for row in its) for its in rows]
     return [
@@ -197,6 +198,7 @@ def encode_answers(
 
 
 def relative_record(model: Hooked) -> dict[str, list[int]]:
+    """For the provenance: the layers in which only relative gains act, if there are such."""
     layers = relative_layers(model)
     return {"relative_layers": layers} if layers else {}
 

@@ -1,5 +1,5 @@
-"""How a learned gate hangs on what is fitted: any value or one between 0 and 1, with a penalty on how far heads are from
-1, or on how many are."""
+"""How a learned gate hangs on what is fitted: any value or one between 0 and 1, with a penalty on how far heads are
+from 1, or on how many are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causal head gating: gates between 0 and 1 fitted twice, drawn to 1 and drawn to 0, and what that says of each head."""
+"""Causal head gating: gates between 0 and 1 fitted twice, drawn to 1 and drawn to 0, and what that says of heads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from lens_truth.scoring.scores import HeadScores
 
 ROLES = ("facilitating", "irrelevant", "interfering")
 _CLAMP = 4.0
-"""A penalty does not draw logits further than this."""
+"""Logits go no further than this. The published code clamps them in its penalty alone: one that the first fit has
+driven further is not drawn at all, and its gate has no slope left either, so how it begins decides its role."""
 _LONGEST = 1.0
 """Slopes are cut to this length."""
 _EDGE = 1e-6
@@ -108,7 +109,7 @@ def head_roles(
 ) -> HeadRoles:
     """Causal head gating (Nam et al. 2025, arXiv 2505.13737): gates sigmoid(x) begin at random between 0 and 1 and are
     fitted to the log-probability of the supported answers, per token; then twice more from there, with a penalty that
-    draws the mean logit (of at most 4) up and one that draws it down.
+    draws the mean logit up and one that draws it down. No logit goes beyond 4 (a gate of .98) or below -4.
 
     >>> roles = lens_truth.head_roles(model, lens_truth.load_examples("zoo:conflict", limit=100))
 
@@ -120,7 +121,7 @@ def head_roles(
         InputError: if no question has answers of both labels, or an answer is empty or would be cut off.
     """
     gating = gating or Gating()
-    kept, held = [], []
+    kept, held = list[np.ndarray](), list[np.ndarray]()
     for start in range(gating.starts):
 
         def fit(start: int = start) -> HeadScores:
@@ -134,7 +135,7 @@ def head_roles(
             metrics = {"kept": up, "held": down, "free": free.sigmoid().double().numpy()}
             return HeadScores(down, "facilitating", metrics, provenance=provenance_of(model, examples, template))
 
-        settings = {**asdict(gating), "starts": start}
+        settings = {**asdict(gating), "starts": start, "clamp": _CLAMP}
         found = kept_fit(keep, (model, examples, template, "roles", settings, seed), fit)
         kept.append(found.metrics["kept"])
         held.append(found.metrics["held"])
@@ -154,17 +155,21 @@ class _Drawn:
     """Logits, drawn up or down (`Fitted`)."""
 
     def __init__(self, begin: Float[Tensor, "L H"], pull: float, rate: float) -> None:
-        self.logits, self._pull, self._rate = begin.clone().requires_grad_(), pull, rate
+        self.logits, self._pull, self._rate = begin.clamp(-_CLAMP, _CLAMP).requires_grad_(), pull, rate
 
     def optimizer(self) -> Adam:
+        """Of logits."""
         return Adam([self.logits], lr=self._rate)
 
     def gate(self, noise: np.random.Generator | None) -> Float[Tensor, "L H"]:
+        """Between 0 and 1."""
         return self.logits.sigmoid()
 
     def regularise(self) -> None:
-        inside = self.logits.detach().abs() <= _CLAMP
-        self.logits.grad = -self._pull * inside / self.logits.numel()
+        """The same for every logit."""
+        self.logits.grad = torch.full_like(self.logits, -self._pull / self.logits.numel())
 
     def settle(self, optimizer: Adam) -> None:
-        """Nothing."""
+        """Back to where the penalty draws."""
+        with torch.no_grad():
+            self.logits.clamp_(-_CLAMP, _CLAMP)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lens_truth.plots.style import BLUE, GREEN, LARGE, MEDIUM, ORANGE, fitted, in_house_style, new_figure
 
 if TYPE_CHECKING:
-    from lens_truth.scoring.list_agreement import ListAgreement
+    from lens_truth.scoring.list_result import ListAgreement
 
 _COLOURS = (BLUE, ORANGE, GREEN, "0.35")
 

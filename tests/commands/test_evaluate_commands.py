@@ -14,7 +14,8 @@ from conftest import flat_scores, refused, run
 from lens_truth.ablation.result import Ablation
 from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
-from lens_truth.scoring import causal
+from lens_truth.scoring import causal, learned
+from lens_truth.scoring.learned_forms import Learning
 from lens_truth.scoring.scores import HeadScores
 
 pytestmark = pytest.mark.usefixtures("no_pdfs")
@@ -267,7 +268,8 @@ def test_bad_input(
 
 @pytest.mark.zoo
 def test_ablation_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(causal, "learned_gate", partial(causal.learned_gate, steps=4))  # of 60
+    short = partial(learned.learned_gate, learning=Learning(steps=4))  # of 60
+    monkeypatch.setattr(learned, "learned_gate", short)
     out = tmp_path / "out"
     models = ("--model", "zoo:llama-memory-chat", "--scores-from", "zoo:llama-memory")
     flags = (*models, "--limit", "20", "--questions", "4", "--trials", "1", "--out", out)

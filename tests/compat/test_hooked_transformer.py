@@ -28,7 +28,9 @@ from lens_truth.models.hooks import Hooked, hook_names, sliding_windows
 from lens_truth.models.loading import load, load_plain, load_tokenizer
 from lens_truth.models.prompts import PromptTokens, encode
 from lens_truth.scoring.capturing import capture
-from lens_truth.scoring.causal import answer_log_probs, causal_scores, learned_gate
+from lens_truth.scoring.causal import answer_log_probs, causal_scores
+from lens_truth.scoring.learned import learned_gate
+from lens_truth.scoring.learned_forms import Learning
 from lens_truth.scoring.probing import truth_scores
 from lens_truth.scoring.scores import HeadScores
 
@@ -186,7 +188,7 @@ def test_causal_scores_and_learned_gates(pair: Pair) -> None:
     close(causal_scores(hooked, PAIRS, batch_size=1).values, expected.values, 5e-5)
     same_provenance(found, expected)
     assert np.abs(found.values).max() > 0.01
-    expected, found = (learned_gate(model, PAIRS, steps=4) for model in pair)
+    expected, found = (learned_gate(model, PAIRS, learning=Learning(steps=4)) for model in pair)
     assert np.abs(expected.values).max() > 0.01
     close(found.values, expected.values, 1e-3)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in hooked.parameters())

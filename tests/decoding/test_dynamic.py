@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from itertools import product
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
@@ -85,14 +86,16 @@ def model(request: pytest.FixtureRequest, tokenizer: Any) -> Any:
 
 
 @pytest.mark.parametrize("more", [{}, {"use_cache": False}], ids=["cached", "uncached"])
-@pytest.mark.parametrize("scope", ["example", "token"])
-@pytest.mark.parametrize("positions", ["all", "answer"])
-@pytest.mark.parametrize("kind", ["gate", "shift", "stream"])
+@pytest.mark.parametrize(
+    ("kind", "positions", "scope"),
+    [*product(["gate"], ["all", "answer"], ["example", "token"])]
+    + [(kind, *how) for kind in ("shift", "stream") for how in (("all", "example"), ("answer", "token"))],
+)
 def test_off_is_the_model_and_on_is_the_gate(
     model: Any, kind: str, positions: Any, scope: Any, more: dict[str, Any]
 ) -> None:
     its = gate() if kind == "gate" else shift(model, "z" if kind == "shift" else "resid_post")
-    tokens, plain = logits_of(model, nullcontext(), **more)
+    _, plain = logits_of(model, nullcontext(), **more)
     off = DynamicGate(switched=its, rule=Never(), scope=scope, positions=positions)
     assert torch.equal(logits_of(model, opened(model, off), **more)[1], plain)
     assert (off.rates.of_rows, off.rates.mean, off.rates.n_rows, off.rates.n_tokens) == (0, 0, 4, 4 * N)
@@ -104,13 +107,20 @@ def test_off_is_the_model_and_on_is_the_gate(
         with its.attach(model):
             static = logits_of(model, nullcontext(), **more)
         assert torch.equal(found[1], static[1]) and torch.equal(found[0], static[0])
-    tokens, plain = logits_of(model, nullcontext(), **more)  # nothing stays
-    assert torch.equal(logits_of(model, nullcontext(), **more)[1], plain)
+    assert torch.equal(logits_of(model, nullcontext(), **more)[1], plain)  # nothing stays
 
 
-@pytest.mark.parametrize("scope", ["example", "token"])
-@pytest.mark.parametrize("positions", ["all", "answer"])
-@pytest.mark.parametrize("rule", [Every(), EntropyAbove(3.6), EntropyAbove(3.6, width=0.8)], ids=["even", "h", "ramp"])
+@pytest.mark.parametrize(
+    ("rule", "positions", "scope"),
+    [
+        (Every(), "all", "example"),
+        (Every(), "answer", "token"),
+        (EntropyAbove(3.6), "answer", "example"),
+        (EntropyAbove(3.6), "all", "token"),
+        (EntropyAbove(3.6, width=0.8), "all", "example"),
+        (EntropyAbove(3.6, width=0.8), "answer", "token"),
+    ],
+)
 def test_rows_by_themselves_cached_and_not(model: Any, rule: Rule, positions: Any, scope: Any) -> None:
     dynamic = DynamicGate(switched=gate(), rule=rule, scope=scope, positions=positions)
     tokens, logits = logits_of(model, opened(model, dynamic))
@@ -311,7 +321,7 @@ def test_attention_to_the_context(zoo: Any) -> None:
     width = where.shape[1]
     contexts = [e.context for e in load_examples("zoo:conflict", limit=8) if e.label]
     for row, (prompt, context) in enumerate(zip(prompts, contexts, strict=True)):
-        held = where[row, width - len(prompt.ids) :].tolist()
+        held = cast("list[bool]", where[row, width - len(prompt.ids) :].tolist())
         text = model.tokenizer.decode([token for token, on in zip(prompt.ids, held, strict=True) if on])
         assert context in text and len(text) < len(f"Context:\n{context}\n\nQuestion: ")
     rule = ContextAttentionBelow(0.3, heads=heads)
@@ -347,9 +357,9 @@ def test_probes(model: Any, probes: HeadProbes) -> None:
     ids, mask = pad_rows([row.ids for row in PROMPTS], model, side="left")
     with greedy(model):
         written = model.original_model.generate(ids, attention_mask=mask, max_new_tokens=3)[:, ids.shape[1] :].tolist()
-    scores = torch.stack(seen, 1)
-    least = [min(scores[r, : 1 + (w.index(2) if 2 in w else 2)].tolist()) for r, w in enumerate(written)]
-    assert ahead.values(model, PROMPTS, n_new=9).tolist() == pytest.approx(least, abs=1e-4)
+    scores = cast("list[list[float]]", torch.stack(seen, 1).tolist())
+    least = [min(its[: 1 + (row.index(2) if 2 in row else 2)]) for its, row in zip(scores, written, strict=True)]
+    assert ahead.values(model, PROMPTS).tolist() == pytest.approx(least, abs=1e-4)
     assert ProbeBelow.of(probes).threshold == 0 and rule.words != ahead.words
     other = replace(probes, directions=probes.directions * 2)
     assert replace(rule, probes=other).words != rule.words
@@ -357,7 +367,7 @@ def test_probes(model: Any, probes: HeadProbes) -> None:
 
 def test_pre_intervention(model: Any, probes: HeadProbes) -> None:
     its = HeadShift.from_probes(probes, 20, heads=6)
-    least = DraftProbeBelow(0.0, probes=probes).values(model, PROMPTS, n_new=N)
+    least = DraftProbeBelow(0.0, probes=probes).values(model, PROMPTS)
     threshold = float(least.sort().values[1:3].mean())
     decoder = PreIntervention.of(probes, its, threshold)
     decoder.check(model)

@@ -22,13 +22,15 @@ from lens_truth.models.finite import check_slopes
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import PromptTokens
 from lens_truth.scoring.capturing import capture
-from lens_truth.scoring.causal import causal_scores, learned_gate
+from lens_truth.scoring.causal import causal_scores
+from lens_truth.scoring.learned import learned_gate
+from lens_truth.scoring.learned_forms import Learning
 
 EXAMPLES = load_examples("zoo:text", limit=8)
 ON_BAD_WORDS: dict[str, Callable[[Any], Any]] = {
     "capture": lambda model: capture(model, EXAMPLES),
     "causal": lambda model: causal_scores(model, EXAMPLES),
-    "learned": lambda model: learned_gate(model, EXAMPLES, steps=1),
+    "learned": lambda model: learned_gate(model, EXAMPLES, learning=Learning(steps=1)),
     "evidence": lambda model: evidence_attention(model, EXAMPLES),
     "choose": lambda model: choose(Asker(model, "plain"), EXAMPLES),
     "judge": lambda model: Asker(model, "plain").run(benchmark_of("mine", "judge", EXAMPLES), margins=True),

@@ -26,7 +26,9 @@ from lens_truth.models.hooks import grid_of
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import encode
 from lens_truth.scoring.capturing import capture
-from lens_truth.scoring.causal import causal_scores, learned_gate
+from lens_truth.scoring.causal import causal_scores
+from lens_truth.scoring.learned import learned_gate
+from lens_truth.scoring.learned_forms import Learning
 
 
 def questions() -> list[Example]:
@@ -70,7 +72,7 @@ def test_every_family_of_models(
     assert sharing.shares_beginnings(model)
     assert len(prefilled) > 1  # and not only while it is measured that beginnings can be shared
     torch.testing.assert_close(shared.z, alone.z, rtol=1e-5, atol=1e-5)
-    makes = [lambda: causal_scores(model, rows), lambda: learned_gate(model, rows, steps=2)]
+    makes = [lambda: causal_scores(model, rows), lambda: learned_gate(model, rows, learning=Learning(steps=2))]
     for make in makes:
         prefilled.clear()
         scores, plain = make(), unshared(monkeypatch, make)

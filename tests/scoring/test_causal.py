@@ -19,7 +19,9 @@ from lens_truth.models.hooks import gate_heads
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import encode
 from lens_truth.page.heads import HeadMap, notes
-from lens_truth.scoring.causal import answer_log_probs, causal_scores, learned_gate
+from lens_truth.scoring.causal import answer_log_probs, causal_scores
+from lens_truth.scoring.learned import learned_gate
+from lens_truth.scoring.learned_forms import Learning
 
 EXAMPLES = [
     Example("0", "a", "What?", "coral", 1, "The coral heart is in the attic."),
@@ -106,8 +108,8 @@ def test_interval_narrows_around_the_score(zoo: Any) -> None:
 
 def test_learned_gate_raises_the_margin_and_the_penalty_holds_it(zoo: Any) -> None:
     model, examples = zoo("llama-memory"), load_examples("zoo:conflict/validation", limit=64)
-    loose = learned_gate(model, examples, penalty=0.01, steps=12)
-    tight = learned_gate(model, examples, penalty=100.0, steps=12)
+    loose = learned_gate(model, examples, learning=Learning(penalty=0.01, steps=12))
+    tight = learned_gate(model, examples, learning=Learning(penalty=100.0, steps=12))
     assert np.abs(tight.values).mean() < 0.5 * np.abs(loose.values).mean()
     encoded = encode(model.tokenizer, examples, "plain")
     sign = torch.tensor([1.0 if e.label else -1.0 for e in examples])
@@ -118,7 +120,7 @@ def test_learned_gate_raises_the_margin_and_the_penalty_holds_it(zoo: Any) -> No
 
     learned = HeadGate.from_scores(loose, 1.0, "none")
     assert mean_margin(learned) > mean_margin(HeadGate(torch.ones(6, 8))) + 0.5
-    one, again = (learned_gate(model, examples, steps=2) for _ in range(2))
+    one, again = (learned_gate(model, examples, learning=Learning(steps=2)) for _ in range(2))
     assert np.array_equal(one.values, again.values) and one.values.any()
 
 
@@ -142,7 +144,7 @@ def test_behind_a_norm_scores_are_relative(tokenizer: Any) -> None:
     assert said in " ".join(text.get_text().replace("\n", " ") for text in scores.plot().texts)
     assert said.rstrip(".") in notes(HeadMap(scores, (("run", "causal scores of tiny"),)))
     assert scores.crop(1, 4).relative_layers == [0] and "In 1 layer (0)" in scores.crop(1, 4).relative_said
-    assert learned_gate(model, EXAMPLES, steps=1).relative_layers == [0, 1, 2]
+    assert learned_gate(model, EXAMPLES, learning=Learning(steps=1)).relative_layers == [0, 1, 2]
 
 
 def test_without_such_a_norm_they_are_not(tiny: Any) -> None:

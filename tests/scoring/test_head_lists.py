@@ -12,7 +12,7 @@ from drawn import faults
 
 from lens_truth.errors import DataWarning, InputError
 from lens_truth.scoring.head_lists import HeadList
-from lens_truth.scoring.list_agreement import ListAgreement, list_agreement
+from lens_truth.scoring.list_result import ListAgreement, list_agreement
 from lens_truth.scoring.scores import HeadScores
 
 HEADS = ((16, 29), (17, 0), (3, 5))
@@ -188,7 +188,7 @@ def test_what_cannot_be_compared() -> None:
     one, other = HeadList(((0, 0),)), HeadList(((9, 9),))
     with pytest.raises(InputError, match="it takes a list of heads, and scores or another list"):
         list_agreement({"one": one}, {})
-    with pytest.raises(InputError, match="name heads up to layer 9, head 9"):
+    with pytest.raises(InputError, match="no file says how many heads there are"):
         list_agreement({"one": one, "other": other}, {})
     with pytest.raises(InputError, match="list 'other': layer 9, head 9 is on the list, but there are 8 layers"):
         list_agreement({"other": other}, {"truth": scores()})

@@ -17,7 +17,9 @@ from lens_truth.data.examples import Example, question_pairs, write_examples
 from lens_truth.data.loading import load_examples
 from lens_truth.data.moved import moved_answers
 from lens_truth.models.hooks import constant_weights, gate_heads
-from lens_truth.scoring.causal import answer_log_probs, causal_scores, encode_answers, learned_gate
+from lens_truth.scoring.causal import answer_log_probs, causal_scores, encode_answers
+from lens_truth.scoring.learned import learned_gate
+from lens_truth.scoring.learned_forms import Learning
 from lens_truth.scoring.surface import length_record, length_warning
 
 
@@ -50,7 +52,10 @@ def test_controls_are_what_their_words_say(tiny: Any) -> None:
     np.testing.assert_allclose(scores.metrics["matched"], mean_margin(alike, False), rtol=1e-3, atol=1e-5)
     r = np.corrcoef(scores.values.ravel(), scores.metrics["per_token"].ravel())[0, 1]
     assert scores.provenance["surface"]["r_per_token"] == pytest.approx(r)
-    assert learned_gate(tiny, examples, steps=1).provenance["surface"].keys() == {"shorter", "length_ratio"}
+    assert learned_gate(tiny, examples, learning=Learning(steps=1)).provenance["surface"].keys() == {
+        "shorter",
+        "length_ratio",
+    }
 
 
 def test_moved_answers_belong_to_other_groups() -> None:

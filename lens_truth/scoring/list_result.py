@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def list_agreement(
     kv = n_kv_heads or kv
     if kv is not None and H % kv:
         raise InputError(f"{kv} KV heads were named for {H} heads, which must share them evenly")
-    how = {"n_kv_heads": kv, "n_permutations": n_permutations, "seed": seed}
+    how: dict[str, Any] = {"n_kv_heads": kv, "n_permutations": n_permutations, "seed": seed}
     marks = {name: _marks(name, its, L, H) for name, its in lists.items()}
     against: dict[str, dict[str, ListedAgainst]] = {}
     relations: dict[str, dict[str, Relation]] = {}
@@ -203,11 +203,7 @@ def _shape(lists: Mapping[str, HeadList], scores: Mapping[str, HeadScores]) -> t
     """Layers, heads and KV heads of all scores; of lists alone, as many as they name."""
     its = dict(_all_scores(lists, scores))
     if not its:
-        L, H = (1 + max(axis) for axis in zip(*(head for one in lists.values() for head in one.heads), strict=True))
-        raise InputError(
-            f"no file says how many heads there are (the lists name heads up to layer {L - 1}, head {H - 1}): scores "
-            "of the model's heads are needed too"
-        )
+        raise InputError("no file says how many heads there are: scores of the model's heads are needed too")
     first = next(iter(its))
     L, H = its[first].values.shape
     for name, one in its.items():
