@@ -142,7 +142,8 @@ class _Study:
 
     def way(self, learning: Learning, penalties: Sequence[float]) -> tuple[HeadScores, Way]:
         """The gate with the penalty that validation chooses, and what it is worth."""
-        fits = {f"{its:g}": self.fit(replace(learning, penalty=its), self._fitting.fitted) for its in penalties}
+        named = {f"{its:g}": its for its in penalties}
+        fits = {name: self.fit(replace(learning, penalty=its), self._fitting.fitted) for name, its in named.items()}
         tried = dict.fromkeys(fits, 0.0)
         if len(fits) > 1:
             chosen_on = Judge(self._asker, self._fitting.validation, self._seed)
@@ -156,7 +157,7 @@ class _Study:
         permuted = self._gains(margins)
         away = np.abs(scores.values)
         return scores, Way(
-            penalty=penalties[list(fits).index(best)],
+            penalty=named[best],
             tried=tried if len(fits) > 1 else {},
             n_touched=int((away > TOUCHED).sum()),
             strength=gate.strength,

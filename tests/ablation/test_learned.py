@@ -136,6 +136,14 @@ def test_the_study(study: LearnedGates, tmp_path: Path) -> None:
     assert len(study.tables()) == 3 and len(said) == 4 and said[-1].startswith("memory: the gate of chat model adds")
 
 
+def test_a_penalty_named_twice_counts_once(asker: Asker) -> None:
+    found = learned_gates(
+        asker, Fitting(FITTED, VALIDATION, TEST), [SHORT], penalties=(1e4, 1e4, 0.1), curve=False, n_permuted=1
+    )
+    its = found.ways["signed l2"]
+    assert list(its.tried) == ["10000", "0.1"] and its.tried["0.1"] < its.tried["10000"] and its.penalty == 0.1
+
+
 def test_nulls_are_said(study: LearnedGates) -> None:
     none = replace(study.ways["signed l2"].held, gain_ci=(-1.0, 1.0))
     passed = replace(study.children["memory"], kept=float("nan"), own=none)
