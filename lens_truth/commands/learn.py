@@ -84,13 +84,14 @@ def run(config: Config) -> None:
         fitting = _fitting(config, run)
         model = load_model(config.model, config)
         inputs = _Inputs(fitting, model, _asked(config, run, config.model, model, logs))
+        scores = _scores(config, inputs) if "frontier" in config.parts else {}
         first = next(_ways(config))
         if {"ways", "curve"} & {*config.parts}:
             first = replace(first, penalty=_learn(config, run, inputs, logs))
         if "roles" in config.parts:
             _roles(config, run, inputs)
         if "frontier" in config.parts:
-            _frontier(config, run, inputs, first)
+            _frontier(config, run, inputs, first, scores)
         run.rests_on([example.group for example in fitting.test])
 
 
@@ -102,6 +103,9 @@ def _check(config: Config) -> None:
         raise InputError("--random must be at least 1")
     if config.child and "ways" not in config.parts:
         raise InputError("--child goes with the part ways, in which gates are learned for both")
+    names = [shown_name(model) for model in (config.model, *config.child)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two models are called '{twice}'; name each once, or folders of one name by relative paths")
     for penalty in config.penalty:
         lens_truth.Learning(penalty=penalty, steps=config.steps)
     lens_truth.Gating(starts=config.starts)
@@ -148,14 +152,16 @@ def _asked(config: Config, run: Run, name: str, model: Any, logs: ExitStack) -> 
 
 
 def _learn(config: Config, run: Run, inputs: _Inputs, logs: ExitStack) -> float:
-    """Ways, curve, children; the penalty that is chosen for the first way."""
+    """Ways, curve, children; the penalty that is chosen for the first way. Of the curve alone, the first way with the
+    first penalty."""
+    every = "ways" in config.parts
     names = {child: shown_name(child) for child in config.child}
     children = {names[child]: _asked(config, run, child, load_model(child, config), logs) for child in config.child}
     found = lens_truth.learned_gates(
         inputs.asker,
         inputs.fitting,
-        list(_ways(config)),
-        penalties=config.penalty,
+        list(_ways(config))[: None if every else 1],
+        penalties=config.penalty[: None if every else 1],
         children=children,
         curve="curve" in config.parts,
         n_permuted=config.random,
@@ -191,7 +197,19 @@ def _roles(config: Config, run: Run, inputs: _Inputs) -> None:
     show(found, found.tables())
 
 
-def _frontier(config: Config, run: Run, inputs: _Inputs, learning: lens_truth.Learning) -> None:
+def _scores(config: Config, inputs: _Inputs) -> dict[str, lens_truth.HeadScores]:
+    """In whose order the frontier touches heads; first of all, since probes need more groups than gates do."""
+    fitted, template = inputs.fitting.fitted, inputs.asker.template
+    return {kind: scores_by_kind(kind, inputs.model, fitted, config, template) for kind in ("truth", "causal")}
+
+
+def _frontier(
+    config: Config,
+    run: Run,
+    inputs: _Inputs,
+    learning: lens_truth.Learning,
+    scores: dict[str, lens_truth.HeadScores],
+) -> None:
     """Few heads, in the order of truth, causal and learned scores and of chance."""
     asker, fitting = inputs.asker, inputs.fitting
     learned = lens_truth.learned_gate(
@@ -203,9 +221,6 @@ def _frontier(config: Config, run: Run, inputs: _Inputs, learning: lens_truth.Le
         seed=config.seed,
         keep=fitting.keep,
     )
-    scores = {
-        kind: scores_by_kind(kind, inputs.model, fitting.fitted, config, asker.template) for kind in ("truth", "causal")
-    }
     shown = plain_name(asker.name)
     run.heads({f"{kind} scores of {shown}": its for kind, its in {**scores, "learned": learned}.items()})
     gate = lens_truth.HeadGate.from_scores(learned, 1.0, "none")

@@ -49,6 +49,25 @@ def test_a_file_is_split_by_groups(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not found.curve and set(found.ways["sigmoid l0"].tried) == {"1", "0.1"} and found.n_fitted <= 16
 
 
+def test_too_few_groups_for_probes_are_told_before_gates_are_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = load_examples("zoo:conflict", limit=400)
+    few = list(dict.fromkeys(row.group for row in rows))[:6]
+    write_examples(tmp_path / "rows.jsonl", [row for row in rows if row.group in few])
+    monkeypatch.setattr(Descent, "run", lambda *_, **__: pytest.fail("fitted"))
+    flags = ("learn", *FEW, "--data", tmp_path / "rows.jsonl", "--out", tmp_path / "out")
+    refused(capsys, "fewer than the 5 folds", *flags)
+
+
+def test_the_curve_alone_is_of_the_first_way_and_penalty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("learn", *FEW, "--parts", "curve", "--ways", "signed-l1", "signed-l2", "--penalty", "1", "0.1")
+    assert run(capsys, *flags, "--out", tmp_path / "out")[0] == 0
+    found = LearnedGates.load(tmp_path / "out")
+    assert list(found.ways) == ["signed l1"] and found.curve
+    assert found.ways["signed l1"].penalty == 1 and not found.ways["signed l1"].tried
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
@@ -56,6 +75,7 @@ def test_a_file_is_split_by_groups(tmp_path: Path, capsys: pytest.CaptureFixture
         (("--random", "0"), "--random must be at least 1"),
         (("--parts", "roles", "--child", "zoo:llama-memory"), "--child goes with the part ways"),
         (("--data", "zoo:conflict/test"), "name none"),
+        (("--child", "zoo:llama-memory-chat"), "two models are called 'zoo:llama-memory-chat'; name each once"),
         (("--steps", "0"), "in 0 steps"),
         (("--starts", "0"), "from 0 starts"),
         (("--penalty", "-1"), "the penalty of a learned gate is -1.0"),
