@@ -98,9 +98,13 @@ def _switched(gate: Rival, rule: Callable[[float], Rule]) -> Rival:
 
 
 def _thresholds(searching: Searching, rule: Callable[[float], Rule]) -> dict[float, float]:
-    """By threshold, of the validation prompts the share on which the rule says yes, about as `SHARES` has it."""
+    """By threshold, of the validation prompts the share on which the rule says yes, about as `SHARES` has it; of those
+    that have what the rule looks at, such as a context. Where none has, a threshold at which it says no to all."""
     asked = rule(0.0)
     values = rule_values(searching.validation.asker, searching.validation.benchmarks, asked, ROWS)
+    values = values[values.isfinite()]
+    if not len(values):
+        return {0.0: 0.0}
     found: dict[float, float] = {}
     for part in SHARES:
         at = values.quantile(part if asked.side == "below" else 1 - part).item()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_thresholds_are_where_rules_say_yes_on_so_many(searching: Searching, ask
     shift = known.head_shift(truth_directions(probes))
     (first, *_) = known_dynamic.rejecting(shift, probes).candidates(searching)
     assert isinstance(first[0], PreIntervention) and first[0].switched is searching.best(shift)
+
+
+def test_prompts_without_a_context_set_no_threshold(asker: Asker) -> None:
+    (conflict,) = of("validation", 6, "conflict")
+    for bare, n in ((len(conflict.examples) - 2, 2), (len(conflict.examples), 0)):
+        rows = [replace(row, context="") if i < bare else row for i, row in enumerate(conflict.examples)]
+        searching = Searching(Validation.of(asker, [replace(conflict, examples=tuple(rows))]))
+        looks = known_dynamic.inattentive(known.given_gate(HALVES), [(2, 3)]).candidates(searching)
+        assert looks and all(np.isfinite(threshold) for _, threshold, _ in looks)
+        acts = factors_on(asker, searching.validation.benchmarks[0], looks[-1][0])
+        assert not acts[:bare].any() and int(acts.sum()) == n // 2
 
 
 def test_what_a_rule_goes_by_is_asked_of_every_benchmark(asker: Asker) -> None:
