@@ -38,6 +38,9 @@ def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
         _shown(config), prog=prog, description=about, args=_placed(config, arguments), config=(tyro.conf.DisallowNone,)
     )
     typed = cast("dict[str, Any]", vars(given))
+    hints = get_type_hints(config, include_extras=True)
+    if empty := next((name for name, value in typed.items() if value == () and not _is_positional(hints[name])), None):
+        raise InputError(f"--{empty.replace('_', '-')} is given no value")
     return config(**{name: value for name, value in typed.items() if value is not None})
 
 
