@@ -77,6 +77,8 @@ def _zoo_parts(config: Ablate | Compare, sees: bool) -> Parts:
     if config.images is not None:
         raise InputError("--images is a folder for data from files; the zoo draws its own")
     kind, slash, split = config.data.partition("/")
+    if split not in ("", "train") and config.computed:
+        raise InputError(f"--data {config.data}: gates are chosen and tested on the other splits; scores take train")
     data = f"{_DRAWN.get(kind, kind) if sees else kind}{slash}{split}"
     make = lens_truth.image_benchmarks if sees else lens_truth.zoo_benchmarks
     validation = make("validation", config.questions // 2, config.seed)

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import lens_truth
 from lens_truth.commands.run import load_model, scores_by_kind
 from lens_truth.commands.score_sources import short_name
+from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lens_truth.commands.ablate_data import Parts
     from lens_truth.commands.compare import Config
 
@@ -73,8 +76,7 @@ class Given:
         """Heads that copy from the context: those of --heads, or by the model's own retrieval scores. Where the
         evidence lies in images, by how much they look at it; where no row has evidence, by causal scores."""
         if self.config.heads is not None:
-            listed = lens_truth.HeadList.load(self.config.heads)
-            listed.marks(self.model.cfg.n_layers, self.model.cfg.n_heads)  # of this shape
+            listed = self._listed(self.config.heads)
             return list(listed.heads) if listed.scores is None else listed.scores
         right = [example for example in self.parts.to_score if example.label and example.has_evidence]
         if not right:
@@ -88,6 +90,15 @@ class Given:
     def misleading(self) -> lens_truth.HeadScores | list[tuple[int, int]]:
         """Heads that make it hallucinate: those of --hallucination-heads, or those with the lowest causal scores."""
         if self.config.hallucination_heads is not None:
-            return list(lens_truth.HeadList.load(self.config.hallucination_heads).heads)
+            return list(self._listed(self.config.hallucination_heads).heads)
         causal = self.scores("causal")
         return replace(causal, values=-causal.values, kind="against", metrics={}, folds=None)
+
+    def _listed(self, path: Path) -> lens_truth.HeadList:
+        """A list from a file; an InputError says with the file if it is of another model."""
+        listed = lens_truth.HeadList.load(path)
+        try:
+            listed.marks(self.model.cfg.n_layers, self.model.cfg.n_heads)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        return listed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lens_truth
@@ -24,18 +24,16 @@ def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
     config, made = given.config, _Made(given)
     rivals: dict[str, Rival] = {}
     left_out: dict[str, str] = {}
-    for name in dict.fromkeys(config.methods or METHODS):
-        parts = name.split("+")
-        if wrong := [part for part in parts if part not in METHODS]:
-            raise InputError(f"there is no method '{wrong[0]}'; the methods are {', '.join(METHODS)}")
-        if len(parts) > 2:
-            raise InputError(f"--methods {name}: one gate at most stands behind the +")
+    for name, parts in _named(config.methods or METHODS).items():
         try:
             first, *gates = map(made.of, parts)
         except UnfitError as why:
             left_out[name] = str(why)
             continue
-        rivals[name] = first.under(gates[0]) if gates else first
+        try:
+            rivals[name] = first.under(gates[0]) if gates else first
+        except InputError as error:
+            raise InputError(f"--methods {name}: {error}") from error
     if config.under is not None:
         gate = read_intervention(config.under)
         gate.check(given.model)
@@ -45,6 +43,17 @@ def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
     if not rivals:
         raise InputError(f"none of the methods fits: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}")
     return rivals, left_out
+
+
+def _named(methods: Sequence[str]) -> dict[str, list[str]]:
+    """What stands before and behind the +; an InputError says what is no method, before anything is computed."""
+    found = {name: name.split("+") for name in methods}
+    for name, parts in found.items():
+        if wrong := [part for part in parts if part not in METHODS]:
+            raise InputError(f"there is no method '{wrong[0]}'; the methods are {', '.join(METHODS)}")
+        if len(parts) > 2:
+            raise InputError(f"--methods {name}: one gate at most stands behind the +")
+    return found
 
 
 class _Made:

@@ -136,13 +136,23 @@ def test_pope_and_chair_about_photographs(
 
 
 @pytest.mark.zoo
+def test_lists_of_another_model_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "heads.json"
+    path.write_text("[[99, 1]]")
+    flags = ("--methods", "cad", "decore", "--heads", path, "--out", tmp_path / "out")
+    refused(capsys, f"{path}: layer 99, head 1 is on the list", "compare", *SMALL, *flags)
+
+
+@pytest.mark.zoo
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--methods", "magic"), "there is no method 'magic'; the methods are cad, "),
+        (("--methods", "magic"), "there is no method 'magic'; the methods are prompt, cad, "),
         (("--methods", "cad+truth+causal"), "--methods cad+truth+causal: one gate at most stands behind the +"),
-        (("--methods", "truth+causal"), "only ways to decode and to ask can be put under a gate; gates cannot"),
+        (("--methods", "truth+causal"), "--methods truth+causal: only ways to decode and to ask"),
         (("--methods", "cad+dola"), "what decodes or asks cannot stand in for a gate"),
+        (("--methods",), "--methods is given no value"),
+        (("--data", "zoo:conflict/test", "--methods", "causal"), "gates are chosen and tested on the other splits"),
         (("--headline", "nothing", "--methods", "cad"), "there is no test benchmark 'nothing', only conflict, "),
         (("--timed", "-1"), "--timed is -1; it must be 0 or more"),
         (("--questions", "1"), "--questions must be at least 2"),
