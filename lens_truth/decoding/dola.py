@@ -41,6 +41,11 @@ class DoLa(Contrast):
     """Whose input is read: every second layer of the lower or of the higher half (of deep models of 20 layers; from
     layer 2 on where the unembedding is the embedding, which would say the last token again), or which."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.layers, str) and self.layers not in ("low", "high"):
+            raise InputError(f"DoLa looks at low or high layers, or at those that are numbered, not at '{self.layers}'")
+
     @property
     def its_own(self) -> str:
         """See `Contrast.its_own`."""

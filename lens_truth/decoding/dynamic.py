@@ -103,7 +103,8 @@ class DynamicGate(Decoder):
             raise InputError("a dynamic gate that has not run yet has no mean strength; name one")
         about = {"dynamic": self.rule.words, "mean": mean, **self.switched.provenance}
         if isinstance(self.switched, HeadGate):
-            return HeadGate(1 + mean * (self.switched.values - 1), self.switched.site, about)
+            values = self.switched.values
+            return HeadGate(values if mean == 1 else 1 + mean * (values - 1), self.switched.site, about)
         return HeadShift(mean * self.switched.vectors, self.switched.site, {"dynamic": self.rule.words, "mean": mean})
 
     def factors(

@@ -66,15 +66,10 @@ def compare_rivals(
         left_out: rivals that do not fit the model or the data, with the reason; they stand in the table.
 
     Raises:
-        InputError: if there are no rivals, or two go by one name, or one does not fit the model, or no test benchmark
-            is called as the headline.
+        InputError: if there are no rivals or benchmarks, or two go by one name, or a rival does not fit the model or
+            has no sizes, or two that are called alike, or no test benchmark is called as the headline.
     """
-    if headline is not None and headline not in (names := [benchmark.name for benchmark in test]):
-        raise InputError(f"there is no test benchmark '{headline}', only {', '.join(names)}")
-    if not rivals:
-        raise InputError("there is no rival to compare with the model as it is")
-    if twice := {VANILLA, *(left_out or {})} & rivals.keys():
-        raise InputError(f"a rival is called '{min(twice)}', which is taken")
+    _check(rivals, test, validation, headline, left_out or {})
     with stage("search"):
         searching = Searching(Validation.of(asker, validation))
         found = {name: searching.of(rival) for name, rival in rivals.items()}
@@ -111,6 +106,29 @@ def compare_rivals(
         left_out=dict(left_out or {}),
         seed=seed,
     )
+
+
+def _check(
+    rivals: Mapping[str, Rival],
+    test: Sequence[Benchmark],
+    validation: Sequence[Benchmark],
+    headline: str | None,
+    left_out: Mapping[str, str],
+) -> None:
+    """Raises an InputError for what cannot be compared."""
+    if not test or not validation:
+        raise InputError("rivals are compared on one benchmark or more, and their sizes chosen on others: name both")
+    for benchmarks in (test, validation):
+        names = [benchmark.name for benchmark in benchmarks]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"two benchmarks are called '{twice}'")
+    if headline is not None and headline not in (names := [benchmark.name for benchmark in test]):
+        raise InputError(f"there is no test benchmark '{headline}', only {', '.join(names)}")
+    if not rivals:
+        raise InputError("there is no rival to compare with the model as it is")
+    twins = {twin for name in rivals for twin in static_of(name)}
+    if taken := {VANILLA, *left_out, *twins} & rivals.keys():
+        raise InputError(f"a rival is called '{min(taken)}', which is taken")
 
 
 def _is(row: GateRow, name: str, benchmark: str) -> bool:

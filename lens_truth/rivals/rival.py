@@ -83,6 +83,11 @@ class Searching:
         """What it found for a rival."""
         if rival not in self._found:
             tried = rival.candidates(self)
+            named = [f"{setting}, {size:.3g}" for _, size, setting in tried]
+            if not tried:
+                raise InputError("a rival has no size in which it could be tried")
+            if twice := next((name for name in named if named.count(name) > 1), None):
+                raise InputError(f"two sizes of a rival are called '{twice}'; give them other words")
             found = self._found[rival] = self.validation.tried(tried, fixed=rival.fixed)
             self._best[rival] = tried[found.candidates.index(found.best)][0]
         return self._found[rival]

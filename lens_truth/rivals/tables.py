@@ -82,7 +82,8 @@ def trigger_table(found: RivalComparison) -> Table:
     note = (
         "Share of the prompts on which it acts, asked at their last token; and what it reaches less the same gate "
         "acting always, and less its twin: the gate at its mean strength on validation prompts, acting always. "
-        f"Differences are on {found.headline}."
+        "Both act on all tokens, also of a rule that acts in the answer only. "
+        f"Differences are on {found.headline}; p-values are not adjusted."
     )
     return table("Gates that look at the input", header, lines, note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,6 +54,11 @@ class Gating:
             raise InputError(
                 f"causal head gating was to take {self.steps} steps from {self.starts} starts; at least 1 of each is "
                 "needed"
+            )
+        if not (0 <= self.pull < math.inf and 0 < self.rate < math.inf):
+            raise InputError(
+                f"causal head gating has pull {self.pull} and rate {self.rate}; both must be finite, the pull 0 or "
+                "more, the rate above 0"
             )
 
 

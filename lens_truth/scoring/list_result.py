@@ -161,6 +161,8 @@ def list_agreement(
     """
     if not lists or not (scores or len(lists) > 1):
         raise InputError("there is nothing to compare: it takes a list of heads, and scores or another list")
+    if n_permutations < 1:
+        raise InputError(f"{n_permutations} permutations were asked for; at least 1 is needed")
     L, H, kv = _shape(lists, scores)
     kv = n_kv_heads or kv
     if kv is not None and H % kv:

@@ -120,6 +120,24 @@ def test_a_headline_can_be_named(asker: Asker) -> None:
         compare_rivals(asker, {}, test=test, validation=test)
 
 
+def test_what_cannot_be_compared(asker: Asker) -> None:
+    test, half = of("test", 4, "open"), HeadGate(torch.full((6, 8), 0.5))
+    rivals = {"halves": known.given_gate(half)}
+
+    def said(rivals: dict[str, Rival], **how: Any) -> str:
+        with pytest.raises(InputError) as error:
+            compare_rivals(asker, rivals, **{"test": test, "validation": test, "timed": 0, **how})
+        return str(error.value)
+
+    assert said(rivals, test=[]) == said(rivals, validation=[]) and "name both" in said(rivals, test=[])
+    assert said(rivals, test=[*test, *test]) == "two benchmarks are called 'open'"
+    assert said({}) == "there is no rival to compare with the model as it is"
+    assert "'halves, always', which is taken" in said({**rivals, "halves, always": rivals["halves"]})
+    assert said({"none": Rival.of("heads", [])}) == "a rival has no size in which it could be tried"
+    alike = Rival.of("decoding", [(ContextAware(0.5), 0.5, "x"), (ContextAware(0.6), 0.5, "x")])
+    assert said({"alike": alike}) == "two sizes of a rival are called 'x, 0.5'; give them other words"
+
+
 def test_the_same_run_gives_the_same_but_for_times(found: RivalComparison, tmp_path: Path) -> None:
     found.save(tmp_path)
     assert RivalComparison.load(tmp_path) == found

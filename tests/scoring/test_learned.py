@@ -140,6 +140,10 @@ def test_what_cannot_be_learned() -> None:
             Learning(**wrong)
     with pytest.raises(InputError, match="0 steps from 3 starts"):
         Gating(steps=0)
+    with pytest.raises(InputError, match="causal head gating has pull nan and rate 1.0; both must be finite"):
+        Gating(pull=float("nan"))
+    with pytest.raises(InputError, match="pull 0.1 and rate 0; both must be finite"):
+        Gating(rate=0)
 
 
 def test_roles_by_hand() -> None:
