@@ -26,7 +26,7 @@ SHARE = 0.9
 class Point:
     """A gate that touches so many heads.
 
-    >>> result.orders["learned"][0].held.gain
+    >>> [point.held for point in result.orders.get("learned")]
     """
 
     n: int

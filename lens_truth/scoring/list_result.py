@@ -28,7 +28,7 @@ class ListAgreement(Result):
     """Lists by name against scores by name, and every two lists.
 
     >>> found = lens_truth.ListAgreement.load("runs/heads")
-    >>> found.against["hal_heads"]["truth"].auroc
+    >>> found.against["hal_heads"].get("truth")
     >>> found.tables()[0], found.verdicts()
     >>> found.plot().savefig("lists.png")
     """
