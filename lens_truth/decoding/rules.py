@@ -37,7 +37,7 @@ class Rule:
     >>> values = rule.values(model, prompts, others)  # by which a threshold can be chosen on other rows
     >>> rule.factors(values), rule.words, rule.per_token
     >>> rule.check(model), rule.other(example)
-    >>> with rule.looking(model, prompts, others, n_new=16) as look:
+    >>> with rule.looking(model, prompts, others) as look:
     ...     model.original_model.generate(ids, attention_mask=mask), rule.look(logits)
     """
 
