@@ -181,10 +181,14 @@ class LearnedGates(Result):
             most = self.curve[-1].held.gain
             enough = next((its for its in self.curve if its.held.gain >= 0.9 * most), None)
             if enough is not None and self.curve[-1].held.gain_ci[0] > 0:
-                said.append(
-                    f"{enough.n} questions give 90% of the margin that {self.curve[-1].n} give ({most:+.2f} nats); "
-                    f"fits on as many others agree by {agreement_text(enough.agreement) or 'no defined correlation'}."
-                )
+                fewer = "fewer less than 90% of that" if len(self.curve) > 1 else "fewer were not tried"
+                told = f"{self.curve[-1].n} questions give {most:+.2f} nats, {fewer}"
+                if enough is not self.curve[-1]:
+                    told = (
+                        f"{enough.n} questions give 90% of the margin that {self.curve[-1].n} give ({most:+.2f} nats)"
+                    )
+                agree = agreement_text(enough.agreement) or "no defined correlation"
+                said.append(f"{told}; fits on as many others agree by {agree}.")
             else:
                 said.append(
                     f"{self.curve[-1].n} questions give {most:+.2f} nats {interval(self.curve[-1].held.gain_ci)}, not "
