@@ -20,8 +20,7 @@ class Sibling(Contrast):
     """Contrast by a hallucinating sibling of the lineage (Zhang et al. 2023, arXiv 2312.15710, who train one: induced
     hallucinations): the second pass is another model's, which reads the same tokens. It has a gate of its own or none.
 
-    A sibling that sees no images is asked without the image (a multimodal model's base, if the model has no tokens of its
-    own).
+    A sibling that sees no images is asked without the image (a multimodal model's base, if both have the same tokens).
 
     >>> sibling = lens_truth.Sibling(1.0, lens_truth.load("zoo:llama-memory"))
     >>> sibling.check(model), sibling.second_model(model), sibling.other(example)
