@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_named(capsys: pytest.CaptureFixture[str], tmp_path
     flags = ("--data", data, "--methods", "cad", "causal", "dola", "--timed", "0", "--new-tokens", "3")
     code, said, _ = run(capsys, "compare", *flags, "--out", tmp_path / "out")
     assert code == 0
-    assert "left out: cad, since no question has a context or an image that could be taken away" in said
+    assert "left out: cad, since no question has a context or an image\n" in said
     assert "left out: causal, since there are no rows with answers of both labels to compute it on" in said
     found = RivalComparison.load(tmp_path / "out")
     assert list(found.left_out) == ["cad", "causal"] and list(found.search) == ["dola"] and not found.costs

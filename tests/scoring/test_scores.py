@@ -212,8 +212,8 @@ def test_retrieval_scores_are_means_over_trials(tmp_path: Path) -> None:
     [
         ("[1, 2]", "is not an object of trials by head"),
         ('{"L0H1": [1]}', "is not an object of trials by head"),
-        ('{"0-0": [1], "0-1": []}', "head '0-1' does not hold a list of numbers"),
-        ('{"0-0": [1], "0-1": ["x"]}', "head '0-1' does not hold a list of numbers"),
+        ('{"0-0": [1], "0-1": []}', "head '0-1' does not hold a number, nor a list of numbers"),
+        ('{"0-0": [1], "0-1": ["x"]}', "head '0-1' does not hold a number, nor a list of numbers"),
         ('{"0-0": [1], "0-1": [NaN]}', "the score of layer 0, head 1 is nan"),
         ('{"0-0": [1], "00-0": [1]}', "layer 0, head 0 stands there twice"),
         ('{"1-0": [1], "1-1": [1]}', "its layers are counted from 1"),
