@@ -178,21 +178,20 @@ class LearnedGates(Result):
         """What each gate is worth, how many questions are enough, what is passed down."""
         said = [self._way_said(name, its) for name, its in self.ways.items()]
         if self.curve:
-            most = self.curve[-1].held.gain
+            last, several = self.curve[-1], self.curve[0] is not self.curve[-1]
+            most = last.held.gain
             enough = next((its for its in self.curve if its.held.gain >= 0.9 * most), None)
-            if enough is not None and self.curve[-1].held.gain_ci[0] > 0:
-                fewer = "fewer less than 90% of that" if len(self.curve) > 1 else "fewer were not tried"
-                told = f"{self.curve[-1].n} questions give {most:+.2f} nats, {fewer}"
-                if enough is not self.curve[-1]:
-                    told = (
-                        f"{enough.n} questions give 90% of the margin that {self.curve[-1].n} give ({most:+.2f} nats)"
-                    )
+            if enough is not None and last.held.gain_ci[0] > 0:
+                told = f"{enough.n} questions give 90% of the margin that {last.n} give ({most:+.2f} nats)"
+                if enough is last:
+                    fewer = "fewer less than 90% of that" if several else "fewer were not tried"
+                    told = f"{last.n} questions give {most:+.2f} nats, {fewer}"
                 agree = agreement_text(enough.agreement) or "no defined correlation"
                 said.append(f"{told}; fits on as many others agree by {agree}.")
             else:
                 said.append(
-                    f"{self.curve[-1].n} questions give {most:+.2f} nats {interval(self.curve[-1].held.gain_ci)}, not "
-                    "told from 0, so no number of questions is enough."
+                    f"{last.n} questions give {most:+.2f} nats {interval(last.held.gain_ci)}, not told from 0, so no "
+                    "number of questions is enough."
                 )
         return [*said, *(self._child_said(name, its) for name, its in self.children.items())]
 
