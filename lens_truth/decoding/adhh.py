@@ -81,16 +81,16 @@ class ADHH(Decoder):
         check_attention(model, self.heads)
 
     @contextmanager
-    def opened(
+    def working(
         self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
     ) -> Generator[LogitsProcessorList, None, None]:
-        """See `Decoder.opened`."""
+        """See `Decoder.working`."""
         width = max(len(row.ids) for row in prompts)
         text = torch.zeros(len(prompts), width + n_new, dtype=torch.bool)
         for number, row in enumerate(prompts):
             if row.image_span is not None:
                 text[number, width - len(row.ids) + row.image_span[1] :] = True
-        with self.acting(model), self._deactivating(model, text, torch.full((len(prompts),), width - 1)):
+        with self._deactivating(model, text, torch.full((len(prompts),), width - 1)):
             yield LogitsProcessorList()
 
     def log_probs(

@@ -88,8 +88,6 @@ class Contrast(Decoder):
         self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
     ) -> list[LogitsProcessor]:
         """See `Decoder.processors`."""
-        if not self.strength:
-            return []
         rows, its = self.second_rows(prompts, others), self.second_model(model)
         return [SecondPass(its, rows, n_new, self.mixed, lambda: self.second(its))]
 

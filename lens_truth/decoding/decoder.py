@@ -40,7 +40,7 @@ class Decoder:
     >>> texts = model.tokenizer.batch_decode(decoder.write(model, prompts, others, n_new=16))
     >>> decoder.log_probs(model, rows, others)
     >>> lens_truth.Decoder(gate=gate).acting(model), decoder.processors(model, prompts, others, n_new=16)
-    >>> decoder.distributions(model)
+    >>> decoder.distributions(model), decoder.working(model, prompts, others, n_new=16)
     >>> decoder.worded(benchmark.wording), decoder.other(example)
     """
 
@@ -98,12 +98,23 @@ class Decoder:
         decoder does: once, after these prompts, padded on the left, in this order. `others[i]` is the prompt of
         `other`."""
         with self.acting(model):
-            yield LogitsProcessorList(self.processors(model, prompts, others, n_new))
+            if self.does is None:
+                yield LogitsProcessorList()
+            else:
+                with self.working(model, prompts, others, n_new) as processors:
+                    yield processors
+
+    @contextmanager
+    def working(
+        self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
+    ) -> Generator[LogitsProcessorList, None, None]:
+        """The same inside of its gate, of a decoder that does something."""
+        yield LogitsProcessorList(self.processors(model, prompts, others, n_new))
 
     def processors(
         self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
     ) -> list[LogitsProcessor]:
-        """What `opened` gives, of a decoder that needs nothing else to be open."""
+        """What `working` gives, of a decoder that needs nothing else to be open."""
         return []
 
     def write(

@@ -12,7 +12,7 @@ import torch
 from lens_truth.decoding.contrast import Contrast
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
-from lens_truth.models.hooks import Hooked, grid_of
+from lens_truth.models.hooks import Hooked, check_heads, grid_of
 from lens_truth.scoring.directions import best_heads
 from lens_truth.scoring.scores import HeadScores
 
@@ -49,9 +49,7 @@ class DeCoRe(Contrast):
     def check(self, model: Hooked) -> None:
         """See `Decoder.check`."""
         super().check(model)
-        L, H = grid_of(model)
-        if wrong := [f"{layer}.{head}" for layer, head in self.heads if not (0 <= layer < L and 0 <= head < H)]:
-            raise InputError(f"there is no head {wrong[0]} among {L} layers x {H} heads")
+        check_heads(grid_of(model), self.heads)
         if not self.heads and self.strength:
             raise InputError("DeCoRe needs heads that are silent in its second pass")
 

@@ -75,21 +75,17 @@ class DoLa(Contrast):
         return 1 + len(self.candidates(model))
 
     @contextmanager
-    def opened(
+    def working(
         self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
     ) -> Generator[LogitsProcessorList, None, None]:
-        """See `Decoder.opened`."""
-        if not self.strength:
-            with super().opened(model, prompts, others, n_new) as processors:
-                yield processors
-            return
+        """See `Decoder.working`."""
         early: list[Float[Tensor, "B K V"]] = []
 
         def note(lower: Float[Tensor, "B K V"], last: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V"]:
             early[:] = [lower]
             return last
 
-        with self.acting(model), lower_logits(model, self.candidates(model), note):
+        with lower_logits(model, self.candidates(model), note):
             yield LogitsProcessorList([_Against(lambda scores: self.mixed(scores, self._furthest(scores, early[0])))])
 
     @staticmethod

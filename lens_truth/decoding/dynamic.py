@@ -115,16 +115,12 @@ class DynamicGate(Decoder):
             return self.strength * self.rule.factors(self.rule.values(model, prompts, others))
 
     @contextmanager
-    def opened(
+    def working(
         self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
     ) -> Generator[LogitsProcessorList, None, None]:
-        """See `Decoder.opened`."""
-        if self.does is None:
-            with super().opened(model, prompts, others, n_new) as processors:
-                yield processors
-            return
+        """See `Decoder.working`."""
         by_token, whole = self.scope == "token", self.positions == "all"
-        with self.acting(model), self.rule.looking(model, prompts, others, once=not by_token) as look:
+        with self.rule.looking(model, prompts, others, once=not by_token) as look:
             switch = Switch(model, self.switched)
 
             def asked(logits: Float[Tensor, "B V"]) -> Float[Tensor, " B"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,6 +25,14 @@ def greedy(model: Any) -> Generator[None, None, None]:
         yield
     finally:
         hf.generation_config = own
+
+
+def end_tokens(model: Any) -> set[int]:
+    """The tokens that end an answer."""
+    end: Any = model.original_model.generation_config.eos_token_id
+    if end is None:
+        return set()
+    return set(cast("list[int]", end if isinstance(end, list) else [end]))
 
 
 class Finite(LogitsProcessor):

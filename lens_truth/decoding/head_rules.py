@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lens_truth.data.examples import Example
 from lens_truth.decoding.context_aware import without_context
+from lens_truth.decoding.greedy import end_tokens
 from lens_truth.decoding.rules import Look, Others, Rule, first_tokens
 from lens_truth.errors import InputError
 from lens_truth.models.answering_attention import answering_attention, check_attention
@@ -203,7 +204,7 @@ class DraftProbeBelow(ProbeBelow):
         scores = list[Tensor]()
         with self.scoring(model) as look:
             written = first_tokens(model, prompts, lambda logits: scores.append(look(logits)), self.look_ahead)
-        ends = _ends(model)
+        ends = end_tokens(model)
         # The score at step t is read at the token before the t-th that is written; behind an end nothing counts.
         counts = torch.tensor([[t == 0 or not ends & set(row[:t]) for t in range(len(scores))] for row in written])
         least = torch.where(counts.to(scores[0].device), torch.stack(scores, 1), torch.inf).amin(1)
@@ -212,8 +213,3 @@ class DraftProbeBelow(ProbeBelow):
             return least.to(logits.device)
 
         yield told
-
-
-def _ends(model: Any) -> set[int]:
-    end: Any = model.original_model.generation_config.eos_token_id
-    return set(cast("list[int]", end)) if isinstance(end, list) else {end}

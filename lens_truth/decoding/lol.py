@@ -87,14 +87,10 @@ class LOL(Sibling):
         return last.log_softmax(-1, dtype=exact) + self.lower * deep
 
     @contextmanager
-    def opened(
+    def working(
         self, model: Hooked, prompts: Sequence[PromptTokens], others: Sequence[PromptTokens | None], n_new: int
     ) -> Generator[LogitsProcessorList, None, None]:
-        """See `Decoder.opened`."""
-        if not self.strength:
-            with super().opened(model, prompts, others, n_new) as processors:
-                yield processors
-            return
+        """See `Decoder.working`."""
         fused: list[Float[Tensor, "B V"]] = []
 
         def note(lower: Float[Tensor, "B K V"], last: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V"]:
@@ -106,7 +102,7 @@ class LOL(Sibling):
 
         rows = self.second_rows(prompts, others)
         second = SecondPass(self._sibling, rows, n_new, mixed, lambda: self.second(self._sibling))
-        with self.acting(model), lower_logits(model, self.lower_layers(model), note):
+        with lower_logits(model, self.lower_layers(model), note):
             yield LogitsProcessorList([second])
 
     def second(self, model: Hooked) -> AbstractContextManager[Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from lens_truth.decoding.greedy import end_tokens
 from lens_truth.decoding.switch import Switch
 from lens_truth.models.hooks import inner_model
 
@@ -109,8 +110,7 @@ class Switching:
         self._columns: Float[Tensor, "B T"] | None = None
         self._alive: Bool[Tensor, " B"] | None = None
         self._off = False
-        end = self._hf.generation_config.eos_token_id
-        self._ends = torch.tensor(([] if end is None else end if isinstance(end, list) else [end]), dtype=torch.long)
+        self._ends = torch.tensor(sorted(end_tokens(model)), dtype=torch.long)
 
     @contextmanager
     def attached(self) -> Generator[None, None, None]:

@@ -41,7 +41,9 @@ def decoded(
             if all((number, row) in known for row in some):
                 return []
             rows, against = [its.rows[row] for row in some], [seconds[row] for row in some]
-            return (_written if its.n_new else _ranked)(model, decoder, its, rows, against, yes_no)
+            if not its.n_new:
+                return _ranked(model, decoder, rows, against)
+            return _written(model, decoder, its, rows, against, yes_no)
 
         # Rows of one question lie side by side, so that what they share goes through the model once.
         order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], its.rows[row].prompt.ids, row))
@@ -74,13 +76,6 @@ def _written(
     return [Answer(text, margin) for text, margin in said]
 
 
-def _ranked(
-    model: Any,
-    decoder: Decoder,
-    its: Questions,
-    rows: Sequence[PromptTokens],
-    others: Others,
-    yes_no: tuple[list[int], list[int]] | None,
-) -> list[Answer]:
+def _ranked(model: Any, decoder: Decoder, rows: Sequence[PromptTokens], others: Others) -> list[Answer]:
     encoded, against = cast("list[Encoded]", list(rows)), cast("list[Encoded | None]", list(others))
     return [Answer("", value) for value in cast("list[float]", decoder.log_probs(model, encoded, against).tolist())]

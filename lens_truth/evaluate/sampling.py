@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from lens_truth.data.examples import Example
-from lens_truth.decoding.greedy import Finite, greedy
+from lens_truth.decoding.greedy import Finite, end_tokens, greedy
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.answers import MATCHES, Answer, first_line
@@ -224,8 +224,7 @@ def _written(
         processors = LogitsProcessorList([finite, drawing])
         output = hf.generate(batch.ids, logits_processor=processors, stopping_criteria=ends, **more)
     log_probs = torch.stack(drawing.log_probs, dim=1).cpu()
-    end: Any = hf.generation_config.eos_token_id
-    stops: set[Any] = {*end} if isinstance(end, list) else {end}
+    stops = end_tokens(model)
     found: list[Answer] = []
     for row, tokens in enumerate(output[:, begun:].cpu().tolist()):
         stop = next((place for place, token in enumerate(tokens) if token in stops), len(tokens))

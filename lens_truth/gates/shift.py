@@ -21,7 +21,7 @@ from lens_truth.errors import InputError
 from lens_truth.gates.shift_fold import folded
 from lens_truth.io.files import write_bytes
 from lens_truth.io.stages import stage
-from lens_truth.models.hooks import Hooked, name_of, shift_heads
+from lens_truth.models.hooks import Hooked, check_heads, name_of, shift_heads
 from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import shape_of
 from lens_truth.scoring.directions import TruthDirections, truth_directions
@@ -94,8 +94,7 @@ class HeadShift:
             raise InputError(f"alpha is {alpha}; it must be a finite number")
         L, H, _ = its.directions.shape
         chosen = its.best(heads) if isinstance(heads, int) else tuple((layer, head) for layer, head in heads)
-        if wrong := [f"{layer}.{head}" for layer, head in chosen if not (0 <= layer < L and 0 <= head < H)]:
-            raise InputError(f"there is no head {wrong[0]} among {L} layers x {H} heads")
+        check_heads((L, H), chosen)
         if not chosen or len(set(chosen)) < len(chosen):
             raise InputError("the heads to be shifted are none, or one stands twice among them")
         vectors = torch.zeros_like(its.directions)

@@ -18,7 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lens_truth.errors import InputError
 from lens_truth.models.batches import pad_rows, random_words, run_body
-from lens_truth.models.hooks import grid_of, inner_model
+from lens_truth.models.hooks import check_heads, grid_of, inner_model
 from lens_truth.models.structure import attentions
 
 _NAME = "lens_truth_answering"
@@ -80,11 +80,9 @@ def by_layer(heads: Sequence[Head]) -> Mapping[int, list[int]]:
 
 def check_attention(model: Any, heads: Sequence[Head]) -> None:
     """Raises an InputError unless these heads are there and what they attend to can be seen, which is tried."""
-    L, H = grid_of(model)
     if not heads:
         raise InputError("no heads were named whose attention is to be looked at")
-    if wrong := [f"{layer}.{head}" for layer, head in heads if not (0 <= layer < L and 0 <= head < H)]:
-        raise InputError(f"there is no head {wrong[0]} among {L} layers x {H} heads")
+    check_heads(grid_of(model), heads)
     seen: set[int] = set()
 
     def see(layer: int, weights: Tensor, values: Tensor) -> None:

@@ -134,6 +134,13 @@ def check_gate_shape(grid: tuple[int, int], gate: Float[Tensor, "*batch L H"]) -
         )
 
 
+def check_heads(grid: tuple[int, int], heads: Sequence[tuple[int, int]]) -> None:
+    """Raises an InputError unless all heads, by layer and number, are there."""
+    L, H = grid
+    if wrong := [f"{layer}.{head}" for layer, head in heads if not (0 <= layer < L and 0 <= head < H)]:
+        raise InputError(f"there is no head {wrong[0]} among {L} layers x {H} heads")
+
+
 @contextmanager
 def constant_weights(model: Any) -> Generator[None, None, None]:
     """While open, no weight asks for a gradient, so a backward pass keeps only what a gate needs."""
