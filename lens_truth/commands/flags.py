@@ -39,8 +39,10 @@ def parse(command: ModuleType, prog: str, arguments: Sequence[str]) -> Any:
     )
     typed = cast("dict[str, Any]", vars(given))
     hints = get_type_hints(config, include_extras=True)
-    if empty := next((name for name, value in typed.items() if value == () and not _is_positional(hints[name])), None):
-        raise InputError(f"--{empty.replace('_', '-')} is given no value")
+    defaults = {its.name for its in fields(config) if its.default is not MISSING}  # what has none says so itself
+    empty = (name for name in typed if typed[name] == () and name in defaults and not _is_positional(hints[name]))
+    if name := next(empty, None):
+        raise InputError(f"--{name.replace('_', '-')} is given no value")
     return config(**{name: value for name, value in typed.items() if value is not None})
 
 
