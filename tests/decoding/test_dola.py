@@ -17,6 +17,7 @@ from test_contrast import N_NEW, asked, examples_of, gate_of
 
 import lens_truth
 from lens_truth.decoding.decoder import Decoder
+from lens_truth.decoding.lower import lower_logits
 from lens_truth.errors import InputError
 from lens_truth.models import lens
 from lens_truth.models.image_input import image_arguments
@@ -124,6 +125,35 @@ def test_soft_caps_and_norms_of_another_family(tokenizer: Any) -> None:
         assert len(processors) == 1
         out = model.original_model(torch.tensor([prompts[0].ids]))
         assert out.logits.shape[1] == len(prompts[0].ids) and float(out.logits.detach().abs().max()) <= 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lower_layers_do_not_touch_the_models_own_logits(tokenizer: Any, dtype: torch.dtype) -> None:
+    """Also where the unembedding has a bias, where it multiplies the other way round, and with one pass in another."""
+    hf = build("llama", vocab_size=len(tokenizer)).to(dtype)
+    hf.lm_head = torch.nn.Linear(hf.config.hidden_size, len(tokenizer)).to(dtype)
+    model = load(hf, tokenizer=tokenizer)
+    (prompt, *_), _ = asked(model, Decoder(), examples_of(False))
+    ids = torch.tensor([prompt.ids, prompt.ids])
+    with torch.no_grad():
+        alone = hf(ids)
+        seen = dict[str, torch.Tensor]()
+
+        def keep(name: str) -> Any:
+            def combined(lower: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+                seen[name] = lower
+                return last
+
+            return combined
+
+        with lower_logits(model, [1, 2], keep("outer")), lower_logits(model, [2], keep("inner")):
+            within = hf(ids)
+        expected = hf.lm_head(hf.model.norm(hf(ids, output_hidden_states=True).hidden_states[1][:, -1]))
+    close = {"rtol": 0, "atol": 1e-5 if dtype == torch.float32 else 0.1}
+    torch.testing.assert_close(within.logits, alone.logits, **close)
+    torch.testing.assert_close(seen["outer"][:, 0], expected, **close)
+    torch.testing.assert_close(seen["outer"][:, 1:], seen["inner"], rtol=0, atol=0)
+    assert "forward" not in vars(hf.lm_head) and torch.equal(hf(ids).logits, alone.logits)
 
 
 def test_a_model_without_one_final_norm_is_refused(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
