@@ -39,7 +39,7 @@ def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
         gate.check(given.model)
         alone = {name: its for name, its in rivals.items() if its.kind in ("words", "decoding")}
         rivals[UNDER] = known.given_gate(gate)
-        rivals |= {f"{name}+{UNDER}": its.under(gate) for name, its in alone.items()}
+        rivals |= {f"{name}+{UNDER}": its.under(rivals[UNDER]) for name, its in alone.items()}
     if not rivals:
         raise InputError(f"none of the methods fits: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}")
     return rivals, left_out

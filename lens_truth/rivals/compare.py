@@ -10,7 +10,7 @@ import numpy as np
 
 from lens_truth.ablation.limits import limit_of
 from lens_truth.ablation.measured import gate_row, marks_of
-from lens_truth.ablation.rows import GateRow
+from lens_truth.ablation.rows import Candidate, GateRow
 from lens_truth.ablation.search import Found, Validation
 from lens_truth.ablation.side_effects import NeutralText
 from lens_truth.decoding.dynamic import DynamicGate
@@ -78,9 +78,10 @@ def compare_rivals(
         asked = [searching.validation.read(benchmark) for benchmark in test]
         twins = static_twins(searching.validation, acting)
         results = list(asker.run_all(asked, {VANILLA: None, **acting, **twins}).values())
-    rows = [
-        _row(asker.name, name, acting.get(name), found, its, seed) for name in (VANILLA, *acting) for its in results
-    ]
+    rows = [gate_row(asker.name, VANILLA, [its[VANILLA]], [None], seed) for its in results]
+    for name, way in acting.items():
+        parts = [other for other in acting if rivals[other] in rivals[name].parts]
+        rows += [_row(asker.name, name, way, found[name].best, parts, its, seed) for its in results]
     bare = [row for row in rows if row.gate == VANILLA]
     headline = headline or next((row.benchmark for row in bare if limit_of(row) is None), bare[0].benchmark)
     counts, *others = sorted(results, key=lambda its: its[VANILLA].name != headline)
@@ -136,13 +137,11 @@ def _is(row: GateRow, name: str, benchmark: str) -> bool:
 
 
 def _row(
-    model: str, name: str, acting: Way | None, found: Mapping[str, Found[Way]], its: _Results, seed: int
+    model: str, name: str, acting: Way, best: Candidate, parts: Sequence[str], its: _Results, seed: int
 ) -> GateRow:
-    row = gate_row(model, name, [its[name]], [acting], seed)
-    if name == VANILLA:
-        return row
-    best = found[name].best
-    return replace(row, lam=best.lam, norm=best.norm, against={VANILLA: _against(its, name, VANILLA, seed)})
+    """Against the model as it is; of a way to decode under a gate, against both alone too."""
+    against = {other: _against(its, name, other, seed) for other in (VANILLA, *parts)}
+    return replace(gate_row(model, name, [its[name]], [acting], seed), lam=best.lam, norm=best.norm, against=against)
 
 
 def _against(its: _Results, first: str, second: str, seed: int) -> Comparison:

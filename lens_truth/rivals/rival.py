@@ -36,6 +36,8 @@ class Rival:
     """Why a text about which nothing is asked cannot show what it does; empty if it can."""
     ready: Sequence[Tried] = ()
     """Candidates that hang on nothing else."""
+    parts: tuple[Rival, ...] = ()
+    """Of one under a gate, the way and the gate, if it is a rival too: it is held against both."""
 
     @classmethod
     def of(cls, kind: Kind, candidates: Sequence[Tried], *, fixed: bool = False, apart: str = "") -> Rival:
@@ -62,7 +64,8 @@ class Rival:
             its = searching.best(gate) if isinstance(gate, Rival) else gate
             return [(_under(decoder, its), size, setting) for decoder, size, setting in self.candidates(searching)]
 
-        return Rival("both", gated, self.fixed, self.apart)
+        parts = (self, gate) if isinstance(gate, Rival) else (self,)
+        return Rival("both", gated, self.fixed, self.apart, parts=parts)
 
 
 def _under(decoder: Way, gate: Way) -> Decoder:

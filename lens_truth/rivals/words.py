@@ -50,6 +50,9 @@ def _verdict(found: RivalComparison, name: str) -> str:
         twins = {"the same gate acting always": dynamic.against_static, "its static twin": dynamic.against_twin}
         over = (f"{_with_interval(its)} over {what}" for what, its in twins.items() if its is not None)
         more += f"; it acts on {acts}: {', '.join(over)}"
+    more += "".join(
+        f"; {_with_interval(over)} over {part} alone" for part, over in its.against.items() if part != VANILLA
+    )
     cost = f"; {found.costs[name].ratio:.2f} times as long" if name in found.costs else ""
     return f"{what}, p {p_value(p)} (Holm): {told}{more}{cost}.{harmed}"
 

@@ -63,7 +63,7 @@ def found(asker: Asker) -> RivalComparison:
         "silence": Rival.of("heads", [(HeadGate(torch.zeros(6, 8)), 1.0, "none")]),
         "halves": known.given_gate(halves),
     }
-    rivals["cad+halves"] = replace(rivals["cad"].under(halves), fixed=True)
+    rivals["cad+halves"] = replace(rivals["cad"].under(rivals["halves"]), fixed=True)
     return compare_rivals(
         asker,
         rivals,
@@ -136,6 +136,22 @@ def test_what_cannot_be_compared(asker: Asker) -> None:
     assert said({"none": Rival.of("heads", [])}) == "a rival has no size in which it could be tried"
     alike = Rival.of("decoding", [(ContextAware(0.5), 0.5, "x"), (ContextAware(0.6), 0.5, "x")])
     assert said({"alike": alike}) == "two sizes of a rival are called 'x, 0.5'; give them other words"
+
+
+def test_what_stands_under_a_gate_is_held_against_both_alone(found: RivalComparison, asker: Asker) -> None:
+    (benchmark,) = of("test", 10, "conflict")
+    gate = HeadGate(torch.full((6, 8), 0.5))
+    cad = ContextAware(found.chosen("cad").lam)
+    both = ContextAware(found.chosen("cad+halves").lam, gate=gate)
+    results = asker.run(benchmark, {VANILLA: None, "cad": cad, "halves": gate, "cad+halves": both})
+    row = found.row("cad+halves")
+    assert list(row.against) == [VANILLA, "cad", "halves"] and list(found.row("cad").against) == [VANILLA]
+    marks = {name: its.correct[None] for name, its in results.items()}
+    for other, its in row.against.items():
+        same = compare(marks["cad+halves"], marks[other], results[VANILLA].groups, 0)
+        np.testing.assert_equal(asdict(its), asdict(same))
+    said = next(line for line in found.verdicts() if "cad+halves" in line)
+    assert " over cad alone; " in said and " over halves alone; " in said
 
 
 def test_the_same_run_gives_the_same_but_for_times(found: RivalComparison, tmp_path: Path) -> None:
