@@ -143,7 +143,7 @@ class LearnedGates(Result):
             f"{self.n_questions} others in {self.n_groups} groups; without a gate the margin is "
             f"{number(self.margin, 2)} nats, the accuracy {number(self.accuracy)}. Margins are what gates add; heads, "
             f"those of {self.n_heads} whose gate is further than .05 from 1; permuted, the same values shuffled inside "
-            "layers, mean and range; uniform, each layer's mean."
+            "layers, mean and range, with a p-value for each way, not adjusted; uniform, each layer's mean."
         )
         return table(f"Learned gates, {self.model}", header, rows, note)
 

@@ -107,7 +107,7 @@ class RoleCheck(Result):
             f"Over {self.n_questions} held-out questions in {self.n_groups} groups; with all heads the margin is "
             f"{number(self.margin, 2)} nats, and margins are what removing adds. Random: mean and range of as many "
             "heads of the same layers; p, the share of them (and of these heads) that are as good, of necessary ones "
-            "as bad."
+            "as bad, for each removal and not adjusted."
         )
         return table("What heads are sufficient, necessary, in the way", header, rows, note)
 

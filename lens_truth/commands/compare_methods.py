@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import lens_truth
@@ -10,10 +10,17 @@ from lens_truth.commands.compare_given import Given, UnfitError
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
+    from lens_truth.commands.compare import Config
     from lens_truth.rivals.rival import Rival
 
 UNDER = "gate"
 """What the gate of --under is called."""
+_NEEDED = {
+    "heads": ("decore", "dynamic-context"),
+    "hallucination_heads": ("adhh",),
+    "sibling": ("sibling", "lol"),
+}
+"""Flags, and the methods that they are for."""
 
 
 def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
@@ -24,7 +31,9 @@ def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
     config, made = given.config, _Made(given)
     rivals: dict[str, Rival] = {}
     left_out: dict[str, str] = {}
-    for name, parts in _named(config.methods or METHODS).items():
+    named = _named(config.methods or METHODS)
+    _used(config, {part for parts in named.values() for part in parts})
+    for name, parts in named.items():
         try:
             first, *gates = map(made.of, parts)
         except UnfitError as why:
@@ -54,6 +63,14 @@ def _named(methods: Sequence[str]) -> dict[str, list[str]]:
         if len(parts) > 2:
             raise InputError(f"--methods {name}: one gate at most stands behind the +")
     return found
+
+
+def _used(config: Config, parts: Set[str]) -> None:
+    """Raises an InputError for a flag that no method looks at."""
+    for flag, methods in _NEEDED.items():
+        if getattr(config, flag) is not None and not parts & {*methods}:
+            dashed = flag.replace("_", "-")
+            raise InputError(f"--{dashed} is for {' and '.join(methods)}, which --methods leaves out")
 
 
 class _Made:

@@ -152,6 +152,11 @@ def test_lists_of_another_model_are_named(capsys: pytest.CaptureFixture[str], tm
         (("--methods", "truth+causal"), "--methods truth+causal: only ways to decode and to ask"),
         (("--methods", "cad+dola"), "what decodes or asks cannot stand in for a gate"),
         (("--methods",), "--methods is given no value"),
+        (
+            ("--methods", "cad", "--sibling", "zoo:llama"),
+            "--sibling is for sibling and lol, which --methods leaves out",
+        ),
+        (("--methods", "cad", "--hallucination-heads", "a.json"), "--hallucination-heads is for adhh, which"),
         (("--data", "zoo:conflict/test", "--methods", "causal"), "gates are chosen and tested on the other splits"),
         (("--headline", "nothing", "--methods", "cad"), "there is no test benchmark 'nothing', only conflict, "),
         (("--timed", "-1"), "--timed is -1; it must be 0 or more"),
