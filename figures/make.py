@@ -48,6 +48,9 @@ FIG1 = (
 ABLATE = f"python -m lens_truth.ablate --random-gate --out {OUT}/ablate"
 REAL = f"python figures/real_lineage.py {RUNS}/inherit {OUT}/real/lineage.png"
 CHILDREN = f"python figures/real_children.py {RUNS}/children {OUT}/real/children.png"
+RIVALS = f"python figures/rivals.py {OUT}/real/rivals.png " + " ".join(
+    f"{RUNS}/rivals/{name}" for name in ("zoo", "smollm2", "reader", "llava")
+)
 EVIDENCE = f"python -m lens_truth.evidence --out {OUT}/evidence"
 
 
@@ -104,6 +107,12 @@ FIGURES = (
         CHILDREN,
         "real/children",
         "Agreement of head scores in SmolLM2 and four children, and on the way to three of them",
+    ),
+    Shown(
+        "rivals",
+        RIVALS,
+        "real/rivals",
+        "What helps in a model of the zoo, in SmolLM2, its reader and its child that sees",
     ),
     Shown("evidence_scatter", EVIDENCE, "evidence/scatter", "Head score against attention to the evidence"),
 )
