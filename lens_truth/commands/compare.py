@@ -7,7 +7,7 @@ run goes on where it stopped; times are measured anew."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,12 +48,12 @@ class Config(Rows, OneModel):
     (CHAIR): .json or .json.gz, image id -> names; or COCO's annotations."""
     headline: str | None = None
     """The benchmark that counts; by default the first on which the model as it is could gain and lose."""
-    heads: Path | None = None
-    """Heads that copy from the context (decore, dynamic-context): a list or scores from a file, as retrieval heads are
-    published; by default the model's own retrieval scores."""
-    hallucination_heads: Path | None = None
-    """Heads that make a model hallucinate (adhh), from a file, as AD-HH's are published; by default those with the
-    lowest causal scores."""
+    heads: str | None = None
+    """Heads that copy from the context (decore, dynamic-context): a list or scores from a file (FILE#NAME: one of
+    several lists in it), as retrieval heads are published; by default the model's own retrieval scores."""
+    hallucination_heads: str | None = None
+    """Heads that make a model hallucinate (adhh), from a file (FILE#NAME), as AD-HH's are published; by default those
+    with the lowest causal scores."""
     sibling: str | None = None
     """A model of the lineage that hallucinates more, for sibling and lol."""
     under: Path | None = None
@@ -70,7 +70,7 @@ class Config(Rows, OneModel):
     """Test questions of each benchmark of the zoo or of world facts; half as many choose sizes."""
     neutral_text: Path | None = None
     """A text file for side effects, beside the zoo's own scenes."""
-    timed: int = 16
+    timed: int = 4
     """Prompts behind which all write, to be timed; 0: nothing is timed."""
     out: Path = Path("runs/compare")
     """Folder for the results."""
@@ -88,12 +88,17 @@ class Config(Rows, OneModel):
 
 def run(config: Config) -> None:
     """Scores, searches, tests, tells."""
+    from lens_truth.rivals.compare import check_headline
+
     _check(config)
+    if config.pope or config.objects:  # are what a run on photographs is made on
+        config = replace(config, data=", ".join(file.name for file in (*config.pope, *config.objects)))
     with Run("compare", config) as run:
         neutral = [lens_truth.zoo_text(config.seed)]
         neutral += [lens_truth.text_file(config.neutral_text)] if config.neutral_text else []
         model = load_model(config.model, config)
         parts = compared_parts(config, model)
+        check_headline(config.headline, parts.test)
         run.hashes["examples"] = hash_of_examples(parts.to_score)
         run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in neutral}
         given = Given(model, parts, config)

@@ -47,10 +47,18 @@ def _photographs(config: Config) -> Parts:
         sides = [[e for e in part if (e.id in captions) is described] for described in (False, True)]
         made: list[lens_truth.Benchmark] = []
         if sides[0]:
-            made += [lens_truth.benchmark_of("pope", "yes-no", sides[0], WORDING, N_NEW, parses=POPE_PARSES)]
+            made += [
+                lens_truth.benchmark_of(
+                    "pope", "yes-no", sides[0], WORDING, config.new_tokens or N_NEW, parses=POPE_PARSES
+                )
+            ]
         if sides[1]:
             wording = Wording(lambda example: example.question, USER_ASSISTANT)
-            made += [lens_truth.benchmark_of("description", "caption", sides[1], wording, _N_NEW, objects=names)]
+            made += [
+                lens_truth.benchmark_of(
+                    "description", "caption", sides[1], wording, config.new_tokens or _N_NEW, objects=names
+                )
+            ]
         return made
 
     to_score = [row for example in some[1] if example.id not in captions for row in (example, _denied(example))]

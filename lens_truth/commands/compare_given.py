@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import lens_truth
 from lens_truth.commands.run import load_model, scores_by_kind
-from lens_truth.commands.score_sources import short_name
+from lens_truth.commands.score_sources import list_part, short_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lens_truth.commands.ablate_data import Parts
     from lens_truth.commands.compare import Config
 
@@ -32,7 +30,16 @@ class Given:
     config: Config
     scored: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
     """Scores that were computed, by title."""
+    _siblings: list[Any] = field(default_factory=list[Any])
     _scores: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
+
+    def read(self) -> None:
+        """Reads what flags name, so that what is wrong there is told before anything is computed."""
+        for file in (self.config.heads, self.config.hallucination_heads):
+            if file is not None:
+                self._listed(file)
+        if self.config.sibling is not None:
+            self._siblings.append(load_model(self.config.sibling, self.config))
 
     def asks(self, what: str) -> bool:
         """Whether a question that judges has such a thing: a context, an image."""
@@ -48,7 +55,15 @@ class Given:
     def scores(self, kind: str) -> lens_truth.HeadScores:
         """Of a kind (truth, causal, learned)."""
         if kind not in self._scores:
-            self._keep(kind, scores_by_kind(kind, self.model, self.rows, self.config, self.config.scoring))
+            from lens_truth.scoring.learned import kept_fit
+
+            rows, template = self.rows, self.config.scoring
+            made = kept_fit(
+                self.config.out / "scores",
+                (self.model, rows, template, kind, {}, self.config.seed),
+                lambda: scores_by_kind(kind, self.model, rows, self.config, template),
+            )
+            self._keep(kind, made)
         return self._scores[kind]
 
     def _keep(self, kind: str, made: lens_truth.HeadScores) -> None:
@@ -64,12 +79,12 @@ class Given:
         seen = lens_truth.capture(self.model, self.rows, template=config.scoring, batch_size=config.batch_size)
         return seen, lens_truth.HeadProbes.fit(seen, seed=config.seed, device=device_of(self.model))
 
-    @cached_property
+    @property
     def sibling(self) -> Any:
-        """The model of --sibling, loaded."""
-        if self.config.sibling is None:
+        """The model of --sibling."""
+        if not self._siblings:
             raise UnfitError("no sibling is named (--sibling)")
-        return load_model(self.config.sibling, self.config)
+        return self._siblings[0]
 
     @cached_property
     def copying(self) -> lens_truth.HeadScores | list[tuple[int, int]]:
@@ -94,11 +109,13 @@ class Given:
         causal = self.scores("causal")
         return replace(causal, values=-causal.values, kind="against", metrics={}, folds=None)
 
-    def _listed(self, path: Path) -> lens_truth.HeadList:
-        """A list from a file; an InputError says with the file if it is of another model."""
-        listed = lens_truth.HeadList.load(path)
+    def _listed(self, given: str) -> lens_truth.HeadList:
+        """A list from a file, or FILE#NAME, one of several in it; an InputError says with the file if it is of another
+        model."""
+        file, part = list_part(given)
+        listed = lens_truth.HeadList.load(file, part=part)
         try:
             listed.marks(self.model.cfg.n_layers, self.model.cfg.n_heads)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{given}: {error}") from error
         return listed

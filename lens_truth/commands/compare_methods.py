@@ -10,6 +10,8 @@ from lens_truth.commands.compare_given import Given, UnfitError
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lens_truth.commands.compare import Config
     from lens_truth.rivals.rival import Rival
 
@@ -25,14 +27,13 @@ _NEEDED = {
 
 def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
     """Rivals by name, as the flags want them, and those that do not fit, with the reason."""
-    from lens_truth.gates.rows import read_intervention
-    from lens_truth.rivals import known
-
     config, made = given.config, _Made(given)
+    under = None if config.under is None else _given_gate(config.under, given.model)
     rivals: dict[str, Rival] = {}
     left_out: dict[str, str] = {}
     named = _named(config.methods or METHODS)
     _used(config, {part for parts in named.values() for part in parts})
+    given.read()
     for name, parts in named.items():
         try:
             first, *gates = map(made.of, parts)
@@ -43,12 +44,10 @@ def rivals_of(given: Given) -> tuple[dict[str, Rival], dict[str, str]]:
             rivals[name] = first.under(gates[0]) if gates else first
         except InputError as error:
             raise InputError(f"--methods {name}: {error}") from error
-    if config.under is not None:
-        gate = read_intervention(config.under)
-        gate.check(given.model)
+    if under is not None:
         alone = {name: its for name, its in rivals.items() if its.kind in ("words", "decoding")}
-        rivals[UNDER] = known.given_gate(gate)
-        rivals |= {f"{name}+{UNDER}": its.under(rivals[UNDER]) for name, its in alone.items()}
+        rivals[UNDER] = under
+        rivals |= {f"{name}+{UNDER}": its.under(under) for name, its in alone.items()}
     if not rivals:
         raise InputError(f"none of the methods fits: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}")
     return rivals, left_out
@@ -63,6 +62,19 @@ def _named(methods: Sequence[str]) -> dict[str, list[str]]:
         if len(parts) > 2:
             raise InputError(f"--methods {name}: one gate at most stands behind the +")
     return found
+
+
+def _given_gate(path: Path, model: Any) -> Rival:
+    """The gate or the shift of --under; an InputError says with the file what does not fit."""
+    from lens_truth.gates.rows import read_intervention
+    from lens_truth.rivals import known
+
+    gate = read_intervention(path)
+    try:
+        gate.check(model)
+        return known.given_gate(gate)
+    except InputError as error:
+        raise InputError(f"--under {path}: {error}") from error
 
 
 def _used(config: Config, parts: Set[str]) -> None:
@@ -82,8 +94,8 @@ class _Made:
     def of(self, name: str) -> Rival:
         """A method by its name; an UnfitError says why it does not fit."""
         if name not in self._known:
-            made = _MAKERS[name](self._given, self)
             try:
+                made = _MAKERS[name](self._given, self)
                 made.check(self._given.model)
             except InputError as error:
                 raise UnfitError(str(error)) from error
@@ -121,7 +133,7 @@ def _needs_image(given: Given) -> None:
 def _dola(given: Given, _: _Made) -> Rival:
     from lens_truth.rivals import known
 
-    return known.lower_layers()
+    return known.lower_layers(given.model)
 
 
 def _decore(given: Given, _: _Made) -> Rival:

@@ -21,6 +21,7 @@ from lens_truth.commands.score_sources import (
     ProbingRuns,
     Scoring,
     Source,
+    list_part,
     parse_sources,
     read_scores,
     score_model,
@@ -99,10 +100,9 @@ def _read_lists(arguments: Sequence[str], top: int | None) -> dict[str, lens_tru
     plain: list[str] = []
     parts: list[str | None] = []
     for argument in arguments:
-        where, mark, part = argument.rpartition("#")
-        its = (argument, None) if not mark or Path(argument).exists() else (where, part)
-        plain.append(f"{part}={where}" if its[1] and "=" not in where else its[0])
-        parts.append(its[1])
+        where, part = list_part(argument)
+        plain.append(f"{part}={where}" if part and "=" not in where else where)
+        parts.append(part)
     sources: list[Source] = parse_sources(plain)
     return {
         source.name: lens_truth.HeadList.load(source.where, part=part, top=top)

@@ -106,6 +106,12 @@ def short_name(data: str) -> str:
     return f"{source}:{short_name(rest)}" if colon else Path(data).name
 
 
+def list_part(argument: str) -> tuple[str, str | None]:
+    """FILE#NAME: the file, and which of several lists of heads in it."""
+    where, mark, part = argument.rpartition("#")
+    return (argument, None) if not mark or Path(argument).exists() else (where, part)
+
+
 @dataclass(frozen=True)
 class Scoring(Compute):
     """How models are scored."""

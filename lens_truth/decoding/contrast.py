@@ -21,6 +21,8 @@ from lens_truth.models.hooks import Hooked
 from lens_truth.models.prompts import Encoded, PromptTokens
 
 PLAUSIBLE = 0.1
+FAR = 100.0
+"""How far below the others tokens stand that are not plausible, in nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +94,15 @@ class Contrast(Decoder):
         return [SecondPass(its, rows, n_new, self.mixed, lambda: self.second(its))]
 
     def mixed(self, scores: Float[Tensor, "... V"], other: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:
-        """Log-probabilities of both passes, mixed, up to a constant; minus infinity where a token is not plausible."""
-        log_p, mixed = self._both(scores, other)
-        return mixed.masked_fill(self._implausible(log_p), -torch.inf)
+        """Log-probabilities of both passes, mixed, up to a constant; tokens that are not plausible are far below."""
+        return self._far_below(*self._both(scores, other))
+
+    def _far_below(self, log_p: Float[Tensor, "... V"], mixed: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:
+        """Tokens that are not plausible stand so far below all others that none is ever written, in the order of p:
+        log-odds between two of them, as between yes and no where an answer begins otherwise, stay p's."""
+        implausible = self._implausible(log_p)
+        least = mixed.masked_fill(implausible, torch.inf).amin(-1, keepdim=True)
+        return torch.where(implausible, log_p + (least - FAR), mixed)
 
     def over_plausible(self, scores: Float[Tensor, "... V"], other: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:
         """The same, but tokens that are not plausible keep their log-probability: by this given answers are ranked."""

@@ -98,7 +98,7 @@ class LOL(Sibling):
             return last
 
         def mixed(scores: Float[Tensor, "B V"], other: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
-            return self._mixed(scores, fused[0], other, plausible=True)
+            return self._far_below(*self._fused_both(scores, fused[0], other))
 
         rows = self.second_rows(prompts, others)
         second = SecondPass(self._sibling, rows, n_new, mixed, lambda: self.second(self._sibling))
@@ -111,16 +111,11 @@ class LOL(Sibling):
             model, self.lower_layers(model), lambda lower, last: self._fused(lower, last[:, -1])[:, None]
         )
 
-    def _mixed(
-        self, own: Float[Tensor, "... V"], fused: Tensor, other: Tensor, *, plausible: bool
-    ) -> Float[Tensor, "... V"]:
-        """Of the model's logits, its log p' and the sibling's log q', the last two up to a constant; tokens that are
-        not plausible are out, or, where answers are ranked, keep log p."""
+    def _fused_both(self, own: Float[Tensor, "... V"], fused: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Log p, and what it is mixed with log p' and the sibling's log q', which come up to a constant."""
         exact = torch.promote_types(own.dtype, torch.float32)
         log_p, p, q = (its.log_softmax(-1, dtype=exact) for its in (own, fused, other.to(own.device)))
-        mixed = log_p + self._weight(log_p) * (p - q)
-        implausible = self._implausible(log_p)
-        return mixed.masked_fill(implausible, -torch.inf) if plausible else torch.where(implausible, log_p, mixed)
+        return log_p, log_p + self._weight(log_p) * (p - q)
 
     def log_probs(
         self, model: Hooked, rows: Sequence[Encoded], others: Sequence[Encoded | None]
@@ -139,5 +134,6 @@ class LOL(Sibling):
             )
         for its, other, tokens in zip(own, against, answer_tokens(rows), strict=True):
             p, q = (self._fused(each[:-1].movedim(0, -2), each[-1]) for each in (its, other))
-            found.append(said(self._mixed(its[-1], p, q, plausible=False), tokens))
+            log_p, mixed = self._fused_both(its[-1], p, q)
+            found.append(said(torch.where(self._implausible(log_p), log_p, mixed), tokens))
         return torch.stack(found)

@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from lens_truth.models.batches import logits_only
+from lens_truth.models.finite import check_finite
 from lens_truth.models.prompts import PromptTokens
-from lens_truth.models.sharing import Begun, Sharing, shared_families
+from lens_truth.models.sharing import Begun, Sharing, shared_families, shares_beginnings
 
 Mixed = Callable[[Float[Tensor, "B V"], Float[Tensor, "B V"]], Float[Tensor, "B V"]]
 
@@ -37,6 +38,8 @@ class SecondPass(LogitsProcessor):
         self._rows = [i for i, prompt in enumerate(prompts) if prompt is not None]
         self._prompts = [prompt for prompt in prompts if prompt is not None]
         self._parts: list[_Part] | None = None
+        if self._rows:
+            shares_beginnings(model)  # is measured once, and not while the second pass is something else
 
     def __call__(self, input_ids: Int[Tensor, "B T"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
         """One step."""
@@ -50,7 +53,10 @@ class SecondPass(LogitsProcessor):
                     part.go_on(input_ids[[self._rows[at] for at in part.at], -1:])
             other = torch.empty_like(scores[: len(self._rows)])
             for part in self._parts:
-                other[part.at] = part.logits(self._model).to(other)
+                logits = part.logits(self._model)
+                batch = part.batch
+                check_finite(logits.amax(1), self._model, batch.ids, batch.mask, batch.rows)
+                other[part.at] = logits.to(other)
         if len(self._rows) == len(scores):
             return self._mixed(scores, other)
         result = scores.clone()

@@ -133,8 +133,9 @@ class FirstMargin(LogitsProcessor):
         if not self.margins:
             logits = scores.float()
             margin = logits[:, self._yes].logsumexp(1) - logits[:, self._no].logsumexp(1)
-            # A decoder may leave one of them no chance, or neither; a log has no place for infinity.
-            margin = margin.nan_to_num(0.0, _SURE, -_SURE)
+            # A model may leave one of them no chance, or neither, and a contrast one of them; a log has no place for
+            # infinity.
+            margin = margin.nan_to_num(0.0).clamp(-_SURE, _SURE)
             # Rounded to what other batch sizes leave the same.
             self.margins = [round(value, 3) for value in cast("list[float]", margin.tolist())]
         return scores

@@ -118,8 +118,7 @@ def _attention(
         groups = query.shape[1] // key.shape[1]
         of = [head // groups for head in acting.heads]
         q, k, v = query[:, acting.heads, -n:], key[:, of], value[:, of]
-        scaling = how.get("scaling")
-        weights = _weights(q, k, attention_mask, scaling, how.get("softcap"), acting.heads)
+        weights = _weights(q, k, attention_mask, acting.heads, **how)
         if (taken := acting.act(acting.layer, weights, v)) is not None:
             rest = output[:, -n:, acting.heads]
             output = output.clone()
@@ -131,22 +130,35 @@ def _weights(
     q: Float[Tensor, "B h n D"],
     k: Float[Tensor, "B h K D"],
     mask: Shaped[Tensor, "..."] | None,
-    scaling: float | None,
-    softcap: float | None,
     heads: list[int],
+    *,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    s_aux: Float[Tensor, " H"] | None = None,
+    **others: Any,
 ) -> Float[Tensor, "B h n K"]:
     exact, n, K = torch.promote_types(q.dtype, torch.float32), q.shape[2], k.shape[2]
     scores = q.to(exact) @ k.to(exact).mT * (q.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    if mask is None or mask.ndim == 2:
-        place = torch.arange(K, device=q.device)
-        hidden = place > place[K - n :, None]
+    if mask is None or mask.ndim == 2:  # the function knows by itself what a token does not see
+        key = torch.arange(K, device=q.device)
+        query = key[K - n :, None]
+        hidden = key > query
+        if sliding_window is not None:
+            hidden = hidden | (key <= query - sliding_window)
         if mask is not None:
             hidden = hidden | ~mask[:, None, None, :K].bool()
-        return scores.masked_fill(hidden, -torch.inf).softmax(-1)
-    of_these = mask[:, :, -n:, :K] if mask.shape[1] == 1 else mask[:, heads, -n:, :K]
-    if of_these.dtype == torch.bool:
-        # a query under padding sees nothing: its weights are never looked at, and must not be NaN
-        return scores.masked_fill(~of_these, torch.finfo(exact).min).softmax(-1)
-    return (scores + of_these.to(exact)).softmax(-1)
+        scores = scores.masked_fill(hidden, -torch.inf)
+    else:
+        of_these = mask[:, :, -n:, :K] if mask.shape[1] == 1 else mask[:, heads, -n:, :K]
+        if of_these.dtype == torch.bool:
+            # a query under padding sees nothing: its weights are never looked at, and must not be NaN
+            scores = scores.masked_fill(~of_these, torch.finfo(exact).min)
+        else:
+            scores = scores + of_these.to(exact)
+    if s_aux is None:
+        return scores.softmax(-1)
+    sinks = s_aux[heads].to(scores)[:, None, None].expand(len(scores), -1, n, 1)  # which take a part of the weights
+    return torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]

@@ -42,7 +42,7 @@ def compare_rivals(
     validation: Sequence[Benchmark],
     neutral: Sequence[NeutralText] = (),
     headline: str | None = None,
-    timed: int = 16,
+    timed: int = 4,
     left_out: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> RivalComparison:
@@ -123,13 +123,18 @@ def _check(
         names = [benchmark.name for benchmark in benchmarks]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InputError(f"two benchmarks are called '{twice}'")
-    if headline is not None and headline not in (names := [benchmark.name for benchmark in test]):
-        raise InputError(f"there is no test benchmark '{headline}', only {', '.join(names)}")
+    check_headline(headline, test)
     if not rivals:
         raise InputError("there is no rival to compare with the model as it is")
     twins = {twin for name in rivals for twin in static_of(name)}
     if taken := {VANILLA, *left_out, *twins} & rivals.keys():
         raise InputError(f"a rival is called '{min(taken)}', which is taken")
+
+
+def check_headline(headline: str | None, test: Sequence[Benchmark]) -> None:
+    """Raises an InputError if a benchmark is to count that is not there."""
+    if headline is not None and headline not in (names := [benchmark.name for benchmark in test]):
+        raise InputError(f"there is no test benchmark '{headline}', only {', '.join(names)}")
 
 
 def _is(row: GateRow, name: str, benchmark: str) -> bool:

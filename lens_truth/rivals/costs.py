@@ -13,6 +13,7 @@ import numpy as np
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.evaluate.asker import Asker
 from lens_truth.gates.rows import Intervention
+from lens_truth.models.budget import Budget
 from lens_truth.models.hooks import Hooked, inner_model
 from lens_truth.rivals.prompts import shown_prompts
 from lens_truth.rivals.rows import VANILLA, Cost
@@ -23,19 +24,22 @@ if TYPE_CHECKING:
 
 NEW_TOKENS = 16
 """Written behind each prompt, by all rivals as many."""
-ROUNDS = 5
+ROUNDS = 3
 
 
 def writing_costs(
-    asker: Asker, benchmark: Benchmark, rivals: Mapping[str, Intervention | Decoder | None], rows: int = 16
+    asker: Asker, benchmark: Benchmark, rivals: Mapping[str, Intervention | Decoder | None], rows: int = 4
 ) -> dict[str, Cost]:
     """By the rivals' names, `vanilla` among them: `ROUNDS` rounds in which each writes once, right behind the model as
     it is, after one that does not count.
 
     Args:
-        benchmark: whose first so many `rows` are the prompts, all in one batch; nothing is chosen in it.
+        benchmark: whose first so many `rows` (fewer, if they are too long for one batch) are the prompts.
     """
     few = replace(benchmark, examples=benchmark.examples[:rows])
+    longest = max(len(row.ids) for row in shown_prompts(asker, few, Decoder())[0]) + NEW_TOKENS
+    at_once = Budget.of(asker.model, asker.batch_size, rows=rows).tokens // longest
+    few = replace(few, examples=few.examples[: max(1, at_once)])
     decoders = {name: decoder_of(rival) for name, rival in ({VANILLA: None} | dict(rivals)).items()}
     asked = {name: shown_prompts(asker, few, decoder) for name, decoder in decoders.items()}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in decoders}

@@ -16,7 +16,11 @@ from lens_truth.decoding.lol import LOL
 from lens_truth.decoding.prompted import INSTRUCTIONS, Prompted
 from lens_truth.decoding.sibling import Sibling
 from lens_truth.decoding.vcd import VCD
+from lens_truth.errors import InputError
+from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.neuron_gate import NeuronGate
 from lens_truth.gates.rows import Intervention
+from lens_truth.gates.shift import HeadShift
 from lens_truth.io.numbers import count
 from lens_truth.models.common_gain import common_gain_acts
 from lens_truth.models.hooks import Hooked
@@ -68,12 +72,14 @@ def deactivated_heads(heads: HeadScores | Sequence[tuple[int, int]]) -> Rival:
     return Rival.of("decoding", made, apart="a text has no image")
 
 
-def lower_layers() -> Rival:
-    """DoLa with the lower and the higher half of the layers, in three strengths each."""
+def lower_layers(model: Hooked) -> Rival:
+    """DoLa with the lower and the higher half of the layers, as far as a shallow model has such, in three strengths
+    each."""
     made: list[Tried] = []
     for strength in STRENGTHS[1:]:
-        made += [(DoLa(strength, layers="low"), strength, "low layers")]
-        made += [(DoLa(strength, layers="high"), strength, "high layers")]
+        low, high = DoLa(strength, layers="low"), DoLa(strength, layers="high")
+        made += [(low, strength, "low layers")] if low.candidates(model) else []
+        made += [(high, strength, "high layers")]
     return Rival.of("decoding", made)
 
 
@@ -111,8 +117,16 @@ def common_gain(model: Hooked, seed: int = 0) -> Rival:
 
 
 def given_gate(gate: Intervention) -> Rival:
-    """A gate or a shift from elsewhere: tested as it is."""
-    return Rival.of("heads", [(gate, 1.0, "as given")], fixed=True)
+    """A gate or a shift from elsewhere: tested as it is. What does the same to all heads of a layer does not tell heads
+    apart.
+
+    Raises:
+        InputError: if it acts elsewhere than on heads.
+    """
+    if isinstance(gate, NeuronGate) or (isinstance(gate, HeadShift) and gate.site == "resid_post"):
+        raise InputError("it acts on the residual stream or on neurons; a gate or a shift of heads is compared")
+    alike = isinstance(gate, HeadGate) and bool((gate.values == gate.values[..., :1]).all())
+    return Rival.of("gain" if alike else "heads", [(gate, 1.0, "as given")], fixed=True)
 
 
 def sized(decoders: Iterable[Decoder], setting: str) -> list[Tried]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from lens_truth.decoding.dynamic import DynamicGate
 from lens_truth.decoding.rules import Rule
 from lens_truth.evaluate.asker import Asker, questions_of
 from lens_truth.models.batches import tokenizer_of
+from lens_truth.models.budget import Budget, within_budget
+from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
 from lens_truth.models.prompts import PromptTokens, encode_prompts, prompt_of
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 Shown = tuple[list[PromptTokens], list[PromptTokens | None]]
 """The prompts of both passes."""
-_AT_ONCE = 16
 
 
 def shown_prompts(asker: Asker, benchmark: Benchmark, decoder: Decoder | Rule) -> Shown:
@@ -45,21 +46,26 @@ def shown_prompts(asker: Asker, benchmark: Benchmark, decoder: Decoder | Rule) -
 def rule_values(asker: Asker, benchmarks: Sequence[Benchmark], rule: Rule, rows: int) -> Float[Tensor, " N"]:
     """What a rule goes by at the ends of the first so many prompts of each benchmark."""
     some = [replace(benchmark, examples=benchmark.examples[:rows]) for benchmark in benchmarks]
-    found = [
-        rule.values(asker.model, prompts, others)
-        for benchmark in some
-        for prompts, others in _batches(shown_prompts(asker, benchmark, rule))
-    ]
-    return torch.cat(found)
+    return torch.cat([_in_batches(asker, shown_prompts(asker, its, rule), rule.values) for its in some])
 
 
 def factors_on(asker: Asker, benchmark: Benchmark, gate: DynamicGate) -> Float[Tensor, " N"]:
     """By how much of itself a dynamic gate acts at the end of every prompt."""
-    shown = shown_prompts(asker, benchmark, gate)
-    return torch.cat([gate.factors(asker.model, prompts, others) for prompts, others in _batches(shown)]).float()
+    return _in_batches(asker, shown_prompts(asker, benchmark, gate), gate.factors).float()
 
 
-def _batches(shown: Shown) -> Iterator[Shown]:
+def _in_batches(
+    asker: Asker, shown: Shown, values: Callable[[Hooked, list[PromptTokens], list[PromptTokens | None]], Tensor]
+) -> Float[Tensor, " N"]:
+    """In the order of the prompts."""
     prompts, others = shown
-    for start in range(0, len(prompts), _AT_ONCE):
-        yield prompts[start : start + _AT_ONCE], others[start : start + _AT_ONCE]
+    lengths = [max(len(row.ids), len(other.ids) if other else 0) for row, other in zip(prompts, others, strict=True)]
+    longest_first = sorted(range(len(prompts)), key=lambda row: -lengths[row])
+    budget = Budget.of(asker.model, asker.batch_size, rows=16)
+
+    def of_rows(some: Sequence[int]) -> Tensor:
+        return values(asker.model, [prompts[row] for row in some], [others[row] for row in some])
+
+    made = within_budget(longest_first, lambda row, _: lengths[row], budget, of_rows)
+    found = torch.cat([its for _, its in made])
+    return found[torch.tensor(longest_first, device=found.device).argsort()]

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from lens_truth.ablation.side_effects import NeutralText
+from lens_truth.decoding.contrast import FAR, Contrast
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.gates.rows import Intervention
 from lens_truth.models.batches import tokenizer_of
@@ -46,8 +47,9 @@ def text_effects(
         changed = (own.argmax(-1) != bare.argmax(-1)).double().numpy()
         kl = float((bare.exp() * (bare - own)).sum(-1).mean())
         low, high = group_interval(changed, groups, seed)
-        finite = kl if np.isfinite(kl) else float("nan")
-        found[name] = TextEffect(len(prompts), float(changed.mean()), (low, high), finite)
+        # Tokens far below all others have no chance: a divergence would only say how far that is.
+        defined = np.isfinite(kl) and not (isinstance(rival, Contrast) and bool((own < -FAR).any()))
+        found[name] = TextEffect(len(prompts), float(changed.mean()), (low, high), kl if defined else float("nan"))
     return found
 
 

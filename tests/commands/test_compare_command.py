@@ -93,6 +93,36 @@ def test_what_does_not_fit_is_named(capsys: pytest.CaptureFixture[str], tmp_path
 
 
 @pytest.mark.zoo
+def test_what_cannot_be_computed_is_left_out_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Rows of both labels, but no question with both, and too few groups for folds."""
+    rows = [
+        {"question": f"What is {n}?", "answer": str(n), "label": int(n % 3 > 0), "group": str(n)} for n in range(10)
+    ]
+    data = lines(tmp_path / "rows.jsonl", rows)
+    flags = ("--data", data, "--methods", "truth", "causal", "dola", "dynamic-entropy", "--timed", "0")
+    code, said, _ = run(capsys, "compare", *flags, "--new-tokens", "3", "--out", tmp_path / "out")
+    assert code == 0 and "left out: causal, since no question has both" in said
+    assert (
+        "left out: truth, since there are 4 groups, fewer than the 5 folds" in said
+        and "left out: dynamic-entropy, since no question has both" in said
+    )
+    assert list(RivalComparison.load(tmp_path / "out").search) == ["dola"]
+
+
+@pytest.mark.zoo
+def test_scores_are_computed_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (*SMALL, "--methods", "causal", "--timed", "0", "--out", tmp_path / "out")
+    assert run(capsys, "compare", *flags)[0] == 0
+    first = RivalComparison.load(tmp_path / "out")
+    (tmp_path / "out" / "result.json").unlink()
+    monkeypatch.setattr("lens_truth.commands.compare_given.scores_by_kind", None)
+    assert run(capsys, "compare", *flags)[0] == 0
+    assert RivalComparison.load(tmp_path / "out") == first
+
+
+@pytest.mark.zoo
 def test_heads_to_be_silent_come_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     scores = np.zeros((6, 8))
     scores[2, 3] = 1
@@ -100,7 +130,13 @@ def test_heads_to_be_silent_come_from_a_file(capsys: pytest.CaptureFixture[str],
     flags = (*SMALL, "--methods", "decore", "--heads", tmp_path / "heads.safetensors", "--timed", "0")
     code, _, _ = run(capsys, "compare", *flags, "--out", tmp_path / "out")
     assert code == 0 and not json.loads((tmp_path / "out" / "result.json").read_text())["results"]["head_scores"]
-    code, _, _ = run(capsys, "compare", *flags[:-4], "--timed", "0", "--out", tmp_path / "own")
+    lists = tmp_path / "lists.json"
+    lists.write_text('{"others": [[0, 0]], "copying": [[2, 3]]}')
+    flags = (*flags[:6], "--heads", f"{lists}#copying", *flags[-2:])
+    code, _, _ = run(capsys, "compare", *flags, "--out", tmp_path / "part")
+    both = [RivalComparison.load(tmp_path / name).search["decore"] for name in ("out", "part")]
+    assert code == 0 and {its.norm for its in both[1]} == {"1 head silent"} and both[0][:3] == both[1]
+    code, _, _ = run(capsys, "compare", *flags[:6], "--timed", "0", "--out", tmp_path / "own")
     titles = json.loads((tmp_path / "own" / "result.json").read_text())["results"]["head_scores"]
     assert code == 0 and list(titles) == ["retrieval scores"]
 
@@ -133,6 +169,8 @@ def test_pope_and_chair_about_photographs(
     found = RivalComparison.load(tmp_path / "out")
     assert code == 0 and {row.benchmark for row in found.rows} == {"pope", "description"}
     assert found.row("vanilla", "description").captions
+    config = json.loads((tmp_path / "out" / "result.json").read_text())["config"]
+    assert config["data"] == "random.json, objects.json"
 
 
 @pytest.mark.zoo
@@ -141,6 +179,11 @@ def test_lists_of_another_model_are_named(capsys: pytest.CaptureFixture[str], tm
     path.write_text("[[99, 1]]")
     flags = ("--methods", "cad", "decore", "--heads", path, "--out", tmp_path / "out")
     refused(capsys, f"{path}: layer 99, head 1 is on the list", "compare", *SMALL, *flags)
+    HeadGate(torch.ones(2, 2)).save(tmp_path / "small.safetensors")
+    small = f"--under {tmp_path / 'small.safetensors'}: "
+    for name, said in (("small", small), ("none", "there is no such file")):
+        gate = ("--methods", "cad", "--under", tmp_path / f"{name}.safetensors", "--out", tmp_path / "out")
+        refused(capsys, said, "compare", *SMALL, *gate)
 
 
 @pytest.mark.zoo

@@ -23,6 +23,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.evaluate.asker import Asker, questions_of
 from lens_truth.evaluate.benchmark import benchmark_of
+from lens_truth.evaluate.generate import FirstMargin
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.rows import Intervention
 from lens_truth.models.loading import load
@@ -120,6 +121,26 @@ def test_given_answers_are_ranked_by_the_same_numbers(tiny: Any) -> None:
     assert replace(DECODERS[0], strength=0.0).log_probs(tiny, rows, others).tolist() == pytest.approx(
         Decoder().log_probs(tiny, rows, others).tolist()
     )
+
+
+def test_what_is_not_plausible_is_never_written_and_keeps_its_log_odds() -> None:
+    """Where an answer begins neither with yes nor with no, log-odds between these are still the model's."""
+    draws = torch.Generator().manual_seed(0)
+    own, other = 4 * torch.randn(6, 40, generator=draws), 4 * torch.randn(6, 40, generator=draws)
+    log_p = own.log_softmax(-1)
+    for decoder in (lens_truth.ContextAware(2.0, plausible=0.5), lens_truth.DoLa(1.0, [1])):
+        out = log_p < log_p.amax(-1, keepdim=True) + np.log(decoder.plausible)
+        found = decoder.mixed(own, other)
+        assert out.any(1).all()
+        assert float(found.softmax(-1)[out].sum()) < 1e-40 and found.isfinite().all()
+        torch.testing.assert_close(found[~out], decoder.over_plausible(own, other)[~out])
+        for row, gone, p in zip(found, out, log_p, strict=True):
+            torch.testing.assert_close(row[gone] - row[gone][0], p[gone] - p[gone][0], rtol=0, atol=1e-4)
+        for yes, no in ((0, 1), (2, 3), (4, 5)):
+            first = FirstMargin([yes], [no])
+            first(torch.zeros(6, 1, dtype=torch.long), found)
+            expected = torch.where(out[:, yes] & out[:, no], log_p[:, yes] - log_p[:, no], found[:, yes] - found[:, no])
+            assert first.margins == pytest.approx(expected.clamp(-100, 100).tolist(), abs=2e-3)
 
 
 @pytest.mark.zoo

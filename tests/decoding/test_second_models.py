@@ -17,6 +17,7 @@ from multimodal import build_multimodal
 from lens_truth.data import world_examples
 from lens_truth.data.examples import Example
 from lens_truth.data.images import open_image
+from lens_truth.decoding.context_aware import ContextAware
 from lens_truth.decoding.contrast import Contrast
 from lens_truth.decoding.decoder import Decoder
 from lens_truth.decoding.lol import LOL
@@ -27,6 +28,7 @@ from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
 from lens_truth.evaluate.benchmark import benchmark_of
 from lens_truth.gates.gate import HeadGate
+from lens_truth.models import sharing
 from lens_truth.models.image_input import image_arguments, images_for, images_of
 from lens_truth.models.loading import load
 from lens_truth.models.prompts import QUESTION, PromptTokens, encode_prompts, prompt_of
@@ -263,6 +265,26 @@ def test_lower_layers_that_weigh_nothing(zoo: Get, told: list[Example]) -> None:
     assert LOL(0.7, base, lower=0).write(model, rows, none, N_NEW) == Sibling(0.7, base).write(model, rows, none, N_NEW)
     for decoder in (Sibling(2.0, model), LOL(2.0, model)):
         assert decoder.write(model, rows, none, N_NEW) == plain(model, rows)
+
+
+def test_what_is_measured_of_a_sibling_is_not_measured_while_it_says_something_else(
+    zoo: Get, told: list[Example]
+) -> None:
+    model, base = zoo("llama-memory-chat"), zoo("llama-memory")
+    sharing._SHARES.pop(base, None)  # pyright: ignore[reportPrivateUsage]
+    LOL(1.0, base).write(model, prompts_of(model, told), [None] * len(told), N_NEW)
+    assert sharing.shares_beginnings(base)
+
+
+def test_a_second_pass_that_overflows_is_named(zoo: Get, told: list[Example]) -> None:
+    class Beyond(ContextAware):
+        def second(self, model: Any) -> Any:
+            return HeadGate(torch.full((6, 8), 3e38)).attach(model)
+
+    model = zoo("llama-memory-chat")
+    rows = prompts_of(model, told)
+    with pytest.raises(InputError, match="are not finite from layer"):
+        Beyond(1.0).write(model, rows, list(rows), N_NEW)
 
 
 def test_a_sibling_that_does_not_fit(zoo: Get, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import build
 from drawn import faults
 from made import against, comparison
 from matplotlib.figure import Figure
@@ -23,7 +24,10 @@ from lens_truth.decoding.decore import DeCoRe
 from lens_truth.errors import InputError
 from lens_truth.evaluate.asker import Asker
 from lens_truth.gates.gate import HeadGate
+from lens_truth.gates.neuron_gate import NeuronGate
+from lens_truth.gates.shift import HeadShift
 from lens_truth.io.results import Result
+from lens_truth.models.loading import load
 from lens_truth.rivals import known
 from lens_truth.rivals.compare import compare_rivals
 from lens_truth.rivals.costs import writing_costs
@@ -36,6 +40,7 @@ from lens_truth.scoring.scores import HeadScores
 from lens_truth.stats.paired import compare
 from lens_truth.zoo.benchmarks import zoo_benchmarks
 
+HALVES = torch.tensor([0.5, 0.4]).repeat(6, 4)  # heads told apart
 LONG = "models--Qwen--Qwen2.5-VL-7B-Instruct"
 
 
@@ -57,7 +62,7 @@ def causal(asker: Asker) -> HeadScores:
 
 @pytest.fixture(scope="module")
 def found(asker: Asker) -> RivalComparison:
-    halves = HeadGate(torch.full((6, 8), 0.5))
+    halves = HeadGate(HALVES)
     rivals = {
         "cad": Rival.of("decoding", known.sized((ContextAware(a) for a in (0.5, 2.0)), "contrast"), apart="why"),
         "silence": Rival.of("heads", [(HeadGate(torch.zeros(6, 8)), 1.0, "none")]),
@@ -138,9 +143,27 @@ def test_what_cannot_be_compared(asker: Asker) -> None:
     assert said({"alike": alike}) == "two sizes of a rival are called 'x, 0.5'; give them other words"
 
 
+def test_what_a_given_gate_tells_apart(asker: Asker) -> None:
+    one = torch.ones(6, 8)
+    one[2, 3] = 0
+    grid = {"gain": HeadGate(torch.full((6, 8), 0.5)), "heads": HeadGate(one)}
+    assert {known.given_gate(gate).kind: gate for gate in grid.values()} == grid
+    stream = HeadShift(torch.ones(6, 1, 128), "resid_post")
+    for gate in (stream, NeuronGate(torch.ones(6, 4))):
+        with pytest.raises(InputError, match="a gate or a shift of heads is compared"):
+            known.given_gate(gate)
+
+
+def test_shallow_models_have_high_layers_only(tokenizer: Any) -> None:
+    model = load(build("llama-bias-tied", vocab_size=len(tokenizer), num_hidden_layers=4), tokenizer=tokenizer)
+    rival = known.lower_layers(model)
+    rival.check(model)
+    assert {what for _, _, what in rival.ready} == {"high layers"}
+
+
 def test_what_stands_under_a_gate_is_held_against_both_alone(found: RivalComparison, asker: Asker) -> None:
     (benchmark,) = of("test", 10, "conflict")
-    gate = HeadGate(torch.full((6, 8), 0.5))
+    gate = HeadGate(HALVES)
     cad = ContextAware(found.chosen("cad").lam)
     both = ContextAware(found.chosen("cad+halves").lam, gate=gate)
     results = asker.run(benchmark, {VANILLA: None, "cad": cad, "halves": gate, "cad+halves": both})
@@ -190,7 +213,7 @@ def test_sizes_in_which_methods_are_tried(asker: Asker, causal: HeadScores) -> N
     assert isinstance(first, DeCoRe) and list(first.heads) == [causal.best()]
     listed = known.silent_heads([(1, 2), (3, 4)]).candidates(searching)
     assert {what for _, _, what in listed} == {"2 heads silent"} and len(listed) == 3
-    assert len(known.lower_layers().candidates(searching)) == 6
+    assert len(known.lower_layers(asker.model).candidates(searching)) == 6
     assert [size for _, size, _ in known.common_gain(asker.model).candidates(searching)] == [
         *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     ]
