@@ -196,7 +196,7 @@ def test_lists_of_another_model_are_named(capsys: pytest.CaptureFixture[str], tm
         (("--methods", "cad+dola"), "what decodes or asks cannot stand in for a gate"),
         (("--methods",), "--methods is given no value"),
         (
-            ("--methods", "cad", "--sibling", "zoo:llama"),
+            ("--methods", "cad", "--sibling", "zoo:llama-base"),
             "--sibling is for sibling and lol, which --methods leaves out",
         ),
         (("--methods", "cad", "--hallucination-heads", "a.json"), "--hallucination-heads is for adhh, which"),
