@@ -88,6 +88,8 @@ def test_what_a_rule_goes_by_is_asked_of_every_benchmark(asker: Asker) -> None:
     some = of("validation", 5, "conflict", "judgement")
     values = rule_values(asker, some, EntropyAbove(), rows=3)
     alone = [float(rule_values(asker, some, EntropyAbove(), rows=1)[at]) for at in (0, 1)]
+    one_by_one = rule_values(replace(asker, batch_size=1), some, EntropyAbove(), rows=3)
+    torch.testing.assert_close(one_by_one, values, rtol=0, atol=1e-4)
     assert len(values) == 6
     torch.testing.assert_close(values[[0, 3]], torch.tensor(alone))
 
