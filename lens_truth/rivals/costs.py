@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 NEW_TOKENS = 16
 """Written behind each prompt, by all rivals as many."""
-ROUNDS = 3
+LEAST, MOST, SECONDS = 3, 15, 20.0
+"""Rounds, and how long there are more of them: a small model writes so fast that few tell nothing."""
 
 
 def writing_costs(
     asker: Asker, benchmark: Benchmark, rivals: Mapping[str, Intervention | Decoder | None], rows: int = 4
 ) -> dict[str, Cost]:
-    """By the rivals' names, `vanilla` among them: `ROUNDS` rounds in which each writes once, right behind the model as
+    """By the rivals' names, `vanilla` among them: a few rounds in which each writes once, right behind the model as
     it is, after one that does not count.
 
     Args:
@@ -38,8 +39,8 @@ def writing_costs(
     """
     few = replace(benchmark, examples=benchmark.examples[:rows])
     longest = max(len(row.ids) for row in shown_prompts(asker, few, Decoder())[0]) + NEW_TOKENS
-    at_once = Budget.of(asker.model, asker.batch_size, rows=rows).tokens // longest
-    few = replace(few, examples=few.examples[: max(1, at_once)])
+    at_once = Budget.of(asker.model, asker.batch_size).rows(longest, asker.model.cfg.d_vocab)
+    few = replace(few, examples=few.examples[:at_once])
     decoders = {name: decoder_of(rival) for name, rival in ({VANILLA: None} | dict(rivals)).items()}
     asked = {name: shown_prompts(asker, few, decoder) for name, decoder in decoders.items()}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in decoders}
@@ -50,7 +51,10 @@ def writing_costs(
         return time.perf_counter() - begin
 
     with _endless(asker.model):
-        for number in range(ROUNDS + 1):
+        begin = time.perf_counter()
+        for number in range(MOST + 1):
+            if number > LEAST and time.perf_counter() - begin > SECONDS:
+                break
             for name in decoders:
                 bare = seconds(VANILLA)  # anew each time: what else the machine does changes while others write
                 own = bare if name == VANILLA else seconds(name)

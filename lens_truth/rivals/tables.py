@@ -23,7 +23,7 @@ LEGEND = (
     "Elsewhere: the same on all other benchmarks, mean over them. Changed: share of the places in a text about which "
     "nothing is asked at which another token would be written; KL of the next token there, in nats (none where a "
     "rival leaves tokens no chance). Time: of writing equally many tokens behind the same prompts, over the model as "
-    "it is right before, in one process; median of three rounds."
+    "it is right before, in one process; median of three rounds or more."
 )
 NONE = "none: validation wanted it off"
 _SEARCH = (
@@ -149,4 +149,4 @@ def _cost(found: RivalComparison, name: str) -> list[Cell]:
     if not found.costs:
         return []
     its = found.costs.get(name)
-    return [Cell(f"×{its.ratio:.2f}", tip=f"{its.low:.2f} to {its.high:.2f} in three rounds") if its else Cell("")]
+    return [Cell(f"×{its.ratio:.2f}", tip=f"{its.low:.2f} to {its.high:.2f} over all rounds") if its else Cell("")]
