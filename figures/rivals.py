@@ -25,7 +25,7 @@ def rivals(runs: list[Path]) -> Figure:
     found = [lens_truth.RivalComparison.load(run) for run in runs]
     names = list(dict.fromkeys(name for its in found for name in its.search))
     figure = style.new_figure(2.2 + 2.3 * len(found), 1.4 + 0.27 * len(names))
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
     for axes, its in zip(panels, found, strict=True):
         _panel(axes, its, names)
     panels[0].set_yticks(range(len(names)), names)
