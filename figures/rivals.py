@@ -24,7 +24,7 @@ def rivals(runs: list[Path]) -> Figure:
     """Rivals in the order of the first run that has them; those that validation wanted off are named as such."""
     found = [lens_truth.RivalComparison.load(run) for run in runs]
     names = list(dict.fromkeys(name for its in found for name in its.search))
-    figure = style.new_figure(2.2 + 2.3 * len(found), 1.4 + 0.27 * len(names))
+    figure = style.new_figure(2.2 + 2.3 * len(found), 1.6 + 0.27 * len(names))
     panels = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
     for axes, its in zip(panels, found, strict=True):
         _panel(axes, its, names)
@@ -46,7 +46,7 @@ def _panel(axes: Axes, found: RivalComparison, names: list[str]) -> None:
     axes.axvline(0, color="0.6", lw=0.8, zorder=0)
     for place, name in enumerate(names):
         if name not in found.tested:
-            told = "off" if name in found.search else "does not fit"
+            told = "off" if name in found.search else "does not fit" if name in found.left_out else "not asked"
             axes.text(0, place, f" {told}", color=style.GREY, fontsize=style.SMALL, va="center")
             continue
         gain, solid = found.row(name).against["vanilla"], found.p_holm[name] < 0.05
@@ -55,8 +55,8 @@ def _panel(axes: Axes, found: RivalComparison, names: list[str]) -> None:
         if (other := found.elsewhere.get(name)) is not None:
             axes.plot([other.ci_low, other.ci_high], [place + _BESIDE] * 2, color=style.GREY, lw=1)
             axes.plot(other.difference, place + _BESIDE, "|", ms=5, color=style.GREY)
-    as_it_is = f"{found.headline}, {bare.accuracy:.3f} as it is (n = {bare.n})"
-    axes.set_title(f"{found.model}\n{as_it_is}", fontsize=style.MEDIUM)
+    as_it_is = f"{bare.accuracy:.3f} as it is (n = {bare.n})"
+    axes.set_title(f"{found.model}\n{found.headline}\n{as_it_is}", fontsize=style.MEDIUM)
 
 
 if __name__ == "__main__":
