@@ -30,16 +30,16 @@ class Given:
     config: Config
     scored: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
     """Scores that were computed, by title."""
-    _siblings: list[Any] = field(default_factory=list[Any])
+    _sibling: Any = None
+    _lists: dict[str, lens_truth.HeadList] = field(default_factory=dict[str, "lens_truth.HeadList"])
     _scores: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
 
     def read(self) -> None:
         """Reads what flags name, so that what is wrong there is told before anything is computed."""
-        for file in (self.config.heads, self.config.hallucination_heads):
-            if file is not None:
-                self._listed(file)
-        if self.config.sibling is not None:
-            self._siblings.append(load_model(self.config.sibling, self.config))
+        config = self.config
+        self._lists = {its: self._listed(its) for its in (config.heads, config.hallucination_heads) if its is not None}
+        if config.sibling is not None:
+            self._sibling = load_model(config.sibling, config)
 
     def asks(self, what: str) -> bool:
         """Whether a question that judges has such a thing: a context, an image."""
@@ -82,16 +82,16 @@ class Given:
     @property
     def sibling(self) -> Any:
         """The model of --sibling."""
-        if not self._siblings:
+        if self._sibling is None:
             raise UnfitError("no sibling is named (--sibling)")
-        return self._siblings[0]
+        return self._sibling
 
     @cached_property
     def copying(self) -> lens_truth.HeadScores | list[tuple[int, int]]:
         """Heads that copy from the context: those of --heads, or by the model's own retrieval scores. Where the
         evidence lies in images, by how much they look at it; where no row has evidence, by causal scores."""
         if self.config.heads is not None:
-            listed = self._listed(self.config.heads)
+            listed = self._lists[self.config.heads]
             return list(listed.heads) if listed.scores is None else listed.scores
         right = [example for example in self.parts.to_score if example.label and example.has_evidence]
         if not right:
@@ -105,7 +105,7 @@ class Given:
     def misleading(self) -> lens_truth.HeadScores | list[tuple[int, int]]:
         """Heads that make it hallucinate: those of --hallucination-heads, or those with the lowest causal scores."""
         if self.config.hallucination_heads is not None:
-            return list(self._listed(self.config.hallucination_heads).heads)
+            return list(self._lists[self.config.hallucination_heads].heads)
         causal = self.scores("causal")
         return replace(causal, values=-causal.values, kind="against", metrics={}, folds=None)
 
