@@ -400,8 +400,8 @@ def one_sentence(said: str) -> None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Earlier tests' garbage waits: a finaliser that is called some thousand lists deep finds the stack full, and what it
-    then says is laid at this test's door."""
+    """Earlier tests' garbage waits: a finaliser that is called some thousand lists deep finds the stack full, and what
+    it then says is laid at this test's door."""
     gc.disable()
     try:
         yield
