@@ -9,6 +9,8 @@ import torch
 from tokenizers import AddedToken
 from transformers import (
     CLIPVisionConfig,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
     InternVLConfig,
     InternVLForConditionalGeneration,
     LlamaConfig,
@@ -31,6 +33,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
@@ -42,6 +45,7 @@ TOKENS = {
     "llava": ["<image>"],
     "qwen": ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|AUDIO|>"],
     "internvl": ["<IMG_CONTEXT>", "<img>", "</img>"],
+    "gemma3": ["<image_soft_token>", "<start_of_image>", "<end_of_image>"],
 }
 PINPOINTS = [[56, 112], [112, 56], [112, 112]]
 TEXT = {
@@ -89,6 +93,15 @@ INTERNVL_CHAT = (
     "{% if add_generation_prompt %}{{'<|im_start|>assistant\n' }}{% endif %}"
 )
 
+GEMMA3_CHAT = (  # an image is the token that opens it; what follows that is left to the processor
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}{% for item in message['content'] %}"
+    "{% if item['type'] == 'image' %}{{ '<start_of_image>' }}{% elif item['type'] == 'text' %}{{ item['text'] | trim }}"
+    "{% endif %}{% endfor %}{% endif %}{{ '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+
 
 def tokenizer_for(kind: str, folder: Path) -> Any:
     """A byte-level tokenizer with the family's image tokens and its published chat template, saved to `folder`."""
@@ -96,7 +109,12 @@ def tokenizer_for(kind: str, folder: Path) -> Any:
     tokenizer.add_special_tokens(
         {"additional_special_tokens": [AddedToken(token, special=True, normalized=False) for token in TOKENS[kind]]}
     )
-    tokenizer.chat_template = {"llava": LLAVA_CHAT, "qwen": QWEN_CHAT, "internvl": INTERNVL_CHAT}[kind]
+    tokenizer.chat_template = {
+        "llava": LLAVA_CHAT,
+        "qwen": QWEN_CHAT,
+        "internvl": INTERNVL_CHAT,
+        "gemma3": GEMMA3_CHAT,
+    }[kind]
     tokenizer.save_pretrained(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
@@ -193,6 +211,19 @@ def _internvl(tokenizer: Any, text: Any) -> PreTrainedModel:
     return InternVLForConditionalGeneration(config)
 
 
+def _gemma3(tokenizer: Any, text: Any) -> PreTrainedModel:
+    image, start, end = tokenizer.convert_tokens_to_ids(TOKENS["gemma3"])
+    config = Gemma3Config(
+        text_config={**TEXT, "vocab_size": len(tokenizer), "head_dim": 8, "query_pre_attn_scalar": 8},
+        vision_config={**CLIP, "vision_use_head": False},
+        mm_tokens_per_image=4,
+        image_token_index=image,
+        boi_token_index=start,
+        eoi_token_index=end,
+    )
+    return Gemma3ForConditionalGeneration(config)
+
+
 _SQUARE = {"size": {"shortest_edge": 56}, "crop_size": {"height": 56, "width": 56}}
 FAMILIES: dict[str, tuple[Any, str, Any, Any]] = {  # name: (builder, tokens, text config class, image processor)
     "llava": (_llava, "llava", LlamaConfig, lambda: CLIPImageProcessorPil(**_SQUARE)),
@@ -244,6 +275,7 @@ FAMILIES: dict[str, tuple[Any, str, Any, Any]] = {  # name: (builder, tokens, te
         Qwen2Config,
         lambda: GotOcr2ImageProcessorPil(size={"height": 56, "width": 56}, max_patches=4, crop_to_patches=True),
     ),
+    "gemma3": (_gemma3, "gemma3", None, lambda: Gemma3ImageProcessorPil(size={"height": 56, "width": 56})),
 }
 
 

@@ -15,6 +15,7 @@ from transformers import LogitsProcessor
 
 from lens_truth.models.batches import logits_only
 from lens_truth.models.finite import check_finite
+from lens_truth.models.image_input import IMAGE_KINDS
 from lens_truth.models.prompts import PromptTokens
 from lens_truth.models.sharing import Begun, Sharing, shared_families, shares_beginnings
 
@@ -91,8 +92,9 @@ class _Part:
         mask = torch.cat([batch.mask, torch.ones_like(batch.mask[:, :1])], 1)
         given = dict(batch.given)
         if "past_key_values" not in given:  # every token goes through it again
-            if (kinds := given.get("mm_token_type_ids")) is not None:
-                given["mm_token_type_ids"] = torch.cat([kinds, torch.zeros_like(kinds[:, :1])], 1)
+            for name in IMAGE_KINDS:
+                if (kinds := given.get(name)) is not None:
+                    given[name] = torch.cat([kinds, torch.zeros_like(kinds[:, :1])], 1)
             self.batch = replace(batch, ids=ids, mask=mask, new=ids.shape[1], given=given)
             return
         if "position_ids" in given:

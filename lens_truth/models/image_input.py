@@ -28,6 +28,9 @@ _PROCESSING = (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionErro
 """What image processors and vision towers raise where a size or a setting does not fit."""
 _PATCH = 1e4
 """What marks a patch on its way through the model: no weight is as large."""
+IMAGE_KINDS = ("mm_token_type_ids", "token_type_ids")
+"""What models call the argument that tells an image's tokens from words. Without it Qwen's positions and Gemma 3's
+attention inside an image, which goes both ways, are wrong, silently."""
 
 
 class ImageInput:
@@ -44,18 +47,29 @@ class ImageInput:
             raise InputError(
                 f"the tokenizer has no special token {self.token_id}, which stands for an image in {type(hf).__name__}"
             )
-        self._start = _marker(config, tokenizer, "vision_start_token_id", "start_image_token", "vision_bos_token")
-        self._end = _marker(config, tokenizer, "vision_end_token_id", "end_image_token", "vision_eos_token")
+        family = config.model_type
+        if family == "paligemma":  # its token_type_ids mean something else, and without them nothing goes both ways
+            raise InputError(
+                f"{type(hf).__name__} lets the words of a prompt attend to later ones, which is not done here; it "
+                "cannot be shown images"
+            )
+        self._start = _marker(
+            config, tokenizer, ("vision_start_token_id", "boi_token_index"), ("start_image_token", "vision_bos_token")
+        )
+        self._end = _marker(
+            config, tokenizer, ("vision_end_token_id", "eoi_token_index"), ("end_image_token", "vision_eos_token")
+        )
+        self._around = "\n\n" if family == "gemma3" else ""  # as its processor writes an image
         self._counts: dict[str, int] = {}
         self._count = lru_cache(maxsize=None)(self._counted)
         self._accepted = inspect.signature(hf.forward).parameters
         # InternVL's processor sets this itself; its image processor, used alone, does not.
-        self._tiling = {"crop_to_patches": True} if config.model_type == "internvl" else {}
+        self._tiling = {"crop_to_patches": True} if family == "internvl" else {}
 
     @property
     def placeholder(self) -> str:
         """An image in a text: its token, with the tokens that open and close it."""
-        return f"{self._start}{self.token}{self._end}"
+        return f"{self._around}{self._start}{self.token}{self._end}{self._around}"
 
     def marked(self, text: str) -> str | None:
         """The text with its image opened and closed, as some templates leave to the processor; None unless the text
@@ -63,9 +77,8 @@ class ImageInput:
         before, *after = text.split(self.token)
         if len(after) != 1:
             return None
-        if before.endswith(self._start) and after[0].startswith(self._end):
-            return text
-        return f"{before}{self.placeholder}{after[0]}"
+        before = before.removesuffix(self._start).removesuffix(self._around)
+        return f"{before}{self.placeholder}{after[0].removeprefix(self._end).removeprefix(self._around)}"
 
     @property
     def patch_size(self) -> int:
@@ -143,8 +156,8 @@ class ImageInput:
                 raise InputError(f"{name}: the image processor cannot read it ({first_line(error)})") from error
         rows = [made[name] for name in names if name]
         arguments = {key: _cat([row[key] for row in rows]) for key in rows[0]}
-        if "mm_token_type_ids" in self._accepted:  # without it Qwen's positions are wrong, silently
-            arguments["mm_token_type_ids"] = (ids == self.token_id).int()
+        if (kinds := next(filter(self._accepted.__contains__, IMAGE_KINDS), None)) is not None:
+            arguments[kinds] = (ids == self.token_id).int()
         return arguments
 
     def pixels(self, image: Image.Image) -> dict[str, Tensor]:
@@ -165,10 +178,11 @@ def _token(tokenizer: Any, token_id: int) -> Any:
         return None
 
 
-def _marker(config: Any, tokenizer: Any, in_config: str, *in_tokenizer: str) -> str:
+def _marker(config: Any, tokenizer: Any, in_config: Sequence[str], in_tokenizer: Sequence[str]) -> str:
     """The token that opens or closes an image, if the family has one."""
-    if (token_id := getattr(config, in_config, None)) is not None and (token := _token(tokenizer, token_id)):
-        return token
+    for name in in_config:
+        if (token_id := getattr(config, name, None)) is not None and (token := _token(tokenizer, token_id)):
+            return token
     return next((token for name in in_tokenizer if (token := getattr(tokenizer, name, None))), "")
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from asking import generate
 from conftest import build, output_projections
-from multimodal import FAMILIES, build_multimodal
+from multimodal import FAMILIES, TOKENS, build_multimodal
 from PIL import Image
-from transformers import AutoModelForImageTextToText, LlavaNextProcessor, LlavaProcessor
+from transformers import AutoModelForImageTextToText, Gemma3Processor, LlavaNextProcessor, LlavaProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from lens_truth.data.examples import Example
@@ -258,6 +258,54 @@ def test_tokens_and_pixels_are_those_of_hugging_faces_processor(
         for key in ("pixel_values", "image_sizes"):
             if key in theirs:
                 assert torch.equal(more[key], theirs[key])
+
+
+@pytest.mark.parametrize("template", ["plain", "chat"])
+def test_gemma_3_is_given_what_its_own_processor_gives(template: Any, pictures: list[str], tmp_path: Path) -> None:
+    """Line feeds around an image, and which tokens are its own: these attend to each other both ways."""
+    build_multimodal("gemma3", tmp_path)
+    model = load(str(tmp_path))
+    image, start, end = TOKENS["gemma3"]
+    for name, token in (("image", image), ("boi", start), ("eoi", end)):
+        setattr(model.tokenizer, f"{name}_token", token)
+        setattr(model.tokenizer, f"{name}_token_id", model.tokenizer.convert_tokens_to_ids(token))
+    processor = Gemma3Processor(model.image_processor, model.tokenizer, image_seq_length=4)
+    for name in pictures[:2]:
+        example = Example("x", "g", "What is it?", "this", 1, image=name)
+        images = images_of(model)
+        (row,) = encode_prompts(model.tokenizer, [prompt_of(model.tokenizer, example, template, images=images)], images)
+        text = f"Context:\n{start}\n\nQuestion: What is it?\nAnswer:"
+        if template == "chat":
+            said = [{"role": "user", "content": f"Context:\n{start}\n\nQuestion: What is it?"}]
+            text = model.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        theirs = processor(images=Image.open(name), text=text, return_tensors="pt", add_special_tokens=False)
+        assert row.ids[-theirs["input_ids"].shape[1] :] == theirs["input_ids"][0].tolist()
+        _, more = batch(model, [row])
+        assert torch.equal(more["pixel_values"], theirs["pixel_values"])
+        kinds = more["token_type_ids"][0, -theirs["input_ids"].shape[1] :]
+        assert kinds.tolist() == theirs["token_type_ids"][0].tolist() and kinds.sum() == 4
+
+
+def test_inside_an_image_gemma_3_attends_both_ways(pictures: list[str], tmp_path: Path) -> None:
+    build_multimodal("gemma3", tmp_path)
+    model = load(str(tmp_path), attn="eager")
+    example = Example("x", "g", "What is it?", "this", 1, image=pictures[2])
+    (row,) = encode(model.tokenizer, [example], "plain", images_of(model))
+    ids, more = batch(model, [row])
+    with torch.no_grad():
+        patterns = model.original_model(ids, **more, output_attentions=True).attentions
+    assert row.image_span is not None
+    first, last = row.image_span[0], row.image_span[1] - 1
+    for pattern in patterns:
+        assert pattern[0, :, first, last].min() > 0 and pattern[0, :, first, last + 1 :].max() == 0
+
+
+def test_where_words_attend_both_ways_images_are_refused(tmp_path: Path) -> None:
+    build_multimodal("gemma3", tmp_path)
+    model: Any = load(str(tmp_path))
+    model.original_model.config.model_type, model.image_input = "paligemma", None
+    with pytest.raises(InputError, match="lets the words of a prompt attend to later ones.*cannot be shown images"):
+        images_of(model)
 
 
 def test_the_vision_tower_is_asked_once_for_each_shape_of_pixels(

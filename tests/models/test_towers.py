@@ -12,6 +12,7 @@ from multimodal import FAMILIES, build_multimodal
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
     Qwen2_5OmniConfig,
@@ -35,6 +36,7 @@ BASES: dict[str, Any] = {
     "qwen3-vl": Qwen3Config,
     "qwen2.5-omni": Qwen2Config,
     "internvl": Qwen2Config,
+    "gemma3": Gemma3TextConfig,
 }
 
 
