@@ -98,7 +98,9 @@ class Frontier(Result):
         note = (
             f"Over {self.n_questions} held-out questions in {self.n_groups} groups; without a gate the margin is "
             f"{number(self.margin, 2)} nats, the accuracy {number(self.accuracy)}. Margins are what the gate adds. Of "
-            "random orders the mean and the range, each with a gain of its own chosen on validation."
+            "random orders the mean and the range, each with a gain of its own chosen on validation. By scores, heads "
+            "with negative ones are damped and the others amplified, by as much; random orders amplify, so that over "
+            "random is about which heads and which way."
         )
         return (table(f"Effect against heads touched, {self.model}", header, rows, note),)
 

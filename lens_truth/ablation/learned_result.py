@@ -3,14 +3,14 @@ read back without PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lens_truth.ablation.held_out import HEADER, Ends, HeldOut, agreement_text
-from lens_truth.io.numbers import count, interval, number, p_value
+from lens_truth.io.numbers import SIGNIFICANT, count, interval, number, p_value
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
 from lens_truth.stats.correlation import Relation
@@ -143,7 +143,8 @@ class LearnedGates(Result):
             f"{self.n_questions} others in {self.n_groups} groups; without a gate the margin is "
             f"{number(self.margin, 2)} nats, the accuracy {number(self.accuracy)}. Margins are what gates add; heads, "
             f"those of {self.n_heads} whose gate is further than .05 from 1; permuted, the same values shuffled inside "
-            "layers, mean and range, with a p-value for each way, not adjusted; uniform, each layer's mean."
+            "layers, mean and range, with a p-value for each way, not adjusted"
+            f"{_least([its.permuted for its in self.ways.values()])}; uniform, each layer's mean."
         )
         return table(f"Learned gates, {self.model}", header, rows, note)
 
@@ -171,7 +172,10 @@ class LearnedGates(Result):
             kept = f"{number(its.kept, 2)} {interval(its.kept_ci)}".strip()
             rows.append(row(name, "base's", *its.given.cells(), kept, _spread(its.permuted), p_value(its.p)))
             rows.append(row("", "own", *its.own.cells(), "", "", "", below=True))
-        note = f"{self.first}; kept, what the base's gate adds to the margin as a share of what the own gate adds."
+        note = (
+            f"{self.first}; kept, what the base's gate adds to the margin as a share of what the own gate adds; p, of "
+            f"the base's gate shuffled inside layers{_least([its.permuted for its in self.children.values()])}."
+        )
         return table(f"The gate of {self.model} in its children", header, rows, note)
 
     def verdicts(self) -> list[str]:
@@ -201,7 +205,8 @@ class LearnedGates(Result):
         if not held.gain_ci[0] > 0:
             return f"{name}: {held.gain:+.2f} nats {interval(held.gain_ci)} on held-out questions; no gain is told."
         change = f"accuracy {held.change.difference:+.3f} (p {p_value(held.change.p_value)})"
-        than = f"{beaten} of {count(len(its.permuted), 'permuted gate')} add less"
+        than = f"{beaten} of {count(len(its.permuted), 'permuted gate')} add less, p {p_value(its.p)}"
+        than += _least([its.permuted])
         doubt = "" if held.change.significant else ", not told from 0"
         return f"{name}: {held.gain:+.2f} nats {interval(held.gain_ci)}, {change}{doubt}; {than}."
 
@@ -224,6 +229,12 @@ class LearnedGates(Result):
         from lens_truth.ablation.learned_figures import learned_figure  # takes as long as all the rest
 
         return learned_figure(self)
+
+
+def _least(draws: Sequence[tuple[float, ...]]) -> str:
+    """What p-values of so few draws cannot fall below, where that is more than is called significant."""
+    n = min(map(len, draws))
+    return f" (no less than 1 in {n + 1})" if 1 / (n + 1) > SIGNIFICANT else ""
 
 
 def _spread(its: tuple[float, ...]) -> str:

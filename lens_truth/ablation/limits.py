@@ -1,4 +1,5 @@
-"""Where a benchmark cannot tell what a gate does: the model without one is at its floor there, or at its ceiling."""
+"""Where a benchmark cannot tell what a gate (or another rival) does: the model by itself is at its floor there, or at
+its ceiling."""
 
 from __future__ import annotations
 
@@ -28,10 +29,10 @@ def limit_said(vanilla: GateRow) -> str:
         return ""
     reached = f"{number(vanilla.accuracy)} {interval((vanilla.ci_low, vanilla.ci_high))}"
     if limit == "ceiling":
-        return f"the model without a gate is at its ceiling ({reached}), so no gate can gain"
+        return f"the model by itself is at its ceiling ({reached}), where no gain can be told"
     reached += f", where a guess is right in {number(vanilla.chance)}"
     reached += f"; {share(vanilla.unparsed)} could not be read" if vanilla.unparsed > UNREADABLE else ""
-    return f"the model without a gate is at its floor ({reached}), so no gate can lose"
+    return f"the model by itself is at its floor ({reached}), where no loss can be told"
 
 
 def _is_below(vanilla: GateRow) -> bool:
@@ -41,8 +42,8 @@ def _is_below(vanilla: GateRow) -> bool:
 def _below_said(vanilla: GateRow) -> str:
     reached, guess = f"{number(vanilla.accuracy)} {interval((vanilla.ci_low, vanilla.ci_high))}", number(vanilla.chance)
     return (
-        f"the model without a gate is right less often than a guess ({reached}, a guess in {guess}), so a gate that "
-        "ruins it gains too; controls and side effects tell"
+        f"the model by itself is right less often than a guess ({reached}, a guess in {guess}), so whatever ruins it "
+        "gains too; controls and side effects tell"
     )
 
 
@@ -55,5 +56,5 @@ def limit_warnings(rows: Sequence[GateRow]) -> list[str]:
         said += [f"{model} on {row.benchmark}: {limit_said(row)}" for row in bare if limit_of(row) == "floor"]
         said += [f"{model} on {row.benchmark}: {_below_said(row)}" for row in bare if _is_below(row)]
         if tops := ", ".join(row.benchmark for row in bare if limit_of(row) == "ceiling"):
-            said.append(f"{model}: the model without a gate is at its ceiling on {tops}, so no gate can gain there")
+            said.append(f"{model}: the model by itself is at its ceiling on {tops}, where no gain can be told")
     return said

@@ -33,6 +33,8 @@ def parts_of(config: Ablate | Compare, sees: bool) -> Parts:
     """Of the data that the flags name; of the zoo's what a model `sees`, if it does."""
     from lens_truth.data.loading import FACTS
 
+    if config.data.startswith(("zoo:", FACTS)) and config.validation_share != type(config).validation_share:
+        raise InputError(f"--validation-share is for files: {config.data} has a validation split of its own")
     if config.data.startswith(FACTS):
         return _fact_parts(config)
     return _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)

@@ -106,7 +106,8 @@ def run(config: Config) -> None:
         run.heads(given.scored)
         found = _compared(run, given, rivals, left_out, neutral)
         _tell(run, found)
-        run.rests_on(min(({e.group for e in benchmark.examples} for benchmark in parts.test), key=len))
+        counts = next(benchmark for benchmark in parts.test if benchmark.name == found.headline)
+        run.rests_on([example.group for example in counts.examples])
 
 
 def _check(config: Config) -> None:

@@ -90,6 +90,8 @@ def show(result: Told, tables: Sequence[Table], name: str = "") -> None:
     for table in tables:
         print(f"\n{name}: {table.caption}" if name else f"\n{table.caption}")
         print_table(table)
+        if table.note:
+            print(table.note)
     print("\n" + "\n".join(result.verdicts()))
 
 

@@ -8,7 +8,7 @@ are files or those of a model, which are computed. Writes result.json, lists.png
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +69,9 @@ def run(config: Config) -> None:
         raise InputError(f"--top is {config.top}; it must be at least 1")
     if config.kv_heads is not None and config.kv_heads < 1:
         raise InputError(f"--kv-heads is {config.kv_heads}; it must be at least 1")
+    if config.scores and not config.model:
+        _check_unscored(config)
+        config = replace(config, data="")  # nothing is scored on it
     with Run("heads", config) as run:
         given = _read_lists(config.lists, config.top)
         files = parse_sources(config.scores)
@@ -93,6 +96,13 @@ def run(config: Config) -> None:
             name: its.provenance.get("weights") or its.provenance.get("file_hash") for name, its in scores.items()
         }
         run.heads({f"{one.kind} scores {name}": one for name, one in scores.items()})
+
+
+def _check_unscored(config: Config) -> None:
+    """Raises an InputError for a flag that says how a model is scored, where none is."""
+    for name in ("data", "kinds", "template", "limit", "probe_seeds"):
+        if getattr(config, name) != getattr(Config, name):
+            raise InputError(f"--{name.replace('_', '-')} goes with --model: of files nothing is scored")
 
 
 def _read_lists(arguments: Sequence[str], top: int | None) -> dict[str, lens_truth.HeadList]:

@@ -19,7 +19,7 @@ from lens_truth.io.stages import stage
 from lens_truth.rivals.costs import writing_costs
 from lens_truth.rivals.result import RivalComparison
 from lens_truth.rivals.rival import Rival, Searching, Way
-from lens_truth.rivals.rows import OF_HEADS, VANILLA, Cost, Elsewhere, HeadsOrNot, TextEffect, Triggered
+from lens_truth.rivals.rows import KINDS, OF_HEADS, VANILLA, Cost, Elsewhere, HeadsOrNot, TextEffect, Triggered
 from lens_truth.rivals.texts import text_effects
 from lens_truth.rivals.twins import static_of, static_twins, triggered_of
 from lens_truth.stats.correlation import holm_by_name
@@ -201,8 +201,11 @@ def _triggered(
 def _heads_or_not(
     rivals: Mapping[str, Rival], found: Mapping[str, Found[Way]], its: _Results, seed: int
 ) -> HeadsOrNot | None:
-    """Of the rivals that were tested; which two is decided on validation, so one test is all there is."""
+    """Of the rivals that were tested; which two is decided on validation (of equals the plainer kind, and the first),
+    so one test is all there is."""
+    plainest = list(KINDS)
     tested = [name for name in rivals if name in its and rivals[name].kind != "both"]
+    tested.sort(key=lambda name: plainest.index(rivals[name].kind))
 
     def best(names: list[str]) -> str | None:
         return max(names, key=lambda name: found[name].best.objective, default=None)

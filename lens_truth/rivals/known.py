@@ -37,29 +37,29 @@ NO_QUESTION = "a text that asks nothing has no context to take away"
 
 def context_aware() -> Rival:
     """Context-aware decoding, in four strengths."""
-    return Rival.of("decoding", sized((ContextAware(a) for a in STRENGTHS), "contrast"), apart=NO_QUESTION)
+    return Rival.of("decoding", sized(ContextAware(a) for a in STRENGTHS), apart=NO_QUESTION)
 
 
 def instructions() -> Rival:
     """Instructions before the question, one or another."""
-    made: list[Tried] = [(Prompted(instruction=text), 1.0, name) for name, text in INSTRUCTIONS.items()]
+    made: list[Tried] = [(Prompted(instruction=text), 1.0, f"“{text}”") for text in INSTRUCTIONS.values()]
     return Rival.of("words", made, apart="a text that asks nothing gets no instruction")
 
 
 def noised_image(seed: int = 0) -> Rival:
     """VCD, in three strengths under the published noise."""
     made = (VCD(a, seed=seed) for a in STRENGTHS[1:])
-    return Rival.of("decoding", sized(made, "500 steps of noise"), apart="a text has no image")
+    return Rival.of("decoding", sized(made, "500 steps of noise, strength"), apart="a text has no image")
 
 
 def sibling(other: Hooked) -> Rival:
     """Contrast with a model of the lineage that hallucinates more, in four strengths."""
-    return Rival.of("decoding", sized((Sibling(a, other) for a in STRENGTHS), "contrast"))
+    return Rival.of("decoding", sized(Sibling(a, other) for a in STRENGTHS))
 
 
 def fused_layers(other: Hooked) -> Rival:
     """LOL with such a model, in four strengths."""
-    return Rival.of("decoding", sized((LOL(a, other) for a in STRENGTHS), "contrast"))
+    return Rival.of("decoding", sized(LOL(a, other) for a in STRENGTHS))
 
 
 def deactivated_heads(heads: HeadScores | Sequence[tuple[int, int]]) -> Rival:
@@ -78,8 +78,8 @@ def lower_layers(model: Hooked) -> Rival:
     made: list[Tried] = []
     for strength in STRENGTHS[1:]:
         low, high = DoLa(strength, layers="low"), DoLa(strength, layers="high")
-        made += [(low, strength, "low layers")] if low.candidates(model) else []
-        made += [(high, strength, "high layers")]
+        made += [(low, strength, "low layers, strength")] if low.candidates(model) else []
+        made += [(high, strength, "high layers, strength")]
     return Rival.of("decoding", made)
 
 
@@ -87,7 +87,7 @@ def silent_heads(heads: HeadScores | Sequence[tuple[int, int]]) -> Rival:
     """DeCoRe with the highest heads of some scores, of three numbers, or with the heads of a list; in three strengths
     each."""
     made: list[Tried] = [
-        (DeCoRe(strength, silent), strength, f"{count(len(silent), 'head')} silent")
+        (DeCoRe(strength, silent), strength, f"{count(len(silent), 'head')} silent, strength")
         for silent, strength in product(_lists(heads), STRENGTHS[1:])
     ]
     return Rival.of("decoding", made)
@@ -129,6 +129,6 @@ def given_gate(gate: Intervention) -> Rival:
     return Rival.of("gain" if alike else "heads", [(gate, 1.0, "as given")], fixed=True)
 
 
-def sized(decoders: Iterable[Decoder], setting: str) -> list[Tried]:
+def sized(decoders: Iterable[Decoder], setting: str = "strength") -> list[Tried]:
     """Decoders of one kind by their strength."""
     return [(decoder, decoder.strength, setting) for decoder in decoders]

@@ -26,7 +26,7 @@ ROWS = 32
 HEADS = 10
 """Whose attention to the context is looked at."""
 NO_CONTEXT = "a text that asks nothing has no context beside it"
-_WHERE: dict[Literal["all", "answer"], str] = {"all": "whole prompt", "answer": "answer only"}
+_WHERE: dict[Literal["all", "answer"], str] = {"all": "from their first token on", "answer": "in the answer only"}
 
 
 def unsure(gate: Rival) -> Rival:
@@ -68,7 +68,7 @@ def rejecting(shift: Rival, probes: HeadProbes) -> Rival:
         assert isinstance(its, HeadShift)
         thresholds = _thresholds(searching, lambda threshold: DraftProbeBelow(threshold, probes=probes))
         return [
-            (PreIntervention.of(probes, its, threshold), threshold, f"on {share(part)} of the drafts")
+            (PreIntervention.of(probes, its, threshold), threshold, f"{share(part)} of the drafts, threshold")
             for threshold, part in thresholds.items()
         ]
 
@@ -89,7 +89,7 @@ def _switched(gate: Rival, rule: Callable[[float], Rule]) -> Rival:
             (
                 DynamicGate(switched=its, rule=rule(threshold), positions=positions),
                 threshold,
-                f"on {share(part)}, {where}",
+                f"{share(part)} of the prompts, {where}, threshold",
             )
             for (threshold, part), (positions, where) in product(thresholds.items(), _WHERE.items())
         ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from lens_truth.ablation.limits import limit_warnings
+from lens_truth.ablation.limits import limit_of, limit_warnings
 from lens_truth.ablation.rows import Candidate, GateRow, best_of, mean_accuracy
 from lens_truth.ablation.tables import caption_tables
 from lens_truth.evaluate.answers import UNREADABLE
@@ -121,7 +121,12 @@ class RivalComparison(Result):
             for row in self.rows
             if row.unparsed > UNREADABLE
         ]
-        return limit_warnings(self.rows) + unread
+        bare = [row for row in self.rows if row.gate == VANILLA]
+        fallback = (
+            f"{self.model}: no benchmark leaves room for a gain and for a loss; {self.headline} counts all the same"
+        )
+        nowhere = [fallback] if all(limit_of(row) for row in bare) else []
+        return limit_warnings(self.rows) + nowhere + unread
 
     def plot(self) -> Figure:
         """A line a rival: gain, change elsewhere, tokens changed in neutral text, cost.

@@ -19,7 +19,7 @@ KINDS: dict[Kind, str] = {
     "dynamic": "heads scaled or shifted, where a rule says so",
     "both": "a way to decode under a gate",
 }
-"""What a rival changes."""
+"""What a rival changes, the plainest first."""
 OF_HEADS: tuple[Kind, ...] = ("heads", "dynamic")
 """Kinds that tell heads apart."""
 

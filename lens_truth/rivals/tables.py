@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lens_truth.ablation.limits import limit_of
-from lens_truth.ablation.rows import Candidate, GateRow
+from lens_truth.ablation.rows import ON, Candidate, GateRow
 from lens_truth.ablation.tables import could_show
 from lens_truth.io.numbers import interval, number, p_value, share, short, signed
 from lens_truth.io.tables import Bar, Cell, Row, Table, row, table
@@ -26,6 +26,7 @@ LEGEND = (
     "it is right before, in one process; median of three rounds or more."
 )
 NONE = "none: validation wanted it off"
+_NUMBERED = ("strength", "threshold", "above")
 _SEARCH = (
     "Accuracy on validation questions, mean over benchmarks; where it says share, sizes were ranked on some questions "
     "by the share of the probability that they give the supported answers, and the best two were asked everything. "
@@ -114,7 +115,17 @@ def left_out_table(found: RivalComparison) -> Table:
 
 def said(candidate: Candidate) -> str:
     """A size in words."""
-    return f"{candidate.norm}, {short(candidate.lam)}" if candidate.norm else short(candidate.lam)
+    norm, lam = candidate.norm, candidate.lam
+    if norm == "uniform":
+        return f"every head {short(1 + lam)}"
+    if norm.startswith("contrast "):
+        return f"heads at random, {short(lam)} from 1"
+    if norm.startswith((ON, "center", "minmax")):
+        return candidate.setting
+    if norm.endswith(_NUMBERED):
+        return f"{norm} {short(lam)}"
+    said = "its own values" if norm == "none" else norm.replace("{source}", "context (image)")
+    return said if lam == 1 else f"{said}, {short(lam)}"
 
 
 def _accuracy(its: GateRow, vanilla: GateRow, difference: bool = False) -> Cell:

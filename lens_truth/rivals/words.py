@@ -81,7 +81,7 @@ def _heads(found: RivalComparison) -> str:
         end = f"neither is told to be better{f' ({could})' if could else ''}"
     return (
         f"{found.model}, is it the heads? On {found.headline} {its.heads}, which validation likes best of what tells "
-        f"heads apart, against {its.other}, which it likes best of the rest: {told}: {end}."
+        f"heads apart, against {its.other}, which it likes best of the rest (of equals the plainer): {told}: {end}."
     )
 
 

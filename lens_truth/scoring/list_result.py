@@ -156,8 +156,8 @@ def list_agreement(
             they share keys.
 
     Raises:
-        InputError: if there is no list or nothing to hold it against, if shapes differ, or if a list names a head that
-            is not there.
+        InputError: if there is no list or nothing but its own scores to hold it against, if shapes differ, or if a list
+            names a head that is not there.
     """
     if not lists or not (scores or len(lists) > 1):
         raise InputError("there is nothing to compare: it takes a list of heads, and scores or another list")
@@ -180,6 +180,8 @@ def list_agreement(
         if its.scores is not None:
             found = {score: relate(its.scores.values, one.values, **how) for score, one in others.items()}
             relations[name] = {score: relation for score, relation in found.items() if relation is not None}
+    if not any(against.values()) and len(lists) < 2:
+        raise InputError(f"{next(iter(lists))} was cut from the only scores there are, which say nothing of it")
     overlaps: dict[str, dict[str, Overlap]] = {}
     for one, other in combinations(lists, 2):
         overlaps.setdefault(one, {})[other] = overlap(marks[one], marks[other], **how)

@@ -243,15 +243,19 @@ def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, i
     found = set(heads)
     if not found:
         raise InputError(f"{path}: holds no heads")
-    first = tuple(min(axis) for axis in zip(*found, strict=True))
+    first, last = ([most(axis) for axis in zip(*found, strict=True)] for most in (min, max))
+    whole = len(found) == math.prod(stop + 1 - start for start, stop in zip(first, last, strict=True))
     for start, name in zip(first, _PLACE, strict=True):
-        if start != 0:
+        if start != 0 and whole:  # else it is some heads' file, whose numbers may be right
             counted = f"its {name}s are counted from 1" if start == 1 else f"its first {name} is {start}"
             raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
-    L, H = (max(axis) + 1 for axis in zip(*found, strict=True))
+    L, H = (its + 1 for its in last)
     if len(found) != L * H:
         layer, head = next((layer, head) for layer in range(L) for head in range(H) if (layer, head) not in found)
-        raise InputError(f"{path}: lacks layer {layer}, head {head} of {L} x {H} heads")
+        raise InputError(
+            f"{path}: lacks layer {layer}, head {head} of {L} x {H} heads; scores are those of all heads, and a list "
+            "of some has none"
+        )
     return L, H
 
 

@@ -62,12 +62,12 @@ def test_no_verdict_at_the_floor_and_at_the_ceiling() -> None:
     at_floor = vanilla_at(accuracy=0.5, ci_low=0.4, ci_high=0.6, chance=0.5)
     assert at_floor.verdicts()[0].startswith("org/base, causal gate on open: ")  # the first benchmark that can tell
     (floor,) = (said for said in at_floor.warnings() if "floor" in said)
-    assert floor.startswith("org/base on conflict: the model without a gate is at its floor (0.500 [0.40, 0.60], where")
+    assert floor.startswith("org/base on conflict: the model by itself is at its floor (0.500 [0.40, 0.60], where")
     assert at_floor.tables()[0].texts()[0][2] == "0.500 [0.40, 0.60] floor"
     both = [replace(row, ci_high=1.0) if row.gate == "vanilla" else row for row in at_floor.rows]
     at_ceiling = replace(at_floor, rows=tuple(both))
     (ceiling,) = (said for said in at_ceiling.warnings() if "ceiling" in said)
-    assert ceiling.startswith("org/base: the model without a gate is at its ceiling on conflict, open, so no gate can")
+    assert ceiling.startswith("org/base: the model by itself is at its ceiling on conflict, open, where no gain can")
     said = at_ceiling.verdicts()[0]
     assert said.startswith("org/base, causal gate on conflict: no verdict, since the model without a gate is at its")
     assert "no significant gain" not in said and "NOT beat" not in said
@@ -76,7 +76,7 @@ def test_no_verdict_at_the_floor_and_at_the_ceiling() -> None:
 def test_below_a_guess_ruin_gains() -> None:
     below = vanilla_at(accuracy=0.3, ci_low=0.2, ci_high=0.4, chance=0.5)
     (said,) = (said for said in below.warnings() if "ruins" in said)
-    assert said.startswith("org/base on conflict: the model without a gate is right less often than a guess (0.300 [")
+    assert said.startswith("org/base on conflict: the model by itself is right less often than a guess (0.300 [")
     at_guess = vanilla_at(accuracy=0.45, ci_low=0.4, ci_high=0.5, chance=0.5)
     assert not [said for said in at_guess.warnings() if "ruins" in said]
 
