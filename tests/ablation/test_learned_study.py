@@ -126,6 +126,9 @@ def test_the_study(study: LearnedGates, tmp_path: Path) -> None:
     way = study.ways["signed l2"]
     assert way.penalty == 0.1 and way.tried["0.1"] < way.tried["10000"]
     assert way.held.gain > max(way.permuted) and way.p == 1 / 3
+    assert "2 of 2 permuted gates add less, p 0.33 (no less than 1 in 3)." in " ".join(study.verdicts())
+    many = replace(study, ways={name: replace(its, permuted=its.permuted * 10) for name, its in study.ways.items()})
+    assert "no less than" not in many.tables()[0].note and "(no less than 1 in 3)" in study.tables()[0].note
     (point,) = study.curve
     assert point.n == 8 and point.agreement is not None
     passed = study.children["memory"]

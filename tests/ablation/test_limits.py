@@ -69,7 +69,7 @@ def test_no_verdict_at_the_floor_and_at_the_ceiling() -> None:
     (ceiling,) = (said for said in at_ceiling.warnings() if "ceiling" in said)
     assert ceiling.startswith("org/base: the model by itself is at its ceiling on conflict, open, where no gain can")
     said = at_ceiling.verdicts()[0]
-    assert said.startswith("org/base, causal gate on conflict: no verdict, since the model without a gate is at its")
+    assert said.startswith("org/base, causal gate on conflict: no verdict, since the model by itself is at its")
     assert "no significant gain" not in said and "NOT beat" not in said
 
 

@@ -135,7 +135,7 @@ def test_heads_to_be_silent_come_from_a_file(capsys: pytest.CaptureFixture[str],
     flags = (*flags[:6], "--heads", f"{lists}#copying", *flags[-2:])
     code, _, _ = run(capsys, "compare", *flags, "--out", tmp_path / "part")
     both = [RivalComparison.load(tmp_path / name).search["decore"] for name in ("out", "part")]
-    assert code == 0 and {its.norm for its in both[1]} == {"1 head silent"} and both[0][:3] == both[1]
+    assert code == 0 and {its.norm for its in both[1]} == {"1 head silent, strength"} and both[0][:3] == both[1]
     code, _, _ = run(capsys, "compare", *flags[:6], "--timed", "0", "--out", tmp_path / "own")
     titles = json.loads((tmp_path / "own" / "result.json").read_text())["results"]["head_scores"]
     assert code == 0 and list(titles) == ["retrieval scores"]
@@ -205,6 +205,7 @@ def test_lists_of_another_model_are_named(capsys: pytest.CaptureFixture[str], tm
         (("--timed", "-1"), "--timed is -1; it must be 0 or more"),
         (("--questions", "1"), "--questions must be at least 2"),
         (("--validation-share", "1"), "--validation-share is 1.0; it must lie between 0 and 1"),
+        (("--validation-share", "0.3", "--methods", "cad"), "--validation-share is for files: zoo:conflict has a"),
         (("--new-tokens", "0"), "--new-tokens is 0; it must be at least 1"),
     ],
 )

@@ -43,6 +43,7 @@ def test_lists_against_files_of_scores(capsys: pytest.CaptureFixture[str], files
     assert "say it with --kv-heads" in said  # which is not known
     for sentence in found.verdicts():
         assert sentence in said
+    assert json.loads((out / "result.json").read_text())["config"]["data"] == ""  # of a model's heads there are none
     text = write_report([out], out=files / "page.html").read_text()
     assert "Known lists of heads" in text and "Heads that two lists share" in text
 
@@ -97,6 +98,10 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     refused(capsys, "there is no such file", "heads", best, "--scores", files / "gone.npy", *out)
     refused(capsys, "there is nothing to compare", "heads", "--scores", truth, *out)
     refused(capsys, "no list of heads called 'x'", "heads", f"{files / 'adhh.json'}#x", "--scores", truth, *out)
+    refused(capsys, "truth was cut from the only scores there are", "heads", truth, "--scores", truth, *out)
+    for flag, value in [("--data", "zoo:text"), ("--kinds", "truth"), ("--limit", "5")]:
+        said = f"{flag} goes with --model: of files nothing is scored"
+        refused(capsys, said, "heads", best, "--scores", truth, flag, value, *out)
     (files / "deep.txt").write_text("30-1")
     refused(
         capsys, "list 'deep': layer 30, head 1 is on the list", "heads", files / "deep.txt", "--scores", truth, *out

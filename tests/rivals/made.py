@@ -17,7 +17,7 @@ def against(difference: float, p: float) -> Comparison:
 def row(name: str, benchmark: str, accuracy: float, its: Comparison | None = None) -> GateRow:
     ends = accuracy - 0.1, accuracy + 0.1
     made = GateRow("org/x", name, "", benchmark, 1, 50, accuracy, 0.0, *ends, accuracy, 0.0, 2.0)
-    return made if its is None else replace(made, lam=1.0, norm="contrast", against={VANILLA: its})
+    return made if its is None else replace(made, lam=1.0, norm="strength", against={VANILLA: its})
 
 
 def comparison(names: tuple[str, ...] = ("cad", "causal", "dola"), model: str = "org/x") -> RivalComparison:
@@ -29,7 +29,7 @@ def comparison(names: tuple[str, ...] = ("cad", "causal", "dola"), model: str = 
     for name in tested:
         rows += [row(name, "conflict", 0.5 + gains[name].difference, gains[name]), row(name, "closed-book", 0.5, loss)]
     kinds = ("decoding", "heads", "decoding", "both", "dynamic", "words", "gain")
-    tried = (Candidate(1.0, "contrast", 1.0, {"conflict": 0.75}), Candidate(2.0, "contrast", 2.0, {}, 0.4))
+    tried = (Candidate(1.0, "strength", 1.0, {"conflict": 0.75}), Candidate(2.0, "strength", 2.0, {}, 0.4))
     effect = TextEffect(100, 0.15, (0.1, 0.2), float("nan"))
     return RivalComparison(
         model=model,

@@ -11,6 +11,7 @@ import torch
 
 from lens_truth.ablation.search import Validation
 from lens_truth.data.loading import load_examples
+from lens_truth.decoding.context_aware import ContextAware
 from lens_truth.decoding.dynamic import DynamicGate
 from lens_truth.decoding.intervention import PreIntervention
 from lens_truth.decoding.rules import ContextChanges, EntropyAbove
@@ -59,11 +60,28 @@ def shares(searching: Searching, rival: Rival) -> list[float]:
     return found
 
 
+def test_of_equals_the_plainer_is_held_against_the_rest(asker: Asker) -> None:
+    halves = HeadGate(torch.tensor([0.5, 0.4]).repeat(6, 4))  # heads told apart
+    always = DynamicGate(switched=halves, rule=EntropyAbove(-1.0))
+    rivals = {
+        "dynamic": Rival.of("dynamic", [(always, 1.0, "always")], fixed=True),
+        "halves": known.given_gate(halves),
+        "cad": replace(Rival.of("decoding", known.sized([ContextAware(1.0)])), fixed=True),
+    }
+    test = [its for its in zoo_benchmarks("test", 6, seed=0) if its.name == "conflict"]
+    its = compare_rivals(asker, rivals, test=test, validation=test, timed=0)
+    assert its.chosen("dynamic").objective == its.chosen("halves").objective
+    assert its.heads_or_not is not None and its.heads_or_not.heads == "halves"
+
+
 def test_thresholds_are_where_rules_say_yes_on_so_many(searching: Searching, asker: Asker, probes: HeadProbes) -> None:
     gate = known.given_gate(HALVES)
     for rival in (known_dynamic.unsure(gate), known_dynamic.objecting(gate, probes)):
         assert shares(searching, rival) == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.75, 0.75], abs=0.07)
-        assert [c[2] for c in rival.candidates(searching)][:2] == ["on 25%, whole prompt", "on 25%, answer only"]
+        assert [c[2] for c in rival.candidates(searching)][:2] == [
+            "25% of the prompts, from their first token on, threshold",
+            "25% of the prompts, in the answer only, threshold",
+        ]
     looks = known_dynamic.inattentive(gate, [(2, 3), (4, 5)])
     assert shares(searching, looks)[-1] == pytest.approx(0.75, abs=0.07) and looks.apart
     changes = known_dynamic.disagreeing(gate).candidates(searching)

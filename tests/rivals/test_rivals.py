@@ -64,7 +64,7 @@ def causal(asker: Asker) -> HeadScores:
 def found(asker: Asker) -> RivalComparison:
     halves = HeadGate(HALVES)
     rivals = {
-        "cad": Rival.of("decoding", known.sized((ContextAware(a) for a in (0.5, 2.0)), "contrast"), apart="why"),
+        "cad": Rival.of("decoding", known.sized(ContextAware(a) for a in (0.5, 2.0)), apart="why"),
         "silence": Rival.of("heads", [(HeadGate(torch.zeros(6, 8)), 1.0, "none")]),
         "halves": known.given_gate(halves),
     }
@@ -102,7 +102,7 @@ def test_rows_are_those_of_each_rival_by_itself(found: RivalComparison, asker: A
         marks = [results[name].correct[None] for name in ("cad", VANILLA)]
         same = compare(*marks, results[VANILLA].groups, 0)
         np.testing.assert_equal(asdict(row.against[VANILLA]), asdict(same))  # NaN equals NaN
-        assert (row.lam, row.norm) == (best.lam, "contrast")
+        assert (row.lam, row.norm) == (best.lam, "strength")
 
 
 def test_elsewhere_is_the_mean_over_the_other_benchmarks(found: RivalComparison) -> None:
@@ -158,7 +158,7 @@ def test_shallow_models_have_high_layers_only(tokenizer: Any) -> None:
     model = load(build("llama-bias-tied", vocab_size=len(tokenizer), num_hidden_layers=4), tokenizer=tokenizer)
     rival = known.lower_layers(model)
     rival.check(model)
-    assert {what for _, _, what in rival.ready} == {"high layers"}
+    assert {what for _, _, what in rival.ready} == {"high layers, strength"}
 
 
 def test_what_stands_under_a_gate_is_held_against_both_alone(found: RivalComparison, asker: Asker) -> None:
@@ -207,12 +207,12 @@ def test_sizes_in_which_methods_are_tried(asker: Asker, causal: HeadScores) -> N
     searching = Searching(Validation.of(asker, of("validation", 2, "conflict")))
     silent = known.silent_heads(causal).candidates(searching)
     assert [(size, what) for _, size, what in silent] == [
-        (size, what) for what in ("1 head silent", "2 heads silent") for size in (0.5, 1.0, 2.0)
+        (size, what) for what in ("1 head silent, strength", "2 heads silent, strength") for size in (0.5, 1.0, 2.0)
     ]  # .01, .02 and .05 of 48
     first = silent[0][0]
     assert isinstance(first, DeCoRe) and list(first.heads) == [causal.best()]
     listed = known.silent_heads([(1, 2), (3, 4)]).candidates(searching)
-    assert {what for _, _, what in listed} == {"2 heads silent"} and len(listed) == 3
+    assert {what for _, _, what in listed} == {"2 heads silent, strength"} and len(listed) == 3
     assert len(known.lower_layers(asker.model).candidates(searching)) == 6
     assert [size for _, size, _ in known.common_gain(asker.model).candidates(searching)] == [
         *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -274,7 +274,7 @@ def test_all_write_as_many_tokens_to_be_timed(asker: Asker, monkeypatch: pytest.
 def test_what_is_said() -> None:
     found = comparison()
     helps, none, off, heads = found.verdicts()
-    assert "cad (contrast, 1) on conflict: +0.300 [+0.200, +0.400], p 0.002 (Holm): it helps; 1.90 times" in helps
+    assert "cad (strength 1) on conflict: +0.300 [+0.200, +0.400], p 0.002 (Holm): it helps; 1.90 times" in helps
     assert helps.endswith("It loses on closed-book -0.200.")
     assert "p 0.8 (Holm): no effect told (50 questions could show +0.120); on zoo it would write another" in none
     assert "validation wanted these off, where the model as it is reaches 0.700: dola (0.750)" in off
@@ -291,11 +291,18 @@ def test_what_is_said() -> None:
     assert none.verdicts()[-1].endswith("nothing that was tried helps on validation.")
 
 
+def test_where_no_benchmark_can_tell_that_is_said(asker: Asker) -> None:
+    test = of("test", 6, "open")
+    its = compare_rivals(asker, {"halves": known.given_gate(HeadGate(HALVES))}, test=test, validation=test, timed=0)
+    assert "memory: no benchmark leaves room for a gain and for a loss; open counts all the same" in its.warnings()
+    assert not any("counts all the same" in said for said in comparison().warnings())
+
+
 def test_the_tables_hold_what_the_fields_say() -> None:
     main, benchmarks, tried, left_out = comparison().tables()
     cells = {row.head.text: [cell.text for cell in row.cells] for row in main.rows}
     assert main.header[2:6] == ("conflict (n=50)", "gain", "p (Holm)", "elsewhere") and main.header[-1] == "time"
-    assert cells["cad"][:4] == ["contrast, 1", "0.800 [0.70, 0.90]", "+0.300* [+0.20, +0.40]", "0.002"]
+    assert cells["cad"][:4] == ["strength 1", "0.800 [0.70, 0.90]", "+0.300* [+0.20, +0.40]", "0.002"]
     assert cells["cad"][5:] == ["", "", "", "", "×1.90"]
     assert cells["causal"][4:] == ["-0.200 [-0.30, -0.10]", "15%", "", "15%", "", "×1.90"]
     assert cells["dola"][0] == "none: validation wanted it off"
