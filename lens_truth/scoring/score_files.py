@@ -246,7 +246,7 @@ def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, i
     first, last = ([most(axis) for axis in zip(*found, strict=True)] for most in (min, max))
     whole = len(found) == math.prod(stop + 1 - start for start, stop in zip(first, last, strict=True))
     for start, name in zip(first, _PLACE, strict=True):
-        if start != 0 and whole:  # else it is some heads' file, whose numbers may be right
+        if start < 0 or (start > 0 and whole):  # else heads are missing, and the numbers may be right
             counted = f"its {name}s are counted from 1" if start == 1 else f"its first {name} is {start}"
             raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
     L, H = (its + 1 for its in last)

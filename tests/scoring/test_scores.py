@@ -65,6 +65,7 @@ def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
         ("layer,head,accuracy\n0,1,0.5\n0,2,0.5\n", "its heads are counted from 1"),
         ("layer,head,accuracy\n3,0,0.5\n", "its first layer is 3"),
         ("layer,head,accuracy\n0,0,0.5\n1,1,0.5\n", "lacks layer 0, head 1"),
+        ("layer,head,accuracy\n0,0,0.5\n0,-1,0.5\n1,0,0.5\n", "its first head is -1"),
         ("layer,head,accuracy\n1,2,0.5\n3,4,0.2\n", "lacks .* a list of some has none"),
         ("layer,head,accuracy\n0,0,0.5\n0,0,0.5\n", "line 3: layer 0, head 0 stands there twice"),
         ("layer,head,accuracy\n0,0,x\n", "line 2, column 'accuracy': the cell is 'x', not a number"),
