@@ -189,7 +189,10 @@ def of_safetensors(random: Random, content: bytes) -> bytes:
     if isinstance(about, dict) and about and random.random() < 0.5:
         name = random.choice(list(about))
         if isinstance(about[name], str):
-            header["__metadata__"] = {**about, name: of_json(random, about[name].encode()).decode("utf-8", "replace")}
+            header["__metadata__"] = {
+                **about,
+                name: of_json(random, about[name].encode("utf-8", "surrogatepass")).decode("utf-8", "replace"),
+            }
         text = json.dumps(header)
     else:
         text = written(_changed(random, header))
