@@ -78,7 +78,7 @@ def weight_map(index: Path) -> dict[str, Path]:
     try:
         weights: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = {tensor: index.parent / Path(shard).name for tensor, shard in weights.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{index}: is not an index of weight files ({error!r})") from error
     if not files:
         raise InputError(f"{index}: is not an index of weight files (it names none)")
@@ -94,7 +94,7 @@ def _check_file(path: Path, *, quantised: bool) -> None:
         tensors = {name: its for name, its in json.loads(header or "{}").items() if name != "__metadata__"}
         end = 8 + length + max(its["data_offsets"][1] for its in tensors.values()) if tensors else 1
         whole = [name for name, its in tensors.items() if its["dtype"] in _INTEGERS and len(its["shape"]) > 1]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return  # whoever reads it says what is wrong
     if size < end or (head.startswith(b"PK") and not is_zipfile(path)):
         raise InputError(f"{path}: is cut off after {size} bytes: fetch it anew")

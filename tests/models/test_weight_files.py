@@ -21,6 +21,8 @@ WEIGHTS, BIN, INDEX = "model.safetensors", "pytorch_model.bin", "model.safetenso
 PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 RUNS_CODE = "raise SystemExit('code of the checkpoint was run')\n"
+DEEP = '{"a":' * 9999
+"""More objects in one another than Python follows."""
 Change = Callable[[Path], Any]
 
 
@@ -82,6 +84,7 @@ def whole_numbers(folder: Path) -> None:
 REFUSED: dict[str, tuple[Change, str]] = {
     "a part": (both(parts, without(PARTS[1])), rf"1 of the 2 files .*index.json names are not there .*{PARTS[1]}\)"),
     "index": (both(parts, without(INDEX)), rf"the index that belongs to {PARTS[0]} .* is not there: fetch it too"),
+    "deep index": (both(parts, lambda folder: (folder / INDEX).write_text(DEEP)), "is not an index of weight files"),
     "variant": (named("model.fp16.safetensors"), r"model.fp16.safetensors is a variant of it: load it with Transf"),
     "part of a variant": (named("model.fp16-00001-of-00002.safetensors"), "of-00002.safetensors is a variant of it"),
     "name": (named("weights.safetensors"), "weights.safetensors has another name: .* rename it"),
@@ -107,6 +110,10 @@ def test_before_anything_is_loaded(name: str, folder: Path) -> None:
 
 
 LOADED: dict[str, tuple[Change, str]] = {
+    "deep": (
+        lambda folder: (folder / WEIGHTS).write_bytes(len(DEEP).to_bytes(8, "little") + DEEP.encode() + b" "),
+        "cannot be loaded",
+    ),
     "code": (
         pickled(lambda held: {**held, "more": Code()}),
         "holds more than tensors, or is damaged; nothing in it is",
