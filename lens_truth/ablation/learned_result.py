@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lens_truth.ablation.held_out import HEADER, Ends, HeldOut, agreement_text
-from lens_truth.io.numbers import SIGNIFICANT, count, interval, number, p_value
+from lens_truth.io.numbers import SIGNIFICANT, count, interval, least_p_said, number, p_value
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
 from lens_truth.stats.correlation import Relation
@@ -234,7 +234,7 @@ class LearnedGates(Result):
 def _least(draws: Sequence[tuple[float, ...]]) -> str:
     """What p-values of so few draws cannot fall below, where that is more than is called significant."""
     n = min(map(len, draws))
-    return f" (no less than 1 in {n + 1})" if 1 / (n + 1) > SIGNIFICANT else ""
+    return f" ({least_p_said(n)})" if 1 / (n + 1) > SIGNIFICANT else ""
 
 
 def _spread(its: tuple[float, ...]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_truth.ablation.held_out import HEADER, HeldOut
-from lens_truth.io.numbers import count, number, p_value, significant
+from lens_truth.io.numbers import count, least_p_said, number, p_value, significant
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
 
@@ -126,7 +126,7 @@ class RoleCheck(Result):
             said.append(
                 f"{name} ({count(its.n, 'head')}): the supported answer has {its.log_prob:.2f} nats a token, "
                 f"{self.log_prob:.2f} with all heads, {drawn:.2f} on average with random ones; {beyond} as "
-                f"{_SAID[name]} (p {p_value(its.p)}, no less than 1 in {1 + len(its.random)})."
+                f"{_SAID[name]} (p {p_value(its.p)}, {least_p_said(len(its.random))})."
             )
         if lacking := [name for name in _SAID if name not in self.removals]:
             said.append(f"Not run, since no head or every head has the role: {', '.join(lacking)}.")

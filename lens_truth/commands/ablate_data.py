@@ -71,7 +71,7 @@ def _fact_parts(config: Ablate | Compare) -> Parts:
     validation = lens_truth.fact_benchmarks("validation", config.questions // 2, config.seed, level)
     test = lens_truth.fact_benchmarks("test", config.questions, config.seed, level)
     # Judged are the first half of the same questions; what a gate may cost is seen in the test.
-    return Parts(config.examples(config.data), *_as_long(config, validation[:2], test))
+    return Parts(config.examples(config.data), *as_long(config, validation[:2], test))
 
 
 def _zoo_parts(config: Ablate | Compare, sees: bool) -> Parts:
@@ -87,10 +87,10 @@ def _zoo_parts(config: Ablate | Compare, sees: bool) -> Parts:
     # Closed-book questions are few and all in the test; captions are long.
     chosen_on = [b for b in validation if b.name != "closed-book" and b.mode != "caption"]
     test = make("test", config.questions, config.seed)
-    return Parts(config.examples(data), *_as_long(config, chosen_on, test))
+    return Parts(config.examples(data), *as_long(config, chosen_on, test))
 
 
-def _as_long(config: Ablate | Compare, *parts: list[lens_truth.Benchmark]) -> Iterator[list[lens_truth.Benchmark]]:
+def as_long(config: Ablate | Compare, *parts: list[lens_truth.Benchmark]) -> Iterator[list[lens_truth.Benchmark]]:
     """With answers of as many tokens as the flags want."""
     for benchmarks in parts:
         yield [replace(its, n_new=config.new_tokens) if config.new_tokens else its for its in benchmarks]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import lens_truth
-from lens_truth.commands.ablate_data import Parts, parts_of
+from lens_truth.commands.ablate_data import Parts, as_long, parts_of
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,22 +47,14 @@ def _photographs(config: Config) -> Parts:
         sides = [[e for e in part if (e.id in captions) is described] for described in (False, True)]
         made: list[lens_truth.Benchmark] = []
         if sides[0]:
-            made += [
-                lens_truth.benchmark_of(
-                    "pope", "yes-no", sides[0], WORDING, config.new_tokens or N_NEW, parses=POPE_PARSES
-                )
-            ]
+            made += [lens_truth.benchmark_of("pope", "yes-no", sides[0], WORDING, N_NEW, parses=POPE_PARSES)]
         if sides[1]:
             wording = Wording(lambda example: example.question, USER_ASSISTANT)
-            made += [
-                lens_truth.benchmark_of(
-                    "description", "caption", sides[1], wording, config.new_tokens or _N_NEW, objects=names
-                )
-            ]
+            made += [lens_truth.benchmark_of("description", "caption", sides[1], wording, _N_NEW, objects=names)]
         return made
 
     to_score = [row for example in some[1] if example.id not in captions for row in (example, _denied(example))]
-    return Parts(to_score, benchmarks(some[0]), benchmarks(some[2]))
+    return Parts(to_score, *as_long(config, benchmarks(some[0]), benchmarks(some[2])))
 
 
 def _questions(config: Config, folder: Path) -> list[lens_truth.Example]:

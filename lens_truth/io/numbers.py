@@ -36,6 +36,11 @@ def p_value(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.2g}"
 
 
+def least_p_said(n_draws: int) -> str:
+    """What a p-value that counts so many random draws cannot fall below, in words."""
+    return f"no less than 1 in {n_draws + 1}"
+
+
 def significant(p: float | None) -> bool:
     """Whether p < .05; what is not defined is not."""
     return p is not None and p < SIGNIFICANT

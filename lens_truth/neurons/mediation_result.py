@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lens_truth.io.numbers import count, interval, number, p_value, share
+from lens_truth.io.numbers import count, interval, least_p_said, number, p_value, share
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Row, Table, row, table
 
@@ -107,7 +107,7 @@ class Mediation(Result):
             f"{share(max(matched))}"
         )
         told = "more than any of them" if beyond else "not told from them"
-        return [f"{sentence}: {told} (p {p_value(p)}, no less than 1 in {1 + len(matched)})."]
+        return [f"{sentence}: {told} (p {p_value(p)}, {least_p_said(len(matched))})."]
 
     def plot(self) -> Figure:
         """Shares of every set, frozen and alone."""

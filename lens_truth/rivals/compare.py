@@ -52,7 +52,7 @@ def compare_rivals(
     that does no better there than the model as it is does not act, and is not tested. Differences are paired over
     questions (groups of them) and p-values are Holm's over all rivals that were tested.
 
-    >>> rivals = {"cad": lens_truth.Rival.of("decoding", [(lens_truth.ContextAware(1.0), 1.0, "contrast")])}
+    >>> rivals = {"cad": lens_truth.Rival.of("decoding", [(lens_truth.ContextAware(1.0), 1.0, "strength")])}
     >>> found = lens_truth.compare_rivals(asker, rivals, test=test, validation=validation)
 
     Args:

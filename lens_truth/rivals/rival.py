@@ -14,7 +14,8 @@ from lens_truth.rivals.rows import Kind
 
 Way = Intervention | Decoder
 Tried = tuple[Way, float, str]
-"""What acts, its strength, and the words that tell it from others of that strength."""
+"""What acts, its strength, and the words that tell it from others of that strength. Words that end in strength,
+threshold or above are followed by the number where the size is said; behind others a strength of 1 is left away."""
 _UNGATED: tuple[Kind, ...] = ("words", "decoding")
 
 
@@ -22,7 +23,7 @@ _UNGATED: tuple[Kind, ...] = ("words", "decoding")
 class Rival:
     """A method: what it changes, and the sizes in which it is tried.
 
-    >>> sizes = [(lens_truth.ContextAware(strength), strength, "contrast") for strength in (0.5, 1.0, 2.0)]
+    >>> sizes = [(lens_truth.ContextAware(strength), strength, "strength") for strength in (0.5, 1.0, 2.0)]
     >>> rival = lens_truth.Rival.of("decoding", sizes)
     >>> gated = rival.under(gate)
     """
