@@ -111,6 +111,16 @@ class Stream(IntEnum):
     """Which questions small fits of a learned gate are given."""
     FRONTIER_HEADS = 59
     """Heads in an order of chance, and as many of a layer in place of others: controls of learned gates."""
+    SURFACE_NULL = 60
+    """Labels permuted within groups: the null of what the surface of answers tells."""
+    SURFACE_INTERVALS = 61
+    """Bootstrap over groups behind what the surface of answers tells."""
+    SWAPS = 62
+    """Which questions trade answers, so that no answer tells its label."""
+    RESIDUAL_INTERVALS = 63
+    """Bootstrap over groups behind what heads add to the surface of answers."""
+    UNTRAINED = 64
+    """The weights of a model's untrained twin."""
 
 
 def stream(seed: int, purpose: Stream, *part: int) -> np.random.Generator:

@@ -1,0 +1,1 @@
+"""What may make a truth score an artefact of its data."""
