@@ -1,6 +1,7 @@
 """Examples by name: the zoo's own (`zoo:text`, `zoo:image`, ...), world facts (`facts:conflict`, ...), a file in one of
 the `formats`, alone (`FILE`) or with the name of its data set in front (`halueval:FILE`); memory against context, made
-of such a file (`conflict:FILE`, `conflict:halueval:FILE`); and by the probing settings of TruthProbe:
+of such a file (`conflict:FILE`, `conflict:halueval:FILE`), and rows rewritten so that no answer tells its label
+(`swap:FILE`, `cloze:FILE`); and by the probing settings of TruthProbe:
 
 | setting | text models | multimodal models |
 |---|---|---|
@@ -32,6 +33,7 @@ from lens_truth.data.formats import SOURCES, open_data
 from lens_truth.data.h_neurons import marked_replies, read_marked
 from lens_truth.data.images import BLACK
 from lens_truth.data.replies import Reply, whole_replies
+from lens_truth.data.rewrites import cloze_examples, swapped_answers
 from lens_truth.data.world import Split
 from lens_truth.errors import InputError, notice
 from lens_truth.io.stages import stage
@@ -48,8 +50,14 @@ _ZOO: dict[str, Callable[[Split, int, int], list[Example]]] = {
     "zoo:image-presence": partial(zoo.image_presence_examples, kind="random"),
 }
 _SPLITS: tuple[Split, ...] = get_args(Split)
-FACTS, _CONFLICT = "facts:", "conflict:"
-"""What names of data sets of world facts, and of files whose answers are to be exchanged, begin with."""
+FACTS = "facts:"
+"""What names of data sets of world facts begin with."""
+_REWRITTEN: dict[str, Callable[[Sequence[Example], Path, int], list[Example]]] = {
+    "conflict:": conflicts,
+    "swap:": lambda examples, _, seed: swapped_answers(examples, seed=seed),
+    "cloze:": lambda examples, _, seed: cloze_examples(examples, seed=seed),
+}
+"""What names of files begin with whose rows are to be rewritten, and who does it."""
 
 Setting = Literal["A", "B", "C", "D", "E"]
 Part = Literal["halueval", "phd", "phd_text", "rlhfv"]
@@ -91,7 +99,8 @@ def load_examples(
             HotpotQA and TriviaQA, and in SQuAD but for answers to its unanswerable questions, all answers are
             supported.
             With `conflict:` in front of any of these, right answers trade places in their contexts
-            (`lens_truth/data/exchanges.py`).
+            (`lens_truth/data/exchanges.py`); with `swap:` they go to one another's questions, and with `cloze:`
+            questions are made of the contexts (`lens_truth/data/rewrites.py`).
         limit: only the first so many examples.
         seed: of generated data, and of which answers trade places; files are read as they are.
         images: the folder of the image files that rows name.
@@ -123,7 +132,7 @@ def load_replies(
         InputError: as `load_examples`; if no label is known, or of no reply where its answer lies.
     """
     check_limit(limit)
-    if not name.startswith(("zoo:", FACTS, _CONFLICT)):
+    if not name.startswith(("zoo:", FACTS, *_REWRITTEN)):
         source, path = _source_and_file(name)
         if path.is_file():
             format, file = open_data(path, source, images, limit)
@@ -161,14 +170,14 @@ def read_data_set(
     if name.startswith(FACTS):
         kind, split, level = fact_set(name)
         return DataSet(fact_examples(kind, split, limit or DEFAULT_ROWS, seed, level))
-    exchange = name.startswith(_CONFLICT)
-    source, path = _source_and_file(name.removeprefix(_CONFLICT))
+    rewrite = next((prefix for prefix in _REWRITTEN if name.startswith(prefix)), "")
+    source, path = _source_and_file(name.removeprefix(rewrite))
     path, part = (path.parent, path.name) if path.parent.is_file() else (path, "")
-    format, file = open_data(path, source, images, None if exchange else limit, images_needed=images_needed, part=part)
+    format, file = open_data(path, source, images, None if rewrite else limit, images_needed=images_needed, part=part)
     assert format.read is not None
     examples = format.read(file)
-    if exchange:
-        examples = conflicts(examples, path, seed)[:limit]
+    if rewrite:
+        examples = _REWRITTEN[rewrite](examples, path, seed)[:limit]
     return DataSet(examples, format.name if format.sources else "", file.n_rows)
 
 
@@ -196,7 +205,7 @@ def _source_and_file(name: str) -> tuple[str, Path]:
         return source, Path(rest)
     looks_like_a_file = "/" in name or (Path(name).suffix and ":" not in name)
     if not looks_like_a_file and not Path(name).is_file():
-        formats = ", ".join(f"{source}:FILE" for source in ("conflict", *SOURCES))
+        formats = ", ".join(f"{source}:FILE" for source in (*(prefix[:-1] for prefix in _REWRITTEN), *SOURCES))
         raise InputError(
             f"there is no data set '{name}', nor such a file; generated ones are {', '.join(_ZOO)} and facts:KIND, and "
             f"files may have their format in front ({formats})"

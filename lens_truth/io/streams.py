@@ -111,8 +111,8 @@ class Stream(IntEnum):
     """Which questions small fits of a learned gate are given."""
     FRONTIER_HEADS = 59
     """Heads in an order of chance, and as many of a layer in place of others: controls of learned gates."""
-    SURFACE_NULL = 60
-    """Labels permuted within groups: the null of what the surface of answers tells."""
+    MATCHED = 60
+    """Which rows of a cell stay, where the surface of answers is matched."""
     SURFACE_INTERVALS = 61
     """Bootstrap over groups behind what the surface of answers tells."""
     SWAPS = 62

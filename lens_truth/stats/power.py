@@ -41,6 +41,27 @@ def detectable_difference(totals: Float[np.ndarray, " G"], n: int) -> float:
     return optimize.root_scalar(missing, bracket=(_CLOSE, 1.0), xtol=_CLOSE).root * size * G / n
 
 
+def detectable_accuracy(n: int) -> float:
+    """The smallest true accuracy that a one-sided exact test of n independent rows (groups, where rows hang together)
+    tells from .5 (p < .05) four times in five; NaN where n are too few for any.
+
+    >>> round(detectable_accuracy(100), 3)
+    0.624
+    """
+    import scipy.optimize
+    from scipy.stats import binom
+
+    enough = float(binom.isf(SIGNIFICANT, n, 0.5))  # more right answers than this are significant
+    if n < 1 or enough >= n:
+        return float("nan")
+    optimize: Any = scipy.optimize
+
+    def missing(share: float) -> float:
+        return float(binom.sf(enough, n, share)) - _POWER
+
+    return float(optimize.brentq(missing, 0.5, 1.0, xtol=_CLOSE))
+
+
 def _power(net: float, G: int, changed: float) -> float:
     """Of the sign test where a share `changed` of G groups changes, gains less losses being `net` of all."""
     from scipy.stats import binom
