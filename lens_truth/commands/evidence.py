@@ -184,7 +184,7 @@ def _scores(
 
 def _computed(kind: str, config: Config, model: Any, examples: list[lens_truth.Example]) -> lens_truth.HeadScores:
     """Scores that the surface of answers explains are warned of."""
-    from lens_truth.data.audit import majority_share, surface_warning
+    from lens_truth.data.surface import majority_share, surface_warning
     from lens_truth.scoring.surface import warning_of
 
     made = scores_by_kind(kind, model, examples, config, config.template, n_permutations=None)

@@ -64,8 +64,8 @@ class Config(SettingFlags, Compute, OneModel):
 
 def run(config: Config) -> None:
     """Loads, captures, probes and writes."""
-    from lens_truth.data.audit import majority_share, surface_warning
     from lens_truth.data.loading import describe
+    from lens_truth.data.surface import majority_share, surface_warning
     from lens_truth.models.hooks import grid_of
     from lens_truth.scoring.surface import length_table, warning_of
 

@@ -67,7 +67,7 @@ class ProbingData:
 
     def load(self, multimodal: bool, limit: int | None, seed: int) -> list[lens_truth.Example]:
         """The examples; answers with both labels are warned of (`DataWarning`)."""
-        from lens_truth.data.audit import label_warnings
+        from lens_truth.data.agreement import label_warnings
         from lens_truth.data.loading import setting_examples
 
         if self.setting is not None:

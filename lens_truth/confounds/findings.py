@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +50,20 @@ class Finding:
         """What is wrong, an example and the cure, for a terminal."""
         example = f" (such as {self.example})" if self.example else ""
         return f"{self.says}{example}. {self.cure}"
+
+
+def warnings_of(findings: Sequence[Finding], name: str) -> list[str]:
+    """A sentence for each finding that is more than a note, with the name of the data; what the surface tells in one.
+
+    >>> warnings_of(quick_findings(examples), "mine.jsonl")
+    """
+    told = [its for its in findings if its.level != "note"]
+    confounds = [its for its in told if its.level == "confound"]
+    said = [f"{name}: {its.sentence}" for its in told if its.level != "confound"]
+    if confounds:
+        more = ", ".join(its.check for its in confounds[1:])
+        said.append(f"{name}: {confounds[0].says}" + (f"; so do {more}" if more else "") + f". {confounds[0].cure}")
+    return said
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

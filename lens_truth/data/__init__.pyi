@@ -1,6 +1,4 @@
-from .audit import label_agreement as label_agreement
-from .audit import majority_share as majority_share
-from .audit import surface_warning as surface_warning
+from .agreement import label_agreement as label_agreement
 from .drawing import FLOOR as FLOOR
 from .drawing import image_name as image_name
 from .examples import examples_hash as examples_hash
@@ -23,6 +21,8 @@ from .row_fields import HALLUCINATED as HALLUCINATED
 from .row_fields import NOT_STATED as NOT_STATED
 from .row_fields import SUPPORTED as SUPPORTED
 from .subjects import subject_of as subject_of
+from .surface import majority_share as majority_share
+from .surface import surface_warning as surface_warning
 from .surface_baselines import SurfaceBaseline as SurfaceBaseline
 from .surface_baselines import surface_baselines as surface_baselines
 from .world import COLOURS as COLOURS

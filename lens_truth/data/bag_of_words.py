@@ -51,9 +51,7 @@ def bag_of_words_auroc(
     Raises:
         InputError: for one label only, and for fewer groups than folds.
     """
-    from sklearn.model_selection import StratifiedKFold
-
-    from lens_truth.stats.folds import check_labels
+    from lens_truth.stats.folds import check_labels, cut_folds
 
     if grouped:
         tested = {"train": train} if test is None else {"test": test}
@@ -64,10 +62,7 @@ def bag_of_words_auroc(
     first = texts.domain == 0
     if test is not None:
         return texts.auroc(first, ~first)
-    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    fold = np.empty(len(first), dtype=int)
-    for k, (_, rows) in enumerate(splitter.split(texts.labels, texts.labels)):
-        fold[rows] = k
+    fold = cut_folds(texts.labels, n_folds, seed)
     return float(np.mean([texts.auroc(fold != k, fold == k) for k in range(n_folds)]))
 
 

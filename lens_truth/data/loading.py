@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lens_truth.data import world_examples as zoo
-from lens_truth.data.audit import label_warnings, repeats
+from lens_truth.data.agreement import label_warnings, repeats
 from lens_truth.data.examples import Example
 from lens_truth.data.exchanges import conflicts
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty

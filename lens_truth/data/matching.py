@@ -1,10 +1,10 @@
 """`match`: the rows in which chosen features of the surface no longer tell the labels, so that a truth score on them is
 about something else.
 
-Coarsened exact matching (Iacus, King and Porro 2012, doi 10.1093/pan/mpr013): rows fall into cells of alike surface, and
-of each cell as many supported as hallucinated rows stay. Cells are made finer until a classifier that sees the features,
-fitted anew on what is left, tells nothing more; features that have too many columns for cells (words) are matched on the
-decisions of that classifier, as on a propensity score."""
+Coarsened exact matching (Iacus, King and Porro 2012, doi 10.1093/pan/mpr013): rows fall into cells of alike surface,
+and of each cell as many supported as hallucinated rows stay. Cells are made finer until a classifier that sees the
+features, fitted anew on what is left, tells nothing more; features that have too many columns for cells (words) are
+matched on the decisions of that classifier, as on a propensity score."""
 
 from __future__ import annotations
 
@@ -221,8 +221,8 @@ def _together(seen: Sequence[Any], rows: Rows) -> Any:
 
     if not seen:
         return np.empty((len(rows), 0))
-    side_by_side: Any = sparse.hstack
-    return side_by_side([sparse.csr_matrix(x[rows]) for x in seen], format="csr")
+    library: Any = sparse
+    return library.hstack([library.csr_matrix(x[rows]) for x in seen], format="csr")
 
 
 def _tells(told: SurfaceBaseline) -> bool:
@@ -235,11 +235,9 @@ def _coarse(name: str, examples: Sequence[Example], bins: int) -> Cells:
     """In which of so many parts a length lies; which first or last character there is."""
     x: Any = FEATURES[name].see(examples)
     if name in _LENGTHS:
-        edges = np.unique(np.quantile(x[:, 0], np.linspace(0, 1, bins + 1)[1:-1]))
-        part: Cells = np.searchsorted(edges, x[:, 0], side="right")
-        return part
-    which: Any = x @ (1 + np.arange(x.shape[1]))
-    return which.astype(np.int64)
+        edges: Float[np.ndarray, " e"] = np.unique(np.quantile(x[:, 0], np.linspace(0, 1, bins + 1)[1:-1]))
+        return np.searchsorted(edges, np.asarray(x[:, 0], dtype=np.float64), side="right")
+    return np.asarray(x @ np.arange(1.0, 1 + x.shape[1]), dtype=np.int64)
 
 
 def _cells(parts: Sequence[Cells], n: int) -> Cells:

@@ -117,11 +117,11 @@ def seen_by(name: str, examples: Sequence[Example]) -> Any:
     return x
 
 
-def held_out(x: Any, labels: Int[np.ndarray, " N"], fold: Fold) -> Decided:
-    """The decision on every row of a classifier that was fitted on the other folds."""
+def held_out(x: Any, labels: Int[np.ndarray, " N"], fold: Fold, penalty: float = 1.0) -> Decided:
+    """The decision on every row of a classifier that was fitted on the other folds (`penalty`: scikit-learn's C)."""
     decided = np.zeros(len(labels))
     for k in range(int(fold.max()) + 1):
-        decided[fold == k] = _decisions(x, labels, fold != k, fold == k)
+        decided[fold == k] = held_out_of(x, labels, fold != k, fold == k, penalty)
     return decided
 
 
@@ -131,14 +131,17 @@ def fitted_before(x: Any, labels: Int[np.ndarray, " N"], fold: Fold) -> Decided:
     decided = np.full(len(labels), np.nan)
     for k in range(1, int(fold.max()) + 1):
         if len(set(labels[fold < k].tolist())) == 2:
-            decided[fold == k] = _decisions(x, labels, fold < k, fold == k)
+            decided[fold == k] = held_out_of(x, labels, fold < k, fold == k)
     return decided
 
 
-def _decisions(x: Any, labels: Int[np.ndarray, " N"], train: np.ndarray, test: np.ndarray) -> Float[np.ndarray, " n"]:
+def held_out_of(
+    x: Any, labels: Int[np.ndarray, " N"], train: np.ndarray, test: np.ndarray, penalty: float = 1.0
+) -> Float[np.ndarray, " n"]:
+    """The decisions on some rows of a classifier that was fitted on others."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted: Any = LogisticRegression(C=1.0, solver="liblinear", random_state=0)
+    fitted: Any = LogisticRegression(C=penalty, solver="liblinear", random_state=0)
     fitted.fit(x[train], labels[train])
     decided: np.ndarray = x[test] @ fitted.coef_[0] + fitted.intercept_[0]
     return decided

@@ -153,6 +153,8 @@ _WORDS = r"(?u)\b\w+\b"
 _words = partial(_counter, token_pattern=_WORDS)
 words_in_a_row = partial(_counter, token_pattern=_WORDS, ngram_range=(1, 2))
 """Which words and which two in a row, in lower case."""
+signs_in_a_row = partial(_counter, token_pattern=r"\S+", ngram_range=(1, 2))
+"""The same of a text whose words and signs stand apart."""
 _letters = partial(_counter, analyzer="char_wb", ngram_range=(2, 4))
 
 FEATURES: dict[str, Feature] = {

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.data.audit import surface_classifier, surface_features
 from lens_truth.data.examples import Example, labels_of
+from lens_truth.data.surface import surface_classifier, surface_features
 from lens_truth.detection.choosing import validation_folds
 from lens_truth.detection.reading import AnswerReads
 from lens_truth.errors import notice

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.data.audit import CONFOUNDED
+from lens_truth.data.surface import CONFOUNDED
 from lens_truth.detection.metrics import COVERAGES
 from lens_truth.detection.texts import ScoredAnswer
 from lens_truth.io.numbers import count, interval, number, signed

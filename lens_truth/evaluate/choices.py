@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lens_truth.data.audit import CONFOUNDED
 from lens_truth.data.examples import Example, question_pairs
+from lens_truth.data.surface import CONFOUNDED
 from lens_truth.evaluate.multiple_choice import mc1, mc2, mc3
 from lens_truth.io.numbers import number
 from lens_truth.io.results import Result

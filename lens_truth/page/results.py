@@ -7,7 +7,8 @@ from typing import Any
 from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
-from lens_truth.data.audit import Agreement, Audit, agreement_table, audit_table
+from lens_truth.confounds.audit import Audit, audit_table
+from lens_truth.data.agreement import Agreement, agreement_table
 from lens_truth.data.overlap import Overlap, overlap_table
 from lens_truth.evaluate.choice_log import ChoiceLog
 from lens_truth.evaluate.choices import Choices

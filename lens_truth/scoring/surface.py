@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_truth.data.audit import CONFOUNDED
+from lens_truth.data.surface import CONFOUNDED
 from lens_truth.io.numbers import number
 from lens_truth.io.tables import Table, row, table
 from lens_truth.scoring.scores import HeadScores

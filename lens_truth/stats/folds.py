@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.model_selection import KFold, StratifiedGroupKFold
+from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from lens_truth.errors import InputError
 from lens_truth.io.streams import Stream, stream
@@ -75,6 +75,21 @@ def grouped_folds(
     for k in range(n_folds):
         if not (fold == k).any() or len(np.unique(labels[fold != k])) < 2:
             raise InputError(f"fold {k} of {n_folds} is empty or leaves one class only to train on; use fewer folds")
+    return fold
+
+
+def cut_folds(labels: Labels, n_folds: int, seed: int) -> Int[np.ndarray, " N"]:
+    """Shuffled and stratified folds that cut through groups, as they are often published."""
+    check_labels(labels)
+    fold = np.empty(len(labels), dtype=np.int64)
+    splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds
+        try:
+            for k, (_, test) in enumerate(splitter.split(labels, labels)):
+                fold[test] = k
+        except ValueError as error:
+            raise InputError(f"the {len(labels)} examples cannot be split into {n_folds} folds: {error}") from error
     return fold
 
 

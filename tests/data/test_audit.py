@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lens_truth.data.audit import majority_share, surface_accuracy, surface_warning
 from lens_truth.data.examples import Example
 from lens_truth.data.loading import load_examples
+from lens_truth.data.surface import majority_share, surface_accuracy, surface_warning
 from lens_truth.errors import InputError
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lens_truth.data.answer_kinds import answer_kind
-from lens_truth.data.audit import surface_accuracy
 from lens_truth.data.examples import Example, examples_hash
 from lens_truth.data.exchanges import conflicts
 from lens_truth.data.loading import load_examples
+from lens_truth.data.surface import surface_accuracy
 from lens_truth.errors import InputError, gathered_notices
 
 HERE = Path("rows.jsonl")

@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from lens_truth import InputError, load_examples
-from lens_truth.data.audit import audit_examples
+from lens_truth.confounds.audit import audit_examples
 from lens_truth.data.examples import Example
 from lens_truth.data.fact_passages import DIFFICULTIES, Difficulty
 from lens_truth.data.fact_sets import FACT_KINDS, MORE_OR_LESS_CLEAR, FactKind, fact_examples

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lens_truth.data import world, world_examples
-from lens_truth.data.audit import surface_accuracy
 from lens_truth.data.examples import Example
+from lens_truth.data.surface import surface_accuracy
 from lens_truth.errors import InputError
 
 GENERATORS = {

@@ -16,7 +16,8 @@ from report_pages import reported, viewed
 from reports import BASE
 
 from lens_truth.attention.record import ShownImage
-from lens_truth.data.audit import Agreement, Audit
+from lens_truth.confounds.audit import Audit
+from lens_truth.data.agreement import Agreement
 from lens_truth.data.images import tokens_showing
 from lens_truth.io.numbers import number, short
 from lens_truth.io.results import structured

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from lens_truth.data import world, world_examples
-from lens_truth.data.audit import surface_accuracy
 from lens_truth.data.drawing import SIZE, floor_box, scene_of_image
 from lens_truth.data.examples import Box, Example
 from lens_truth.data.images import open_image
+from lens_truth.data.surface import surface_accuracy
 from lens_truth.data.world import Scene
 from lens_truth.evaluate.asker import run_benchmark
 from lens_truth.evaluate.benchmark import benchmark_of

@@ -1,0 +1,94 @@
+"""What `audit` is given: labelled answers, ids alone, logs of dose curves, head scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lens_truth
+from lens_truth.commands.run import read_data
+from lens_truth.commands.score_sources import short_name
+from lens_truth.errors import InputError
+
+
+@dataclass
+class Inputs:
+    """By the names that they are shown under, without folders where that tells them apart."""
+
+    rows: dict[str, list[lens_truth.Example]] = field(default_factory=dict[str, list[lens_truth.Example]])
+    """Labelled answers."""
+    raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+    """Of those that are one file as it stands its rows."""
+    ids: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Ids alone."""
+    curves: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """Dose curves, by log and name."""
+    scores: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, lens_truth.HeadScores])
+    """Scores of heads."""
+
+
+def read_inputs(
+    data: Sequence[str], scores: Sequence[str], limit: int | None, seed: int, images: Path | None
+) -> Inputs:
+    """Everything that the command line names; whatever is no kind of these is refused as data is."""
+    if len(set(data)) < len(data) or len(set(scores)) < len(scores):
+        raise InputError("a data set or a file of scores is named twice")
+    found = Inputs()
+    for name, called in zip(data, _shown(data), strict=True):
+        if name.endswith((".npy", ".safetensors")):
+            found.scores[called] = lens_truth.HeadScores.load(name)
+            continue
+        try:
+            found.rows[called] = read_data(name, limit, seed, images, images_needed=False)
+        except InputError as error:
+            if not Path(name).exists() or not _read_otherwise(found, name, called, limit):
+                raise error
+        else:
+            found.raw[called] = _raw_rows(name)
+    for name, called in zip(scores, _shown(scores), strict=True):
+        found.scores[called] = lens_truth.HeadScores.load(name)
+    return found
+
+
+def _shown(names: Sequence[str]) -> Iterable[str]:
+    short = [short_name(name) for name in names]
+    return short if len(set(short)) == len(short) else names
+
+
+def _raw_rows(name: str) -> list[dict[str, Any]]:
+    """A file's own rows; none of generated or rewritten data."""
+    from lens_truth.data.formats import SOURCES
+    from lens_truth.io.rows import read_rows
+
+    source, colon, rest = name.partition(":")
+    path = Path(rest if colon and source in SOURCES else name)
+    path = path.parent if path.parent.is_file() else path
+    return [row for _, row in read_rows(path)] if path.is_file() else []
+
+
+def _read_otherwise(found: Inputs, name: str, called: str, limit: int | None) -> bool:
+    """Whether it holds ids, dose curves or scores of heads."""
+    from lens_truth.data.id_lists import read_ids
+    from lens_truth.data.loading import check_limit
+    from lens_truth.neurons.dose_log import read_dose_log
+
+    path = Path(name)
+    try:
+        found.curves[called] = read_dose_log(path)
+        return True
+    except InputError:
+        pass
+    if lists := read_ids(path) if path.is_file() else {}:
+        check_limit(limit)
+        for part, ids in lists.items():
+            found.ids[f"{called}:{part}".rstrip(":")] = ids[:limit]
+            twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
+            print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")
+        return True
+    try:
+        found.scores[called] = lens_truth.HeadScores.load(path)
+    except InputError:
+        return False
+    return True

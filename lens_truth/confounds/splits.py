@@ -1,0 +1,163 @@
+"""What stands on both sides: ids, questions, subjects, images and contexts in several splits of a file, and in several
+groups of its examples, between which folds are cut."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lens_truth.confounds.findings import Finding, Level
+from lens_truth.data.examples import Example
+from lens_truth.data.images import is_made
+from lens_truth.data.subjects import subject_in, subject_of
+from lens_truth.data.surface_features import plain
+from lens_truth.errors import shortened
+from lens_truth.io.readers import is_object
+
+_NAMES = frozenset({"split", "fold", "subset", "partition", "set", "part"})
+"""Columns whose value is the name of a row's split."""
+_FLAG = re.compile(r"(?:in|is)_(train(?:ing)?|test|val(?:id(?:ation)?)?|dev|cal(?:ibration)?)$", re.IGNORECASE)
+_SPLIT = re.compile(
+    r"train(?:ing)?|test|val(?:id(?:ation)?)?|dev|cal(?:ibration)?|\d{1,2}|fold[ _-]?\d+", re.IGNORECASE
+)
+_SOME = 0.02
+"""Fewer are slips of whoever finds subjects and questions."""
+_ON = frozenset({"1", "1.0", "true"})
+_IDS = ("id", "qid", "question_id", "item_id", "example_id", "group")
+_IMAGES = ("image", "image_id", "image_path")
+_TEXTS = {"questions": ("question", "raw_question", "user_query", "prompt"), "contexts": ("context", "knowledge")}
+Named = Callable[[Example], str]
+
+
+def split_findings(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """What rows of different splits of one file share, for files with a column `split` (`fold`, `subset`, ...) or flags
+    `in_train`, `in_test`, ..."""
+    places: dict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    seen: set[str] = set()
+    for row in rows:
+        splits = _splits_of(row)
+        seen |= splits
+        for kind, name in _things(row):
+            places[kind][name] |= splits
+    if len(seen) < 2:
+        return []
+    found: list[Finding] = []
+    for kind, its in places.items():
+        across = {name: splits for name, splits in its.items() if len(splits) > 1}
+        if across:
+            name, splits = next(iter(across.items()))
+            found.append(
+                Finding(
+                    f"{kind} across splits",
+                    "leak",
+                    f"{len(across)} of {len(its)} {kind} stand in more than one of the splits "
+                    f"({', '.join(sorted(seen))}): what is fitted on one has seen them before it is tested",
+                    len(across),
+                    len(its),
+                    f"'{shortened(name)}' in {' and '.join(sorted(splits))}",
+                    f"Split by {_ONE[kind]}, or use grouped folds, as this package does",
+                )
+            )
+    return found
+
+
+_ONE = {
+    "ids": "id",
+    "questions": "question",
+    "subjects": "subject",
+    "images": "image",
+    "contexts": "context",
+    "groups": "group",
+}
+
+
+def _splits_of(row: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for column, value in row.items():
+        text = str(value).strip()
+        if flag := _FLAG.match(column):
+            if text.lower() in _ON:
+                found.add(flag[1].lower())
+        elif column.lower() in _NAMES and _SPLIT.fullmatch(text):
+            found.add(text.lower())
+    return found
+
+
+def _things(row: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    statement = row.get("statement")
+    if isinstance(statement, str) and statement.strip():
+        yield "subjects", subject_of(statement, subject_in(row))
+    for column in _IDS:
+        if column in row and not is_object(row[column]) and row[column] not in (None, ""):
+            yield "groups" if column == "group" else "ids", str(row[column])
+            break
+    for column in _IMAGES:
+        if isinstance(row.get(column), str | int) and row[column] != "":
+            yield "images", Path(str(row[column])).name
+            break
+    for kind, columns in _TEXTS.items():
+        for column in columns:
+            if isinstance(row.get(column), str) and row[column].strip():
+                yield kind, plain(row[column])
+                break
+
+
+def group_findings(examples: Sequence[Example]) -> list[Finding]:
+    """What examples of different groups share: folds are cut between groups, so it stands in training and in test."""
+    found: list[Finding] = []
+    for kind, named, level, cure in _SHARED:
+        groups: defaultdict[str, set[str]] = defaultdict(set)
+        for example in examples:
+            if name := named(example):
+                groups[name].add(example.group)
+        across = {name: its for name, its in groups.items() if len(its) > 1}
+        if not across or len(across) < _SOME * len(groups):
+            continue
+        name, its = max(across.items(), key=lambda item: len(item[1]))
+        first = sorted(its)[:2]
+        found.append(
+            Finding(
+                f"{kind} across groups",
+                level,
+                f"{len(across)} of {len(groups)} {kind} stand in more than one group, so folds cut through them",
+                len(across),
+                len(groups),
+                f"'{shortened(name)}' in groups '{shortened(first[0])}' and '{shortened(first[1])}'",
+                cure,
+            )
+        )
+    return found
+
+
+def question_of(example: Example) -> str:
+    """The question with what it is about; nothing for a statement."""
+    asked = plain(example.question)
+    return f"{asked} | {image_of(example)} | {plain(example.context)}".strip(" |") if asked else ""
+
+
+def subject_named(example: Example) -> str:
+    """What a statement is about; nothing for an answer to a question."""
+    return subject_of(example.answer) if example.is_statement else ""
+
+
+def image_of(example: Example) -> str:
+    """The image, a file's by its name; nothing where there is none, or a plain one for all."""
+    if is_made(example.image):
+        return example.image if "#" in example.image else ""
+    return Path(example.image).name
+
+
+def context_of(example: Example) -> str:
+    """The context as words."""
+    return plain(example.context)
+
+
+_SHARED: tuple[tuple[str, Named, Level, str], ...] = (
+    ("questions", question_of, "leak", "Give the answers to one question one group"),
+    ("subjects", subject_named, "leak", "Group by subject: leave the column 'group' away, and rows are grouped so"),
+    ("images", image_of, "leak", "Group by image: leave the column 'group' away, and rows are grouped so"),
+    ("contexts", context_of, "note", "Group by context, if answers to other questions about it could tell"),
+)

@@ -1,0 +1,77 @@
+"""What the surface tells, as findings; and what folds that ignore groups make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lens_truth.confounds.findings import Finding
+from lens_truth.data.bag_of_words import PENALTY
+from lens_truth.data.examples import Example, labels_of
+from lens_truth.data.surface_baselines import Judge, SurfaceBaseline, held_out, seen_by
+from lens_truth.errors import InputError
+from lens_truth.io.numbers import interval, number, p_value
+from lens_truth.stats.folds import cut_folds, grouped_folds
+
+APART = 0.03
+"""An AUROC's interval that lies farther than this from .5 is a confound; nearer, it is no finding."""
+_CERTAIN = 0.01
+_STRADDLES = 0.1
+_CURES = {
+    "overlap": "A head that finds the answer's words in the context does as well: hold scores against this baseline",
+    "question words": "Ask every question with a right and a wrong answer, match on it, or hold scores against it",
+    "context words": "Show every context with a right and a wrong answer, match on it, or hold scores against it",
+    "untrained": "What an untrained model tells as well is no knowledge: hold scores against this baseline",
+}
+_CURE = 'Match the rows (lens_truth.data.match(examples, on=["{}"])) or swap answers (swap:FILE), and score again'
+
+
+def surface_finding(told: SurfaceBaseline, n: int) -> Finding | None:
+    """A finding where a baseline tells the labels: its interval is .03 from .5, and labels permuted inside groups (if
+    that moves it) hardly ever get so far."""
+    if told.apart < APART or told.p_value > _CERTAIN:
+        return None
+    way = "" if told.auroc > 0.5 else ", the wrong way round: words stand with the other label in other groups"
+    p = "" if told.p_value != told.p_value else f", p = {p_value(told.p_value)}"
+    says = (
+        f"SURFACE CONFOUND: by the {told.what} alone the labels are told apart with AUROC {number(told.auroc)} "
+        f"{interval((told.low, told.high))}{p}, accuracy {number(told.accuracy)}{way}"
+    )
+    touched = round(n * min(1.0, 2 * abs(told.auroc - 0.5)))
+    return Finding(told.name, "confound", says, touched, n, "", _CURES.get(told.name, _CURE.format(told.name)))
+
+
+def straddle_findings(examples: Sequence[Example], *, n_folds: int, seed: int) -> list[Finding]:
+    """A bag of words in folds that cut through groups against one in folds that do not: what published numbers with
+    shuffled rows are off by."""
+    if len({example.group for example in examples}) == len(examples):
+        return []
+    labels, groups_of = np.array(labels_of(examples)), [example.group for example in examples]
+    try:
+        folds = grouped_folds(labels, groups_of, n_folds, seed), cut_folds(labels, n_folds, seed)
+    except InputError:
+        return []
+    x = seen_by("both words" if examples[0].question.strip() else "answer words", examples)
+    if not x.shape[1]:
+        return []
+    kept, cut = (Judge(labels, groups_of, fold, seed, 0, 1).auroc(held_out(x, labels, fold, PENALTY)) for fold in folds)
+    if abs(kept - cut) < _STRADDLES:
+        return []
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.group, []).append(example)
+    several = [its for its in groups.values() if len(its) > 1]
+    example = f"{several[0][0].answer[:80]} / {several[0][1].answer[:80]}" if several else ""
+    return [
+        Finding(
+            "pairs straddle folds",
+            "note",
+            f"where folds ignore groups, words read AUROC {number(cut)}; where they keep groups whole, {number(kept)}: "
+            "rows of a group share their words, and in shuffled folds one is trained on for the other",
+            sum(map(len, several)),
+            len(examples),
+            example,
+            "Keep groups in one fold, as this package does; numbers from shuffled folds are about the pairs",
+        )
+    ]
