@@ -57,6 +57,8 @@ class Matched:
     """What the features, taken together, tell of all rows."""
     after: SurfaceBaseline | None
     """What they tell of those that are left; None where these are too few to be asked."""
+    asked: bool = True
+    """Whether there are questions, which can be rewritten."""
     rewritten: str = ""
     """How rows were rewritten; empty where some of them were left out instead."""
 
@@ -86,12 +88,8 @@ class Matched:
         what = ", ".join(FEATURES[name].what for name in self.on)
         if not self.left or self.after is None:
             still = "which is too few" if self.after is None else "where these still tell the labels"
-            cure = (
-                ""
-                if all(example.is_statement for example in self.examples)
-                else ": rewrite them (swap:FILE; cloze:FILE where contexts are long), so that answers have both labels"
-            )
-            return f"matching on {what} leaves {self.n} of {self.of} rows, {still}{cure}"
+            cure = ": rewrite them (swap:FILE; cloze:FILE where contexts are long), so that answers have both labels"
+            return f"matching on {what} leaves {self.n} of {self.of} rows, {still}{cure * self.asked}"
         how = f"{self.rewritten}: {self.n} rows of {self.of}" if self.rewritten else f"{self.n} of {self.of} rows"
         return (
             f"matched on {what}: {how} in {count(self.groups, 'group')}, where these tell the labels with AUROC "
@@ -151,7 +149,8 @@ def match(
     before, _ = _told(seen, examples, labels, np.arange(len(labels)), n_folds, seed)
     assert before is not None  # else it was said why the rows cannot be folded
     found = _finest(seen, on, examples, labels, before, n_folds, seed)
-    matched = Matched([examples[int(row)] for row in found[0]], found[0], on, len(labels), before, found[1])
+    asked = any(not example.is_statement for example in examples)
+    matched = Matched([examples[int(row)] for row in found[0]], found[0], on, len(labels), before, found[1], asked)
     if matched.left or rewrite is None:
         return matched
     return _rewritten(examples, matched, rewrite, n_folds, seed)
@@ -250,7 +249,7 @@ def _cells(parts: Sequence[Cells], n: int) -> Cells:
 
 def _balanced(
     rows: Rows, cells: Cells, examples: Sequence[Example], labels: Int[np.ndarray, " N"], rng: np.random.Generator
-) -> Rows:
+) -> Int[np.ndarray, " kept"]:
     """As many supported as hallucinated rows of every cell."""
     its = labels[rows]
     n = int(cells.max(initial=-1)) + 1
@@ -275,4 +274,4 @@ def _rewritten(examples: Sequence[Example], matched: Matched, rewrite: str, n_fo
     labels = np.array(labels_of(new))
     after, _ = _told(seen, new, labels, np.arange(len(new)), n_folds, seed)
     words = {"swap": "answers swapped between questions", "cloze": "contexts made into clozes"}[rewrite]
-    return Matched(new, matched.rows[:0], matched.on, matched.of, matched.before, after, words)
+    return Matched(new, matched.rows[:0], matched.on, matched.of, matched.before, after, True, words)
