@@ -101,8 +101,8 @@ def _long(examples: Sequence[Example]) -> list[Finding]:
         Finding(
             "long answers",
             "note",
-            f"{count(len(long), 'answer')} of {len(examples)} have more than {_LONG:,} characters, the longest "
-            f"{len(worst.answer):,}: no model reads them whole",
+            f"{len(long)} of {len(examples)} answers have more than {_LONG:,} characters, the longest "
+            f"{len(worst.answer):,}: no model was meant to read them",
             len(long),
             len(examples),
             f"'{worst.id[:60]}'",
