@@ -38,6 +38,7 @@ _POWER = re.compile(r"(?:an? )?(?:perfect )(square|cube)(?: number)?")
 _DIVISOR = re.compile(
     r"(?:(divisible by|an? multiple of)|(an? (?:factor|divisor) of|an? prime (?:factor|divisor) of)) (.+)"
 )
+_MORE_THAN = re.compile(rf"(.+?) (?:({MORE})|{LESS}) than (.+)")
 _LARGEST_PRIME = 10**8
 """Up to which primes are looked for."""
 VOCABULARY = _EXPRESSIONS | word_set(
@@ -89,14 +90,22 @@ def said_of(subject: str, predicate: str, with_equal: bool = False) -> Truth | N
     if (relation := relation_of(predicate)) is not None:
         truth = related(subject, *relation)
     elif (truth := _kind(subject, value, predicate) or _between(subject, value, predicate)) is None and with_equal:
-        truth = related(subject, "=", _difference(predicate) or predicate)
+        truth = related(subject, "=", predicate)
     return truth and truth.negated(negated)
+
+
+def amount_said(text: str) -> Fraction | None:
+    """The value of an expression, also of `one less than 4` and `5 more than 3`."""
+    if (value := value_of(text)) is not None or (found := _MORE_THAN.fullmatch(text)) is None:
+        return value
+    by, start = value_of(found[1]) if is_number(found[1]) else None, value_of(found[3])
+    return None if by is None or start is None else start + by if found[2] else start - by
 
 
 def related(one: str, sign: str, other: str) -> Truth | None:
     """Whether a relation holds between two expressions. An equation that only rounding makes wrong (1/3 = 0.33) is
     left open."""
-    a, b = value_of(one), value_of(other)
+    a, b = amount_said(one), amount_said(other)
     if a is None or b is None or (sign in ("=", "!=") and a != b and (rounds(one, a - b) or rounds(other, a - b))):
         return None
     return Truth(_HOLDS[sign](a, b), f"{told(one, a)} {sign} {told(other, b)}", (a, b), sign=sign)
@@ -135,14 +144,6 @@ def _in_signs(text: str) -> Truth | None:
         return None
     values = (known[0].of[0], *(truth.of[1] for truth in known))
     return Truth(all(truth.holds for truth in known), " and ".join(truth.how for truth in known), values)
-
-
-def _difference(predicate: str) -> str | None:
-    """`one less than 4` as a sum."""
-    found = re.fullmatch(rf"(.+?) (?:({MORE})|{LESS}) than (.+)", predicate)
-    if found is None or not is_number(found[1]) or value_of(found[3]) is None:
-        return None
-    return f"({found[3]}) {'+' if found[2] else '-'} ({found[1]})"
 
 
 def _between(subject: str, value: Fraction, predicate: str) -> Truth | None:

@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from lens_truth.confounds.arithmetic import LESS, MORE, VOCABULARY, related, relation_of, rounds, said_of, stated
+from lens_truth.confounds.arithmetic import (
+    LESS,
+    MORE,
+    VOCABULARY,
+    amount_said,
+    related,
+    relation_of,
+    rounds,
+    said_of,
+    stated,
+)
 from lens_truth.confounds.expressions import is_number, value_of
 from lens_truth.confounds.numbers_said import number_shown
 from lens_truth.confounds.truths import Asked, Truth
@@ -18,13 +28,14 @@ _EXTREME = rf"({_LEAST}|{_MOST})"
 _NOUN = r"(?: (?:number|one|value|integer))?"
 _WHICH = rf"(?:which|what){_NOUN}"
 _THESE = r"(?: of (?:the|these|the following|the two|these two|the following two)(?: numbers| values| integers)?)?"
+_THE_BEST = rf"(?:the )?{_EXTREME}{_NOUN}(?: of (?:the|these) two(?: numbers)?)?"
+_PAIR = r"(?:between |among |of |out of |in )?(?:the (?:two )?numbers )?(?P<of>.+?)"
 _ONE_OF = (
-    rf"{_WHICH}{_THESE} is (?:the )?{_EXTREME}{_NOUN}(?: ?[,:;?-])? (?:between |among |of |out of )?(?P<of>.+)",
-    rf"(?:choose|pick|select|name|give|tell me) the {_EXTREME}{_NOUN}(?: ?[,:;])? "
-    r"(?:between |among |of |out of )?(?P<of>.+)",
-    rf"{_WHICH} (?:of|between|among|out of) (?:the numbers )?(?P<of>.+?),? is (?:the )?{_EXTREME}{_NOUN}",
-    rf"(?:of |between |among |out of |from )?(?:the numbers )?(?P<of>.+?) ?[,:;?]? {_WHICH}{_THESE} is "
-    rf"(?:the )?{_EXTREME}{_NOUN}",
+    rf"(?:tell me |say )?{_WHICH}{_THESE} is {_THE_BEST}(?: ?[,:;?-])? {_PAIR}",
+    rf"(?:choose|pick|select|name|give|tell me) {_THE_BEST}(?: ?[,:;])? {_PAIR}",
+    rf"{_WHICH} {_PAIR},? is {_THE_BEST}",
+    rf"(?:compare |given )?{_PAIR} ?[,:;?.]? {_WHICH}{_THESE} is {_THE_BEST}",
+    rf"is (?P<of>.+ or .+?) {_THE_BEST}",
 )
 _CHOICES = [re.compile(pattern) for pattern in _ONE_OF]
 _OPEN = (
@@ -33,7 +44,9 @@ _OPEN = (
 )
 _BLANK = re.compile(rf"(?P<one>.+) is (?P<than>.+) {_WHICH}")
 _LACKING = re.compile(rf"{_WHICH} is (?P<said>.+)")
-_EITHER = re.compile(rf"is (.+) ({LESS}|{MORE}) or ({LESS}|{MORE}) than (.+)")
+_EITHER = re.compile(rf"is (?P<one>.+) ({LESS}|{MORE}) or ({LESS}|{MORE}) than (?P<other>.+)")
+_COMPARED = re.compile(r"how does (?P<one>.+) compare (?:to|with) (?P<other>.+)")
+_BETWEEN_THEM = re.compile(r"(?P<one>.+) is (?:_+|\.\.\.) than (?P<other>.+)")
 _KINDS = re.compile(
     r"is (.+?) (?:an? )?(even|odd|prime|composite|positive|negative)(?: number)?,? or "
     r"(?:an? )?(even|odd|prime|composite|positive|negative)(?: number)?"
@@ -49,7 +62,7 @@ _PERCENT = re.compile(r"what (?:percent|percentage) of (.+) is (.+)|(.+) is what
 QUESTION_WORDS = VOCABULARY | word_set(
     "which what of these following choose pick select name give tell me out from any some that find or how much "
     "does do are calculate compute evaluate solve work simplify answer to makes make gives comes come will be largest "
-    "most percentage values value integers"
+    "say compare given with most percentage values value integers"
 )
 """The words of questions about numbers."""
 
@@ -91,7 +104,7 @@ def _yes_or_no(text: str) -> Truth | None:
 
 def _options(text: str) -> list[Fraction] | None:
     """The numbers between which a question lets choose."""
-    word = " or " if " or " in text else " and "
+    word = " or " if " or " in text else " and " if " and " in text else ", "
     for found in reversed(list(re.finditer(word, text))):
         first = re.split(r",? or |, ", text[: found.start()].rstrip(","))
         values = [value_of(part) for part in (*first, text[found.end() :])]
@@ -130,72 +143,82 @@ def _choice(text: str) -> Asked | None:
 
 
 def _either(text: str) -> Asked | None:
-    """`Is 51 smaller or larger than 52?`, `Is 10 even or odd?`"""
+    """`Is 51 smaller or larger than 52?`, `51 is ___ than 52`, `Is 10 even or odd?`"""
     if (found := _EITHER.fullmatch(text)) is not None:
-        truth = related(found[1], "<", found[4])
-        first, second = (re.fullmatch(LESS, found[n]) is not None for n in (2, 3))
-        if truth is None or first == second or truth.of[0] == truth.of[1]:
-            return None
-        words = {found[n]: (re.fullmatch(LESS, found[n]) is not None) == truth.holds for n in (2, 3)}
-    elif (found := _KINDS.fullmatch(text)) is not None:
-        truths = {found[n]: said_of(found[1], found[n]) for n in (2, 3)}
-        truth = truths[found[2]]
-        words = {word: its.holds for word, its in truths.items() if its is not None}
-        if truth is None or sorted(words.values()) != [False, True]:
-            return None
+        asked_for = [found[2], found[3]]
+    elif (found := _COMPARED.fullmatch(text) or _BETWEEN_THEM.fullmatch(text)) is not None:
+        asked_for = [*LESS.split("|"), *MORE.split("|")]
     else:
+        return _either_kind(text)
+    truth = related(found["one"], "<", found["other"])
+    if truth is None or truth.of[0] == truth.of[1]:
+        return None
+    words = {word: (re.fullmatch(LESS, word) is not None) == truth.holds for word in asked_for}
+    return _one_of_words(found["one"], words, truth.of)
+
+
+def _either_kind(text: str) -> Asked | None:
+    if (found := _KINDS.fullmatch(text)) is None:
+        return None
+    truths = {found[n]: said_of(found[1], found[n]) for n in (2, 3)}
+    words = {word: truth.holds for word, truth in truths.items() if truth is not None}
+    truth = truths[found[2]]
+    return None if truth is None or len(words) < 2 else _one_of_words(found[1], words, truth.of)
+
+
+def _one_of_words(subject: str, words: dict[str, bool], of: tuple[object, ...]) -> Asked | None:
+    """A question that one of these words answers, of which one at least is right and one is wrong."""
+    if len(set(words.values())) < 2:
         return None
     right = next(word for word, holds in words.items() if holds)
-    of = truth.of
-    return Asked(
-        f"{number_shown(value_of(found[1]) or Fraction(0))} is {right}",
-        lambda answer: (
-            re.sub(r"^an? | number$", "", answer) if re.sub(r"^an? | number$", "", answer) in words else None
-        ),
-        lambda word: words[str(word)],
-        lambda its: its.holds if its.of == of and (its.sign in ("<", ">") or its.how.split()[-1] in words) else None,
-        words=(rf"{re.escape(found[1])} is (.+)",),
-    )
+
+    def read(answer: str) -> str | None:
+        return word if (word := re.sub(r"^an? | number$| than .+$", "", answer)) in words else None
+
+    def says(truth: Truth) -> bool | None:
+        return truth.holds if truth.of == of and (truth.sign in ("<", ">") or truth.how.split()[-1] in words) else None
+
+    how = f"{number_shown(value_of(subject) or Fraction(0))} is {right}"
+    return Asked(how, read, lambda word: words[str(word)], says, words=(rf"{re.escape(subject)} is (\w+)",))
 
 
 def _open(text: str) -> Asked | None:
     """`What number is smaller than 52?`, also with a choice; `51 is smaller than what?`, `What is 51 smaller than?`"""
-    candidates: list[tuple[str, str, str, bool]] = []  # what is known, the sign, the choice, whether it comes first
     for pattern in _OPEN:
         if (found := pattern.fullmatch(text)) is not None and (relation := relation_of(found["than"])) is not None:
             known, _, choice = re.sub(r" ?[:,;?] ", ":", relation[1], count=1).partition(":")
-            candidates.append((known, relation[0], choice, False))
+            options = _options(choice)
+            if value_of(known) is not None and (not choice or options is not None):
+                return _open_to(known, relation[0], False, options)
     if (found := _BLANK.fullmatch(text)) is not None and (relation := relation_of(found["than"])) is not None:
-        candidates.append((found["one"], relation[0], relation[1], True))
-    if (found := _LACKING.fullmatch(text)) is not None:
+        if value_of(found["one"]) is not None and not relation[1]:
+            return _open_to(found["one"], relation[0], True)
+    elif (found := _LACKING.fullmatch(text)) is not None:
         for known, than in splits(found["said"]):
-            if (relation := relation_of(than)) is not None and not relation[1]:
-                candidates.append((known, relation[0], "", True))
-    for known, sign, choice, comes_first in candidates:
-        value, options = value_of(known), _options(choice) if choice else None
-        if value is None or bool(choice) != (options is not None) or sign in ("=", "!="):
-            continue
-        shown = number_shown(value)
-
-        def right(
-            answer: object,
-            known: str = known,
-            sign: str = sign,
-            options: list[Fraction] | None = options,
-            comes_first: bool = comes_first,
-        ) -> bool | None:
-            if options is not None and answer not in options:
-                return False
-            one, other = (known, f"({answer})") if comes_first else (f"({answer})", known)
-            return None if (truth := related(one, sign, other)) is None else truth.holds
-
-        def says(truth: Truth, value: Fraction = value, sign: str = sign, comes_first: bool = comes_first):
-            same = truth.sign == sign and truth.of[0 if comes_first else 1] == value
-            return truth.holds if same else None
-
-        how = f"{shown} {sign} the answer" if comes_first else f"the answer {sign} {shown}"
-        return Asked(how, number_answer, right, says if options is None else lambda _: None)
+            if (relation := relation_of(than)) is not None and not relation[1] and value_of(known) is not None:
+                return _open_to(known, relation[0], True)
     return None
+
+
+def _open_to(known: str, sign: str, comes_first: bool, options: list[Fraction] | None = None) -> Asked | None:
+    """A question for any number (of some) that stands in a relation to a known one, which comes first or second."""
+    value = value_of(known)
+    if value is None or sign in ("=", "!="):
+        return None
+
+    def right(answer: object) -> bool | None:
+        if options is not None and answer not in options:
+            return False
+        one, other = (known, f"({answer})") if comes_first else (f"({answer})", known)
+        return None if (truth := related(one, sign, other)) is None else truth.holds
+
+    def says(truth: Truth) -> bool | None:
+        is_asked = truth.sign == sign and truth.of[0 if comes_first else 1] == value
+        return truth.holds if is_asked and options is None else None
+
+    shown = number_shown(value)
+    how = f"{shown} {sign} the answer" if comes_first else f"the answer {sign} {shown}"
+    return Asked(f"right are those with {how}", number_answer, right, says)
 
 
 def _amount(text: str) -> Asked | None:
@@ -209,10 +232,7 @@ def _amount(text: str) -> Asked | None:
     body = found[1] if (found := _HOW_MUCH.fullmatch(text)) is not None else text
     filled = _TO_BE_FILLED.fullmatch(body)
     for expression in (body, filled[1] if filled else ""):
-        sum_of = re.fullmatch(rf"(\S+) (?:({MORE})|{LESS}) than (.+)", expression)
-        if sum_of is not None and is_number(sum_of[1]) and value_of(sum_of[3]) is not None:
-            expression = f"({sum_of[3]}) {'+' if sum_of[2] else '-'} ({sum_of[1]})"
-        value = value_of(expression)
+        value = amount_said(expression)
         if value is not None and not is_number(expression):
             return _amount_of(expression.strip(), value)
     return None

@@ -18,6 +18,7 @@ from lens_truth.data.subjects import joined_by, parts_of
 
 _LONGEST = 300
 """Characters of the longest text that is computed."""
+_MOST_WORDS = 48
 _TRUE, _FALSE = r"(?:true|correct|right)", r"(?:false|incorrect|wrong|untrue|not true|not correct)"
 _CLAIMS = (
     (re.compile(rf"it is (?:{_TRUE}|the case|a fact) that (.+)"), False),
@@ -95,7 +96,7 @@ def computed(example: Example) -> Computed | None:
     not understood. Looks at the question and the answer alone, of a statement at the statement.
 
     >>> computed(Example("1", "1", "Which is smaller, fifty-one or 52?", "52", 1)).how
-    'the smaller of 51 and 52 is 51, not 52'
+    'the smaller of 51 and 52 is 51'
     """
     if len(example.question) > _LONGEST or len(example.answer) > _LONGEST or not example.answer.strip():
         return None
@@ -141,6 +142,8 @@ def _computed(question: str, answer: str) -> Computed | None:
 
 def _is_known(text: str) -> bool:
     """Whether all words are words of arithmetic or the calendar."""
+    if text.count(" ") >= _MOST_WORDS:
+        return False
     return bool(_NAMES.search(text)) or _KNOWN.issuperset(word.lower() for word in _WORDS.findall(text))
 
 

@@ -36,7 +36,7 @@ VOCABULARY = NUMBER_WORDS | _PARTS.keys() | _OF_SEVERAL | _LEAST | _MOST | word_
     "triple remainder when between among numbers two x more less than"
 )  # fmt: skip
 """The words of expressions."""
-_LARGEST_POWER, _LARGEST_FACTORIAL, _LARGEST_BITS = 1000, 200, 20_000
+_LARGEST_POWER, _LARGEST_FACTORIAL, _LARGEST_BITS = 1000, 200, 4000
 
 
 class _NotUnderstoodError(Exception):
@@ -207,7 +207,8 @@ class _Reader:
 
     def named(self) -> Fraction:
         """What a word asks for: a part, a root, a sum of several."""
-        if (found := number_said(self.tokens, self.at)) is not None:  # a hundred
+        is_part = set(self.tokens[self.at + 1 : self.at + 2]) & _PARTS.keys()
+        if not is_part and (found := number_said(self.tokens, self.at)) is not None:  # a hundred
             self.at = found[1]
             return Fraction(found[0])
         counted = self.took("a", "an", "one")

@@ -61,6 +61,8 @@ def digits_said(text: str) -> Fraction | None:
 
 def number_shown(value: Fraction) -> str:
     """A number in digits: as decimals where they end soon, otherwise as a fraction."""
+    if max(abs(value.numerator), value.denominator) > 10**_LONGEST:
+        return "a very long number"
     whole, rest = value.denominator, value.denominator
     for prime in (2, 5):
         while rest % prime == 0:
