@@ -25,6 +25,7 @@ _WORDS = (
     (re.compile(r"\b(?:remainder when) (.+) is (?=over)"), r"remainder of \1 "),
     (re.compile(r"\bremainder of (.+) over\b"), r"remainder of \1 and"),
 )
+_DATE = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?!\d)")
 _TOKEN = re.compile(rf"\s*(?:({DIGITS})(?![\w.])|([a-z]+)|([-+*/^()|!%√,]))")
 _PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "tenth": 10}
 _OF_SEVERAL = {"sum", "product", "difference", "quotient", "average", "mean", "remainder"}
@@ -59,13 +60,15 @@ def value_of(text: str) -> Fraction | None:
 
 def is_number(text: str) -> bool:
     """Whether a plain text is one number (also a fraction or a percentage), not a sum that is still to be done."""
-    if re.fullmatch(r"-?(?:\d+/\d+|[\d.,]*\d(?: ?%| percent)?)", text.strip()):
+    if re.fullmatch(r"(?:the )?-?(?:\d+/\d+|[\d.,]*\d(?: ?%| percent)?)", text.strip()):
         return value_of(text.strip()) is not None
-    words = re.sub(r"^(?:the number |negative |minus )", "", text.strip()).split()
+    words = re.sub(r"^(?:the (?:number )?|negative |minus )", "", text.strip()).split()
     return (found := number_said(words)) is not None and found[1] == len(words)
 
 
 def _tokens(text: str) -> list[str]:
+    if _DATE.search(text):
+        raise _NotUnderstoodError
     for pattern, instead in _WORDS:
         text = pattern.sub(instead, text)
     text, at, found = text.strip(), 0, list[str]()

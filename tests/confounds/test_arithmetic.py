@@ -121,6 +121,7 @@ def test_numbers(text: str, value: int | Fraction | None) -> None:
         ("the difference between 4 and 9", None),
         ("the square root of 2", None),
         ("2(3)", None),
+        ("2020-01-02 + 1", None),
         ("0x10", None),
         ("1 / 0", None),
         ("0^0", None),

@@ -109,6 +109,8 @@ def test_answers_are_right_as_python_says(
         # open, or not understood to the last word
         ("What is 10 divided by 3?", "3.33", None),
         ("What is 24-7?", "A shop", None),
+        ("2020-01-02", "2017", None),
+        ("The 2", "7", None),
         ("What is the difference between 3 and 7?", "4", None),
         ("Isn't 51 smaller than 52?", "No", None),
         ("Is 51 smaller than 52?", "I do not know.", None),
