@@ -68,6 +68,22 @@ def _raw_rows(name: str) -> list[dict[str, Any]]:
     return [row for _, row in read_rows(path)] if path.is_file() else []
 
 
+def _without_labels(path: Path) -> list[lens_truth.Example]:
+    """Questions with answers that no column labels."""
+    from lens_truth.confounds.row_claims import answers_in
+    from lens_truth.io.rows import read_rows
+
+    try:
+        raw = [row for _, row in read_rows(path)] if path.is_file() else []
+    except InputError:
+        return []
+    return [
+        lens_truth.Example(f"{number}-{place}", str(number), question, answer, label)
+        for number, row in enumerate(raw)
+        for place, (question, answer, label) in enumerate(answers_in(row))
+    ]
+
+
 def _read_otherwise(found: Inputs, name: str, called: str, limit: int | None) -> bool:
     """Whether it holds ids, dose curves or scores of heads."""
     from lens_truth.data.id_lists import read_ids
@@ -86,6 +102,10 @@ def _read_otherwise(found: Inputs, name: str, called: str, limit: int | None) ->
             found.ids[f"{called}:{part}".rstrip(":")] = ids[:limit]
             twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
             print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")
+        return True
+    if unlabelled := _without_labels(path):
+        found.rows[called] = unlabelled
+        print(f"{name}: read as questions and answers without labels, which are called right as far as nothing is said")
         return True
     try:
         found.scores[called] = lens_truth.HeadScores.load(path)

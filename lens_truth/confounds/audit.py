@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from lens_truth.confounds.contexts import context_findings
 from lens_truth.confounds.duplicates import copy_findings, repeat_findings
 from lens_truth.confounds.findings import LEVELS, Finding, warnings_of, worst_first
 from lens_truth.confounds.prompts import prompt_findings
+from lens_truth.confounds.row_claims import has_statements, row_findings
 from lens_truth.confounds.splits import group_findings, split_findings
 from lens_truth.confounds.surface import straddle_findings, surface_finding
 from lens_truth.data.agreement import repeats
@@ -90,7 +91,7 @@ class Audit(Result):
 def audit_examples(
     examples: Sequence[Example],
     *,
-    rows: Iterable[Mapping[str, object]] = (),
+    rows: Sequence[Mapping[str, object]] = (),
     n_folds: int = 5,
     seed: int = 0,
     n_permutations: int = PERMUTATIONS,
@@ -103,7 +104,8 @@ def audit_examples(
     >>> print(audit.verdict, *audit.warnings(), *audit.tables())
 
     Args:
-        rows: of the file as they stand there, whose column `split` (or `in_train`, ...) is looked at.
+        rows: of the file as they stand there: of these the column `split` (or `in_train`, ...) is looked at, and
+            answers that are called right without a label of their own.
         n_folds: held-out folds of the surface baselines; groups are never split.
         n_permutations: of labels inside groups, for the p-value of each baseline; 0 for none.
 
@@ -122,11 +124,12 @@ def audit_examples(
     except InputError as error:
         why = str(error)
     findings = [
-        *quick_findings(examples, None),
+        *(its for its in quick_findings(examples, None) if its.check != "arithmetic" or not has_statements(rows)),
         *(found for told in baselines if (found := surface_finding(told, len(examples)))),
         *straddle_findings(examples, n_folds=n_folds, seed=seed),
         *copy_findings(examples),
         *split_findings(rows),
+        *row_findings(rows),
     ]
     groups = {example.group for example in examples}
     counts = len(examples), len(groups), sum(labels_of(examples))

@@ -178,3 +178,26 @@ def test_published_statements_hold(data: Path) -> None:
 )  # fmt: skip
 def test_other_published_rows_raise_no_alarm(data: Path, name: str) -> None:
     assert claim_findings(load_examples(str(data / name))) == []
+
+
+def test_answers_beside_statements_are_held_against_arithmetic_and_labels_against_statements() -> None:
+    from lens_truth.confounds.audit import audit_examples
+    from lens_truth.confounds.row_claims import row_findings
+
+    rows = [
+        {
+            "statement": f"{a} is smaller than {b}.",
+            "label": str(int(a < b)),
+            "question": f"Which is smaller, {a} or {b}?",
+            "answer": str(max(a, b) if n < 7 else min(a, b)),
+        }
+        for n, (a, b) in enumerate((a, b) for a in range(51, 56) for b in range(51, 56) if a != b)
+    ]
+    (found,) = row_findings(rows)
+    assert (found.check, found.count, found.of, found.level) == ("arithmetic of answers", 7, 20, "wrong")
+    as_read = [Example(f"{n}", f"{n}", row["question"], row["answer"], int(row["label"])) for n, row in enumerate(rows)]
+    checks = [its.check for its in audit_examples(as_read, rows=rows, n_permutations=0).findings]
+    assert "arithmetic of answers" in checks and "arithmetic" not in checks
+    pairs = [{"question": "What is 2 + 2?", "correct_answer": 4, "incorrect answer": "4"}]
+    assert row_findings(pairs)[0].says.startswith("1 of 2 answers")
+    assert row_findings([{"question": "What is 2 + 2?", "answer": "5", "label": "0"}]) == []
