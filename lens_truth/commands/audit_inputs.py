@@ -33,8 +33,9 @@ def read_inputs(
     data: Sequence[str], scores: Sequence[str], limit: int | None, seed: int, images: Path | None
 ) -> Inputs:
     """Everything that the command line names; whatever is no kind of these is refused as data is."""
-    if len(set(data)) < len(data) or len(set(scores)) < len(scores):
-        raise InputError("a data set or a file of scores is named twice")
+    for names, what in ((data, "data set"), (scores, "file of scores")):
+        if len(set(names)) < len(names):
+            raise InputError(f"a {what} is named twice")
     found = Inputs()
     for name, called in zip(data, _shown(data), strict=True):
         if name.endswith((".npy", ".safetensors")):

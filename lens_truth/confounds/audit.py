@@ -125,7 +125,7 @@ def audit_examples(
         why = str(error)
     findings = [
         *(its for its in quick_findings(examples, None) if its.check != "arithmetic" or not has_statements(rows)),
-        *(found for told in baselines if (found := surface_finding(told, len(examples)))),
+        *(found for told in baselines if (found := surface_finding(told, examples))),
         *straddle_findings(examples, n_folds=n_folds, seed=seed),
         *copy_findings(examples),
         *split_findings(rows),
@@ -165,7 +165,7 @@ def quick_findings(
         told = surface_baselines(examples, None, names, **how) if names else ()
     except InputError:
         told = ()  # too few groups or one label: said by whoever fits something
-    found += [its for each in told if (its := surface_finding(each, len(examples)))]
+    found += [its for each in told if (its := surface_finding(each, examples))]
     return worst_first(found)
 
 
@@ -201,8 +201,8 @@ def findings_table(findings: Mapping[str, Sequence[Finding]]) -> Table:
     return Table("What was found, worst first", header, tuple(rows), form="words")
 
 
-def baselines_table(baselines: Sequence[SurfaceBaseline]) -> Table:
-    """A row a feature."""
+def baselines_table(baselines: Sequence[SurfaceBaseline], name: str = "") -> Table:
+    """A row a feature, of the data of a name."""
     rows = [
         row(
             its.what,
@@ -219,4 +219,5 @@ def baselines_table(baselines: Sequence[SurfaceBaseline]) -> Table:
         "inside groups, each fold read by what was fitted on the folds before it (empty where that moves nothing)"
     )
     header = ("what is seen", "AUROC", "95%", "p", "accuracy", "apart from .5")
-    return table("What tells the labels without understanding them", header, rows, note)
+    caption = f"What tells the labels{f' of {name}' if name else ''} without understanding them"
+    return table(caption, header, rows, note)

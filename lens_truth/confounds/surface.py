@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lens_truth.confounds.findings import Finding
+from lens_truth.confounds.findings import Finding, shown
 from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.data.surface_baselines import Judge, SurfaceBaseline, held_out, seen_by
@@ -27,7 +27,7 @@ _CURES = {
 _CURE = 'Match the rows (lens_truth.data.match(examples, on=["{}"])) or swap answers (swap:FILE), and score again'
 
 
-def surface_finding(told: SurfaceBaseline, n: int) -> Finding | None:
+def surface_finding(told: SurfaceBaseline, examples: Sequence[Example]) -> Finding | None:
     """A finding where a baseline tells the labels: its interval is .03 from .5, and labels permuted inside groups (if
     that moves it) hardly ever get so far."""
     if told.apart < APART or told.p_value > _CERTAIN:
@@ -38,8 +38,9 @@ def surface_finding(told: SurfaceBaseline, n: int) -> Finding | None:
         f"SURFACE CONFOUND: by the {told.what} alone the labels are told apart with AUROC {number(told.auroc)} "
         f"{interval((told.low, told.high))}{p}, accuracy {number(told.accuracy)}{way}"
     )
-    touched = round(n * min(1.0, 2 * abs(told.auroc - 0.5)))
-    return Finding(told.name, "confound", says, touched, n, "", _CURES.get(told.name, _CURE.format(told.name)))
+    touched = round(len(examples) * min(1.0, 2 * abs(told.auroc - 0.5)))
+    example, cure = shown(examples[told.surest]), _CURES.get(told.name, _CURE.format(told.name))
+    return Finding(told.name, "confound", says, touched, len(examples), example, cure)
 
 
 def straddle_findings(examples: Sequence[Example], *, n_folds: int, seed: int) -> list[Finding]:

@@ -55,6 +55,8 @@ class SurfaceBaseline:
     a group look alike, and where the test was not asked for."""
     accuracy: float
     """Mean over held-out folds."""
+    surest: int = 0
+    """The row of which it is surest, and right."""
 
     @property
     def apart(self) -> float:
@@ -178,7 +180,8 @@ class Judge:
         folds = [right[defined & (self._fold == k)] for k in np.unique(self._fold[defined])]
         accuracy = float(np.mean([its.mean() for its in folds])) if folds else float("nan")
         p = float("nan") if before is None or not len(self._drawn) else self._p_value(before)
-        return SurfaceBaseline(name, what, self.auroc(decided), low, high, p, accuracy)
+        sure = np.where(defined, decided * (2 * self._labels - 1), -np.inf)
+        return SurfaceBaseline(name, what, self.auroc(decided), low, high, p, accuracy, int(sure.argmax()))
 
     def auroc(self, decided: Decided) -> float:
         """Mean over the folds that have both labels."""

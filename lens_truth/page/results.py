@@ -7,7 +7,9 @@ from typing import Any
 from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
-from lens_truth.confounds.audit import Audit, audit_table
+from lens_truth.confounds.audit import Audit, audit_table, baselines_table, findings_table
+from lens_truth.confounds.between import Between, transfer_table
+from lens_truth.confounds.found import Found
 from lens_truth.data.agreement import Agreement, agreement_table
 from lens_truth.data.overlap import Overlap, overlap_table
 from lens_truth.evaluate.choice_log import ChoiceLog
@@ -209,8 +211,18 @@ def audit_blocks(run: RunRecord, _: View) -> list[Block]:
     audits = {name: Audit.of_record(run.record, name) for name in run.named(Audit.part)}
     pairs = {name: Agreement.of_record(run.record, name) for name in run.named(Agreement.part)}
     shared = {name: Overlap.of_record(run.record, name) for name in run.named(Overlap.part)}
-    tables = [*([audit_table(audits)] if audits else []), *([agreement_table(pairs)] if pairs else [])]
-    tables += [overlap_table(shared)] if shared else []
+    betweens = {name: Between.of_record(run.record, name) for name in run.named(Between.part)}
+    others = {name: Found.of_record(run.record, name) for name in run.named(Found.part)}
+    findings = {name: its.findings for name, its in {**audits, **betweens, **others}.items() if its.findings}
+    transfers = [its for between in betweens.values() for its in between.transfers]
+    tables = [
+        *([audit_table(audits)] if audits else []),
+        *([findings_table(findings)] if findings else []),
+        *(baselines_table(its.baselines, name) for name, its in audits.items() if its.baselines),
+        *([agreement_table(pairs)] if pairs else []),
+        *([overlap_table(shared)] if shared else []),
+        *([transfer_table(transfers)] if transfers else []),
+    ]
     return [Heading(run.name, f"command {run.record.command}"), *tables]
 
 

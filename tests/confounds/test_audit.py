@@ -83,10 +83,15 @@ def told(auroc: float, low: float, high: float, p: float) -> SurfaceBaseline:
     ],
 )
 def test_a_baseline_is_a_confound_where_interval_and_null_agree(baseline: SurfaceBaseline, is_found: bool) -> None:
-    found = surface_finding(baseline, 100)
+    found = surface_finding(baseline, statements(50))
     assert (found is not None) == is_found
     if found is not None:
-        assert found.count == 40 and 'on=["characters"]' in found.cure
+        assert (
+            found.count == 40
+            and found.of == 100
+            and found.example.startswith("'0-1-False'")
+            and 'on=["characters"]' in found.cure
+        )
         assert ("wrong way round" in found.says) == (baseline.auroc < 0.5)
 
 
@@ -125,7 +130,7 @@ def test_the_command_says_everything_and_the_result_is_read_back(
     for said in ("length in characters", "both labels", "the longest 30,000", "WARNING  mine.jsonl: LABEL CONFLICT"):
         assert said in out, said
     audit = Audit.load(tmp_path / "out")
-    assert audit.findings[0].check == "both labels" and audit.verdict == "labels or numbers are wrong"
+    assert [its.check for its in audit.findings[:2]] == ["not in the context", "both labels"] and audit.verdict == "labels or numbers are wrong"
     assert [table.caption for table in audit.tables()][1:] == [
         "What was found, worst first",
         "What tells the labels without understanding them",
