@@ -71,7 +71,8 @@ def model_baselines(
     - `layer-0 embedding, mean` and `..., last token`: ridge on the embeddings of the answer's tokens, which no
       attention has seen: a bag of tokens, and the last of them, where truth scores read;
     - `untrained twin`: the best head of the same architecture with random weights, probed as truth scores are; it is
-      chosen on the other folds;
+      chosen on the other folds. Heads that are narrow, or have a long context before them, may miss a word that
+      embeddings show: a twin at chance clears nothing;
     - `log-probability` and `log-probability per token` of the answer behind its prompt.
 
     Rows beyond the model's context are counted as a finding, and no pass sees them. The twin is made when the model's
@@ -95,8 +96,8 @@ def model_baselines(
     fits = lengths <= limit
     if not fits.all():
         findings.append(_too_long(examples, lengths, fits, limit))
-    rows = np.flatnonzero(fits)
-    kept, folds, some = [examples[row] for row in rows], fold[rows], [encoded[row] for row in rows]
+    rows: list[int] = np.flatnonzero(fits).tolist()
+    kept, folds, some = [examples[row] for row in rows], fold[fits], [encoded[row] for row in rows]
     _check_left(kept, folds, int(fold.max()) + 1, len(fold), limit)
     how: dict[str, Any] = {"template": template, "batch_size": batch_size, "progress": progress}
     labels, on = np.array(labels_of(kept)), device_of(model)
@@ -138,7 +139,7 @@ def context_limit(model: Hooked) -> int:
 
 
 def _too_long(examples: Sequence[Example], lengths: Fold, fits: Bool[np.ndarray, " N"], limit: int) -> Finding:
-    long = np.flatnonzero(~fits)
+    long: list[int] = np.flatnonzero(~fits).tolist()
     return Finding(
         "context limit",
         "wrong",
@@ -163,8 +164,8 @@ def _check_left(kept: Sequence[Example], fold: Fold, n_folds: int, n: int, limit
     for k in range(n_folds):
         if not (fold == k).any() or len(np.unique(labels[fold != k])) < 2:
             raise InputError(
-                f"{len(kept)} of {n} examples fit into the model's context of {limit} tokens, and fold {k} of {n_folds} "
-                "is empty then, or leaves one class only to train on; shorten contexts, or use fewer folds"
+                f"{len(kept)} of {n} examples fit into the model's context of {limit} tokens, and fold {k} of "
+                f"{n_folds} is empty then, or leaves one class only to train on; shorten contexts, or use fewer folds"
             )
 
 

@@ -4,7 +4,7 @@ probes find in its heads is in the words of the data, and in no knowledge of the
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -58,7 +58,8 @@ def untrained_twin(model: Hooked, seed: int = 0) -> Any:
 def _plain_config(hf: Any) -> Any:
     """The model's config, not said to be quantised."""
     config = deepcopy(hf.config)
-    for its in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+    parts: list[Any] = [config, *(getattr(config, name, None) for name in config.sub_configs)]
+    for its in parts:
         if hasattr(its, "quantization_config"):
             del its.quantization_config
     return config
@@ -66,6 +67,8 @@ def _plain_config(hf: Any) -> Any:
 
 def _made(hf: Any, config: Any, dtype: torch.dtype) -> Any:
     try:
-        return type(hf)._from_config(config, dtype=dtype, attn_implementation=hf.config._attn_implementation)
+        return cast("Any", type(hf))._from_config(
+            config, dtype=dtype, attn_implementation=hf.config._attn_implementation
+        )
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, ImportError) as error:
         raise InputError(f"{type(hf).__name__} cannot be made from its config alone ({error})") from error
