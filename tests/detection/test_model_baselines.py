@@ -216,6 +216,14 @@ def test_rows_beyond_the_context(tiny: Any) -> None:
     assert not others.findings and found.truth.provenance["n_examples"] == 58
 
 
+def test_the_last_token_that_fits(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [row.answer[1] for row in encode(tiny.tokenizer, EXAMPLES, "plain")]
+    for limit, beyond in ((max(lengths), 0), (max(lengths) - 1, lengths.count(max(lengths)))):
+        monkeypatch.setattr(tiny.cfg, "n_ctx", limit)
+        found = model_baselines(tiny, EXAMPLES, FOLD, untrained=False)
+        assert sum(finding.count for finding in found.findings) == beyond == np.isnan(found.best_head).sum()
+
+
 def test_too_few_rows_are_left(tiny: Any) -> None:
     long = [replace(its, context=its.context * 30) if k == 2 else its for its, k in zip(EXAMPLES, FOLD, strict=True)]
     with pytest.raises(InputError, match=r"fit into the model's context of 128 tokens, and fold 2 of 5 is empty then"):
