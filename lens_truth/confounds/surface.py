@@ -22,7 +22,11 @@ _CURES = {
     "overlap": "A head that finds the answer's words in the context does as well: hold scores against this baseline",
     "question words": "Ask every question with a right and a wrong answer, match on it, or hold scores against it",
     "context words": "Show every context with a right and a wrong answer, match on it, or hold scores against it",
-    "untrained": "What an untrained model tells as well is no knowledge: hold scores against this baseline",
+    "untrained twin": "What an untrained model tells is no knowledge: hold scores against this baseline",
+    "layer-0 embedding, mean": "What a bag of tokens tells needs no head: hold scores against this baseline, or swap answers",
+    "layer-0 embedding, last token": "What the last token alone tells needs no head: hold scores against this baseline",
+    "log-probability": "A head may know only what is likely: hold scores against this baseline",
+    "log-probability per token": "A head may know only what is likely: hold scores against this baseline",
 }
 _CURE = 'Match the rows (lens_truth.data.match(examples, on=["{}"])) or swap answers (swap:FILE), and score again'
 

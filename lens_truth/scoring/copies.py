@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -22,11 +21,8 @@ _OFF_MODE, _DISTINCT = 8, 5
 accuracy is 1, gates of 0 and 1)."""
 _BEFORE_ROUNDING = 10
 """Values of a rounded map, below which rounding may have made it equal to another."""
-_MOVED = 5
-"""A curve in which fewer outcomes change from dose to dose may be another's by chance."""
 _DECIMALS = 8
 """More are no rounding."""
-_AT_DOSE = re.compile(r"(?P<name>.+)@(?P<dose>[-+]?(?:\d*\.?\d+(?:[eE][-+]?\d+)?))$")
 _CURE = "They are one run, so their spread is no noise: leave out all but one"
 
 
@@ -48,34 +44,6 @@ def copied_scores(scores: Mapping[str, HeadScores]) -> list[Finding]:
             told = _pairs(parts, dict.fromkeys(parts, its.values.shape))
             found += [_finding(told, len(parts), f"folds or trials of {name}")] if told else []
     return found
-
-
-def copied_columns(columns: Mapping[str, Float[np.ndarray, " n"]]) -> list[tuple[str, str]]:
-    """Pairs of columns of numbers (or of curves: columns `NAME@DOSE`) in which one is a copy of the other, as
-    `copied_scores` has it; NaN is missing. Curves are compared at all doses that both have, since where nothing is
-    scaled they are equal whatever the seed; of curves that hardly move nothing is said.
-
-    >>> copied_columns({"seed_0@0.5": a, "seed_0@1.0": b, "seed_1@0.5": c, "seed_1@1.0": d})
-    """
-    curves: dict[str, dict[float | None, np.ndarray]] = {}
-    for column, values in columns.items():
-        its = _AT_DOSE.match(column)
-        name, dose = (its["name"], float(its["dose"])) if its else (column, None)
-        curves.setdefault(name, {})[dose] = values.astype(float)
-    return [(one, other) for one, other in combinations(curves, 2) if _same_curve(curves[one], curves[other])]
-
-
-def _same_curve(one: Mapping[float | None, np.ndarray], other: Mapping[float | None, np.ndarray]) -> bool:
-    doses = [dose for dose in one if dose in other]
-    if not doses:
-        return False
-    first, second = (np.stack([its[dose] for dose in doses]) for its in (one, other))
-    there = np.isfinite(first).all(0) & np.isfinite(second).all(0)
-    first, second = first[:, there], second[:, there]
-    if doses == [None]:
-        return bool(_alike(first[0], second[0], _off_mode(first[0]) >= _OFF_MODE))
-    moved = int((np.diff(first, axis=0) != 0).sum()) >= _MOVED
-    return moved and bool(_alike(first.ravel(), second.ravel(), moved))
 
 
 def _pairs(maps: Mapping[str, Values], shapes: Mapping[str, tuple[int, ...]]) -> dict[tuple[str, str], str]:

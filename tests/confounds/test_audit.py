@@ -130,7 +130,10 @@ def test_the_command_says_everything_and_the_result_is_read_back(
     for said in ("length in characters", "both labels", "the longest 30,000", "WARNING  mine.jsonl: LABEL CONFLICT"):
         assert said in out, said
     audit = Audit.load(tmp_path / "out")
-    assert [its.check for its in audit.findings[:2]] == ["not in the context", "both labels"] and audit.verdict == "labels or numbers are wrong"
+    assert [its.check for its in audit.findings[:2]] == [
+        "not in the context",
+        "both labels",
+    ] and audit.verdict == "labels or numbers are wrong"
     assert [table.caption for table in audit.tables()][1:] == [
         "What was found, worst first",
         "What tells the labels without understanding them",

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.data.loading import load_examples
-from lens_truth.detection.model_baselines import ModelBaselines, context_limit, model_baselines
+from lens_truth.detection.untaught import ModelBaselines, context_limit, model_baselines
 from lens_truth.errors import InputError
 from lens_truth.models import untrained
 from lens_truth.models.loading import load

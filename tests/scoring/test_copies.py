@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lens_truth.scoring.copies import copied_columns, copied_scores
+from lens_truth.scoring.copies import copied_scores
 from lens_truth.scoring.scores import HeadScores
 
 RNG = np.random.default_rng(0)
@@ -84,35 +84,6 @@ def test_maps_that_say_too_little() -> None:
         assert not found(values, values.copy())
 
 
-def test_columns() -> None:
-    a, b = RNG.normal(size=40), RNG.normal(size=40)
-    gap = a.copy()
-    gap[3] = np.nan
-    columns = {"s0": a, "s1": b, "s2": gap, "s3": 2 * a + 1}
-    assert copied_columns(columns) == [("s0", "s2"), ("s0", "s3"), ("s2", "s3")]
-    assert copied_columns({"s0": a[:5], "s1": a[:5], "s2": np.full(5, np.nan)}) == []  # too few to say
-
-
-def test_curves_are_compared_whole() -> None:
-    base = RNG.integers(0, 2, 60).astype(float)
-
-    def curve(name: str, seed: int, flips: int) -> dict[str, np.ndarray]:
-        rng, its = np.random.default_rng(seed), {f"{name}@1.0": base}
-        for dose in (0.0, 2.0):
-            moved = base.copy()
-            moved[rng.choice(60, flips, replace=False)] *= -1
-            its[f"{name}@{dose}"] = np.where(moved < 0, 1 + moved, moved)
-        return its
-
-    one, other, copy = curve("s0", 0, 30), curve("s1", 1, 30), curve("s2", 0, 30)
-    assert copied_columns(one | other) == []  # though at dose 1 they are equal
-    assert copied_columns(one | other | copy) == [("s0", "s2")]
-    one_dose = {"s0@1.0": base, "s1@1.0": base}
-    assert copied_columns(one_dose) == []
-    still = {f"{name}@{dose}": base for name in ("s0", "s1") for dose in (0.0, 1.0, 2.0)}
-    assert copied_columns(still) == []
-
-
 @pytest.mark.published
 def test_published_maps(data: Path) -> None:
     """Of each model there are two of one name in Figure 1's files, and for models of text alone these are one map."""
@@ -147,16 +118,3 @@ def test_published_trials(data: Path) -> None:
 
 
 @pytest.mark.published
-def test_published_dose_curves(data: Path) -> None:
-    """No two of its seeds are copies, although all are equal where nothing is scaled."""
-    with (data / "faitheval_hneurons/compliance.csv").open() as file:
-        head, *rows = csv.reader(file)
-    numbers = np.array([row[1:] for row in rows], dtype=float)
-    columns = dict(zip(head[1:], numbers.T, strict=True))
-    assert copied_columns(columns) == []
-    at_one = defaultdict(list)
-    for name, its in columns.items():
-        at_one[name.split("@")[1]].append(its.tobytes())
-    assert len(set(at_one["1.0"])) == 1 and len(set(at_one["2.0"])) == 13
-    columns |= {name.replace("seed_3", "seed_9"): its for name, its in columns.items() if name.startswith("seed_3")}
-    assert copied_columns(columns) == [("seed_3_unconstrained", "seed_9_unconstrained")]
