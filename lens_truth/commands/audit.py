@@ -99,7 +99,7 @@ def _tell_set(name: str, its: lens_truth.Audit) -> None:
 
 def _tell_pairs(run: Run, config: Config, inputs: Inputs) -> None:
     """Of every two sets what they have both, and what one tells of the other."""
-    from lens_truth.confounds.between import between_sets, transfer_table
+    from lens_truth.confounds.between import between_sets
     from lens_truth.data.agreement import agreement_table, label_agreement
     from lens_truth.data.overlap import overlap_table, shared_questions
 
@@ -120,7 +120,13 @@ def _tell_pairs(run: Run, config: Config, inputs: Inputs) -> None:
         betweens[f"{one} and {other}"] = its
         run.warnings += its.warnings()
     words = "what words of one data set tell of another"
-    _told(run, betweens, lambda pairs: transfer_table([t for its in pairs.values() for t in its.transfers]), words)
+    _told(run, betweens, _transfers, words)
+
+
+def _transfers(pairs: Mapping[str, Any]) -> Table:
+    from lens_truth.confounds.between import transfer_table
+
+    return transfer_table([transfer for its in pairs.values() for transfer in its.transfers])
 
 
 def _told(run: Run, pairs: Mapping[str, Any], as_table: Any, words: str) -> None:
@@ -144,7 +150,8 @@ def _tell_others(run: Run, config: Config, inputs: Inputs, audits: Mapping[str, 
         for name, curves in inputs.curves.items():
             found[name] = Found("dose curves", curve_findings(curves, seed=config.seed))
     if inputs.scores:
-        from lens_truth.scoring.copies import copied_scores, heads_above
+        from lens_truth.scoring.above import heads_above
+        from lens_truth.scoring.copies import copied_scores
 
         findings = (*copied_scores(inputs.scores), *heads_above(inputs.scores, audits))
         found[" and ".join(inputs.scores)] = Found("head scores", findings)

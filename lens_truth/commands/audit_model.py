@@ -30,12 +30,18 @@ def with_model(
 ) -> dict[str, lens_truth.Audit]:
     """Audits with the model's baselines and findings; its own truth scores and its twin's go into the run."""
     assert config.model is not None
-    model = load_model(config.model, config)
-    return {name: _looked(run, config, model, name, inputs.rows[name], its) for name, its in audits.items()}
+    model, called = load_model(config.model, config), shown_name(config.model)
+    return {name: _looked(run, config, model, called, name, inputs.rows[name], its) for name, its in audits.items()}
 
 
 def _looked(
-    run: Run, config: Config, model: Any, name: str, examples: list[lens_truth.Example], audit: lens_truth.Audit
+    run: Run,
+    config: Config,
+    model: Any,
+    called: str,
+    name: str,
+    examples: list[lens_truth.Example],
+    audit: lens_truth.Audit,
 ) -> lens_truth.Audit:
     import numpy as np
 
@@ -57,10 +63,14 @@ def _looked(
         return audit
     judge = Judge(labels, groups, fold, config.seed)
     told = [
-        judge.baseline(key, what, found.decisions[key], found.decisions[key] if key.startswith("log") else None)
+        judge.baseline(key, what, found.decisions[key], None)
         for key, what in _WHAT.items()
-        if key in found.decisions
+        if key in found.decisions and not key.startswith("log")
     ]
+    # nothing is fitted to log-probabilities: what is read is what was there before, and 0 is no bound
+    for key, its in found.decisions.items():
+        if key.startswith("log"):
+            told.append(replace(judge.baseline(key, _WHAT[key], its, its), accuracy=float("nan")))
     best = judge.baseline("best head", _BEST, found.best_head, None)
     findings = [*audit.findings, *found.findings, *(its for each in told if (its := surface_finding(each, examples)))]
     rival = max([*audit.baselines, *told], key=lambda its: its.auroc)
@@ -69,7 +79,7 @@ def _looked(
             Finding(
                 "no head above the surface",
                 "confound",
-                f"the best head of {shown_name(config.model)} has AUROC {number(best.auroc)} [{number(best.low)}, "
+                f"NO HEAD ABOVE: the best head of {called} has AUROC {number(best.auroc)} [{number(best.low)}, "
                 f"{number(best.high)}], not clearly more than the {rival.what} ({number(rival.auroc)})",
                 len(examples),
                 len(examples),
@@ -77,7 +87,6 @@ def _looked(
                 "Match the rows or swap answers, or score what heads add (lens-truth probe --scores residual)",
             )
         )
-    called = shown_name(config.model)
     maps = {f"truth scores of {called} on {name}": found.truth}
     if found.untrained is not None:
         maps[f"the same of an untrained {called} on {name}"] = found.untrained

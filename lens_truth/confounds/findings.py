@@ -53,16 +53,19 @@ class Finding:
 
 
 def warnings_of(findings: Sequence[Finding], name: str) -> list[str]:
-    """A sentence for each finding that is more than a note, with the name of the data; what the surface tells in one.
+    """A sentence for each finding that is more than a note, with the name of the data; those of baselines in one.
 
     >>> warnings_of(quick_findings(examples), "mine.jsonl")
     """
     told = [its for its in findings if its.level != "note"]
-    confounds = [its for its in told if its.level == "confound"]
-    said = [f"{name}: {its.sentence}" for its in told if its.level != "confound"]
-    if confounds:
-        more = ", ".join(its.check for its in confounds[1:])
-        said.append(f"{name}: {confounds[0].says}" + (f"; so do {more}" if more else "") + f". {confounds[0].cure}")
+    said: list[str] = []
+    for its in told:
+        kind = its.says.partition(":")[0]
+        alike = [each for each in told if kind.isupper() and each.says.startswith(f"{kind}: ")]
+        if its in alike[1:]:
+            continue
+        more = ", ".join(each.check for each in alike[1:])
+        said.append(f"{name}: {its.says}; so they are by {more}. {its.cure}" if more else f"{name}: {its.sentence}")
     return said
 
 

@@ -10,10 +10,13 @@ from lens_truth.confounds.findings import Finding, shown
 from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.data.surface_baselines import Judge, SurfaceBaseline, held_out, seen_by
+from lens_truth.data.surface_features import FEATURES
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import interval, number, p_value
 from lens_truth.stats.folds import cut_folds, grouped_folds
 
+SURFACE, UNTAUGHT = "SURFACE CONFOUND", "NO HEAD NEEDED"
+"""What sentences of baselines begin with."""
 APART = 0.03
 """An AUROC's interval that lies farther than this from .5 is a confound; nearer, it is no finding."""
 _CERTAIN = 0.01
@@ -23,7 +26,7 @@ _CURES = {
     "question words": "Ask every question with a right and a wrong answer, match on it, or hold scores against it",
     "context words": "Show every context with a right and a wrong answer, match on it, or hold scores against it",
     "untrained twin": "What an untrained model tells is no knowledge: hold scores against this baseline",
-    "layer-0 embedding, mean": "What a bag of tokens tells needs no head: hold scores against this baseline, or swap answers",
+    "layer-0 embedding, mean": "What a bag of tokens tells needs no head: hold scores against it, or swap answers",
     "layer-0 embedding, last token": "What the last token alone tells needs no head: hold scores against this baseline",
     "log-probability": "A head may know only what is likely: hold scores against this baseline",
     "log-probability per token": "A head may know only what is likely: hold scores against this baseline",
@@ -38,10 +41,10 @@ def surface_finding(told: SurfaceBaseline, examples: Sequence[Example]) -> Findi
         return None
     way = "" if told.auroc > 0.5 else ", the wrong way round: words stand with the other label in other groups"
     p = "" if told.p_value != told.p_value else f", p = {p_value(told.p_value)}"
-    says = (
-        f"SURFACE CONFOUND: by the {told.what} alone the labels are told apart with AUROC {number(told.auroc)} "
-        f"{interval((told.low, told.high))}{p}, accuracy {number(told.accuracy)}{way}"
-    )
+    right = "" if told.accuracy != told.accuracy else f", accuracy {number(told.accuracy)}"
+    kind = SURFACE if told.name in FEATURES else UNTAUGHT
+    auroc = f"{number(told.auroc)} {interval((told.low, told.high))}"
+    says = f"{kind}: by the {told.what} alone the labels are told apart with AUROC {auroc}{p}{right}{way}"
     touched = round(len(examples) * min(1.0, 2 * abs(told.auroc - 0.5)))
     example, cure = shown(examples[told.surest]), _CURES.get(told.name, _CURE.format(told.name))
     return Finding(told.name, "confound", says, touched, len(examples), example, cure)

@@ -160,6 +160,8 @@ def test_findings_are_shown_worst_first() -> None:
         [finding("a", "note", 9), finding("b", "confound", 9), finding("c", "wrong", 1), finding("d", "confound", 10)]
     )
     assert [its.check for its in order] == ["c", "d", "b", "a"]
-    assert warnings_of(order, "mine") == ["mine: c is off. Mend it", "mine: d is off; so do b. Mend it"]
+    assert warnings_of(order, "mine") == [f"mine: {check} is off. Mend it" for check in "cdb"]
+    alike = [replace(its, says=f"SURFACE CONFOUND: {its.check}") for its in order[1:3]]
+    assert warnings_of(alike, "mine") == ["mine: SURFACE CONFOUND: d; so they are by b. Mend it"]
     assert shown(Example("7", "7", "Who  is\nit?", "x" * 100, 1)) == f"'7': Who is it? / {'x' * 57}..."
     assert Finding("a", "note", "", 0, 0, "", "").share == 0

@@ -46,17 +46,19 @@ def test_an_audit_says_what_is_wrong_and_is_read_back(tmp_path: Path) -> None:
     audit = audit_examples([*told, replace(told[0], id="again", label=1)])
     assert (audit.rows, audit.groups, audit.supported, audit.repeated, audit.contradictory) == (61, 60, 31, 59, 1)
     assert audit.majority_share == 31 / 61
-    confound, conflict = audit.warnings("mine")
-    assert confound.startswith("mine: SURFACE CONFOUND") and "mine labels 1 answers both" in conflict
-    (table,) = audit.tables()
-    assert table.texts() == [["", "61", "60", "31", "0.508", f"{audit.surface_accuracy:.3f}", "59", "1"]]
+    conflict, *_, confound = audit.warnings("mine")
+    assert confound.startswith("mine: SURFACE CONFOUND")
+    assert conflict.startswith("mine: LABEL CONFLICT: 1 of 2 answers are labelled both supported and hallucinated")
+    table = audit.tables()[0]
+    said = ["0.508", f"{audit.surface_accuracy:.3f}", "59", "1", "labels or numbers are wrong"]
+    assert table.texts() == [["", "61", "60", "31", *said]]
     audit.save(tmp_path)
     assert Audit.load(tmp_path) == audit
 
     single = audit_examples(rows(("a", 1), ("b", 1)))
     single.save(tmp_path)
     assert Audit.load(tmp_path) == single and math.isnan(single.surface_accuracy)
-    assert single.warnings() == [f"the data: no surface baseline: {single.no_surface}"]
+    assert single.warnings()[0] == f"the data: no surface baselines: {single.no_surface}"
     assert "1 of 2 answers are empty" in audit_examples(rows(("a", 1), (" ", 0))).no_surface
     with pytest.raises(InputError, match="there are no examples to audit"):
         audit_examples([])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 
@@ -115,6 +113,3 @@ def test_published_trials(data: Path) -> None:
     assert len(names) == 58
     (finding,) = copied_scores({"trials": scores})
     assert finding.count == sum(names.count(name) > 1 for name in names) == 54 and finding.of == 60
-
-
-@pytest.mark.published
