@@ -97,6 +97,11 @@ def _read_otherwise(found: Inputs, name: str, called: str, limit: int | None) ->
         return True
     except InputError:
         pass
+    try:
+        found.scores[called] = lens_truth.HeadScores.load(path)
+        return True
+    except InputError:
+        pass
     if lists := read_ids(path) if path.is_file() else {}:
         check_limit(limit)
         for part, ids in lists.items():
@@ -108,8 +113,4 @@ def _read_otherwise(found: Inputs, name: str, called: str, limit: int | None) ->
         found.rows[called] = unlabelled
         print(f"{name}: read as questions and answers without labels, which are called right as far as nothing is said")
         return True
-    try:
-        found.scores[called] = lens_truth.HeadScores.load(path)
-    except InputError:
-        return False
-    return True
+    return False
