@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory
+from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory, notice
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from lens_truth.io.results import Result
     from lens_truth.models.prompts import Template
 
-KINDS = ("truth", "causal", "learned")
+KINDS = ("truth", "causal", "learned", "residual")
+PROBED = ("truth", "residual")
+"""Of these, what probes say, for which answers of one label to each question are enough."""
 ASKED = {"plain": "in the benchmark's own wording", "chat": "by its chat template"}
 """What is said of a template."""
 LOG = "answers.jsonl"
@@ -111,7 +113,7 @@ def scores_by_kind(
     template: Template = "plain",
     **probe: Any,
 ) -> lens_truth.HeadScores:
-    """Scores of a kind (truth, causal, learned), computed on `examples`.
+    """Scores of a kind (truth, causal, learned, residual), computed on `examples`; truth scores also on matched rows.
 
     Args:
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
@@ -120,12 +122,35 @@ def scores_by_kind(
 
     how: dict[str, Any] = {"seed": flags.seed}
     passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}
-    if kind != "truth":
+    if kind not in PROBED:
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
     activations = lens_truth.capture(model, examples, **passes)
     settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
-    return lens_truth.truth_scores(activations, **settings)
+    return probed_scores(kind, activations, examples, **settings)
+
+
+def probed_scores(
+    kind: str, activations: lens_truth.HeadActivations, examples: Sequence[lens_truth.Example], **how: Any
+) -> lens_truth.HeadScores:
+    """Truth scores, on matched rows too, or residual scores, which have no null.
+
+    Args:
+        how: what `truth_scores` is to be given.
+    """
+    if kind == "residual":
+        return lens_truth.residual_scores(
+            activations, examples, **{name: its for name, its in how.items() if name != "n_permutations"}
+        )
+    matched, unmatched = None, ""
+    try:
+        matched = lens_truth.data.match(examples, n_folds=how.get("n_folds", 5), seed=how["seed"])
+    except InputError as error:  # what is wrong with the examples is said below, unless the paper's folds can do it
+        unmatched = f"no truth scores on matched rows: {error}"
+    scores = lens_truth.truth_scores(activations, matched=matched, **how)
+    if unmatched:
+        notice(unmatched)
+    return scores
 
 
 def activations_folder(

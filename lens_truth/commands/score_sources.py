@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.given import GENERATED
-from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, read_data, scores_by_kind
+from lens_truth.commands.run import (
+    PROBED,
+    Compute,
+    hash_of_examples,
+    load_model,
+    plain_name,
+    read_data,
+    scores_by_kind,
+)
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
 
@@ -225,7 +233,7 @@ def score_model(
     where: str, kinds: Sequence[str], runs: ProbingRuns, config: Scoring, keep: Path
 ) -> dict[str, lens_truth.HeadScores]:
     """Scores of each kind, the mean of several probing runs, which are then the scores' repeated estimates; of a single
-    run the folds are. Where no question has answers of both labels, truth scores are the only ones (`DataWarning`).
+    run the folds are. Where no question has answers of both labels, those of probes are the only ones (`DataWarning`).
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
@@ -237,12 +245,13 @@ def score_model(
     model = load_model(where, config)
     multimodal = runs.data.asks_for_images(model)
     examples_of, title = runs.of(multimodal), runs.data.title(multimodal)
-    if "truth" in kinds and len(kinds) > 1:
+    if 0 < len(probed := [kind for kind in kinds if kind in PROBED]) < len(kinds):
         try:
             question_pairs(examples_of[config.seed])
         except InputError:
-            notice(f"{title}: no question has answers of both labels, so only truth scores are computed")
-            kinds = ["truth"]
+            only = " and ".join(probed)
+            notice(f"{title}: no question has answers of both labels, so only {only} scores are computed")
+            kinds = probed
     settings = {
         "weights": weights_hash(model),
         "setup": setup_hash(model),
@@ -289,4 +298,10 @@ def _mean(runs: Sequence[lens_truth.HeadScores], settings: dict[str, Any]) -> le
     if len(runs) == 1:
         return first
     values = np.stack([run.values for run in runs])
-    return replace(first, values=values.mean(0), metrics={}, folds=values)
+    twins = [run.metrics["matched"] for run in runs if "matched" in run.metrics]
+    matched = {"matched": np.mean(twins, axis=0)} if len(twins) == len(runs) else {}
+    record = first.provenance.get("matched")
+    told = (
+        {} if record is None else {"matched": {**record, "said": f"of the first of {len(runs)} runs, {record['said']}"}}
+    )
+    return replace(first, values=values.mean(0), metrics=matched, folds=values, provenance={**first.provenance, **told})

@@ -115,9 +115,7 @@ def truth_scores(
     return HeadScores(maps["accuracy"], "truth", maps, per_fold["accuracy"].reshape(-1, L, H), provenance)
 
 
-def _on_matched(
-    activations: HeadActivations, matched: Matched, **how: Any
-) -> tuple[dict[str, Map], dict[str, Any]]:
+def _on_matched(activations: HeadActivations, matched: Matched, **how: Any) -> tuple[dict[str, Map], dict[str, Any]]:
     """Truth scores of matched rows alone with their interval, by the names of metrics; and what is to be said of these
     rows, with the reason where they cannot be scored."""
     record = matched.as_record()
@@ -132,7 +130,11 @@ def _on_matched(
         scores = truth_scores(part, n_permutations=0, **how)
     except InputError as error:
         return {}, {**record, "said": f"{record['said']}; but {error}"}
-    maps = {"matched": scores.values, "matched_low": scores.metrics["ci_low"], "matched_high": scores.metrics["ci_high"]}
+    maps = {
+        "matched": scores.values,
+        "matched_low": scores.metrics["ci_low"],
+        "matched_high": scores.metrics["ci_high"],
+    }
     return maps, record
 
 

@@ -17,8 +17,6 @@ from lens_truth.data.examples import Example
 from lens_truth.data.surface_baselines import surface_decisions
 from lens_truth.data.surface_features import FEATURES
 from lens_truth.errors import InputError
-from lens_truth.io.numbers import count, number
-from lens_truth.io.readers import is_object
 from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream
 from lens_truth.scoring.activations import HeadActivations
@@ -102,27 +100,6 @@ def residual_scores(
     provenance = {**activations.provenance, "estimator": estimator, "n_examples": N, **how, "n_bootstrap": n_bootstrap}
     provenance["best_surface"] = {"name": name, "what": _what(name), "accuracy": best}
     return HeadScores(folds.mean(0).reshape(L, H), "residual", maps, folds.reshape(-1, L, H), provenance)
-
-
-def residual_said(scores: HeadScores) -> str:
-    """How many heads know more than the best surface classifier, and how many add to it, by the lower ends of their
-    95% intervals; empty for scores that do not hold that.
-
-    >>> residual_said(residual)
-    '12 of 128 heads are above the best surface classifier (words of the answer, .812); 7 add to it'
-    """
-    surface = scores.provenance.get("best_surface")
-    if not is_object(surface) or not {"above_low", "ci_low"} <= scores.metrics.keys():
-        return ""
-    what, accuracy = surface.get("what"), surface.get("accuracy")
-    if not isinstance(what, str) or not isinstance(accuracy, float):
-        return ""
-    above, adding = (int((scores.metrics[name] > 0).sum()) for name in ("above_low", "ci_low"))
-    named = f"{what}, {number(accuracy)}"
-    return (
-        f"{above} of {count(scores.values.size, 'head')} {'is' if above == 1 else 'are'} above the best surface "
-        f"classifier ({named}); {adding} {'adds' if adding == 1 else 'add'} to it"
-    )
 
 
 def _best(

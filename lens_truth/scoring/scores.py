@@ -17,10 +17,10 @@ from jaxtyping import Float
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.files import write_bytes, write_text
 from lens_truth.io.numbers import count, number, ranges
-from lens_truth.io.readers import is_object
 from lens_truth.io.results import none_for_nan, structured
 from lens_truth.io.tables import Table, html, row, table
 from lens_truth.scoring.score_files import LARGEST, METADATA, heads_csv, read_parts
+from lens_truth.scoring.score_words import matched_said, residual_said
 from lens_truth.stats.correlation import Map
 
 if TYPE_CHECKING:
@@ -130,24 +130,6 @@ class HeadScores:
             f"{self.kind} scores say which heads should be stronger relative to the layer's others."
         )
 
-    @property
-    def matched_said(self) -> str:
-        """Of truth scores with their twins on matched rows: the best head by both, and which rows these are; or why
-        there are none. Empty where nothing was matched."""
-        record = self.provenance.get("matched")
-        if self.kind != "truth" or not is_object(record) or not isinstance(said := record.get("said"), str):
-            return ""
-        twin = self.metrics.get("matched")
-        if twin is None or not np.isfinite(twin).all():
-            return f"No truth scores on matched rows: {said}."
-        at = self.best()
-        layer, head = np.unravel_index(int(twin.argmax()), twin.shape)
-        return (
-            f"Beside the scores those of probes on matched rows alone: the best head {at[0]}.{at[1]} goes from "
-            f"{number(float(self.values[at]))} to {number(float(twin[at]))}, the best of these is {layer}.{head} with "
-            f"{number(float(twin.max()))}; {said}."
-        )
-
     def crop(self, n_layers: int, n_heads: int) -> HeadScores:
         """The first so many layers and heads; whole KV groups only."""
         kv = self.n_kv_heads
@@ -178,8 +160,10 @@ class HeadScores:
 
     @property
     def note(self) -> str:
-        """What stands under a table of them."""
-        return " ".join(filter(None, (self.relative_said, self.matched_said)))
+        """What stands under a table of them: where they are relative, what matched rows make of truth scores, how many
+        heads add to the surface."""
+        said = (self.relative_said.rstrip("."), matched_said(self), residual_said(self))
+        return " ".join(f"{its[0].upper()}{its[1:]}." for its in said if its)
 
     def _repr_html_(self) -> str:
         return html(*self.tables())

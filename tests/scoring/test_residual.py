@@ -15,7 +15,8 @@ from lens_truth.data.surface_baselines import surface_decisions
 from lens_truth.errors import InputError
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.probing import held_out_decisions, truth_scores
-from lens_truth.scoring.residual import residual_said, residual_scores
+from lens_truth.scoring.residual import residual_scores
+from lens_truth.scoring.score_words import residual_said
 from lens_truth.scoring.scores import HeadScores
 
 ROWS = examples()
@@ -60,7 +61,7 @@ def test_a_head_that_reads_the_truth_is_told_from_one_that_reads_the_surface() -
     noise[0, :2] = False
     assert (above[noise] < -0.1).all() and values[noise].max() < 0.03
     # a head that knows as much as the surface by itself adds, where a head that repeats it does not
-    weak = residual_scores(activations(ROWS, signal=0.65), ROWS)
+    weak = residual_scores(activations(ROWS, H=2, signal=0.65), ROWS)
     assert weak.metrics["above_low"][0, 0] < 0 < weak.metrics["above_high"][0, 0]
     assert weak.metrics["ci_low"][0, 0] > 0
 
