@@ -50,9 +50,9 @@ class Config(Rows):
     """The model whose scores gate all of them; by default the first of --model."""
     scores: tuple[str, ...] = ()
     """Kinds of scores (truth, causal, learned, residual-scores), or score files; by default truth and causal, with
-    --controls all learned too. Or shifts along directions of truth, whose size is chosen on validation: iti (heads with the best
-    probes, along the probes' directions), mass-mean (the same heads, along the differences of class means), residual
-    (layers, along those of probes of the residual stream), or a file of probes."""
+    --controls all learned too. Or shifts along directions of truth, whose size is chosen on validation: iti (heads with
+    the best probes, along the probes' directions), mass-mean (the same heads, along the differences of class means),
+    residual (layers, along those of probes of the residual stream), or a file of probes."""
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
     in pictures, and benchmarks of world facts facts:KIND (at its @DIFFICULTY); a file (as `probe` reads it, or as

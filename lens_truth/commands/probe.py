@@ -128,7 +128,8 @@ def run(config: Config) -> None:
 def _scored(
     config: Config, model: Any, examples: list[lens_truth.Example]
 ) -> tuple[lens_truth.HeadScores, dict[str, lens_truth.HeadProbes], lens_truth.LayerComparison | None]:
-    """Scores; of truth and residual scores also the probes by the name of their file, and the layers beside the heads if wanted."""
+    """Scores; of truth and residual scores also the probes by the name of their file, and the layers beside the heads
+    if wanted."""
     from lens_truth.models.placing import device_of
     from lens_truth.scoring.capturing import captures
 

@@ -240,6 +240,7 @@ def score_model(
     from lens_truth.data.examples import question_pairs
     from lens_truth.models.hashing import weights_hash
     from lens_truth.models.provenance import setup_hash
+    from lens_truth.scoring.score_runs import mean_of_runs
     from lens_truth.scoring.surface import warning_of
 
     model = load_model(where, config)
@@ -268,7 +269,7 @@ def score_model(
                 scores_by_kind(kind, model, examples, replace(config, seed=seed), config.template)
                 for seed, examples in examples_of.items()
             ]
-            _mean(estimates, settings).save(path)
+            mean_of_runs(estimates, settings).save(path)
             made = lens_truth.HeadScores.load(path)  # what a run that goes on finds there
         if said := warning_of(made):
             notice(f"{plain_name(where)}: {said}")
@@ -289,19 +290,3 @@ def _kept(path: Path, kind: str, settings: dict[str, Any], model: Any) -> lens_t
     said = {name: scores.provenance.get(name) for name in settings}
     same = said == {**settings, "weights": said["weights"]} and is_hash_of(said["weights"], model)
     return scores if same else None
-
-
-def _mean(runs: Sequence[lens_truth.HeadScores], settings: dict[str, Any]) -> lens_truth.HeadScores:
-    import numpy as np
-
-    first = replace(runs[0], provenance={**runs[0].provenance, **settings})
-    if len(runs) == 1:
-        return first
-    values = np.stack([run.values for run in runs])
-    twins = [run.metrics["matched"] for run in runs if "matched" in run.metrics]
-    matched = {"matched": np.mean(twins, axis=0)} if len(twins) == len(runs) else {}
-    record = first.provenance.get("matched")
-    told = (
-        {} if record is None else {"matched": {**record, "said": f"of the first of {len(runs)} runs, {record['said']}"}}
-    )
-    return replace(first, values=values.mean(0), metrics=matched, folds=values, provenance={**first.provenance, **told})

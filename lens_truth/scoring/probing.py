@@ -52,9 +52,9 @@ def truth_scores(
 
     Metrics beside the score: auroc, precision, recall, f1; ci_low and ci_high, a 95% bootstrap interval over groups;
     null_mean, null_q95 and p_value from probes on permuted labels, and p_familywise, the p-value of the head against
-    the best head of each permutation (Westfall and Young 1993), which holds for all heads together. With `matched` rows,
-    in which the surface of answers no longer tells the labels, also `matched`, `matched_low` and `matched_high`: the
-    score of probes that are fitted and judged on these rows alone, in folds of their own, with its interval.
+    the best head of each permutation (Westfall and Young 1993), which holds for all heads together. With `matched`
+    rows, in which the surface of answers no longer tells the labels, also `matched`, `matched_low` and `matched_high`:
+    the score of probes that are fitted and judged on these rows alone, in folds of their own, with its interval.
 
     >>> truth = lens_truth.truth_scores(lens_truth.capture(model, examples))
     >>> layer, head = truth.best()
@@ -121,7 +121,7 @@ def _on_matched(activations: HeadActivations, matched: Matched, **how: Any) -> t
     record = matched.as_record()
     if not matched.left or not len(matched.rows):  # rewritten rows have no activations
         return {}, record
-    numbers = matched.rows.tolist()
+    numbers: list[int] = matched.rows.tolist()
     groups, ids = (tuple(its[row] for row in numbers) for its in (activations.groups, activations.ids))
     rows = torch.from_numpy(matched.rows)
     z, labels = activations.z[rows.to(activations.z.device)], activations.labels[rows.to(activations.labels.device)]

@@ -1,4 +1,4 @@
-"""`residual_scores`, what a head tells of the labels beyond the surface of answers: their length, last character, words.
+"""`residual_scores`, what a head tells of the labels beyond the surface of answers: their length, characters, words.
 
 Everything is judged on the folds of `truth_scores`, by decisions on held-out rows. The best surface classifier is the
 one with the highest accuracy on the very rows it is judged on, so it is chosen in its own favour, and what heads are

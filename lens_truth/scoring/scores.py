@@ -54,8 +54,8 @@ class HeadScores:
     """What is scored: truth, causal, learned, residual, or any name for scores from elsewhere (retrieval, ...)."""
     metrics: Mapping[str, Map] = field(default_factory=dict[str, Map])
     """Further numbers a head: accuracy, auroc, precision, recall, f1; ci_low and ci_high (95%); null_mean, null_q95,
-    p_value and p_familywise (permutation); matched, matched_low and matched_high, a truth score on matched rows with its
-    interval; above, above_low and above_high (`residual_scores`)."""
+    p_value and p_familywise (permutation); matched, matched_low and matched_high, a truth score on matched rows with
+    its interval; above, above_low and above_high (`residual_scores`)."""
     folds: Float[np.ndarray, "K L H"] | None = None
     """Repeated estimates whose mean is the score: one a fold, a trial, or a seed. How well they agree over heads says
     how much of the score is noise."""

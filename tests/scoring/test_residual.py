@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,11 @@ SEEN = activations(ROWS)
 FOUND = residual_scores(SEEN, ROWS)
 
 
+def predicted(x: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
+    model: Any = LinearRegression().fit(x, y)
+    return model.predict(new)
+
+
 def test_values_are_those_of_scikit_learns_regression() -> None:
     decisions, fold = held_out_decisions(SEEN)
     labels = SEEN.labels.numpy()
@@ -39,12 +46,11 @@ def test_values_are_those_of_scikit_learns_regression() -> None:
     assert FOUND.folds is not None and FOUND.folds.shape == (5, 2, 8)
     for k in range(5):
         train, test = fold != k, fold == k
-        alone = LinearRegression().fit(surface[train, None], labels[train]).predict(surface[test, None])
+        alone = predicted(surface[train, None], labels[train], surface[test, None])
         for at in np.ndindex(2, 8):
             both = np.stack([surface, decisions[:, *at]], axis=1)
-            together = LinearRegression().fit(both[train], labels[train]).predict(both[test])
-            rights = ((its > 0.5) == labels[test] for its in (together, alone))
-            one, other = (its.mean() for its in rights)
+            together = predicted(both[train], labels[train], both[test])
+            one, other = (float(((its > 0.5) == labels[test]).mean()) for its in (together, alone))
             assert FOUND.folds[k, *at] == pytest.approx(one - other, abs=1e-6)
     np.testing.assert_allclose(FOUND.folds.mean(0), FOUND.values, atol=1e-12)
     above = truth_scores(SEEN, n_permutations=0).values - best["accuracy"]
@@ -106,11 +112,9 @@ def test_said_and_shown() -> None:
     FOUND.plot()
 
 
-def test_files_keep_the_kind(tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_files_keep_the_kind(tmp_path: Path) -> None:
     for suffix in ("safetensors", "csv"):
-        path = Path(str(tmp_path)) / f"scores.{suffix}"
+        path = tmp_path / f"scores.{suffix}"
         FOUND.save(path)
         read = HeadScores.load(path)
         assert read.kind == "residual"
@@ -124,7 +128,7 @@ def test_same_seed_same_numbers() -> None:
 
 
 @pytest.mark.parametrize("estimator", ["centroid", "mass-mean"])
-def test_other_estimators(estimator: lens_truth.scoring.probing.Estimator) -> None:
+def test_other_estimators(estimator: Any) -> None:
     found = residual_scores(SEEN, ROWS, estimator=estimator, n_bootstrap=20)
     assert found.best() == (0, 0) and found.provenance["estimator"] == estimator
 
