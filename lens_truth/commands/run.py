@@ -133,7 +133,7 @@ def scores_by_kind(
 def probed_scores(
     kind: str, activations: lens_truth.HeadActivations, examples: Sequence[lens_truth.Example], **how: Any
 ) -> lens_truth.HeadScores:
-    """Truth scores, on matched rows too, or residual scores, which have no null.
+    """Truth scores, on matched rows too, or residual scores, which have no null, of probes.
 
     Args:
         how: what `truth_scores` is to be given.
@@ -142,15 +142,29 @@ def probed_scores(
         return lens_truth.residual_scores(
             activations, examples, **{name: its for name, its in how.items() if name != "n_permutations"}
         )
-    matched, unmatched = None, ""
+    return on_matched(lens_truth.truth_scores(activations, **how), activations, examples, **how)
+
+
+def on_matched(
+    scores: lens_truth.HeadScores,
+    activations: lens_truth.HeadActivations,
+    examples: Sequence[lens_truth.Example],
+    **how: Any,
+) -> lens_truth.HeadScores:
+    """Truth scores with those on matched rows beside them; rows that cannot be folded (the paper's folds need no
+    groups) are told of (`DataWarning`).
+
+    Args:
+        how: what the scores were made with.
+    """
+    from lens_truth.scoring.probing import with_matched
+
     try:
         matched = lens_truth.data.match(examples, n_folds=how.get("n_folds", 5), seed=how["seed"])
-    except InputError as error:  # what is wrong with the examples is said below, unless the paper's folds can do it
-        unmatched = f"no truth scores on matched rows: {error}"
-    scores = lens_truth.truth_scores(activations, matched=matched, **how)
-    if unmatched:
-        notice(unmatched)
-    return scores
+    except InputError as error:
+        notice(f"no truth scores on matched rows: {error}")
+        return scores
+    return with_matched(scores, activations, matched, **{name: how[name] for name in how if name != "n_permutations"})
 
 
 def activations_folder(

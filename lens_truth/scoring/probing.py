@@ -4,6 +4,7 @@ in scikit-learn's `cross_val_score` and in the paper."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -74,11 +75,8 @@ def truth_scores(
             be used, or rows that were matched among others.
     """
     check_estimator(estimator)
-    if matched is not None and matched.of != len(activations.ids):
-        raise InputError(
-            f"rows were matched among {matched.of} examples, and the activations are of {len(activations.ids)}; match "
-            "the examples that were captured"
-        )
+    if matched is not None:
+        _check_matched(matched, activations)
     n_permutations = _PERMUTATIONS.get(estimator, 1000) if n_permutations is None else n_permutations
     labels = activations.labels.cpu().numpy()
     if n_permutations < 0 or n_bootstrap < 1:
@@ -108,16 +106,38 @@ def truth_scores(
     maps = {name: values.reshape(L, H) for name, values in metrics.items()}
     provenance = {**activations.provenance, "estimator": estimator, "n_examples": len(labels), "n_folds": n_folds}
     provenance |= {"seed": seed, "n_permutations": n_permutations, "n_bootstrap": n_bootstrap}
-    if matched is not None:
-        how: dict[str, Any] = {"estimator": estimator, "n_folds": n_folds, "seed": seed, "n_bootstrap": n_bootstrap}
-        twins, provenance["matched"] = _on_matched(activations, matched, device=device, progress=progress, **how)
-        maps |= twins
-    return HeadScores(maps["accuracy"], "truth", maps, per_fold["accuracy"].reshape(-1, L, H), provenance)
+    scores = HeadScores(maps["accuracy"], "truth", maps, per_fold["accuracy"].reshape(-1, L, H), provenance)
+    if matched is None:
+        return scores
+    how: dict[str, Any] = {"estimator": estimator, "n_folds": n_folds, "seed": seed, "n_bootstrap": n_bootstrap}
+    return with_matched(scores, activations, matched, device=device, progress=progress, **how)
+
+
+def with_matched(scores: HeadScores, activations: HeadActivations, matched: Matched, **how: Any) -> HeadScores:
+    """Truth scores of these activations, with those of the matched rows alone beside them; what these rows are goes
+    into the provenance, with the reason where they cannot be scored.
+
+    >>> with_matched(probes.scores, activations, lens_truth.data.match(examples), estimator="ridge", seed=0)
+
+    Args:
+        how: what `truth_scores` is given, but for permutations.
+    """
+    _check_matched(matched, activations)
+    maps, record = _on_matched(activations, matched, **how)
+    provenance = {**scores.provenance, "matched": record}
+    return replace(scores, metrics={**scores.metrics, **maps}, provenance=provenance)
+
+
+def _check_matched(matched: Matched, activations: HeadActivations) -> None:
+    if matched.of != len(activations.ids):
+        raise InputError(
+            f"rows were matched among {matched.of} examples, and the activations are of {len(activations.ids)}; match "
+            "the examples that were captured"
+        )
 
 
 def _on_matched(activations: HeadActivations, matched: Matched, **how: Any) -> tuple[dict[str, Map], dict[str, Any]]:
-    """Truth scores of matched rows alone with their interval, by the names of metrics; and what is to be said of these
-    rows, with the reason where they cannot be scored."""
+    """Metrics and the record."""
     record = matched.as_record()
     if not matched.left or not len(matched.rows):  # rewritten rows have no activations
         return {}, record
