@@ -7,7 +7,7 @@ from typing import Literal
 
 import lens_truth
 from lens_truth.commands.domains import Domains
-from lens_truth.commands.run import Run, on_matched, plain_name
+from lens_truth.commands.run import Run, plain_name
 from lens_truth.io.numbers import number
 from lens_truth.io.tables import print_table, text_table
 
@@ -23,6 +23,7 @@ class Fit(Domains):
 
     def compute(self, run: Run) -> None:
         """Fits and saves."""
+        from lens_truth.scoring.matched import on_matched
         from lens_truth.scoring.score_words import matched_said
 
         captured, rows, notes = self.captured(run), list[list[str]](), list[str]()

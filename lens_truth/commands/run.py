@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory, notice
+from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
@@ -138,33 +138,15 @@ def probed_scores(
     Args:
         how: what `truth_scores` is to be given.
     """
+    from lens_truth.scoring.matched import on_matched
+
     if kind == "residual":
         return lens_truth.residual_scores(
             activations, examples, **{name: its for name, its in how.items() if name != "n_permutations"}
         )
-    return on_matched(lens_truth.truth_scores(activations, **how), activations, examples, **how)
-
-
-def on_matched(
-    scores: lens_truth.HeadScores,
-    activations: lens_truth.HeadActivations,
-    examples: Sequence[lens_truth.Example],
-    **how: Any,
-) -> lens_truth.HeadScores:
-    """Truth scores with those on matched rows beside them; rows that cannot be folded (the paper's folds need no
-    groups) are told of (`DataWarning`).
-
-    Args:
-        how: what the scores were made with.
-    """
-    from lens_truth.scoring.probing import with_matched
-
-    try:
-        matched = lens_truth.data.match(examples, n_folds=how.get("n_folds", 5), seed=how["seed"])
-    except InputError as error:
-        notice(f"no truth scores on matched rows: {error}")
-        return scores
-    return with_matched(scores, activations, matched, **{name: how[name] for name in how if name != "n_permutations"})
+    scores, made = lens_truth.truth_scores(activations, **how), {**how}
+    made.pop("n_permutations", None)
+    return on_matched(scores, activations, examples, **made)
 
 
 def activations_folder(
