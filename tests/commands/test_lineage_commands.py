@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
+from lens_truth.commands import inherit
 from lens_truth.commands.score_sources import parse_sources
 from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, gathered_notices
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.lineage.kept import Preservation, WeightSimilarity
@@ -140,6 +141,17 @@ def test_residual_scores_are_compared_too(capsys: pytest.CaptureFixture[str], tm
     found = Heritability.load(tmp_path, "residual")
     assert found.kind == "residual" and found.matched is None and found.correlations.pearson[0, 1] > 0.3
     assert HeadScores.load(tmp_path / "scores" / "zoo-llama-base-residual.safetensors").kind == "residual"
+
+
+def test_residual_scores_of_heads_that_add_nothing_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    truth = {name: HeadScores(rng.normal(size=(3, 4))) for name in "ab"}
+    residual = {"a": HeadScores(np.zeros((3, 4)), "residual"), "b": HeadScores(rng.normal(size=(3, 4)), "residual")}
+    config = inherit.Config(permutations=99)
+    with gathered_notices() as told:
+        found = inherit._compared(config, {"truth": truth, "residual": residual}, {}, ())  # pyright: ignore
+    assert list(found) == ["truth"]
+    assert told == ["a: no head adds to the surface of answers, so residual scores are not compared"]
 
 
 @pytest.mark.usefixtures("no_pdfs")
