@@ -186,6 +186,7 @@ from .scoring.list_result import ListAgreement as ListAgreement
 from .scoring.list_result import list_agreement as list_agreement
 from .scoring.probing import held_out_decisions as held_out_decisions
 from .scoring.probing import truth_scores as truth_scores
+from .scoring.residual import residual_scores as residual_scores
 from .scoring.scores import HeadScores as HeadScores
 from .stats.correlation import relate as relate
 from .stats.dose import DoseResponse as DoseResponse

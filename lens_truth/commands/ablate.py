@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.ablate_data import Parts, parts_of
-from lens_truth.commands.ablate_sources import SHIFTS, check_lam, from_file, sources_of
+from lens_truth.commands.ablate_sources import GATED, SHIFTS, check_lam, from_file, sources_of
 from lens_truth.commands.ablate_told import tell
 from lens_truth.commands.run import (
     ASKED,
@@ -49,10 +49,10 @@ class Config(Rows):
     scores_from: str | None = None
     """The model whose scores gate all of them; by default the first of --model."""
     scores: tuple[str, ...] = ()
-    """Kinds of scores (truth, causal, learned), or score files; by default truth and causal, with --controls all
-    learned too. Or shifts along directions of truth, whose size is chosen on validation: iti (heads with the best
-    probes, along the probes' directions), mass-mean (the same heads, along the differences of class means), residual
-    (layers, along those of probes of the residual stream), or a file of probes."""
+    """Kinds of scores (truth, causal, learned, residual-scores), or score files; by default truth and causal, with
+    --controls all learned too. Or shifts along directions of truth, whose size is chosen on validation: iti (heads with
+    the best probes, along the probes' directions), mass-mean (the same heads, along the differences of class means),
+    residual (layers, along those of probes of the residual stream), or a file of probes."""
     data: str = "zoo:conflict"
     """Examples that the scores are computed on. The zoo's benchmarks judge zoo data, which a multimodal model is shown
     in pictures, and benchmarks of world facts facts:KIND (at its @DIFFICULTY); a file (as `probe` reads it, or as
@@ -107,12 +107,12 @@ class Config(Rows):
     @property
     def wanted(self) -> tuple[str, ...]:
         """Kinds of scores and score files."""
-        return self.scores or (KINDS if self.every_control else KINDS[:2])
+        return self.scores or (KINDS[:3] if self.every_control else KINDS[:2])
 
     @property
     def computed(self) -> list[str]:
         """Kinds of scores that do not come from files."""
-        return [wanted for wanted in self.wanted if wanted in (*KINDS, *SHIFTS)]
+        return [wanted for wanted in self.wanted if wanted in (*GATED, *SHIFTS)]
 
     @property
     def scoring(self) -> Literal["plain", "chat"]:
@@ -198,6 +198,8 @@ def _inputs(config: Config) -> _Inputs:
         if kind in inputs.scores:
             raise InputError(f"--scores names two sets of {kind} scores")
         inputs.scores[kind] = made
+        if isinstance(made, lens_truth.HeadScores) and made.note:
+            print(f"{kind}: {made.note}")
     return inputs
 
 

@@ -23,6 +23,12 @@ SHIFTS: dict[str, tuple[Literal["z", "resid_post"], bool]] = {
 }
 """Shifts by name: where they act, and whether along the difference of class means instead of the probe's direction."""
 
+_RESIDUAL = "residual-scores"
+"""What gates by residual scores are called, since `residual` is a shift of the residual stream."""
+
+GATED = {kind if kind not in SHIFTS else _RESIDUAL: kind for kind in KINDS}
+"""Kinds of scores by the names of their gates."""
+
 
 def check_lam(lam: float | None) -> None:
     """Raises an InputError for a lambda beside a shift."""
@@ -38,8 +44,8 @@ def sources_of(
     from lens_truth.scoring.capturing import captures
 
     found: dict[str, Source] = {}
-    for kind in [kind for kind in kinds if kind in KINDS]:
-        made = scores_by_kind(kind, model, examples, config, config.scoring)
+    for kind in [kind for kind in kinds if kind in GATED]:
+        made = scores_by_kind(GATED[kind], model, examples, config, config.scoring)
         found[kind] = replace(made, provenance={**made.provenance, "data": short_name(config.data)})
     shifts = {kind: SHIFTS[kind] for kind in kinds if kind in SHIFTS}
     points: dict[Literal["z", "resid_post"], Path | None] = {point: None for point, _ in shifts.values()}
@@ -58,7 +64,7 @@ def from_file(path: str, model: Any, groups: Sequence[str], config: Config) -> t
     """Scores with their kind, or probes, which must be fitted on other groups than those that are asked."""
     if not _holds_probes(path):
         scores = lens_truth.HeadScores.load(path)
-        return scores.kind, scores
+        return (_RESIDUAL if scores.kind in SHIFTS else scores.kind), scores
     probes = lens_truth.HeadProbes.load(path)
     check_lam(config.lam)
     probes.check(model, config.scoring)

@@ -101,7 +101,7 @@ def _tell(run: Run, study: DetectionStudy, title: str) -> None:
     run.text("tokens.jsonl", tokens_jsonl(study.answers))
     run.figure("detection.png", found.plot())
     run.hold(found)
-    run.heads({f"truth scores of {title} (training part)": study.probes.scores})
+    run.heads({f"truth scores of {title} (training part)": study.scores})
     run.results["verdicts"] = found.verdicts()
     run.hashes["weights"] = found.provenance["weights"]
     run.warnings += found.warnings()
@@ -109,6 +109,8 @@ def _tell(run: Run, study: DetectionStudy, title: str) -> None:
     for table in found.tables():
         print(f"\n{table.caption}\n")
         print_table(table)
+    if study.scores.note:
+        print(f"\ntruth scores of the training part: {study.scores.note}")
     print("\nIn words:\n" + "\n".join(f"- {sentence}" for sentence in found.verdicts()))
 
 

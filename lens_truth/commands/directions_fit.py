@@ -23,15 +23,23 @@ class Fit(Domains):
 
     def compute(self, run: Run) -> None:
         """Fits and saves."""
-        captured, rows = self.captured(run), list[list[str]]()
+        from lens_truth.scoring.matched import on_matched
+        from lens_truth.scoring.score_words import matched_said
+
+        captured, rows, notes = self.captured(run), list[list[str]](), list[str]()
         for name, activations in captured.activations.items():
             probes = lens_truth.HeadProbes.fit(
                 activations, estimator=self.estimator, n_folds=self.folds, seed=self.seed
             )
             probes.save(run.wrote(f"{plain_name(name)}.safetensors"))
-            layer, head = probes.scores.best()
+            how = {"estimator": self.estimator, "n_folds": self.folds, "seed": self.seed}
+            scores = on_matched(probes.scores, activations, captured.examples[name], **how)
+            layer, head = scores.best()
             where = f"{layer}.{head}" if self.at == "z" else f"layer {layer}"
-            told = [float(its[layer, head]) for its in (probes.accuracy, probes.auroc)]
-            rows.append([name, str(len(activations.labels)), where, *map(number, told)])
-            run.heads({f"truth scores of {self.called} on {name}": probes.scores})
-        print_table(text_table(["data", "rows", "best", "accuracy", "AUROC"], rows))
+            maps = scores.values, scores.metrics.get("matched"), scores.metrics["auroc"]
+            told = [number(None if its is None else float(its[layer, head])) for its in maps]
+            rows.append([name, str(len(activations.labels)), where, *told])
+            notes += [f"{name}: {said}" for said in [matched_said(scores)] if said]
+            run.heads({f"truth scores of {self.called} on {name}": scores})
+        print_table(text_table(["data", "rows", "best", "accuracy", "matched", "AUROC"], rows))
+        print("\n".join(notes))

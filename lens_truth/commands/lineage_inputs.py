@@ -52,7 +52,7 @@ class Config(SettingFlags, Scoring):
     """Names of inputs with one architecture and no common ancestor: their correlations are the floor of bars.png."""
     repeat: tuple[str, ...] = ()
     """NAME=FILE: a further estimate of an input's scores, from which its noise ceiling follows."""
-    scores: tuple[Literal["truth", "causal", "learned"], ...] = ("truth", "causal")
+    scores: tuple[Literal["truth", "causal", "learned", "residual"], ...] = ("truth", "causal")
     """Kinds of scores to compute for models; files are compared with the first."""
     data: str | None = None
     """Examples that all models are scored on: zoo:NAME, facts:NAME, a file, conflict:FILE (see `probe`); by default

@@ -1,5 +1,6 @@
 """Scores every attention head of a model: truth scores (a linear probe on the head's output tells supported from
-hallucinated answers) or causal scores (how much the answer margin grows with the head).
+hallucinated answers), residual scores (what such a probe adds to the surface of answers) or causal scores (how much the
+answer margin grows with the head).
 
 Writes scores.safetensors, scores.npy, scores.csv, heatmap.png and result.json; of truth scores also the probes
 themselves, probes.safetensors, for `detect` and `steer`. Activations are kept in the output folder, so an interrupted
@@ -13,11 +14,13 @@ from typing import Any, Literal
 
 import lens_truth
 from lens_truth.commands.run import (
+    PROBED,
     Compute,
     OneModel,
     Run,
     activations_folder,
     load_model,
+    probed_scores,
     scores_by_kind,
     shown_name,
 )
@@ -44,14 +47,15 @@ class Config(SettingFlags, Compute, OneModel):
     demand such a one; conflict:FILE exchanges its right answers in their contexts. SQuAD 1.1, HotpotQA and TriviaQA
     (squad:, hotpot:, triviaqa:) have only supported answers, which is enough for `evidence` or to be asked, not for
     these scores."""
-    scores: Literal["truth", "causal", "learned"] = "truth"
-    """What to score: what heads know (truth), how they act (causal), or a gate fitted to the answers (learned)."""
+    scores: Literal["truth", "causal", "learned", "residual"] = "truth"
+    """What to score: what heads know (truth), how they act (causal), a gate fitted to the answers (learned), or what
+    heads add to the best classifier that sees the surface of answers (residual)."""
     estimator: Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"] = "ridge"
-    """The probe of truth scores; adamw is the paper's recipe, with the paper's folds."""
+    """The probe of truth and residual scores; adamw is the paper's recipe, with the paper's folds."""
     folds: int = 5
     """Held-out folds; groups are never split."""
     permutations: int | None = None
-    """Label permutations of the null; by default 1000, and 20 for logistic and adamw."""
+    """Label permutations of the null of truth scores; by default 1000, and 20 for logistic and adamw."""
     layers: bool = False
     """Probe the residual stream behind every layer too (layers.safetensors): a head is to know more than its layer."""
     template: Literal["plain", "chat"] = "plain"
@@ -67,6 +71,7 @@ def run(config: Config) -> None:
     from lens_truth.data.loading import describe
     from lens_truth.data.surface import majority_share, surface_warning
     from lens_truth.models.hooks import grid_of
+    from lens_truth.scoring.score_words import residual_said
     from lens_truth.scoring.surface import length_table, warning_of
 
     if (config.permutations or 0) < 0:
@@ -78,6 +83,7 @@ def run(config: Config) -> None:
         multimodal = model is not None and data.asks_for_images(model)
         examples, title = data.load(multimodal, config.limit, config.seed), data.title(multimodal)
         truth, majority = config.scores == "truth", majority_share(examples)
+        sums = config.scores not in PROBED  # over the tokens of answers
         surface = lens_truth.surface_accuracy(examples, n_folds=config.folds, seed=config.seed) if truth else None
         model = model or load_model(config.model, config)
         called, size = shown_name(config.model), "{} layers x {} heads".format(*grid_of(model))
@@ -86,14 +92,15 @@ def run(config: Config) -> None:
         scores, probes, layers = _scored(config, model, examples)
         scores = replace(scores, provenance={**scores.provenance, "data": title, "surface_accuracy": surface})
         warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
-        if not truth:
+        if sums:
             scores = _with_control(scores, model, examples, config)
             warning = warning_of(scores)
         run.warnings += [warning] if warning else []
         if "ci_low" in scores.metrics:
             run.rests_on([example.group for example in examples])
         run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
-        run.results |= {} if truth else {"surface": scores.provenance["surface"]}
+        run.results |= {"surface": scores.provenance["surface"]} if sums else {}
+        run.results |= {"verdicts": [said]} if (said := residual_said(scores)) else {}
         for name, kept in probes.items():
             kept.save(run.wrote(f"{name}.safetensors"))
         if layers is not None:
@@ -106,11 +113,11 @@ def run(config: Config) -> None:
         run.hashes = {name: scores.provenance[name] for name in ("weights", "examples")}
 
         print_table(scores.tables()[0])
-        print(f"{scores.relative_said}\n" if scores.relative_said else "", end="")
+        print(f"{scores.note}\n" if scores.note else "", end="")
         print(f"mean over all heads: {scores.values.mean():.3f}")
         if surface is not None:
             print(f"\nbaseline that sees only the answer's length and last character: {surface:.3f}")
-        if not truth:
+        if sums:
             print_table(length_table(scores.provenance["surface"]))
         if layers is not None:
             print()
@@ -121,11 +128,12 @@ def run(config: Config) -> None:
 def _scored(
     config: Config, model: Any, examples: list[lens_truth.Example]
 ) -> tuple[lens_truth.HeadScores, dict[str, lens_truth.HeadProbes], lens_truth.LayerComparison | None]:
-    """Scores; of truth scores also the probes by the name of their file, and the layers beside the heads if wanted."""
+    """Scores; of truth and residual scores also the probes by the name of their file, and the layers beside the heads
+    if wanted."""
     from lens_truth.models.placing import device_of
     from lens_truth.scoring.capturing import captures
 
-    if config.scores != "truth":
+    if config.scores not in PROBED:
         if config.layers:
             raise InputError(f"--layers are probed, and {config.scores} scores are no probes; leave --scores away")
         return scores_by_kind(config.scores, model, examples, config, config.template), {}, None
@@ -135,7 +143,7 @@ def _scored(
     found = captures(model, examples, at, template=config.template, batch_size=config.batch_size)
     how: dict[str, Any] = {"estimator": config.estimator, "n_folds": config.folds, "seed": config.seed}
     how["device"] = device_of(model)
-    scores = lens_truth.truth_scores(found["z"], n_permutations=config.permutations, **how)
+    scores = probed_scores(config.scores, found["z"], examples, n_permutations=config.permutations, **how)
     files = {"z": "probes", "resid_post": "layers"}
     probes = {files[point]: lens_truth.HeadProbes.fit(its, **how) for point, its in found.items()}
     layers = lens_truth.compare_with_layers(found["z"], found["resid_post"], **how) if config.layers else None

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from lens_truth.io.results import Result
     from lens_truth.models.prompts import Template
 
-KINDS = ("truth", "causal", "learned")
+KINDS = ("truth", "causal", "learned", "residual")
+PROBED = ("truth", "residual")
+"""Of these, what probes say, for which answers of one label to each question are enough."""
 ASKED = {"plain": "in the benchmark's own wording", "chat": "by its chat template"}
 """What is said of a template."""
 LOG = "answers.jsonl"
@@ -111,7 +113,7 @@ def scores_by_kind(
     template: Template = "plain",
     **probe: Any,
 ) -> lens_truth.HeadScores:
-    """Scores of a kind (truth, causal, learned), computed on `examples`.
+    """Scores of a kind (truth, causal, learned, residual), computed on `examples`; truth scores also on matched rows.
 
     Args:
         probe: what `truth_scores` is to be given; no null is drawn unless `n_permutations` says so (None: the rule).
@@ -120,12 +122,31 @@ def scores_by_kind(
 
     how: dict[str, Any] = {"seed": flags.seed}
     passes: dict[str, Any] = {"template": template, "batch_size": flags.batch_size}
-    if kind != "truth":
+    if kind not in PROBED:
         make = lens_truth.causal_scores if kind == "causal" else lens_truth.learned_gate
         return make(model, examples, **passes, **how)
     activations = lens_truth.capture(model, examples, **passes)
     settings: dict[str, Any] = {"n_permutations": 0, "device": device_of(model), **how, **probe}
-    return lens_truth.truth_scores(activations, **settings)
+    return probed_scores(kind, activations, examples, **settings)
+
+
+def probed_scores(
+    kind: str, activations: lens_truth.HeadActivations, examples: Sequence[lens_truth.Example], **how: Any
+) -> lens_truth.HeadScores:
+    """Truth scores, on matched rows too, or residual scores, which have no null, of probes.
+
+    Args:
+        how: what `truth_scores` is to be given.
+    """
+    from lens_truth.scoring.matched import on_matched
+
+    if kind == "residual":
+        return lens_truth.residual_scores(
+            activations, examples, **{name: its for name, its in how.items() if name != "n_permutations"}
+        )
+    scores, made = lens_truth.truth_scores(activations, **how), {**how}
+    made.pop("n_permutations", None)
+    return on_matched(scores, activations, examples, **made)
 
 
 def activations_folder(

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.given import GENERATED
-from lens_truth.commands.run import Compute, hash_of_examples, load_model, plain_name, read_data, scores_by_kind
+from lens_truth.commands.run import (
+    PROBED,
+    Compute,
+    hash_of_examples,
+    load_model,
+    plain_name,
+    read_data,
+    scores_by_kind,
+)
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
 
@@ -225,24 +233,26 @@ def score_model(
     where: str, kinds: Sequence[str], runs: ProbingRuns, config: Scoring, keep: Path
 ) -> dict[str, lens_truth.HeadScores]:
     """Scores of each kind, the mean of several probing runs, which are then the scores' repeated estimates; of a single
-    run the folds are. Where no question has answers of both labels, truth scores are the only ones (`DataWarning`).
+    run the folds are. Where no question has answers of both labels, those of probes are the only ones (`DataWarning`).
 
     What `keep` holds already, from the same weights, examples and settings, is not computed again.
     """
     from lens_truth.data.examples import question_pairs
     from lens_truth.models.hashing import weights_hash
     from lens_truth.models.provenance import setup_hash
+    from lens_truth.scoring.score_runs import mean_of_runs
     from lens_truth.scoring.surface import warning_of
 
     model = load_model(where, config)
     multimodal = runs.data.asks_for_images(model)
     examples_of, title = runs.of(multimodal), runs.data.title(multimodal)
-    if "truth" in kinds and len(kinds) > 1:
+    if 0 < len(probed := [kind for kind in kinds if kind in PROBED]) < len(kinds):
         try:
             question_pairs(examples_of[config.seed])
         except InputError:
-            notice(f"{title}: no question has answers of both labels, so only truth scores are computed")
-            kinds = ["truth"]
+            only = " and ".join(probed)
+            notice(f"{title}: no question has answers of both labels, so only {only} scores are computed")
+            kinds = probed
     settings = {
         "weights": weights_hash(model),
         "setup": setup_hash(model),
@@ -259,7 +269,7 @@ def score_model(
                 scores_by_kind(kind, model, examples, replace(config, seed=seed), config.template)
                 for seed, examples in examples_of.items()
             ]
-            _mean(estimates, settings).save(path)
+            mean_of_runs(estimates, settings).save(path)
             made = lens_truth.HeadScores.load(path)  # what a run that goes on finds there
         if said := warning_of(made):
             notice(f"{plain_name(where)}: {said}")
@@ -280,13 +290,3 @@ def _kept(path: Path, kind: str, settings: dict[str, Any], model: Any) -> lens_t
     said = {name: scores.provenance.get(name) for name in settings}
     same = said == {**settings, "weights": said["weights"]} and is_hash_of(said["weights"], model)
     return scores if same else None
-
-
-def _mean(runs: Sequence[lens_truth.HeadScores], settings: dict[str, Any]) -> lens_truth.HeadScores:
-    import numpy as np
-
-    first = replace(runs[0], provenance={**runs[0].provenance, **settings})
-    if len(runs) == 1:
-        return first
-    values = np.stack([run.values for run in runs])
-    return replace(first, values=values.mean(0), metrics={}, folds=values)

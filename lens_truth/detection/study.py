@@ -25,6 +25,8 @@ from lens_truth.scoring.activations import Point
 from lens_truth.scoring.capturing import captures
 from lens_truth.scoring.detector import Detector
 from lens_truth.scoring.head_probes import HeadProbes
+from lens_truth.scoring.matched import on_matched
+from lens_truth.scoring.scores import HeadScores
 
 _DRAWS = 1000
 _GRID = np.linspace(0, 1, 51)
@@ -42,6 +44,8 @@ class DetectionStudy:
     """All test answers, token by token."""
     test_groups: tuple[str, ...]
     """The group of each."""
+    scores: HeadScores
+    """Truth scores of the probes: on the training part, and on matched rows of it where they were fitted here."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ def detection_study(
         passes: dict[str, Any] = {"template": template, "batch_size": batch_size}
         seen = captures(model, parts[0], {"z": None, "resid_post": None}, **passes)
         given = {point: HeadProbes.fit(its, n_folds=FOLDS, seed=seed) for point, its in seen.items()}
+        truth = on_matched(given["z"].scores, seen["z"], parts[0], n_folds=FOLDS, seed=seed)
     else:
-        given["z"] = probes
+        given["z"], truth = probes, probes.scores
         if layers is not None:
             given["resid_post"] = layers
     reader = _Reader(model, given, template, batch_size)
@@ -108,7 +113,8 @@ def detection_study(
     result = _judged(parts, scored, choice, answers[:SHOWN], made, seed)
     fitted = given["z"].having_seen(groups)
     kept = {**fitted.provenance, **choice.detector.in_provenance()}
-    return DetectionStudy(result, replace(fitted, provenance=kept), answers, tuple(row.group for row in parts[2]))
+    probes, test_groups = replace(fitted, provenance=kept), tuple(row.group for row in parts[2])
+    return DetectionStudy(result, probes, answers, test_groups, truth)
 
 
 def score_texts(

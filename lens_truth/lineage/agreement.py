@@ -31,7 +31,9 @@ _LEGEND = (
     "over all pairs; ceiling: what noise would leave of r = 1, inside layers (r from different runs only, where both "
     "models have as many)."
 )
-
+_MATCHED = (
+    "r matched: Pearson's r of scores on matched rows, in which the surface of answers no longer tells the labels."
+)
 
 NEURON = "neuron"
 """The kind of scores that neurons have."""
@@ -82,12 +84,16 @@ class Heritability(Result):
     """The same inside layers."""
     unrelated: tuple[str, ...] = ()
     """Of `names`: models with one architecture and no common ancestor."""
+    matched: Float[np.ndarray, "m m"] | None = None
+    """Pearson r of truth scores on matched rows, in which the surface of answers no longer tells the labels; NaN where
+    a model has none. None where no pair has any."""
 
     def __post_init__(self) -> None:
         m, c = len(self.names), self.correlations
         reliabilities = self.reliability, self.reliability_within_layer
         parts: list[Sized] = [self.kinds, self.n_kv_heads, *reliabilities, *vars(c).values()]
         parts += [self.disattenuated, self.disattenuated_within_layer]
+        parts += [] if self.matched is None else [self.matched, *self.matched]
         if m < 2 or any(len(part) != m for part in parts) or not {*self.unrelated} <= {*self.names}:
             raise InputError(f"its parts are not all of the {m} models that it names")
         if any(share <= 0 for its in reliabilities for share in its):
@@ -160,8 +166,11 @@ class Heritability(Result):
         """
         at = None if reference is None else self._at(reference)
         rows = (self._pair(i, j) for i, j in self.pairs if at is None or at in (i, j))
+        header, legend = _HEADER, _LEGEND.format(units=self.units)
+        if self.matched is not None:
+            header, legend = (*header[:2], "r matched", *header[2:]), f"{legend} {_MATCHED}"
         return (
-            table("Every pair", _HEADER, rows, _LEGEND.format(units=self.units)),
+            table("Every pair", header, rows, legend),
             self._matrix(within=False),
             self._matrix(within=True),
         )
@@ -173,6 +182,7 @@ class Heritability(Result):
         return row(
             f"{self.names[i]} - {self.names[j]}",
             f"{number(c.pearson[i, j])} {_range(c.interval[i, j])}",
+            *([] if self.matched is None else [number(self.matched[i, j])]),
             number(c.spearman[i, j]),
             f"{number(c.pearson_within_layer[i, j])} {_range(c.interval_within_layer[i, j])}",
             number(c.spearman_within_layer[i, j]),

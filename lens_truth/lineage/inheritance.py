@@ -74,6 +74,7 @@ def heritability(
         disattenuated=_disattenuated(every, within=False),
         disattenuated_within_layer=_disattenuated(every, within=True),
         unrelated=tuple(dict.fromkeys(unrelated)),
+        matched=_matched(every),
     )
 
 
@@ -151,6 +152,18 @@ def _disattenuated(scores: Sequence[HeadScores], *, within: bool) -> Float[np.nd
         if min(size) > 0:
             result[i, j] = result[j, i] = covariance(x, y) / math.sqrt(size[0] * size[1])
     return result
+
+
+def _matched(scores: Sequence[HeadScores]) -> Float[np.ndarray, "m m"] | None:
+    """Pearson's r of truth scores on matched rows; NaN where a model has none, or equal ones for all heads. None where
+    no two have any."""
+    maps = [s.metrics.get("matched") if s.kind == "truth" else None for s in scores]
+    result = np.full((len(scores), len(scores)), math.nan)
+    for i, j in combinations(range(len(scores)), 2):
+        one, other = maps[i], maps[j]
+        if one is not None and other is not None and min(one.std(), other.std()) > 0:  # not where one is NaN
+            result[i, j] = result[j, i] = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+    return None if np.isnan(result).all() else result
 
 
 def check_same_shape(sizes: Mapping[str, Size]) -> None:

@@ -11,10 +11,12 @@ from lens_truth.io.numbers import SIGNIFICANT, count, number, short
 from lens_truth.io.tables import written
 from lens_truth.page.blocks import Block, Drawing, Heading, Side, Text, missing
 from lens_truth.page.reading import RunRecord
+from lens_truth.scoring.score_words import matched_said, residual_said
 from lens_truth.scoring.scores import HeadScores
 
 MEANING = {
     "truth": "out-of-fold accuracy of a linear probe on the head's output",
+    "residual": "what the head adds to the accuracy of the best classifier that sees the surface of answers",
     "causal": "growth of the answer margin with the head's gate, d(margin)/d(gate)",
     "learned": "a gate fitted to the answers, less 1",
     "evidence": "attention of the answer's last token to the evidence, times chance",
@@ -24,6 +26,8 @@ MEANING = {
     "lookback": "attention to the prompt over that to prompt and answer",
 }
 """Of the kinds of scores, in the order in which a model's maps are shown."""
+_SCORES = ("truth", "residual", "causal", "learned")
+"""Of these, what has no name of its own."""
 _OF_MODEL, _FROM_FILE = " scores of ", " scores from "
 """In titles."""
 
@@ -151,7 +155,7 @@ def heads_blocks(models: Sequence[ModelHeads], attention: Mapping[str, str]) -> 
 
 def what(one: HeadMap) -> str:
     """A map's kind."""
-    return one.kind if one.kind in MEANING and one.kind not in ("truth", "causal", "learned") else f"{one.kind} scores"
+    return one.kind if one.kind in MEANING and one.kind not in _SCORES else f"{one.kind} scores"
 
 
 def source(one: HeadMap) -> str:
@@ -175,8 +179,8 @@ def notes(one: HeadMap) -> tuple[str, ...]:
     if (family := one.scores.metrics.get("p_familywise")) is not None:
         above = int((family < SIGNIFICANT).sum())
         sentences.append(f"{count(above, 'head')} of {values.size} above chance (p < .05, all heads together)")
-    if one.scores.relative_said:
-        sentences.append(one.scores.relative_said.rstrip("."))
+    told = (one.scores.relative_said.rstrip("."), matched_said(one.scores), residual_said(one.scores))
+    sentences += filter(None, told)
     surface = one.scores.provenance.get("surface_accuracy")
     if isinstance(surface, float):
         sentences.append(f"surface baseline (the answer's length and last character alone): {number(surface)}")

@@ -59,13 +59,14 @@ def _counts(positive: Float[Tensor, "F p"], negative: Float[Tensor, "F n"]) -> I
 
 @stage("bootstrap")
 def accuracy_intervals(
-    right: Bool[Tensor, "N F"],
+    right: Bool[Tensor, "N F"] | Float[Tensor, "N F"],
     weight: Float[np.ndarray, " N"],
     groups: Sequence[str],
     n_draws: int,
     rng: np.random.Generator,
 ) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]]:
-    """95% percentile intervals of the weighted share of rows that are right, groups drawn with replacement.
+    """95% percentile intervals of the weighted share of rows that are right (or of what one classifier is right more
+    often than another, row by row), groups drawn with replacement.
 
     `lens_truth.stats.bootstrap.bootstrap_interval` for many heads: one product of the draws' weights with all rows.
     """

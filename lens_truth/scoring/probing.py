@@ -4,13 +4,15 @@ in scikit-learn's `cross_val_score` and in the paper."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_truth.data.matching import Matched
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
 from lens_truth.io.streams import Stream, stream
@@ -21,6 +23,7 @@ from lens_truth.scoring.iterative import ITERATIVE, held_out_by
 from lens_truth.scoring.label_draws import LabelDraws
 from lens_truth.scoring.metrics import accuracy_intervals, fold_metrics
 from lens_truth.scoring.scores import HeadScores
+from lens_truth.stats.correlation import Map
 from lens_truth.stats.folds import grouped_folds, paper_folds, permuted_labels
 
 Estimator = Literal["ridge", "logistic", "adamw", "mass-mean", "centroid"]
@@ -40,6 +43,7 @@ def truth_scores(
     n_bootstrap: int = 1000,
     device: str | torch.device | None = None,
     progress: bool = False,
+    matched: Matched | None = None,
 ) -> HeadScores:
     """Truth scores: how well a linear probe on one head's output tells supported from hallucinated answers.
 
@@ -49,7 +53,9 @@ def truth_scores(
 
     Metrics beside the score: auroc, precision, recall, f1; ci_low and ci_high, a 95% bootstrap interval over groups;
     null_mean, null_q95 and p_value from probes on permuted labels, and p_familywise, the p-value of the head against
-    the best head of each permutation (Westfall and Young 1993), which holds for all heads together.
+    the best head of each permutation (Westfall and Young 1993), which holds for all heads together. With `matched`
+    rows, in which the surface of answers no longer tells the labels, also `matched`, `matched_low` and `matched_high`:
+    the score of probes that are fitted and judged on these rows alone, in folds of their own, with its interval.
 
     >>> truth = lens_truth.truth_scores(lens_truth.capture(model, examples))
     >>> layer, head = truth.best()
@@ -61,12 +67,16 @@ def truth_scores(
         n_permutations: 0 for no null; by default 1,000, and 20 for the iterative estimators.
         device: where to compute; by default where the activations are. Layers come there one by one, or as many as
             there is room for. (`logistic` stays on the CPU, and `mass-mean` too where a device lacks double precision.)
+        matched: of the examples that the activations are of (`lens_truth.data.match`). Where it left too few rows,
+            the provenance says so and there are no such scores.
 
     Raises:
-        InputError: for one class only, fewer groups than folds, activations that are not finite, or a device that
-            cannot be used.
+        InputError: for one class only, fewer groups than folds, activations that are not finite, a device that cannot
+            be used, or rows that were matched among others.
     """
     check_estimator(estimator)
+    if matched is not None:
+        _check_matched(matched, activations)
     n_permutations = _PERMUTATIONS.get(estimator, 1000) if n_permutations is None else n_permutations
     labels = activations.labels.cpu().numpy()
     if n_permutations < 0 or n_bootstrap < 1:
@@ -96,7 +106,56 @@ def truth_scores(
     maps = {name: values.reshape(L, H) for name, values in metrics.items()}
     provenance = {**activations.provenance, "estimator": estimator, "n_examples": len(labels), "n_folds": n_folds}
     provenance |= {"seed": seed, "n_permutations": n_permutations, "n_bootstrap": n_bootstrap}
-    return HeadScores(maps["accuracy"], "truth", maps, per_fold["accuracy"].reshape(-1, L, H), provenance)
+    scores = HeadScores(maps["accuracy"], "truth", maps, per_fold["accuracy"].reshape(-1, L, H), provenance)
+    if matched is None:
+        return scores
+    how: dict[str, Any] = {"estimator": estimator, "n_folds": n_folds, "seed": seed, "n_bootstrap": n_bootstrap}
+    return with_matched(scores, activations, matched, device=device, progress=progress, **how)
+
+
+def with_matched(scores: HeadScores, activations: HeadActivations, matched: Matched, **how: Any) -> HeadScores:
+    """Truth scores of these activations, with those of the matched rows alone beside them; what these rows are goes
+    into the provenance, with the reason where they cannot be scored.
+
+    >>> with_matched(probes.scores, activations, lens_truth.data.match(examples), estimator="ridge", seed=0)
+
+    Args:
+        how: what `truth_scores` is given, but for permutations.
+    """
+    _check_matched(matched, activations)
+    maps, record = _on_matched(activations, matched, **how)
+    provenance = {**scores.provenance, "matched": record}
+    return replace(scores, metrics={**scores.metrics, **maps}, provenance=provenance)
+
+
+def _check_matched(matched: Matched, activations: HeadActivations) -> None:
+    if matched.of != len(activations.ids):
+        raise InputError(
+            f"rows were matched among {matched.of} examples, and the activations are of {len(activations.ids)}; match "
+            "the examples that were captured"
+        )
+
+
+def _on_matched(activations: HeadActivations, matched: Matched, **how: Any) -> tuple[dict[str, Map], dict[str, Any]]:
+    """Metrics and the record."""
+    record = matched.as_record()
+    if not matched.left or not len(matched.rows):  # rewritten rows have no activations
+        return {}, record
+    numbers: list[int] = matched.rows.tolist()
+    groups, ids = (tuple(its[row] for row in numbers) for its in (activations.groups, activations.ids))
+    rows = torch.from_numpy(matched.rows)
+    z, labels = activations.z[rows.to(activations.z.device)], activations.labels[rows.to(activations.labels.device)]
+    part = HeadActivations(z, labels, groups, ids, activations.provenance)
+    try:
+        scores = truth_scores(part, n_permutations=0, **how)
+    except InputError as error:
+        return {}, {**record, "said": f"{record['said']}; but {error}"}
+    maps = {
+        "matched": scores.values,
+        "matched_low": scores.metrics["ci_low"],
+        "matched_high": scores.metrics["ci_high"],
+    }
+    return maps, record
 
 
 @stage("probes")

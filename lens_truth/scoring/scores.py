@@ -20,6 +20,7 @@ from lens_truth.io.numbers import count, number, ranges
 from lens_truth.io.results import none_for_nan, structured
 from lens_truth.io.tables import Table, html, row, table
 from lens_truth.scoring.score_files import LARGEST, METADATA, heads_csv, read_parts
+from lens_truth.scoring.score_words import matched_said, residual_said
 from lens_truth.stats.correlation import Map
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ _PUBLISHED = ("accuracy", "precision", "recall", "f1")  # the columns of TruthPr
 _KIND = re.compile(r"\w[\w .-]{0,99}")  # part of the names of files
 _TOLD = ("ci_low", "ci_high", "auroc", "null_q95", "p_familywise")
 """Metrics that stand beside the best scores in a table."""
+_OF_KIND = {
+    "truth": ("ci_low", "ci_high", "matched", "matched_low", "matched_high", *_TOLD[2:]),
+    "residual": ("ci_low", "ci_high", "above", "above_low", "above_high"),
+}
+"""The same of kinds that have more (`matched` of causal scores is another thing, on their own scale)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,10 +51,11 @@ class HeadScores:
     values: Map
     """The score; for truth scores the out-of-fold accuracy."""
     kind: str = "truth"
-    """What is scored: truth, causal, learned, or any name for scores from elsewhere (retrieval, ...)."""
+    """What is scored: truth, causal, learned, residual, or any name for scores from elsewhere (retrieval, ...)."""
     metrics: Mapping[str, Map] = field(default_factory=dict[str, Map])
     """Further numbers a head: accuracy, auroc, precision, recall, f1; ci_low and ci_high (95%); null_mean, null_q95,
-    p_value and p_familywise (permutation)."""
+    p_value and p_familywise (permutation); matched, matched_low and matched_high, a truth score on matched rows with
+    its interval; above, above_low and above_high (`residual_scores`)."""
     folds: Float[np.ndarray, "K L H"] | None = None
     """Repeated estimates whose mean is the score: one a fold, a trial, or a seed. How well they agree over heads says
     how much of the score is noise."""
@@ -141,13 +148,22 @@ class HeadScores:
 
     def tables(self, n: int = 5) -> tuple[Table]:
         """The `n` heads with the highest scores (the first of equals), and what is known of them: `ci_low` and
-        `ci_high`, the 95% interval of the score; `auroc`; `null_q95` and `p_familywise` of the null."""
+        `ci_high`, the 95% interval of the score; `auroc`; `null_q95` and `p_familywise` of the null; of truth scores
+        `matched`, those on matched rows, of residual scores `above`, each with its interval."""
         columns = {"accuracy" if self.kind == "truth" else "score": self.values}
-        columns |= {name: self.metrics[name] for name in _TOLD if name in self.metrics}
+        told = _OF_KIND.get(self.kind, _TOLD)
+        columns |= {name: self.metrics[name] for name in told if name in self.metrics}
         best = sorted(np.ndindex(*self.values.shape), key=lambda at: -self.values[at])[:n]
         rows = (row(str(at[0]), str(at[1]), *(number(float(values[at])) for values in columns.values())) for at in best)
         caption = f"The heads with the highest {self.kind} scores, of {self.n_layers} layers x {self.n_heads} heads"
-        return (table(caption, ["layer", "head", *columns], rows, self.relative_said),)
+        return (table(caption, ["layer", "head", *columns], rows, self.note),)
+
+    @property
+    def note(self) -> str:
+        """What stands under a table of them: where they are relative, what matched rows make of truth scores, how many
+        heads add to the surface."""
+        said = (self.relative_said.rstrip("."), matched_said(self), residual_said(self))
+        return " ".join(f"{its[0].upper()}{its[1:]}." for its in said if its)
 
     def _repr_html_(self) -> str:
         return html(*self.tables())
@@ -156,7 +172,8 @@ class HeadScores:
         """Layers down, heads across; a warning stands in red over the map."""
         from lens_truth.plots.heads import heatmap  # matplotlib, which reading scores does without
 
-        label = "out-of-fold accuracy" if self.kind == "truth" else f"{self.kind} score"
+        labels = {"truth": "out-of-fold accuracy", "residual": "accuracy added to the best surface classifier's"}
+        label = labels.get(self.kind, f"{self.kind} score")
         return heatmap(self.values, label, title or f"{self.kind} scores", warning, self.relative_said)
 
     def as_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from inspect import getsource
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_truth.ablation.result import Ablation
 from lens_truth.cli import COMMANDS
-from lens_truth.commands import ablate, directions, evaluate, probe, zoo
+from lens_truth.commands import ablate, ablate_sources, directions, evaluate, probe, zoo
 from lens_truth.commands.flags import subcommands
 from lens_truth.commands.gate import GATE
 from lens_truth.data.examples import write_examples
@@ -28,6 +29,7 @@ from lens_truth.io.tables import markdown
 from lens_truth.models.loading import load
 from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.layer_result import LayerComparison
+from lens_truth.scoring.score_words import matched_said, residual_said
 from lens_truth.scoring.scores import HeadScores
 from lens_truth.zoo.recipes import RECIPES
 
@@ -157,6 +159,57 @@ def test_probe_computes_causal_and_learned_scores(
     scores = HeadScores.load(tmp_path / "scores.safetensors")
     assert scores.kind == results_of(tmp_path)["results"]["kind"] == kind
     assert results_of(tmp_path)["results"]["max_score"] == scores.values.max()
+
+
+@pytest.mark.usefixtures("no_pdfs")
+def test_probe_computes_residual_scores(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = ("--limit", "80", "--estimator", "mass-mean", "--out", tmp_path)
+    code, said, _ = run(capsys, "probe", "--scores", "residual", "--layers", *flags)
+    assert code == 0
+    scores, results = HeadScores.load(tmp_path / "scores.safetensors"), results_of(tmp_path)["results"]
+    assert scores.kind == results["kind"] == "residual" and scores.provenance["estimator"] == "mass-mean"
+    assert results["max_score"] == scores.values.max() > 0.2 and results["surface_accuracy"] is None
+    assert "above_low  above_high" in said and "best surface classifier (" in said and "residual stream" in said
+    (sentence,) = results["verdicts"]
+    assert sentence == residual_said(scores) and sentence in said
+    assert HeadScores.load(tmp_path / "scores.csv").kind == "residual"
+    assert (tmp_path / "probes.safetensors").exists() and not scores.metrics.get("matched")
+    capsys.readouterr()
+    run(capsys, "report", "--runs", tmp_path, "--out", tmp_path / "page")
+    text = next((tmp_path / "page").glob("*.html")).read_text()
+    assert "residual scores" in text and sentence.split(" (")[0] in text
+
+
+@pytest.mark.usefixtures("no_pdfs")
+def test_probe_scores_matched_rows_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Where four of five right answers are the longer ones."""
+    data, rows = tmp_path / "mine.jsonl", load_examples("zoo:text", limit=240)
+    grown = [
+        replace(its, answer=f"{its.answer}, as I said") if (number % 5 > 0) == its.label else its
+        for number, its in enumerate(rows)
+    ]
+    write_examples(data, grown)
+    flags = ("--data", data, "--permutations", "0", "--out", tmp_path / "out")
+    code, said, _ = run(capsys, "probe", *flags)
+    scores = HeadScores.load(tmp_path / "out" / "scores.safetensors")
+    record = scores.provenance["matched"]
+    assert code == 0 and record["on"] == ["characters", "last"] and 40 <= record["n"] < record["of"] == 240
+    assert scores.metrics["matched"].shape == (6, 8) and "matched_low  matched_high" in said
+    assert f"On matched rows the best head, {'.'.join(map(str, scores.best()))}, goes from" in said
+    assert matched_said(scores) and matched_said(scores)[1:] in said
+
+
+def test_gates_by_residual_scores_have_a_name_beside_the_shift(tmp_path: Path) -> None:
+    assert ablate_sources.GATED == {
+        **{"truth": "truth", "causal": "causal", "learned": "learned", "residual-scores": "residual"}
+    }
+    config = ablate.Config(scores=("residual", "residual-scores", "truth"))
+    assert config.computed == ["residual", "residual-scores", "truth"]
+    assert ablate.Config().wanted == ("truth", "causal")
+    assert ablate.Config(controls="all").wanted == ("truth", "causal", "learned")
+    HeadScores(np.eye(3), "residual").save(tmp_path / "scores.safetensors")
+    name, made = ablate_sources.from_file(str(tmp_path / "scores.safetensors"), None, (), config)
+    assert name == "residual-scores" and isinstance(made, HeadScores)
 
 
 @pytest.mark.usefixtures("no_pdfs")

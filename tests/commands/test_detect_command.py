@@ -51,6 +51,8 @@ def test_data_then_texts(tmp_path: Path, capsys: CAPTURED, answers: Path) -> Non
     assert record["results"]["verdicts"] == found.verdicts() and record["hashes"]["examples"]
     (title, scores), *rest = record["results"]["head_scores"].items()
     assert "training part" in title and not rest and HeadScores.from_dict(scores, "").kind == "truth"
+    record = HeadScores.from_dict(scores, "").provenance["matched"]
+    assert record["of"] == found.parts["train"].rows and "truth scores of the training part: " in said
     for sentence in found.verdicts():
         assert sentence in said
     texts = ScoredTexts.load(out)

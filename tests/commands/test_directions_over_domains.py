@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from lens_truth.geometry.erasure_result import Erasure
 from lens_truth.geometry.shared_result import SharedDirections
 from lens_truth.geometry.transfer_result import Transfer
 from lens_truth.page.write import write_report
+from lens_truth.scoring.head_probes import HeadProbes
+from lens_truth.scoring.scores import HeadScores
 
 pytestmark = [pytest.mark.usefixtures("no_pdfs"), pytest.mark.zoo]
 
@@ -33,6 +36,16 @@ def test_transfer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     write_report([out], out=page)
     assert "Do angles foretell it?" in page.read_text()
+
+
+def test_fit_tells_of_matched_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, said, _ = run(capsys, "directions", "fit", *QUICK, "--data", "zoo:text", "zoo:conflict", "--out", tmp_path)
+    assert code == 0 and "best  accuracy  matched  AUROC" in said and "zoo:text: on matched rows the best head" in said
+    maps = json.loads((tmp_path / "result.json").read_text())["results"]["head_scores"]
+    scores = HeadScores.from_dict(maps["truth scores of zoo:llama-base on zoo:text"])
+    kept = HeadProbes.load(tmp_path / "zoo-text.safetensors").scores
+    assert scores.metrics["matched"].shape == (6, 8) and (scores.values == kept.values).all()
+    assert scores.provenance["matched"]["of"] == 80
 
 
 def test_erase_leaves_a_result_and_a_section(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

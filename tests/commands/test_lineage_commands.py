@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from conftest import refused, run
 
+from lens_truth.commands import inherit
 from lens_truth.commands.score_sources import parse_sources
 from lens_truth.data.examples import write_examples
 from lens_truth.data.loading import load_examples
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, gathered_notices
 from lens_truth.lineage.agreement import Heritability
 from lens_truth.lineage.inheritance import TruthCausal
 from lens_truth.lineage.kept import Preservation, WeightSimilarity
@@ -117,6 +118,11 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     scores = HeadScores.load(kept[1])
     assert scores.folds is not None and scores.values == pytest.approx(scores.folds.mean(0))
     assert len(set(scores.provenance["runs"])) == 2  # each run has examples of its own
+    maps = [HeadScores.load(kept[at]).metrics["matched"].ravel() for at in (1, 3)]
+    assert truth.matched is not None and truth.matched[0, 1] == pytest.approx(np.corrcoef(maps)[0, 1])
+    assert np.isnan(truth.matched[0, 2]) and causal.matched is None
+    assert scores.provenance["matched"]["said"].startswith("in one of 2 probing runs matched on ")
+    assert "r matched" in (out / "table.md").read_text()
 
     before = {path: path.stat().st_mtime_ns for path in kept}
     run(capsys, "inherit", *inputs, "--limit", "80", "--probe-seeds", "2", "--out", out)
@@ -125,6 +131,27 @@ def test_inherit_of_models_and_files(capsys: pytest.CaptureFixture[str], tmp_pat
     changed = {path.name for path in kept if path.stat().st_mtime_ns != before[path]}
     assert changed == {"zoo-llama-base-truth.safetensors", "zoo-llama-memory-truth.safetensors"}
     assert set(results_of(out)["heritability"]) == {"truth"}
+
+
+@pytest.mark.usefixtures("no_pdfs")
+@pytest.mark.zoo
+def test_residual_scores_are_compared_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = ("--limit", "80", "--probe-seeds", "1", "--scores", "residual", "--out", tmp_path)
+    assert run(capsys, "inherit", "zoo:llama-base", "zoo:llama-memory", *flags)[0] == 0
+    found = Heritability.load(tmp_path, "residual")
+    assert found.kind == "residual" and found.matched is None and found.correlations.pearson[0, 1] > 0.3
+    assert HeadScores.load(tmp_path / "scores" / "zoo-llama-base-residual.safetensors").kind == "residual"
+
+
+def test_residual_scores_of_heads_that_add_nothing_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    truth = {name: HeadScores(rng.normal(size=(3, 4))) for name in "ab"}
+    residual = {"a": HeadScores(np.zeros((3, 4)), "residual"), "b": HeadScores(rng.normal(size=(3, 4)), "residual")}
+    config = inherit.Config(permutations=99)
+    with gathered_notices() as told:
+        found = inherit._compared(config, {"truth": truth, "residual": residual}, {}, ())  # pyright: ignore
+    assert list(found) == ["truth"]
+    assert told == ["a: no head adds to the surface of answers, so residual scores are not compared"]
 
 
 @pytest.mark.usefixtures("no_pdfs")

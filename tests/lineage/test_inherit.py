@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,29 @@ def made() -> Heritability:
     folds = np.stack([scores["a"].values + 0.1 * random_scores(4, 5, seed).values for seed in (5, 6)])
     scores["a"] = HeadScores(scores["a"].values, "causal", folds=folds)
     return heritability(scores, unrelated=["a", "c"], n_permutations=99, n_bootstrap=50)
+
+
+def test_matched_maps_are_held_against_one_another(unchecked: None, tmp_path: Path) -> None:
+    scores = {name: random_scores(4, 5, seed) for seed, name in enumerate("abcd")}
+    matched = {name: random_scores(4, 5, 7 + seed).values for seed, name in enumerate("abcd")}
+    for name in "abd":
+        kind = "causal" if name == "d" else "truth"  # whose matched rows are other ones
+        scores[name] = HeadScores(scores[name].values, kind, {"matched": matched[name]})
+    found = heritability(scores, n_permutations=99, n_bootstrap=50)
+    r = float(np.corrcoef(matched["a"].ravel(), matched["b"].ravel())[0, 1])
+    assert found.matched is not None and found.matched[0, 1] == found.matched[1, 0] == pytest.approx(r)
+    assert np.isfinite(found.matched).sum() == 2
+    table = found.tables()[0]
+    assert table.header[2] == "r matched" and "r matched: Pearson's r of scores on matched rows" in table.note
+    assert [line[2] for line in table.texts()] == [f"{r:.3f}", "", "", "", "", ""]
+    found.save(tmp_path)
+    assert Heritability.load(tmp_path) == found
+    bare = heritability({name: scores[name] for name in "acd"}, n_permutations=99, n_bootstrap=50)
+    assert bare.matched is None and "r matched" not in bare.tables()[0].header
+    constant = {name: HeadScores(its.values, metrics={"matched": np.full((4, 5), 0.5)}) for name, its in scores.items()}
+    assert heritability(constant, n_permutations=99, n_bootstrap=50).matched is None
+    with pytest.raises(InputError, match="its parts are not all of the 4 models"):
+        replace(found, matched=np.zeros((3, 3)))
 
 
 def test_it_is_read_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from reports import BASE, OTHER
 from lens_truth.page.blocks import Drawing, Side, Table, Text
 from lens_truth.page.drawn import map_data, scatter_data
 from lens_truth.page.drawn import scale as scale_of
-from lens_truth.page.heads import MEANING, HeadMap, notes
+from lens_truth.page.heads import MEANING, HeadMap, notes, what
 from lens_truth.page.view import Scatter, View
 from lens_truth.scoring.scores import HeadScores
 
@@ -68,6 +69,22 @@ def test_surface_baseline_and_significance_are_told_with_the_map(tmp_path: Path)
     above = int((made.metrics["p_familywise"] < 0.05).sum())
     assert f"{above} head{'s' if above != 1 else ''} of 12 above chance" in text
     assert text.index("<h2") < text.index("SURFACE CONFOUND") < text.index('id="heads"')
+
+
+def test_matched_rows_and_what_heads_add_are_told_with_the_map(tmp_path: Path) -> None:
+    made = reports.scores(matched={"said": "matched on length: 40 of 120 rows"})
+    twin = made.values - 0.25
+    made = replace(made, metrics={**made.metrics, "matched": twin})
+    text, _ = reported(tmp_path / "r.html", reports.probe_run(tmp_path / "probe", made))
+    at = made.best()
+    said = f"on matched rows the best head, {at[0]}.{at[1]}, goes from {made.values[at]:.3f} to {twin[at]:.3f}"
+    assert said in text and "matched on length: 40 of 120 rows" in text
+    surface = {"name": "last", "what": "last character", "accuracy": 0.75}
+    ends = {"above_low": np.array([[-0.1, 0.1]]), "ci_low": np.array([[-0.2, -0.1]])}
+    told = HeadScores(np.array([[0.0, 0.1]]), "residual", ends, provenance={"model": "m", "best_surface": surface})
+    sentences = notes(HeadMap(told, ()))
+    assert sentences[0] == MEANING["residual"] and what(HeadMap(told, ())) == "residual scores"
+    assert "1 of 2 heads is above the best surface classifier (last character, 0.750); 0 add to it" in sentences
 
 
 def drawings(view: View) -> list[Drawing]:

@@ -18,7 +18,9 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from surfaces import activations, examples
 
+import lens_truth
 from lens_truth.errors import InputError
 from lens_truth.scoring import closed_form
 from lens_truth.scoring.activations import HeadActivations
@@ -359,3 +361,46 @@ def test_activations_that_are_not_finite_and_too_few_folds() -> None:
         truth_scores(broken)
     with pytest.raises(InputError, match="1 folds were asked for"):
         truth_scores(ACTIVATIONS, n_folds=1)
+
+
+# Matched rows
+
+
+def test_matched_rows_are_scored_by_probes_of_their_own() -> None:
+    rows = examples(400, told=0.8)
+    seen = activations(rows)
+    matched = lens_truth.data.match(rows, on=["characters", "first"])
+    assert matched.left and 40 < matched.n < 400
+    found = truth_scores(seen, n_permutations=10, n_bootstrap=50, matched=matched)
+    kept = matched.rows.tolist()
+    part = HeadActivations(
+        seen.z[kept], seen.labels[kept], tuple(seen.groups[i] for i in kept), tuple(seen.ids[i] for i in kept), {}
+    )
+    alone = truth_scores(part, n_permutations=0, n_bootstrap=50)
+    np.testing.assert_array_equal(found.metrics["matched"], alone.values)
+    np.testing.assert_array_equal(found.metrics["matched_low"], alone.metrics["ci_low"])
+    np.testing.assert_array_equal(found.metrics["matched_high"], alone.metrics["ci_high"])
+    # what reads the word knows nothing there, what reads the truth as much as before
+    assert found.values[0, 1] > 0.72 and found.metrics["matched"][0, 1] < 0.6
+    assert found.values[0, 0] > 0.75 and found.metrics["matched"][0, 0] > 0.75
+    record = found.provenance["matched"]
+    assert (record["on"], record["n"], record["of"]) == (["characters", "first"], matched.n, 400)
+    assert record["surface_before"] > 0.7 > 0.6 > record["surface_after"]
+    without = truth_scores(seen, n_permutations=10, n_bootstrap=50)
+    assert without.as_dict()["values"] == found.as_dict()["values"] and "matched" not in without.provenance
+    assert "matched" in found.tables()[0].header and record["said"] in found.tables()[0].note
+
+
+def test_too_few_matched_rows_are_told_of() -> None:
+    rows = examples(120, told=1.0)
+    seen = activations(rows)
+    matched = lens_truth.data.match(rows, on=["first"])
+    assert not matched.left
+    found = truth_scores(seen, n_permutations=0, n_bootstrap=10, matched=matched)
+    assert "matched" not in found.metrics and matched.sentence == found.provenance["matched"]["said"]
+    assert found.tables()[0].note.startswith("No truth scores on matched rows: matching on")
+    unfoldable = lens_truth.data.match(examples(400, told=0.8), on=["first"])
+    many = truth_scores(activations(examples(400, told=0.8)), n_folds=150, n_permutations=0, matched=unfoldable)
+    assert "matched" not in many.metrics and "; but there are" in many.provenance["matched"]["said"]
+    with pytest.raises(InputError, match="matched among 120 examples, and the activations are of 240"):
+        truth_scores(ACTIVATIONS, matched=matched)

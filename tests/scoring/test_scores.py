@@ -270,6 +270,30 @@ def test_the_best_heads_are_shown() -> None:
     assert HeadScores(values, "causal").tables()[0].header == ("layer", "head", "score")
 
 
+def test_matched_rows_stand_beside_truth_scores_alone() -> None:
+    values = np.array([[0.5, 0.9, 0.7], [0.9, 0.6, 0.4]])
+    metrics = {"ci_low": values - 0.1, "ci_high": values + 0.05, "matched": values - 0.2, "auroc": values}
+    metrics |= {"matched_low": values - 0.3, "matched_high": values - 0.1, "null_q95": values}
+    metrics["matched"][1, 1] = 0.75
+    record = {"matched": {"said": "matched on length: 20 of 30 rows"}}
+    (table,) = HeadScores(values, metrics=metrics, provenance=record).tables(1)
+    assert table.header[2:] == (
+        *("accuracy", "ci_low", "ci_high", "matched", "matched_low", "matched_high", "auroc", "null_q95"),
+    )
+    assert table.texts() == [["0", "1", "0.900", "0.800", "0.950", "0.700", "0.600", "0.800", "0.900", "0.900"]]
+    assert table.note == (
+        "On matched rows the best head, 0.1, goes from 0.900 to 0.700, and the best one there is 1.1 with 0.750; "
+        "matched on length: 20 of 30 rows."
+    )
+    few = HeadScores(values, provenance={"matched": {"said": "matching on length leaves 2 of 30 rows"}}).tables()[0]
+    assert few.header[2:] == ("accuracy",)
+    assert few.note == "No truth scores on matched rows: matching on length leaves 2 of 30 rows."
+    causal = HeadScores(values, "causal", metrics, provenance=record).tables()[0]  # of answers as long
+    assert "matched" not in causal.header and not causal.note
+    for odd in ("text", {}, {"said": 3}):
+        assert HeadScores(values, provenance={"matched": odd}).tables()[0].note == ""
+
+
 def test_cropped_scores_keep_their_metrics_and_folds() -> None:
     values = np.arange(24.0).reshape(4, 6)
     scores = HeadScores(values, "causal", {"auroc": -values}, np.stack([values, values + 1]), {"n_kv_heads": 3})
