@@ -19,8 +19,8 @@ from .ablation.side_effects import zoo_text as zoo_text
 from .attention.evidence import Evidence as Evidence
 from .attention.measuring import evidence_attention as evidence_attention
 from .attention.show import show_heads as show_heads
-from .confounds.audit import Audit as Audit
 from .confounds.audit import audit_examples as audit_examples
+from .confounds.audit_result import Audit as Audit
 from .data.bag_of_words import bag_of_words_auroc as bag_of_words_auroc
 from .data.bag_of_words import bag_of_words_matrix as bag_of_words_matrix
 from .data.bag_of_words import bag_of_words_transfer as bag_of_words_transfer

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
@@ -59,8 +59,9 @@ def notice(sentence: str) -> None:
 
 
 @contextmanager
-def gathered_notices() -> Generator[list[str], None, None]:
-    """The sentences of all data warnings inside, each once and in order; other warnings are shown as ever."""
+def gathered_notices(told: Callable[[str], None] | None = None) -> Generator[list[str], None, None]:
+    """The sentences of all data warnings inside, each once and in order, and each told at once to whom it is given;
+    other warnings are shown as ever."""
     sentences: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
@@ -71,6 +72,8 @@ def gathered_notices() -> Generator[list[str], None, None]:
                 shown(message, category, *rest)  # pyright: ignore[reportArgumentType] (as warnings passes them)
             elif str(message) not in sentences:
                 sentences.append(str(message))
+                if told is not None:
+                    told(str(message))
 
         warnings.showwarning = gather
         yield sentences

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import lens_truth
+from lens_truth.commands.run import warn_of
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,8 +38,12 @@ def parts_of(config: Ablate | Compare, sees: bool) -> Parts:
     if config.data.startswith(("zoo:", FACTS)) and config.validation_share != type(config).validation_share:
         raise InputError(f"--validation-share is for files: {config.data} has a validation split of its own")
     if config.data.startswith(FACTS):
-        return _fact_parts(config)
-    return _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)
+        parts = _fact_parts(config)
+    else:
+        parts = _zoo_parts(config, sees) if config.data.startswith("zoo:") else _file_parts(config)
+    if parts.to_score:
+        warn_of(parts.to_score, short_name(config.data))
+    return parts
 
 
 def _file_parts(config: Ablate | Compare) -> Parts:

@@ -56,7 +56,7 @@ class Config(Compute):
 
 def run(config: Config) -> None:
     """Reads, looks, prints and writes."""
-    from lens_truth.confounds.audit import audit_table
+    from lens_truth.confounds.audit_result import audit_table
 
     with Run("audit", config) as run:
         inputs = read_inputs(config.data, config.scores, config.limit, config.seed, config.images)
@@ -84,7 +84,7 @@ def run(config: Config) -> None:
 
 
 def _tell_set(name: str, its: lens_truth.Audit) -> None:
-    from lens_truth.confounds.audit import baselines_table
+    from lens_truth.confounds.audit_result import baselines_table
 
     if its.baselines:
         print(f"\n{name}: what tells the labels without understanding them:\n")
@@ -124,7 +124,7 @@ def _tell_pairs(run: Run, config: Config, inputs: Inputs) -> None:
 
 
 def _transfers(pairs: Mapping[str, Any]) -> Table:
-    from lens_truth.confounds.between import transfer_table
+    from lens_truth.confounds.between_result import transfer_table
 
     return transfer_table([transfer for its in pairs.values() for transfer in its.transfers])
 

@@ -48,7 +48,7 @@ def _looked(
     from lens_truth.confounds.findings import Finding, worst_first
     from lens_truth.confounds.surface import surface_finding
     from lens_truth.data.examples import labels_of
-    from lens_truth.data.surface_baselines import Judge
+    from lens_truth.data.surface_fits import Judge
     from lens_truth.detection.untaught import model_baselines
     from lens_truth.io.numbers import number
     from lens_truth.stats.folds import grouped_folds

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+from lens_truth.commands.run import OneModel, Rows, Run, hash_of_examples, load_model, shown_name, warn_of
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError, notice
 from lens_truth.io.tables import print_table
@@ -66,6 +66,8 @@ def run(config: Config) -> None:
         texts = _read_texts(config.text)
         data = config.data or (None if texts else _DATA)
         examples = config.examples(data) if data else []
+        if data:
+            warn_of(examples, short_name(data))
         probes, layers = (None if its is None else lens_truth.HeadProbes.load(its) for its in _files(config))
         model = load_model(config.model, config)
         size = "{} layers x {} heads".format(*grid_of(model))

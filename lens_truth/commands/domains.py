@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
 from lens_truth.commands.given import GENERATED
-from lens_truth.commands.run import OneModel, Rows, Run, activations_folder, load_model, shown_name
+from lens_truth.commands.run import OneModel, Rows, Run, activations_folder, load_model, shown_name, warn_of
 from lens_truth.commands.score_sources import ROWS, parse_sources
 from lens_truth.errors import InputError
 from lens_truth.io.tables import Table, print_table
@@ -64,6 +64,7 @@ class Domains(Rows, OneModel):
         model = load_model(self.model, self) if model is None else model
         found: dict[str, lens_truth.HeadActivations] = {}
         for name, rows in examples.items():
+            warn_of(rows, name)
             print(f"{name}: {describe(rows)}")
             found[name] = self.read(model, rows)
         run.hashes |= {"weights": next(iter(found.values())).provenance["weights"]}

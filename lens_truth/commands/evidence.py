@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind, shown_name
+from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind, shown_name, warn_of
 from lens_truth.commands.score_sources import read_scores, short_name
 from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import write_json
@@ -101,6 +101,8 @@ def _measured(config: Config) -> _Study:
             f"{data}: none of its {len(right)} supported answers has evidence to be looked at (spans of its "
             "context, or boxes in its image)"
         )
+    if wrong and any(wanted in KINDS for wanted in config.scores):
+        warn_of(examples, data)
     scores, titles = _scores(config, model, examples, data, both_labels=bool(wrong))
     looked = lens_truth.evidence_attention(model, right, **settings)
     for name, its in scores.items():

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import lens_truth
 from lens_truth.commands.checkpoints import check_target, compared, save_checkpoint, saved_as
-from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind
+from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind, warn_of
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import alone_at, check_out, file_hash, foreign_files, write_folder_with
 from lens_truth.io.runs import RESULT
@@ -155,5 +156,6 @@ def _gate(config: Config, *, loaded: bool) -> tuple[Any, lens_truth.HeadGate]:
     model = load_model(config.model, config) if loaded or scores is None else None
     if scores is None:
         examples = config.examples(config.data)
+        warn_of(examples, short_name(config.data))
         scores = scores_by_kind(config.scores, model, examples, config)
     return model, lens_truth.HeadGate.from_scores(scores, lam, norm, config.floor, config.site)

@@ -22,7 +22,9 @@ from lens_truth.commands.run import (
     plain_name,
     scores_by_kind,
     shown_name,
+    warn_of,
 )
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ def _fitting(config: Config, run: Run) -> lens_truth.Fitting:
     else:
         parts = split_groups(config.examples(data), (0.5, 0.2, 0.3), config.seed)
     kept = [_first(rows, n) for rows, n in zip(parts, most, strict=True)]
+    warn_of(kept[0], short_name(data))
     for name, rows in zip(("fitted", "validation", "test"), kept, strict=True):
         print(f"{name}: {describe(rows)}")
         run.hashes[f"examples {name}"] = hash_of_examples(rows)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import lens_truth
 from lens_truth.commands.domains import show
 from lens_truth.commands.neurons_read import kept_activity
-from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, shown_name, warn_of
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,5 +99,7 @@ class Find(Rows, OneModel):
             )
         if self.tokens == "reply":
             replies = [replace(its, span=(0, len(its.example.answer))) for its in replies]
-        print(f"{data}: {describe([its.example for its in replies])}")
+        examples = [reply.example for reply in replies]
+        warn_of(examples, short_name(data))
+        print(f"{data}: {describe(examples)}")
         return replies

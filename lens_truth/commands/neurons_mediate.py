@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import lens_truth
 from lens_truth.commands.domains import show
 from lens_truth.commands.neurons_read import read_neurons
-from lens_truth.commands.run import ASKED, OneModel, Rows, Run, hash_of_examples, load_model, scores_by_kind, shown_name
+from lens_truth.commands.run import (
+    ASKED,
+    OneModel,
+    Rows,
+    Run,
+    hash_of_examples,
+    load_model,
+    scores_by_kind,
+    shown_name,
+    warn_of,
+)
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,6 +102,7 @@ class Mediate(Rows, OneModel):
         judged = examples
         if self.scores in ("causal", "truth"):
             chosen, judged = split_groups(examples, (0.5, 0.5), self.seed)
+            warn_of(chosen, short_name(self.data))
             scores = scores_by_kind(self.scores, model, chosen, self, template)
         else:
             scores = lens_truth.HeadScores.load(self.scores)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory
+from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory, notice
 from lens_truth.io.files import alone_in, check_out, hash_of, remove_leftovers, write_text
 from lens_truth.io.numbers import count
 from lens_truth.io.runs import COMMAND_LINE, RESULT, for_json, write_record
@@ -100,6 +100,16 @@ def read_data(
     return found.examples
 
 
+def warn_of(examples: Sequence[lens_truth.Example], name: str) -> None:
+    """Says what makes whatever is fitted on these rows an artefact, as far as that takes a second or two
+    (`DataWarning`): the quick part of `audit`."""
+    from lens_truth.confounds.audit import quick_findings
+    from lens_truth.confounds.findings import warnings_of
+
+    for sentence in warnings_of(quick_findings(examples), name):
+        notice(sentence)
+
+
 def load_model(name: str, flags: Device) -> Any:
     """The hooked model that the flags describe."""
     return lens_truth.load(name, device=flags.device, dtype=flags.dtype, trust_remote_code=flags.trust_remote_code)
@@ -181,9 +191,10 @@ def shown_name(model: str) -> str:
 class Run:
     """One run of a command, which lasts as long as its context is open: `with Run("evidence", config) as run:`.
 
-    Inside, data warnings (`DataWarning`) are gathered, no other run has the output folder, and what killed ones had
-    begun to write there is gone. What is written is listed; when the context closes without an error, `result.json` is
-    written, last of all files, so that it stands for a finished run, and the warnings and the list are printed.
+    Inside, data warnings (`DataWarning`) are printed at once and gathered, no other run has the output folder, and what
+    killed ones had begun to write there is gone. What is written is listed; when the context closes without an error,
+    `result.json` is written, last of all files, so that it stands for a finished run, and the other warnings and the
+    list are printed.
     """
 
     def __init__(self, command: str, config: Any, out: Path | None = None) -> None:
@@ -193,6 +204,7 @@ class Run:
         self.results: dict[str, Any] = {}
         self.hashes: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self._told: list[str] = []
         self._files = [RESULT]
 
     def __enter__(self) -> Run:
@@ -200,7 +212,7 @@ class Run:
         self._open.enter_context(alone_in(self.out, self.out / _LOCK))
         for inner in (*self.out.glob("scores"), *self.out.glob("activations/*")):
             remove_leftovers(inner)
-        self.warnings = self._open.enter_context(gathered_notices())
+        self.warnings = self._open.enter_context(gathered_notices(self._tell))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -213,9 +225,14 @@ class Run:
             ) from error
         if kind is not None:
             return
-        print_warnings(self.warnings)
+        print_warnings([sentence for sentence in self.warnings if sentence not in self._told])
         figures = " (each .png also as .pdf)" if any(name.endswith(".png") for name in self._files) else ""
         print(f"\nwritten to {self.out}/: {', '.join(self._files)}{figures}")
+
+    def _tell(self, sentence: str) -> None:
+        """At once: what is wrong with the data is read before the numbers that rest on it."""
+        print_warnings([sentence])
+        self._told.append(sentence)
 
     def write_record(self, folder: Path) -> None:
         """Writes what is known so far as `result.json`: of itself where a command makes its folder at one stroke."""

@@ -18,6 +18,7 @@ from lens_truth.commands.run import (
     plain_name,
     read_data,
     scores_by_kind,
+    warn_of,
 )
 from lens_truth.errors import InputError, notice
 from lens_truth.io.files import hash_of
@@ -74,15 +75,15 @@ class ProbingData:
         return self.setting is not None and is_multimodal(model)
 
     def load(self, multimodal: bool, limit: int | None, seed: int) -> list[lens_truth.Example]:
-        """The examples; answers with both labels are warned of (`DataWarning`)."""
-        from lens_truth.data.agreement import label_warnings
+        """The examples; what makes scores on them artefacts is warned of (`DataWarning`)."""
         from lens_truth.data.loading import setting_examples
 
         if self.setting is not None:
-            return setting_examples(self.setting, multimodal, self.files, images=self.images, limit=limit, seed=seed)
-        examples = read_data(self.data, limit, seed, self.images)
-        for sentence in label_warnings({self.data: examples}):
-            notice(sentence)
+            how: dict[str, Any] = {"images": self.images, "limit": limit, "seed": seed}
+            examples = setting_examples(self.setting, multimodal, self.files, **how)
+        else:
+            examples = read_data(self.data, limit, seed, self.images)
+        warn_of(examples, self.title(multimodal))
         return examples
 
     def title(self, multimodal: bool) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import lens_truth
 from lens_truth.commands.checkpoints import check_target, compared, save_checkpoint, saved_as
-from lens_truth.commands.run import OneModel, Rows, Run, load_model
+from lens_truth.commands.run import OneModel, Rows, Run, load_model, warn_of
+from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError, gathered_notices
 from lens_truth.io.files import alone_at, check_out, foreign_files, write_folder_with
 from lens_truth.io.runs import RESULT
@@ -87,7 +88,9 @@ def _directions(config: Config, model: Any) -> tuple[lens_truth.HeadProbes, lens
     activations = None
     if probes is None or config.direction == "mass-mean":
         passes: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "at": config.at}
-        activations = lens_truth.capture(model, config.examples(config.data), **passes)
+        examples = config.examples(config.data)
+        warn_of(examples, short_name(config.data))
+        activations = lens_truth.capture(model, examples, **passes)
         if probes is None:
             how: dict[str, Any] = {"estimator": config.estimator, "seed": config.seed, "device": device_of(model)}
             probes = lens_truth.HeadProbes.fit(activations, **how)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.run import ASKED, LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
+from lens_truth.commands.run import ASKED, LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name, warn_of
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError
 from lens_truth.io.tables import print_table
@@ -78,6 +78,8 @@ def run(config: Config) -> None:
         raise InputError(f"{config.permutations} permutations were asked for; the number must not be negative")
     with Run("verify", config) as run:
         examples = config.examples(config.data)
+        if len({example.label for example in examples}) == 2:
+            warn_of(examples, short_name(config.data))
         n = config.samples
         if n is None and len({example.label for example in examples}) < 2:
             n = _SAMPLES

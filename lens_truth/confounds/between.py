@@ -1,23 +1,21 @@
-"""`Between`: what two data sets have both, and what the words of one tell of the other's labels."""
+"""`between_sets`: what two data sets have both, and what the words of one tell of the other's labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from lens_truth.confounds.between_result import Between, Transfer
 from lens_truth.confounds.findings import Finding, Level, worst_first
 from lens_truth.confounds.splits import context_of, image_of, subject_named
 from lens_truth.confounds.surface import APART
 from lens_truth.data.examples import Example, labels_of
-from lens_truth.data.surface_baselines import Judge, held_out_of, seen_by
 from lens_truth.data.surface_features import FEATURES
+from lens_truth.data.surface_fits import Judge, held_out_of, seen_by
 from lens_truth.errors import InputError, shortened
 from lens_truth.io.numbers import interval, number
-from lens_truth.io.results import Result
 from lens_truth.io.stages import stage
-from lens_truth.io.tables import Table, row, table
 from lens_truth.stats.folds import check_labels, grouped_folds
 
 _STRADDLES = 0.1
@@ -27,66 +25,6 @@ _SHARED: tuple[tuple[str, str, Callable[[Example], str], Level], ...] = (
     ("images", "image", image_of, "leak"),
     ("contexts", "context", context_of, "note"),
 )
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What the words of one set, whose labels are known, tell of another's."""
-
-    trained: str
-    tested: str
-    what: str
-    auroc: float
-    """On rows whose groups were held out of training."""
-    low: float
-    high: float
-    shared: float
-    """With all rows of the first set in training, groups of the second among them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Between(Result):
-    """Of two sets of examples, in both directions.
-
-    >>> between = between_sets("train", train, "test", test)
-    >>> print(*between.warnings(), between.tables()[0])
-    """
-
-    command = "audit"
-    part = "between"
-    named = True
-
-    transfers: tuple[Transfer, ...]
-    findings: tuple[Finding, ...]
-
-    def warnings(self) -> list[str]:
-        """A sentence for each finding."""
-        return [its.sentence for its in self.findings if its.level != "note"]
-
-    def tables(self) -> tuple[Table, ...]:
-        """The transfers, if there are any."""
-        return (transfer_table(self.transfers),) if self.transfers else ()
-
-
-def transfer_table(transfers: Sequence[Transfer]) -> Table:
-    """A row for each direction and text."""
-    rows = [
-        row(
-            f"{its.trained} to {its.tested}",
-            its.what,
-            number(its.auroc),
-            interval((its.low, its.high), 3),
-            number(its.shared),
-        )
-        for its in transfers
-    ]
-    note = (
-        "AUROC of a bag of words trained on the one and tested on the other, with the tested groups held out of "
-        "training (95% over groups), and with them left in"
-    )
-    return table(
-        "What words of one data set tell of another", ("data", "words", "AUROC", "95%", "groups left in"), rows, note
-    )
 
 
 @stage("surface")

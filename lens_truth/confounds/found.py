@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lens_truth.confounds.audit import findings_table
+from lens_truth.confounds.audit_result import findings_table
 from lens_truth.confounds.findings import Finding
 from lens_truth.io.results import Result
 from lens_truth.io.tables import Table

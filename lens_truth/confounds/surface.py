@@ -9,8 +9,9 @@ import numpy as np
 from lens_truth.confounds.findings import Finding, shown
 from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
-from lens_truth.data.surface_baselines import Judge, SurfaceBaseline, held_out, seen_by
 from lens_truth.data.surface_features import FEATURES
+from lens_truth.data.surface_fits import Judge, held_out, seen_by
+from lens_truth.data.surface_told import SurfaceBaseline
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import interval, number, p_value
 from lens_truth.stats.folds import cut_folds, grouped_folds

@@ -23,8 +23,8 @@ from .row_fields import SUPPORTED as SUPPORTED
 from .subjects import subject_of as subject_of
 from .surface import majority_share as majority_share
 from .surface import surface_warning as surface_warning
-from .surface_baselines import SurfaceBaseline as SurfaceBaseline
-from .surface_baselines import surface_baselines as surface_baselines
+from .surface_fits import surface_baselines as surface_baselines
+from .surface_told import SurfaceBaseline as SurfaceBaseline
 from .world import COLOURS as COLOURS
 from .world import ROOMS as ROOMS
 from .world import THINGS as THINGS

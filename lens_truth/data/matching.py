@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lens_truth.data.examples import Example, labels_of
-from lens_truth.data.surface_baselines import Judge, SurfaceBaseline, fitted_before, held_out, seen_by
 from lens_truth.data.surface_features import FEATURES
+from lens_truth.data.surface_fits import Judge, fitted_before, held_out, seen_by
+from lens_truth.data.surface_told import SurfaceBaseline
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import SIGNIFICANT, count, number
 from lens_truth.io.stages import stage

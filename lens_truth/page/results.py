@@ -7,8 +7,8 @@ from typing import Any
 from lens_truth.ablation import tables as ablation_tables
 from lens_truth.ablation.result import Ablation
 from lens_truth.attention.evidence import MAIN, EvidenceSummary
-from lens_truth.confounds.audit import Audit, audit_table, baselines_table, findings_table
-from lens_truth.confounds.between import Between, transfer_table
+from lens_truth.confounds.audit_result import Audit, audit_table, baselines_table, findings_table
+from lens_truth.confounds.between_result import Between, transfer_table
 from lens_truth.confounds.found import Found
 from lens_truth.data.agreement import Agreement, agreement_table
 from lens_truth.data.overlap import Overlap, overlap_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lens_truth.confounds.audit import Audit
+from lens_truth.confounds.audit_result import Audit
 from lens_truth.confounds.findings import Finding
 from lens_truth.io.numbers import number
 from lens_truth.scoring.scores import HeadScores

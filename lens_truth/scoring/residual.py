@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from lens_truth.data.examples import Example
-from lens_truth.data.surface_baselines import surface_decisions
 from lens_truth.data.surface_features import FEATURES
+from lens_truth.data.surface_fits import surface_decisions
 from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
 from lens_truth.io.streams import Stream, stream

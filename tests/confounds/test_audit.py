@@ -14,9 +14,10 @@ from conftest import refused, run
 
 from lens_truth import Audit, Example, InputError, audit_examples, load_examples, write_examples
 from lens_truth.confounds.audit import quick_findings
-from lens_truth.confounds.between import Between, between_sets
+from lens_truth.confounds.between import between_sets
+from lens_truth.confounds.between_result import Between
 from lens_truth.confounds.surface import straddle_findings, surface_finding
-from lens_truth.data.surface_baselines import SurfaceBaseline
+from lens_truth.data.surface_told import SurfaceBaseline
 from lens_truth.errors import gathered_notices
 
 LANDS = ("Peru", "Mali", "Chad", "Cuba", "Fiji", "Iran", "Laos", "Oman")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from conftest import refused, run
 
-from lens_truth.confounds.audit import Audit, audit_examples
+from lens_truth.confounds.audit import audit_examples
+from lens_truth.confounds.audit_result import Audit
 from lens_truth.data.agreement import Agreement, label_agreement, label_warnings, repeats
 from lens_truth.data.examples import Example, write_examples
 from lens_truth.data.loading import load_examples

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from lens_truth import Example, InputError, load_examples
 from lens_truth.data import cloze_examples, match, swapped_answers
 from lens_truth.data.examples import labels_of
-from lens_truth.data.surface_baselines import surface_baselines
+from lens_truth.data.surface_fits import surface_baselines
 from lens_truth.stats.power import detectable_accuracy
 
 

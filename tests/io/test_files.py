@@ -200,7 +200,7 @@ def test_what_is_stopped_says_so_in_one_line(
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lens_truth.confounds.audit.audit_table", stopped)
+    monkeypatch.setattr("lens_truth.confounds.audit_result.audit_table", stopped)
     code, _, err = run(capsys, "audit", "zoo:text", "--limit", "20", "--folds", "2", "--out", tmp_path / "out")
     assert code == 130 and err.startswith("interrupted") and err.count("\n") == 1
     assert names(tmp_path) == set()

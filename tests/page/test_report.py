@@ -16,7 +16,7 @@ from report_pages import reported, viewed
 from reports import BASE
 
 from lens_truth.attention.record import ShownImage
-from lens_truth.confounds.audit import Audit
+from lens_truth.confounds.audit_result import Audit
 from lens_truth.data.agreement import Agreement
 from lens_truth.data.images import tokens_showing
 from lens_truth.io.numbers import number, short

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from reports import OTHER
 
 import lens_truth
-from lens_truth.confounds.audit import Audit
+from lens_truth.confounds.audit_result import Audit
 from lens_truth.errors import DataWarning
 from lens_truth.io.numbers import number, short
 from lens_truth.io.tables import written

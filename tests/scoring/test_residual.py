@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from surfaces import activations, examples
 
 import lens_truth
-from lens_truth.data.surface_baselines import surface_decisions
+from lens_truth.data.surface_fits import surface_decisions
 from lens_truth.errors import InputError
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.probing import held_out_decisions, truth_scores

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from lens_truth import Example, InputError
 from lens_truth.data.examples import labels_of
-from lens_truth.data.surface_baselines import Judge, fitted_before, held_out, surface_baselines, surface_decisions
 from lens_truth.data.surface_features import FEATURES, LONGEST
+from lens_truth.data.surface_fits import Judge, fitted_before, held_out, surface_baselines, surface_decisions
 from lens_truth.stats.folds import grouped_folds, permuted_labels
 
 WORDS = ("amber", "birch", "cedar", "dune", "elm", "fern", "grove", "heath", "iris", "jade", "kelp", "lark", "moss")
