@@ -21,6 +21,10 @@ from .attention.measuring import evidence_attention as evidence_attention
 from .attention.show import show_heads as show_heads
 from .confounds.audit import audit_examples as audit_examples
 from .confounds.audit_result import Audit as Audit
+from .confounds.between import between_sets as between_sets
+from .confounds.between_result import Between as Between
+from .confounds.findings import Finding as Finding
+from .confounds.found import Found as Found
 from .data.bag_of_words import bag_of_words_auroc as bag_of_words_auroc
 from .data.bag_of_words import bag_of_words_matrix as bag_of_words_matrix
 from .data.bag_of_words import bag_of_words_transfer as bag_of_words_transfer
