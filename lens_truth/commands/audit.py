@@ -12,7 +12,9 @@ Looks at rows only: images of phd: and rlhfv: files need not be there. Writes re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -60,10 +62,13 @@ def run(config: Config) -> None:
 
     with Run("audit", config) as run:
         inputs = read_inputs(config.data, config.scores, config.limit, config.seed, config.images)
-        audits = {
-            name: lens_truth.audit_examples(its, rows=inputs.raw.get(name, ()), n_folds=config.folds, seed=config.seed)
-            for name, its in inputs.rows.items()
-        }
+        with _without_pandas():
+            audits = {
+                name: lens_truth.audit_examples(
+                    its, rows=inputs.raw.get(name, ()), n_folds=config.folds, seed=config.seed
+                )
+                for name, its in inputs.rows.items()
+            }
         if config.model is not None:
             from lens_truth.commands.audit_model import with_model
 
@@ -81,6 +86,20 @@ def run(config: Config) -> None:
             _tell_set(name, its)
         _tell_pairs(run, config, inputs)
         _tell_others(run, config, inputs, audits)
+
+
+@contextmanager
+def _without_pandas() -> Generator[None, None, None]:
+    """scikit-learn imports pandas wherever it is installed, which takes 80 MB with pyarrow and a second, and nobody here
+    passes it any. Behind this, pandas can be imported as ever."""
+    if "pandas" in sys.modules:
+        yield
+        return
+    sys.modules["pandas"] = None  # pyright: ignore[reportArgumentType] (as the documentation of `import` has it)
+    try:
+        yield
+    finally:
+        del sys.modules["pandas"]
 
 
 def _tell_set(name: str, its: lens_truth.Audit) -> None:

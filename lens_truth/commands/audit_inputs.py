@@ -104,8 +104,8 @@ def _read_otherwise(found: Inputs, name: str, called: str, limit: int | None) ->
         pass
     if lists := read_ids(path) if path.is_file() else {}:
         check_limit(limit)
-        for part, ids in lists.items():
-            found.ids[f"{called}:{part}".rstrip(":")] = ids[:limit]
+        for part, ids in ((part, ids[:limit]) for part, ids in lists.items()):
+            found.ids[f"{called}:{part}".rstrip(":")] = ids
             twice = f", {len(ids) - len(set(ids))} of them twice" if len(set(ids)) < len(ids) else ""
             print(f"{name}: {len(ids)} ids{f' in {part}' if part else ''}{twice}")
         return True

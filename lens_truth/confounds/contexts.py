@@ -19,7 +19,6 @@ _SMALL = word_set("a an and are as at be by for from in is it its of on or that 
 def context_findings(examples: Sequence[Example]) -> list[Finding]:
     """Supported answers of up to twelve words that do not stand in their context: how many not word by word, and how
     many with no word at all. Answers that judge (`yes`, `not stated`) are left out; aliases count."""
-    plain_context: dict[str, str] = {}
     asked = absent = 0
     first: Example | None = None
     strange: list[Example] = []
@@ -30,7 +29,7 @@ def context_findings(examples: Sequence[Example]) -> list[Finding]:
         if not ways[0] or len(ways[0].split()) > _LONGEST or _judges(ways[0]):
             continue
         asked += 1
-        context = plain_context.setdefault(example.context, f" {plain(example.context)} ")
+        context = f" {plain(example.context)} "
         if any(f" {way} " in context for way in ways if way):
             continue
         absent += 1

@@ -109,15 +109,17 @@ def group_findings(examples: Sequence[Example]) -> list[Finding]:
     """What examples of different groups share: folds are cut between groups, so it stands in training and in test."""
     found: list[Finding] = []
     for kind, named, level, cure in _SHARED:
-        groups: defaultdict[str, set[str]] = defaultdict(set)
+        groups: dict[int, str] = {}  # the first group by the hash of a name, which may be long
+        across: dict[int, list[Example]] = {}
         for example in examples:
             if name := named(example):
-                groups[name].add(example.group)
-        across = {name: its for name, its in groups.items() if len(its) > 1}
+                first = groups.setdefault(hash(name), example.group)
+                if example.group != first:
+                    across.setdefault(hash(name), []).append(example)
         if not across or len(across) < _SOME * len(groups):
             continue
-        name, its = max(across.items(), key=lambda item: len(item[1]))
-        first = sorted(its)[:2]
+        key, (other, *_) = max(across.items(), key=lambda item: len(item[1]))
+        first = groups[key], other.group
         found.append(
             Finding(
                 f"{kind} across groups",
@@ -125,7 +127,7 @@ def group_findings(examples: Sequence[Example]) -> list[Finding]:
                 f"{len(across)} of {len(groups)} {kind} stand in more than one group, so folds cut through them",
                 len(across),
                 len(groups),
-                f"'{shortened(name)}' in groups '{shortened(first[0])}' and '{shortened(first[1])}'",
+                f"'{shortened(named(other))}' in groups '{shortened(first[0])}' and '{shortened(first[1])}'",
                 cure,
             )
         )

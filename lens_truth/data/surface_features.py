@@ -8,7 +8,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -90,37 +90,29 @@ def _overlap(examples: Sequence[Example]) -> Float[np.ndarray, "N o"]:
     context as it is; nothing for statements by themselves."""
     if not any(example.context.strip() or example.question.strip() for example in examples):
         return np.empty((len(examples), 0))
-    kept: dict[str, frozenset[str]] = {}
-    return np.array([_shares(example, kept) for example in examples])
+    return np.array([_shares(example) for example in examples])
 
 
-def _shares(example: Example, kept: dict[str, frozenset[str]]) -> list[float]:
+def _shares(example: Example) -> list[float]:
     answer = plain(example.answer[:LONGEST])
     words = answer.split()
     shares = [
-        sum(word in _words_of(text, kept) for word in words) / max(1, len(words))
+        sum(word in words_in(text) for word in words) / max(1, len(words))
         for text in (example.context, example.question)
     ]
-    return [*shares, float(bool(words) and f" {answer} " in f" {_plain_of(example.context, kept)} ")]
+    return [*shares, float(bool(words) and f" {answer} " in f" {plain(example.context)} ")]
 
 
-def _words_of(text: str, kept: dict[str, frozenset[str]]) -> frozenset[str]:
-    if text not in kept:
-        kept[text] = frozenset(plain(text).split())
-    return kept[text]
-
-
-def _plain_of(text: str, kept: dict[str, frozenset[str]]) -> str:
-    # one entry more a context: its words one behind another
-    key = f"\0{text}"
-    if key not in kept:
-        kept[key] = frozenset([plain(text)])
-    return next(iter(kept[key]))
-
-
+@lru_cache(maxsize=64)  # rows about one context mostly stand together; all contexts would take too much room
 def plain(text: str) -> str:
     """A text in lower case, its words and nothing else."""
     return " ".join(_WORD.findall(text.lower()))
+
+
+@lru_cache(maxsize=64)
+def words_in(text: str) -> frozenset[str]:
+    """The words of a text in lower case."""
+    return frozenset(_WORD.findall(text.lower()))
 
 
 def _bag(text_of: Callable[[Example], str], counter: Callable[[], Any], examples: Sequence[Example]) -> Any:
@@ -155,7 +147,7 @@ words_in_a_row = partial(_counter, token_pattern=_WORDS, ngram_range=(1, 2))
 """Which words and which two in a row, in lower case."""
 signs_in_a_row = partial(_counter, token_pattern=r"\S+", ngram_range=(1, 2))
 """The same of a text whose words and signs stand apart."""
-_letters = partial(_counter, analyzer="char_wb", ngram_range=(2, 4))
+_letters = partial(_counter, analyzer="char_wb", ngram_range=(2, 3))
 
 FEATURES: dict[str, Feature] = {
     "characters": Feature("length in characters", partial(_lengths, len), numbers=True),
@@ -165,7 +157,7 @@ FEATURES: dict[str, Feature] = {
     "punctuation": Feature("signs, digits and capitals", _signs, numbers=True),
     "overlap": Feature("overlap with context and question", _overlap, numbers=True),
     "answer words": Feature("words of the answer", partial(_bag, _answer, words_in_a_row)),
-    "n-grams": Feature("letters of the answer (2 to 4 in a row)", partial(_bag, _answer, _letters)),
+    "n-grams": Feature("letters of the answer (2 and 3 in a row)", partial(_bag, _answer, _letters)),
     "question words": Feature("words of the question", partial(_bag, _question, words_in_a_row)),
     "context words": Feature("words of the context", partial(_bag, _context, _words)),
     "both words": Feature("words of question and answer", partial(_bag, _both, words_in_a_row)),

@@ -167,7 +167,7 @@ def test_probe_by_setting(capsys: pytest.CaptureFixture[str], tmp_path: Path, fi
         )
     )
     code, said, _ = run(capsys, *model, "--data", tmp_path / "twice.jsonl")
-    assert code == 0 and "LABEL CONFLICT" in said and "1 answers both supported and hallucinated" in said
+    assert code == 0 and "LABEL CONFLICT: 1 of 3 answers are labelled both supported and hallucinated" in said
     assert "LABEL CONFLICT" in json.loads((tmp_path / "out" / "result.json").read_text())["warnings"][0]
 
     code, said, _ = run(capsys, *model, "--setting", "D", "--limit", "40")

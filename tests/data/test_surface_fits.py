@@ -54,7 +54,7 @@ def test_auroc_and_decisions_are_scikit_learns() -> None:
     aurocs: list[float] = []
     right: list[float] = []
     for k in range(5):
-        fitted = LogisticRegression(C=1.0, solver="liblinear", random_state=0).fit(x[fold != k], labels[fold != k])
+        fitted = LogisticRegression(C=1.0, solver="liblinear", tol=1e-2).fit(x[fold != k], labels[fold != k])
         by_hand[fold == k] = fitted.decision_function(x[fold == k])
         aurocs.append(float(roc_auc_score(labels[fold == k], by_hand[fold == k])))
         right.append(float(((by_hand[fold == k] > 0) == labels[fold == k]).mean()))
