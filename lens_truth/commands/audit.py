@@ -12,9 +12,9 @@ Looks at rows only: images of phd: and rlhfv: files need not be there. Writes re
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -62,13 +62,11 @@ def run(config: Config) -> None:
 
     with Run("audit", config) as run:
         inputs = read_inputs(config.data, config.scores, config.limit, config.seed, config.images)
-        with _without_pandas():
-            audits = {
-                name: lens_truth.audit_examples(
-                    its, rows=inputs.raw.get(name, ()), n_folds=config.folds, seed=config.seed
-                )
-                for name, its in inputs.rows.items()
-            }
+        _import_without_pandas()
+        audits = {
+            name: lens_truth.audit_examples(its, rows=inputs.raw.get(name, ()), n_folds=config.folds, seed=config.seed)
+            for name, its in inputs.rows.items()
+        }
         if config.model is not None:
             from lens_truth.commands.audit_model import with_model
 
@@ -88,16 +86,15 @@ def run(config: Config) -> None:
         _tell_others(run, config, inputs, audits)
 
 
-@contextmanager
-def _without_pandas() -> Generator[None, None, None]:
-    """scikit-learn imports pandas wherever it is installed, which takes 80 MB with pyarrow and a second, and nobody here
-    passes it any. Behind this, pandas can be imported as ever."""
-    if "pandas" in sys.modules:
-        yield
+def _import_without_pandas() -> None:
+    """scikit-learn, which imports pandas wherever that is installed: 80 MB with pyarrow, and a second, although nobody
+    here passes it any. Behind this, pandas can be imported as ever."""
+    if "sklearn" in sys.modules or "pandas" in sys.modules:
         return
     sys.modules["pandas"] = None  # pyright: ignore[reportArgumentType] (as the documentation of `import` has it)
     try:
-        yield
+        importlib.import_module("sklearn.compose")
+        importlib.import_module("sklearn.model_selection")
     finally:
         del sys.modules["pandas"]
 

@@ -114,7 +114,7 @@ def _each_fold(x: Any, labels: Int[np.ndarray, " N"], fold: Fold, train: Sequenc
     def decide(k: int) -> Float[np.ndarray, " n"]:
         return held_out_of(x, labels, train[k], fold == k)
 
-    # liblinear's sums over thousands of columns are too short for threads of their own, which make them ten times as long
+    # liblinear's sums over thousands of columns are too short for BLAS's threads, which make fits many times as long
     with _one_thread(), ThreadPoolExecutor(1 if getattr(x, "nnz", x.size) > _LARGE else 2) as pool:
         for k, its in zip(folds, pool.map(decide, folds), strict=True):
             decided[fold == k] = its
