@@ -17,7 +17,7 @@ from lens_truth.errors import InputError
 class Inputs:
     """By the names that they are shown under, without folders where that tells them apart."""
 
-    rows: dict[str, list[lens_truth.Example]] = field(default_factory=dict[str, list[lens_truth.Example]])
+    rows: dict[str, list[lens_truth.Example]] = field(default_factory=dict[str, "list[lens_truth.Example]"])
     """Labelled answers."""
     raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     """Of those that are one file as it stands its rows."""
@@ -25,7 +25,7 @@ class Inputs:
     """Ids alone."""
     curves: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """Dose curves, by log and name."""
-    scores: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, lens_truth.HeadScores])
+    scores: dict[str, lens_truth.HeadScores] = field(default_factory=dict[str, "lens_truth.HeadScores"])
     """Scores of heads."""
 
 

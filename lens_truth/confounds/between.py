@@ -39,7 +39,7 @@ def between_sets(
 ) -> Between:
     """Subjects, images and contexts in both, and how a bag of words goes over from each to the other.
 
-    >>> print(*between_sets("cities", cities, "negated cities", negated).warnings())
+    >>> print(*lens_truth.between_sets("cities", cities, "negated cities", negated).warnings())
     """
     findings: list[Finding] = []
     for kind, single, named, level in _SHARED:

@@ -30,8 +30,9 @@ class Transfer:
 class Between(Result):
     """Of two sets of examples, in both directions.
 
-    >>> between = between_sets("train", train, "test", test)
-    >>> print(*between.warnings(), between.tables()[0])
+    >>> between = lens_truth.between_sets("train", train, "test", test)
+    >>> print(*between.warnings(), *between.tables())
+    >>> between = lens_truth.Between.load("runs/audit", "train.jsonl and test.jsonl")
     """
 
     command = "audit"

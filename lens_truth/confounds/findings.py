@@ -24,6 +24,8 @@ class Finding:
     """Something wrong with one data set, or with two together.
 
     >>> print(lens_truth.audit_examples(examples).findings[0].sentence)
+    >>> found = lens_truth.Finding("dates", "wrong", "2 of 9 dates are in no calendar", 2, 9, "'7'", "Mend them")
+    >>> print(found.share, found.sentence)
     """
 
     check: str

@@ -15,6 +15,7 @@ class Found(Result):
     """Findings alone.
 
     >>> found = lens_truth.Found.load("runs/audit", "compliance.csv")
+    >>> print(*found.warnings("compliance.csv"), *found.tables())
     """
 
     command = "audit"

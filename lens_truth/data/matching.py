@@ -42,7 +42,7 @@ Cells = Int[np.ndarray, " n"]
 class Matched:
     """What `match` left.
 
-    >>> matched = lens_truth.data.match(examples, on=["characters", "answer words"])
+    >>> matched: lens_truth.data.Matched = lens_truth.data.match(examples, on=["characters", "answer words"])
     >>> print(matched.sentence)
     >>> scores = lens_truth.truth_scores(activations, matched=matched)
     """
@@ -99,7 +99,7 @@ class Matched:
         )
 
     def as_record(self) -> dict[str, Any]:
-        """For the provenance of scores on them."""
+        """For the provenance of scores on them: `matched.as_record()`."""
         after = None if self.after is None else self.after.auroc
         return {
             "on": list(self.on),

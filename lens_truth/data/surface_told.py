@@ -11,6 +11,7 @@ class SurfaceBaseline:
 
     >>> for told in lens_truth.audit_examples(examples).baselines:
     ...     print(told.what, told.auroc, told.low, told.high, told.p_value)
+    >>> lens_truth.data.SurfaceBaseline("last", "last character", 0.62, 0.57, 0.67, 0.004, 0.6).apart  # .07
     """
 
     name: str
