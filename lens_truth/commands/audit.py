@@ -93,7 +93,6 @@ def _import_without_pandas() -> None:
         return
     sys.modules["pandas"] = None  # pyright: ignore[reportArgumentType] (as the documentation of `import` has it)
     try:
-        importlib.import_module("sklearn.compose")
         importlib.import_module("sklearn.model_selection")
     finally:
         del sys.modules["pandas"]

@@ -59,14 +59,19 @@ def _shown(names: Sequence[str]) -> Iterable[str]:
 
 
 def _raw_rows(name: str) -> list[dict[str, Any]]:
-    """A file's own rows; none of generated or rewritten data."""
+    """A file's own rows, if they say more than the examples do: of splits, of answers without labels; none of generated
+    or rewritten data."""
+    from lens_truth.confounds.row_claims import answers_in
+    from lens_truth.confounds.splits import names_split
     from lens_truth.data.formats import SOURCES
     from lens_truth.io.rows import read_rows
 
     source, colon, rest = name.partition(":")
     path = Path(rest if colon and source in SOURCES else name)
     path = path.parent if path.parent.is_file() else path
-    return [row for _, row in read_rows(path)] if path.is_file() else []
+    first: dict[str, Any] = next((row for _, row in read_rows(path)), {}) if path.is_file() else {}
+    tells_more = names_split(first) or any(True for _ in answers_in(first))
+    return [row for _, row in read_rows(path)] if tells_more else []
 
 
 def _without_labels(path: Path) -> list[lens_truth.Example]:

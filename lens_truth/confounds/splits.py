@@ -74,6 +74,11 @@ _ONE = {
 }
 
 
+def names_split(row: Mapping[str, Any]) -> bool:
+    """Whether a row says of which split it is."""
+    return any(_FLAG.match(column) or column.lower() in _NAMES for column in row)
+
+
 def _splits_of(row: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for column, value in row.items():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lens_truth.confounds.findings import Finding, shown
+from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.data.surface_features import FEATURES
 from lens_truth.data.surface_fits import Judge, held_out, seen_by
@@ -63,7 +64,7 @@ def straddle_findings(examples: Sequence[Example], *, n_folds: int, seed: int) -
     x = seen_by("both words" if examples[0].question.strip() else "answer words", examples)
     if not x.shape[1]:
         return []
-    kept, cut = (Judge(labels, groups_of, fold, seed, 0, 1).auroc(held_out(x, labels, fold)) for fold in folds)
+    kept, cut = (Judge(labels, groups_of, fold, seed, 0, 1).auroc(held_out(x, labels, fold, PENALTY)) for fold in folds)
     if abs(kept - cut) < _STRADDLES:
         return []
     groups: dict[str, list[Example]] = {}

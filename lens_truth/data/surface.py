@@ -50,12 +50,22 @@ def surface_features(answers: Sequence[str]) -> Float[np.ndarray, "N 3"]:
 
 def surface_classifier() -> Any:
     """Scikit-learn's logistic regression on `surface_features`, not fitted yet."""
-    from sklearn import compose, linear_model, pipeline, preprocessing
+    from sklearn import linear_model, pipeline, preprocessing
 
-    scaled = (preprocessing.StandardScaler(), [0, 1])
-    one_hot = (preprocessing.OneHotEncoder(handle_unknown="ignore"), [2])
+    # not a ColumnTransformer, which imports pandas if it is there: 80 MB
+    lengths, last = (preprocessing.FunctionTransformer(see) for see in (_lengths, _last))
+    scaled = pipeline.make_pipeline(lengths, preprocessing.StandardScaler())
+    one_hot = pipeline.make_pipeline(last, preprocessing.OneHotEncoder(handle_unknown="ignore"))
     classifier = linear_model.LogisticRegression(max_iter=1000)
-    return pipeline.make_pipeline(compose.make_column_transformer(scaled, one_hot), classifier)
+    return pipeline.make_pipeline(pipeline.make_union(scaled, one_hot), classifier)
+
+
+def _lengths(features: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 2"]:
+    return features[:, :2]
+
+
+def _last(features: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 1"]:
+    return features[:, 2:]
 
 
 def majority_share(examples: Sequence[Example]) -> float:

@@ -94,9 +94,9 @@ def seen_by(name: str, examples: Sequence[Example]) -> Any:
     return x
 
 
-def held_out(x: Any, labels: Int[np.ndarray, " N"], fold: Fold) -> Decided:
-    """The decision on every row of a classifier that was fitted on the other folds."""
-    return _each_fold(x, labels, fold, [fold != k for k in range(int(fold.max()) + 1)])
+def held_out(x: Any, labels: Int[np.ndarray, " N"], fold: Fold, penalty: float = 1.0) -> Decided:
+    """The decision on every row of a classifier that was fitted on the other folds (with scikit-learn's C)."""
+    return _each_fold(x, labels, fold, [fold != k for k in range(int(fold.max()) + 1)], penalty)
 
 
 def fitted_before(x: Any, labels: Int[np.ndarray, " N"], fold: Fold) -> Decided:
@@ -105,14 +105,16 @@ def fitted_before(x: Any, labels: Int[np.ndarray, " N"], fold: Fold) -> Decided:
     return _each_fold(x, labels, fold, [fold < k for k in range(int(fold.max()) + 1)])
 
 
-def _each_fold(x: Any, labels: Int[np.ndarray, " N"], fold: Fold, train: Sequence[Rows]) -> Decided:
+def _each_fold(
+    x: Any, labels: Int[np.ndarray, " N"], fold: Fold, train: Sequence[Rows], penalty: float = 1.0
+) -> Decided:
     """The decisions on each fold of a classifier that was fitted on the rows that go with it; NaN where these lack a
     label. Two folds at a time, since liblinear lets other threads run, unless their copies would take much room."""
     decided = np.full(len(labels), np.nan)
     folds = [k for k, rows in enumerate(train) if len(set(labels[rows].tolist())) == 2]
 
     def decide(k: int) -> Float[np.ndarray, " n"]:
-        return held_out_of(x, labels, train[k], fold == k)
+        return held_out_of(x, labels, train[k], fold == k, penalty)
 
     # liblinear's sums over thousands of columns are too short for BLAS's threads, which make fits many times as long
     with _one_thread(), ThreadPoolExecutor(1 if getattr(x, "nnz", x.size) > _LARGE else 2) as pool:
@@ -127,11 +129,13 @@ def _one_thread() -> Any:
     return threadpool_limits(1, user_api="blas")
 
 
-def held_out_of(x: Any, labels: Int[np.ndarray, " N"], train: Rows, test: Rows) -> Float[np.ndarray, " n"]:
+def held_out_of(
+    x: Any, labels: Int[np.ndarray, " N"], train: Rows, test: Rows, penalty: float = 1.0
+) -> Float[np.ndarray, " n"]:
     """The decisions on some rows of a classifier that was fitted on others."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted: Any = LogisticRegression(C=1.0, solver="liblinear", tol=_TOLERANCE)
+    fitted: Any = LogisticRegression(C=penalty, solver="liblinear", tol=_TOLERANCE)
     fitted.fit(x[train], labels[train])
     decided: np.ndarray = x[test] @ fitted.coef_[0] + fitted.intercept_[0]
     return decided
