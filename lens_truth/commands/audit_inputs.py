@@ -69,7 +69,8 @@ def _raw_rows(name: str) -> list[dict[str, Any]]:
     source, colon, rest = name.partition(":")
     path = Path(rest if colon and source in SOURCES else name)
     path = path.parent if path.parent.is_file() else path
-    first: dict[str, Any] = next((row for _, row in read_rows(path)), {}) if path.is_file() else {}
+    empty: dict[str, Any] = {}
+    first = next((row for _, row in read_rows(path)), empty) if path.is_file() else empty
     tells_more = names_split(first) or any(True for _ in answers_in(first))
     return [row for _, row in read_rows(path)] if tells_more else []
 

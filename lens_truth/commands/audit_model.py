@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lens_truth.commands.audit_inputs import Inputs
 
 _WHAT = {
-    "tokens": "length in tokens of the model",
+    "model tokens": "length in tokens of the model",
     "layer-0 embedding, mean": "mean embedding of the answer's tokens (layer 0)",
     "layer-0 embedding, last token": "embedding of the last token (layer 0)",
     "untrained twin": "best head of the untrained twin",
@@ -62,16 +62,10 @@ def _looked(
         run.warnings.append(f"{name}: no baselines of the model: {error}")
         return audit
     judge = Judge(labels, groups, fold, config.seed)
-    told = [
-        judge.baseline(key, what, found.decisions[key], None)
-        for key, what in _WHAT.items()
-        if key in found.decisions and not key.startswith("log")
-    ]
-    # nothing is fitted to log-probabilities: what is read is what was there before, and 0 is no bound
-    for key, its in found.decisions.items():
-        if key.startswith("log"):
-            told.append(replace(judge.baseline(key, _WHAT[key], its, its), accuracy=float("nan")))
-    best = judge.baseline("best head", _BEST, found.best_head, None)
+    told = [judge.baseline(key, _WHAT[key], its, found.before[key]) for key, its in found.decisions.items()]
+    # nothing is fitted to log-probabilities, of which 0 is no bound
+    told = [replace(its, accuracy=float("nan")) if its.name.startswith("log") else its for its in told]
+    best = judge.baseline("best head", _BEST, found.best_head, found.before["best head"])
     findings = [*audit.findings, *found.findings, *(its for each in told if (its := surface_finding(each, examples)))]
     rival = max([*audit.baselines, *told], key=lambda its: its.auroc)
     if best.low <= rival.auroc:

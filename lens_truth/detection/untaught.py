@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from lens_truth.confounds.findings import Finding, shown
 from lens_truth.data.examples import Example, labels_of
+from lens_truth.data.surface_fits import fitted_before, held_out
 from lens_truth.detection.reading import read_answers
 from lens_truth.errors import InputError
 from lens_truth.io.numbers import count
@@ -24,7 +25,7 @@ from lens_truth.models.prompts import Encoded, Template, encode
 from lens_truth.models.untrained import untrained_twin
 from lens_truth.scoring.activations import HeadActivations
 from lens_truth.scoring.capturing import capture
-from lens_truth.scoring.nested import decisions_on_folds
+from lens_truth.scoring.nested import decisions_before, decisions_on_folds
 from lens_truth.scoring.scores import HeadScores
 
 _BEYOND = 1 << 20
@@ -44,6 +45,9 @@ class ModelBaselines:
     decisions: dict[str, Float[np.ndarray, " N"]]
     """By name, the higher the more supported; above 0 is supported, except for log-probabilities, to which nothing is
     fitted."""
+    before: dict[str, Float[np.ndarray, " N"]]
+    """The same of what was fitted on the folds before a row's own, against which labels may be permuted; NaN where
+    there is none yet."""
     truth: HeadScores
     """The model's own truth scores, on the same rows and folds."""
     best_head: Float[np.ndarray, " N"]
@@ -67,7 +71,7 @@ def model_baselines(
 ) -> ModelBaselines:
     """What a model gives away of labels by itself, row by row:
 
-    - `tokens`: how many tokens of its tokenizer the answer has, and the logarithm (logistic regression);
+    - `model tokens`: how many tokens of its tokenizer the answer has, and the logarithm (logistic regression);
     - `layer-0 embedding, mean` and `..., last token`: ridge on the embeddings of the answer's tokens, which no
       attention has seen: a bag of tokens, and the last of them, where truth scores read;
     - `untrained twin`: the best head of the same architecture with random weights, probed as truth scores are; it is
@@ -105,10 +109,16 @@ def model_baselines(
     heads = capture(model, kept, **how)
     own = decisions_on_folds(heads, folds, choose=True, device=on)
     assert own.best is not None
-    embedded = decisions_on_folds(_embedded(model, some, heads), folds, device=on).decisions[:, :, 0]
+    embeddings = _embedded(model, some, heads)
+    embedded = decisions_on_folds(embeddings, folds, device=on).decisions[:, :, 0]
+    earlier = decisions_before(embeddings, folds, device=on)
+    before = {"best head": decisions_before(heads, folds, choose=True, device=on)[:, 0]}
     del heads  # the twin's take its place
-    found = {"tokens": _by_length(some, labels, folds), "layer-0 embedding, mean": embedded[:, 0]}
-    found["layer-0 embedding, last token"] = embedded[:, 1]
+    lengths_seen = _lengths(some)
+    found = {"model tokens": held_out(lengths_seen, labels, folds)}
+    before["model tokens"] = fitted_before(lengths_seen, labels, folds)
+    for column, name in enumerate(("layer-0 embedding, mean", "layer-0 embedding, last token")):
+        found[name], before[name] = embedded[:, column], earlier[:, column]
     likely = read_answers(model, kept, {}, **how).tokens
     total = np.array([its.log_prob for its in likely])
     twin = None
@@ -118,12 +128,15 @@ def model_baselines(
             twin = decisions_on_folds(its, folds, kind="untrained", choose=True, device=on)
             assert twin.best is not None
             found["untrained twin"] = twin.best
+            before["untrained twin"] = decisions_before(its, folds, choose=True, device=on)[:, 0]
     except InputError as error:
         findings.append(_no_twin(error))
     found["log-probability"] = total
     found["log-probability per token"] = total / np.array([max(1, its.n_likely) for its in likely])
+    before |= {name: values for name, values in found.items() if name.startswith("log")}  # nothing is fitted to them
     return ModelBaselines(
         {name: _over_all(values, fits) for name, values in found.items()},
+        {name: _over_all(values, fits) for name, values in before.items()},
         own.scores,
         _over_all(own.best, fits),
         twin and replace(twin.scores, provenance={**twin.scores.provenance, "seed": seed}),
@@ -169,17 +182,11 @@ def _check_left(kept: Sequence[Example], fold: Fold, n_folds: int, n: int, limit
             )
 
 
-def _by_length(encoded: Sequence[Encoded], labels: Fold, fold: Fold) -> Float[np.ndarray, " N"]:
-    """Decisions by the number of the answer's tokens, and its logarithm."""
-    from sklearn import linear_model, pipeline, preprocessing
-
+def _lengths(encoded: Sequence[Encoded]) -> Float[np.ndarray, "n 2"]:
+    """How many tokens the answer has, and the logarithm, on one scale."""
     n = np.array([row.answer[1] - row.answer[0] for row in encoded], dtype=float)
-    x, found = np.stack([n, np.log(n)], axis=1), np.empty(len(n))
-    for k in range(int(fold.max()) + 1):
-        classifier = linear_model.LogisticRegression(max_iter=1000)
-        by = pipeline.make_pipeline(preprocessing.StandardScaler(), classifier).fit(x[fold != k], labels[fold != k])
-        found[fold == k] = by.decision_function(x[fold == k])
-    return found
+    x = np.stack([n, np.log(n)], axis=1)
+    return (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
 
 
 def _embedded(model: Any, encoded: Sequence[Encoded], rows: HeadActivations) -> HeadActivations:

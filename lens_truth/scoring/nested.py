@@ -3,7 +3,7 @@ which it is judged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,32 @@ def decisions_on_folds(
     best = decisions.reshape(len(fold), -1)[np.arange(len(fold)), heads[fold]]
     H = activations.z.shape[2]
     return FoldDecisions(decisions, scores, best, tuple((int(head) // H, int(head) % H) for head in heads))
+
+
+def decisions_before(
+    activations: HeadActivations, fold: Fold, *, choose: bool = False, device: Any = None
+) -> Float[np.ndarray, "N F"]:
+    """The decisions on each fold, from the third on, of probes that were fitted on the folds before it: of all L x H
+    heads, or (`choose`) of the one that is best among those folds (F = 1). NaN in the first folds. They are what labels
+    may be permuted against (see `lens_truth/data/surface_fits.py`).
+
+    >>> before = decisions_before(activations, fold, choose=True)[:, 0]
+    """
+    N, K = len(fold), int(fold.max()) + 1
+    found = np.full((N, 1 if choose else activations.z[0, :, :, 0].numel()), np.nan)
+    for k in range(2, K):
+        rows = np.flatnonzero(fold <= k)
+        some = replace(
+            activations,
+            z=activations.z[rows],
+            labels=activations.labels[rows],
+            groups=tuple(activations.groups[row] for row in rows.tolist()),
+            ids=tuple(activations.ids[row] for row in rows.tolist()),
+        )
+        its = decisions_on_folds(some, fold[rows], choose=choose, device=device)
+        decided = its.decisions.reshape(len(rows), -1) if its.best is None else its.best[:, None]
+        found[fold == k] = decided[fold[rows] == k]
+    return found
 
 
 def _undrawn(labels: Int[np.ndarray, " n"], fold: Int[np.ndarray, " n"], device: torch.device) -> LabelDraws:

@@ -39,7 +39,7 @@ EXAMPLES = [
 LABELS = np.array(labels_of(EXAMPLES))
 FOLD = grouped_folds(LABELS, [example.group for example in EXAMPLES], 5, 0)
 NAMES = [
-    "tokens",
+    "model tokens",
     "layer-0 embedding, mean",
     "layer-0 embedding, last token",
     "untrained twin",
@@ -74,11 +74,14 @@ def test_number_of_tokens(tiny: Any, found: ModelBaselines) -> None:
         assert tiny.tokenizer.decode(ids).strip() == example.answer
     n = np.array([len(ids) for ids in answers(tiny)], dtype=float)
     assert len(set(n)) > 2
-    x = np.stack([n, np.log(n)], axis=1)
+    x = StandardScaler().fit_transform(np.stack([n, np.log(n)], axis=1))
     for k in range(5):
-        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x[k != FOLD], LABELS[k != FOLD])
-        wanted = model.predict_proba(x[k == FOLD])[:, 1]
-        assert 1 / (1 + np.exp(-found.decisions["tokens"][k == FOLD])) == pytest.approx(wanted, abs=1e-4)
+        model = LogisticRegression(solver="liblinear", tol=1e-2).fit(x[k != FOLD], LABELS[k != FOLD])
+        assert found.decisions["model tokens"][k == FOLD] == pytest.approx(model.decision_function(x[k == FOLD]))
+    before = found.before["model tokens"]
+    assert np.isnan(before[FOLD == 0]).all()
+    early = LogisticRegression(solver="liblinear", tol=1e-2).fit(x[FOLD < 3], LABELS[FOLD < 3])
+    assert before[FOLD == 3] == pytest.approx(early.decision_function(x[FOLD == 3]))
 
 
 def test_embeddings(tiny: Any, found: ModelBaselines) -> None:
@@ -169,7 +172,7 @@ def test_a_word_that_gives_the_label_away(zoo: Any) -> None:
     examples = planted()
     area = areas(zoo("llama-base"), examples)
     assert area["layer-0 embedding, mean"] > 0.99 and area["untrained twin"] > 0.9
-    assert area["layer-0 embedding, last token"] < 0.65 and area["tokens"] == 0.5
+    assert area["layer-0 embedding, last token"] < 0.65 and area["model tokens"] == 0.5
     turned = [replace(its, label=1 - its.label) if number % 4 < 2 else its for number, its in enumerate(examples)]
     area = areas(zoo("llama-base"), turned)
     assert area["layer-0 embedding, mean"] < 0.7 and area["untrained twin"] < 0.7

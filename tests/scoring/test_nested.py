@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lens_truth.errors import InputError
 from lens_truth.scoring import closed_form
-from lens_truth.scoring.nested import decisions_on_folds
+from lens_truth.scoring.nested import decisions_before, decisions_on_folds
 from lens_truth.scoring.probing import held_out_decisions, truth_scores
 
 ACTIVATIONS = problem(n=120)
@@ -77,3 +77,18 @@ def test_two_folds_leave_nothing_to_choose_on() -> None:
         decisions_on_folds(ACTIVATIONS, fold, choose=True)
     assert decisions_on_folds(ACTIVATIONS, fold).decisions.shape == (120, 2, 3)
     assert len(decisions_on_folds(ACTIVATIONS, np.repeat([0, 1, 2], 40), choose=True).chosen) == 3
+
+
+def test_decisions_before_see_no_later_fold() -> None:
+    """What is changed in a fold changes only decisions on it and on later ones."""
+    _, fold = held_out_decisions(ACTIVATIONS)
+    before = decisions_before(ACTIVATIONS, fold)
+    assert np.isnan(before[fold < 2]).all() and np.isfinite(before[fold >= 2]).all()
+    last = decisions_on_folds(ACTIVATIONS, fold).decisions.reshape(len(fold), -1)
+    assert np.array_equal(before[fold == 4], last[fold == 4])  # fitted on all others either way
+    z = ACTIVATIONS.z.clone()
+    z[torch.from_numpy(fold == 3)] = torch.randn_like(z[torch.from_numpy(fold == 3)])
+    again = decisions_before(replace(ACTIVATIONS, z=z), fold)
+    assert np.array_equal(again[fold == 2], before[fold == 2])
+    assert not np.array_equal(again[fold == 4], before[fold == 4])
+    assert decisions_before(ACTIVATIONS, fold, choose=True).shape == (120, 1)
