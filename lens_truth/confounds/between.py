@@ -10,6 +10,7 @@ from lens_truth.confounds.between_result import Between, Transfer
 from lens_truth.confounds.findings import Finding, Level, worst_first
 from lens_truth.confounds.splits import context_of, image_of, subject_named
 from lens_truth.confounds.surface import APART
+from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.data.surface_features import FEATURES
 from lens_truth.data.surface_fits import Judge, held_out_of, seen_by
@@ -95,11 +96,11 @@ def _transfer(
         train_rows, test_rows = ~second & (fold != k), second & (fold == k)
         if len(set(labels[train_rows].tolist())) < 2 or not test_rows.any():
             return None
-        decided[test_rows] = held_out_of(x, labels, train_rows, test_rows)
+        decided[test_rows] = held_out_of(x, labels, train_rows, test_rows, PENALTY)
     groups = [e.group for e in test]
     judge = Judge(labels[second], groups, fold[second], seed, 0)
     told = judge.baseline(text, FEATURES[text].what, decided[second], None)
-    whole = held_out_of(x, labels, ~second, second)
+    whole = held_out_of(x, labels, ~second, second, PENALTY)
     shared = Judge(labels[second], groups, 0 * fold[second], seed, 0, 1).auroc(whole)
     return Transfer(train_name, test_name, told.what, told.auroc, told.low, told.high, shared)
 
