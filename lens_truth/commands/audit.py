@@ -25,7 +25,7 @@ import tyro
 import lens_truth
 from lens_truth.commands.audit_inputs import Inputs, read_inputs
 from lens_truth.commands.run import Compute, Run, hash_of_examples
-from lens_truth.io.tables import Table, print_table
+from lens_truth.io.tables import Table, print_table, print_warning
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def run(config: Config) -> None:
             audits = with_model(run, config, inputs, audits)
         for name, its in audits.items():
             run.hold(its, name)
-            run.warnings += its.warnings(name)
+            run.printed(its.warnings(name))
             # images may be absent: a row's hash is that of its text and, through its group, the image's name
             run.hashes[name] = hash_of_examples([replace(example, image="") for example in inputs.rows[name]])
         if audits:
@@ -101,12 +101,14 @@ def _import_without_pandas() -> None:
 def _tell_set(name: str, its: lens_truth.Audit) -> None:
     from lens_truth.confounds.audit_result import baselines_table
 
+    if its.no_surface:
+        print_warning(f"\n{name}: no surface baselines: {its.no_surface}")
     if its.baselines:
         print(f"\n{name}: what tells the labels without understanding them:\n")
         print_table(baselines_table(its.baselines))
     for number, finding in enumerate(its.findings, start=1):
         print(f"\n{name}, {number} of {len(its.findings)}: {finding.check}, {finding.count} of {finding.of}")
-        print(f"  {finding.says}.")
+        print_warning(f"  {finding.says}.", alarm=finding.level != "note")
         if finding.example:
             print(f"  such as {finding.example}")
         print(f"  {finding.cure}.")
@@ -172,7 +174,7 @@ def _tell_others(run: Run, config: Config, inputs: Inputs, audits: Mapping[str, 
         found[" and ".join(inputs.scores)] = Found("head scores", findings)
     for name, its in found.items():
         run.hold(its, name)
-        run.warnings += its.warnings(name)
+        run.printed(its.warnings(name))
         print(f"\n{name} ({its.what}): {'nothing found' if not its.findings else ''}")
         for finding in its.findings:
             print(f"  {finding.sentence}.")

@@ -34,8 +34,8 @@ def read_inputs(
 ) -> Inputs:
     """Everything that the command line names; whatever is no kind of these is refused as data is."""
     for names, what in ((data, "data set"), (scores, "file of scores")):
-        if len(set(names)) < len(names):
-            raise InputError(f"a {what} is named twice")
+        if twice := [name for name in names if list(names).count(name) > 1]:
+            raise InputError(f"{twice[0]}: a {what} is named twice")
     found = Inputs()
     for name, called in zip(data, _shown(data), strict=True):
         if name.endswith((".npy", ".safetensors")):
@@ -47,7 +47,7 @@ def read_inputs(
             if not Path(name).exists() or not _read_otherwise(found, name, called, limit):
                 raise error
         else:
-            found.raw[called] = _raw_rows(name)
+            found.raw[called] = _raw_rows(name, limit)
     for name, called in zip(scores, _shown(scores), strict=True):
         found.scores[called] = lens_truth.HeadScores.load(name)
     return found
@@ -58,7 +58,7 @@ def _shown(names: Sequence[str]) -> Iterable[str]:
     return short if len(set(short)) == len(short) else names
 
 
-def _raw_rows(name: str) -> list[dict[str, Any]]:
+def _raw_rows(name: str, limit: int | None) -> list[dict[str, Any]]:
     """A file's own rows, if they say more than the examples do: of splits, of answers without labels; none of generated
     or rewritten data."""
     from lens_truth.confounds.row_claims import answers_in
@@ -69,10 +69,9 @@ def _raw_rows(name: str) -> list[dict[str, Any]]:
     source, colon, rest = name.partition(":")
     path = Path(rest if colon and source in SOURCES else name)
     path = path.parent if path.parent.is_file() else path
-    empty: dict[str, Any] = {}
-    first = next((row for _, row in read_rows(path)), empty) if path.is_file() else empty
-    tells_more = names_split(first) or any(True for _ in answers_in(first))
-    return [row for _, row in read_rows(path)] if tells_more else []
+    raw = [row for _, row in read_rows(path)][:limit] if path.is_file() else []
+    tells_more = any(names_split(row) for row in raw) or any(True for row in raw[:1] for _ in answers_in(row))
+    return raw if tells_more else []
 
 
 def _without_labels(path: Path) -> list[lens_truth.Example]:

@@ -234,6 +234,11 @@ class Run:
         print_warnings([sentence])
         self._told.append(sentence)
 
+    def printed(self, sentences: Sequence[str]) -> None:
+        """Adds warnings that the command prints in its own place."""
+        self.warnings += sentences
+        self._told += sentences
+
     def write_record(self, folder: Path) -> None:
         """Writes what is known so far as `result.json`: of itself where a command makes its folder at one stroke."""
         spent = seconds_by_stage()

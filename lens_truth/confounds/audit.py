@@ -24,7 +24,7 @@ from lens_truth.data.surface_told import SurfaceBaseline
 from lens_truth.errors import InputError
 from lens_truth.io.stages import stage
 
-QUICK = ("characters", "last", "answer words", "question words")
+QUICK = ("characters", "last", "overlap", "answer words", "question words")
 """Features that commands look at by themselves."""
 _QUICK_DRAWS = 200
 
@@ -43,7 +43,7 @@ def audit_examples(
     splits, labels in the prompt, repeated rows, balance and order. Looks at rows only: images need not be there.
 
     >>> audit = lens_truth.audit_examples(examples)
-    >>> print(audit.verdict, *audit.warnings(), *audit.tables())
+    >>> print(audit.verdict, *audit.warnings())
 
     Args:
         rows: of the file as they stand there: of these the column `split` (or `in_train`, ...) is looked at, and
@@ -81,8 +81,7 @@ def audit_examples(
 def quick_findings(
     examples: Sequence[Example], names: Sequence[str] | None = QUICK, *, n_folds: int = 5, seed: int = 0
 ) -> tuple[Finding, ...]:
-    """What takes a second or two: all but near copies, splits, shuffled folds and most baselines; the others without
-    permutations.
+    """What takes a second or two: all but near copies, splits, shuffled folds and most baselines.
 
     >>> for found in quick_findings(examples):
     ...     print(found.sentence)
@@ -103,7 +102,12 @@ def quick_findings(
         for finding in look(examples)
     ]
     try:
-        how: dict[str, Any] = {"n_folds": n_folds, "seed": seed, "n_permutations": 0, "n_bootstrap": _QUICK_DRAWS}
+        how: dict[str, Any] = {
+            "n_folds": n_folds,
+            "seed": seed,
+            "n_permutations": _QUICK_DRAWS - 1,
+            "n_bootstrap": _QUICK_DRAWS,
+        }
         told = surface_baselines(examples, None, names, **how) if names else ()
     except InputError:
         told = ()  # too few groups or one label: said by whoever fits something

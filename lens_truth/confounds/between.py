@@ -116,7 +116,7 @@ def _told(its: Transfer, n: int) -> list[Finding]:
                 "confound",
                 f"{its.what}, trained on {its.trained}, separate the labels of {its.tested} with AUROC "
                 f"{number(its.auroc)} {interval((its.low, its.high))}{way}",
-                round(n * abs(2 * its.auroc - 1)),
+                n,
                 n,
                 "",
                 "Hold a probe that goes over from one to the other against this number, not against .5",

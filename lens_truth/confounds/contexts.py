@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from lens_truth.confounds.findings import Finding, Level, shown
+from lens_truth.confounds.numbers_said import digits_said, number_said
 from lens_truth.data.examples import SUPPORTED, Example
 from lens_truth.data.row_fields import NOT_STATED, UNSTATED
 from lens_truth.data.sentences import word_set
@@ -12,6 +15,8 @@ from lens_truth.data.surface_features import plain
 
 _LONGEST = 12
 """Words of an answer that may be expected to stand in its context as it is."""
+_FEW, _SHARE = 3, 0.01
+"""As many answers (and this share of them) with no word in their context are more than paraphrases."""
 _JUDGED = frozenset({"yes", "no", "true", "false", "neither", "both", "none", "unknown", "conflict"})
 _SMALL = word_set("a an and are as at be by for from in is it its of on or that the to was were with")
 
@@ -34,13 +39,16 @@ def context_findings(examples: Sequence[Example]) -> list[Finding]:
             continue
         absent += 1
         first = first or example
+        if _stands_without_spaces(example):
+            absent -= 1
+            continue
         words = [word for way in ways for word in way.split() if word not in _SMALL]
         if words and not any(_stands(word, context) for word in words):
             strange.append(example)
     if not absent or first is None:
         return []
-    level: Level = "wrong" if strange else "note"
-    of_these = f"; of {len(strange)} the context has no word" if strange else ""
+    level: Level = "wrong" if len(strange) >= max(_FEW, _SHARE * asked) else "note"
+    of_these = f"; the context has no word of {len(strange)} of them" if strange else ""
     return [
         Finding(
             "not in the context",
@@ -51,10 +59,35 @@ def context_findings(examples: Sequence[Example]) -> list[Finding]:
             asked,
             shown((strange or [first])[0]),
             "Read them: what no context says is not supported by it"
-            if strange
+            if level == "wrong"
             else "Read some: paraphrases are fine, other answers are not",
         )
     ]
+
+
+def _stands_without_spaces(example: Example) -> bool:
+    """Letters and digits one behind another: U.S.A. as USA, and scripts without spaces; numbers in words too."""
+    context = example.context.lower()
+    letters = "".join(filter(str.isalnum, context))
+    for way in (example.answer, *example.aliases):
+        bare = "".join(filter(str.isalnum, way.lower()))
+        long = len(bare) > 2 or (bare and not bare.isascii())
+        value = _value(way.lower().split())
+        if (long and bare in letters) or (value is not None and value in _numbers_in(context)):
+            return True
+    return False
+
+
+def _numbers_in(context: str) -> set[Fraction]:
+    return {value for word in re.findall(r"[\w.,-]*\w", context) if (value := _value([word])) is not None}
+
+
+def _value(words: Sequence[str]) -> Fraction | None:
+    """Of a number in digits or words."""
+    if len(words) == 1 and (digits := digits_said(words[0])) is not None:
+        return digits
+    found = number_said(words)
+    return Fraction(found[0]) if found is not None and found[1] == len(words) else None
 
 
 def _judges(answer: str) -> bool:

@@ -21,7 +21,7 @@ ALIKE = 0.9
 _RARE = 60
 """Words that more rows have do not make two rows candidates."""
 _AT_ONCE = 1000
-_TOKEN = re.compile(r"""\w+|(?<=\s)-(?=\s)|[^\w\s.,;:!?"'()\-–—“”‘’…]""")
+_WORD, _FORMULA = re.compile(r"\w+"), re.compile(r"[\d=<>+*/^%≤≥≠∩∪⊆∈¬∧∨→&|~]")
 
 
 def repeat_findings(examples: Sequence[Example]) -> list[Finding]:
@@ -30,7 +30,10 @@ def repeat_findings(examples: Sequence[Example]) -> list[Finding]:
     for example in examples:
         rows[answer_key(example)].append(example)
     twice = [its for its in rows.values() if len(its) > 1]
-    both = [its for its in twice if len({example.label for example in its}) == 2]
+    alike: defaultdict[tuple[str, ...], list[Example]] = defaultdict(list)
+    for example in examples:
+        alike[loose_key(example)].append(example)
+    both = [its for its in alike.values() if len({example.label for example in its}) == 2]
     found: list[Finding] = []
     if both:
         one, other = both[0][0], next(each for each in both[0] if each.label != both[0][0].label)
@@ -38,9 +41,9 @@ def repeat_findings(examples: Sequence[Example]) -> list[Finding]:
             Finding(
                 "both labels",
                 "wrong",
-                f"LABEL CONFLICT: {len(both)} of {len(rows)} answers are labelled both supported and hallucinated",
+                f"LABEL CONFLICT: {len(both)} of {len(alike)} answers are labelled both supported and hallucinated",
                 len(both),
-                len(rows),
+                len(alike),
                 f"{shown(one)}, and '{other.id}'",
                 "Decide which label holds, or leave these answers out",
             )
@@ -60,10 +63,16 @@ def repeat_findings(examples: Sequence[Example]) -> list[Finding]:
     return found
 
 
+def loose_key(example: Example) -> tuple[str, ...]:
+    """`answer_key` without case, spaces, and signs of sentences."""
+    image, *texts = answer_key(example)
+    return image, *map(said, texts)
+
+
 def copy_findings(examples: Sequence[Example]) -> list[Finding]:
     """Rows that have a copy, or nearly one, in another group: the same question and answer but for case, signs and a
     few words."""
-    texts = [_said(f"{example.question[:LONGEST]} {example.answer[:LONGEST]}") for example in examples]
+    texts = [said(f"{example.question[:LONGEST]} {example.answer[:LONGEST]}") for example in examples]
     _, group = np.unique(np.array([example.group for example in examples], dtype=object), return_inverse=True)
     about = [example.image or example.context for example in examples]
     same, near = _copies(texts, group, about)
@@ -90,9 +99,13 @@ def copy_findings(examples: Sequence[Example]) -> list[Finding]:
     return found
 
 
-def _said(text: str) -> str:
-    """Words in lower case, and signs of formulas, without those of sentences."""
-    return " ".join(_TOKEN.findall(text.lower()))
+def said(text: str) -> str:
+    """Words in lower case; of a text with numbers or signs of formulas all but the marks at its end, since there -5 is
+    not 5."""
+    text = " ".join(text.lower().split())
+    if _FORMULA.search(text):
+        return text.rstrip(".?! ")
+    return " ".join(_WORD.findall(text))
 
 
 def _copies(

@@ -17,16 +17,22 @@ from lens_truth.data.surface_features import plain
 from lens_truth.errors import shortened
 from lens_truth.io.readers import is_object
 
-_NAMES = frozenset({"split", "fold", "subset", "partition", "set", "part"})
-"""Columns whose value is the name of a row's split."""
-_FLAG = re.compile(r"(?:in|is)_(train(?:ing)?|test|val(?:id(?:ation)?)?|dev|cal(?:ibration)?)$", re.IGNORECASE)
-_SPLIT = re.compile(
-    r"train(?:ing)?|test|val(?:id(?:ation)?)?|dev|cal(?:ibration)?|\d{1,2}|fold[ _-]?\d+", re.IGNORECASE
+_NAMES = re.compile(
+    r"(?:data_?|cv_?|row_?)?(?:split|fold|subset|partition|set|part)(?:_?(?:name|id|idx|index))?", re.IGNORECASE
 )
+"""Columns whose value is the name of a row's split, if there are few."""
+_PART = r"train(?:ing)?|test|val(?:id(?:ation)?)?|dev|cal(?:ibration)?|eval|held_?out"
+_FLAG = re.compile(rf"(?:(?:in|is)_)?({_PART})(?:_object|_set)?$", re.IGNORECASE)
+_MOST = 20
+"""Splits of a file; a column with more values names something else."""
 _SOME = 0.02
 """Fewer are slips of whoever finds subjects and questions."""
-_ON = frozenset({"1", "1.0", "true"})
-_IDS = ("id", "qid", "question_id", "item_id", "example_id", "group")
+_ON, _OFF = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
+_IDS = (
+    {"groups": ("group", "group_id")}
+    | {"ids": ("id", "example_id")}
+    | {"question ids": ("qid", "question_id", "item_id")}
+)
 _IMAGES = ("image", "image_id", "image_path")
 _TEXTS = {"questions": ("question", "raw_question", "user_query", "prompt"), "contexts": ("context", "knowledge")}
 Named = Callable[[Example], str]
@@ -42,7 +48,7 @@ def split_findings(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
         seen |= splits
         for kind, name in _things(row):
             places[kind][name] |= splits
-    if len(seen) < 2:
+    if not 2 <= len(seen) <= _MOST:
         return []
     found: list[Finding] = []
     for kind, its in places.items():
@@ -58,7 +64,7 @@ def split_findings(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
                     len(across),
                     len(its),
                     f"'{shortened(name)}' in {' and '.join(sorted(splits))}",
-                    f"Split by {_ONE[kind]}, or use grouped folds, as this package does",
+                    f"Split by {_ONE[kind]}, or give rows of one {_ONE[kind]} one group (column 'group') and use folds",
                 )
             )
     return found
@@ -66,6 +72,7 @@ def split_findings(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
 
 _ONE = {
     "ids": "id",
+    "question ids": "question",
     "questions": "question",
     "subjects": "subject",
     "images": "image",
@@ -76,29 +83,34 @@ _ONE = {
 
 def names_split(row: Mapping[str, Any]) -> bool:
     """Whether a row says of which split it is."""
-    return any(_FLAG.match(column) or column.lower() in _NAMES for column in row)
+    return bool(_splits_of(row))
 
 
 def _splits_of(row: Mapping[str, Any]) -> set[str]:
+    """What columns call it, and the flags that are set; where none is, the split that is not the flag's."""
     found: set[str] = set()
+    off: set[str] = set()
     for column, value in row.items():
-        text = str(value).strip()
+        text = str(value).strip().lower()
         if flag := _FLAG.match(column):
-            if text.lower() in _ON:
-                found.add(flag[1].lower())
-        elif column.lower() in _NAMES and _SPLIT.fullmatch(text):
-            found.add(text.lower())
-    return found
+            if text in (*_ON, *_OFF):
+                (found if text in _ON else off).add(flag[1].lower() if text in _ON else f"not {flag[1].lower()}")
+        elif _NAMES.fullmatch(column) and 0 < len(text) <= _MOST:
+            found.add(text)
+    return found or off
 
 
 def _things(row: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     statement = row.get("statement")
     if isinstance(statement, str) and statement.strip():
         yield "subjects", subject_of(statement, subject_in(row))
-    for column in _IDS:
-        if column in row and not is_object(row[column]) and row[column] not in (None, ""):
-            yield "groups" if column == "group" else "ids", str(row[column])
-            break
+    elif subject := subject_in(row):
+        yield "subjects", subject.casefold()
+    for kind, columns in _IDS.items():
+        for column in columns:
+            if column in row and not is_object(row[column]) and row[column] not in (None, ""):
+                yield kind, str(row[column])
+                break
     for column in _IMAGES:
         if isinstance(row.get(column), str | int) and row[column] != "":
             yield "images", Path(str(row[column])).name

@@ -23,7 +23,7 @@ APART = 0.03
 _CERTAIN = 0.01
 _STRADDLES = 0.1
 _CURES = {
-    "overlap": "A head that finds the answer's words in the context does as well: hold scores against this baseline",
+    "overlap": "A head that finds the answer's words in context or question does as well: hold scores against it",
     "question words": "Ask every question with a right and a wrong answer, match on it, or hold scores against it",
     "context words": "Show every context with a right and a wrong answer, match on it, or hold scores against it",
     "untrained twin": "What an untrained model tells is no knowledge: hold scores against this baseline",
@@ -32,7 +32,9 @@ _CURES = {
     "log-probability": "A head may know only what is likely: hold scores against this baseline",
     "log-probability per token": "A head may know only what is likely: hold scores against this baseline",
 }
-_CURE = 'Match the rows (lens_truth.data.match(examples, on=["{}"])) or swap answers (swap:FILE), and score again'
+_CURE = (
+    'Match the rows (lens_truth.data.match(examples, on=["{}"]), which says what is left), or swap answers (swap:FILE)'
+)
 
 
 def surface_finding(told: SurfaceBaseline, examples: Sequence[Example]) -> Finding | None:
@@ -40,13 +42,13 @@ def surface_finding(told: SurfaceBaseline, examples: Sequence[Example]) -> Findi
     that moves it) hardly ever get so far."""
     if told.apart < APART or told.p_value > _CERTAIN:
         return None
-    way = "" if told.auroc > 0.5 else ", the wrong way round: words stand with the other label in other groups"
+    way = "" if told.auroc > 0.5 else ", the wrong way round: it goes with the other label in other groups"
     p = "" if told.p_value != told.p_value else f", p = {p_value(told.p_value)}"
     right = "" if told.accuracy != told.accuracy else f", accuracy {number(told.accuracy)}"
     kind = SURFACE if told.name in FEATURES else UNTAUGHT
     auroc = f"{number(told.auroc)} {interval((told.low, told.high))}"
     says = f"{kind}: by the {told.what} alone the labels are told apart with AUROC {auroc}{p}{right}{way}"
-    touched = round(len(examples) * min(1.0, 2 * abs(told.auroc - 0.5)))
+    touched = told.right if told.auroc > 0.5 else len(examples) - told.right
     example, cure = shown(examples[told.surest]), _CURES.get(told.name, _CURE.format(told.name))
     return Finding(told.name, "confound", says, touched, len(examples), example, cure)
 

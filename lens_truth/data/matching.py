@@ -33,6 +33,8 @@ LEAST = 40
 _BINS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Cells that a length, or a classifier's decision, is cut into, coarse to fine."""
 _ROUNDS = 4
+_NEAR = 0.05
+"""How far above .5 the AUROC of matched rows may lie, whatever its interval holds."""
 _LENGTHS, _CHARACTERS = ("characters", "tokens"), ("first", "last")
 Rows = Int[np.ndarray, " n"]
 Cells = Int[np.ndarray, " n"]
@@ -88,14 +90,17 @@ class Matched:
         """What was matched, what is left, and what that could show."""
         what = ", ".join(FEATURES[name].what for name in self.on)
         if not self.left or self.after is None:
-            still = "which is too few" if self.after is None else "where these still tell the labels"
-            cure = ": rewrite them (swap:FILE; cloze:FILE where contexts are long), so that answers have both labels"
-            return f"matching on {what} leaves {self.n} of {self.of} rows, {still}{cure * self.asked}"
+            if self.rewritten:
+                return f"{self.rewritten}: {self.n} rows of {self.of}, of which {what} still tell the labels"
+            cure = ""
+            if self.asked and "overlap" not in self.on:
+                cure = ": rewrite them (swap:FILE; cloze:FILE where contexts are long); answers then have both labels"
+            return f"no {LEAST} of the {self.of} rows are found of which {what} tell nothing{cure}"
         how = f"{self.rewritten}: {self.n} rows of {self.of}" if self.rewritten else f"{self.n} of {self.of} rows"
         return (
             f"matched on {what}: {how} in {count(self.groups, 'group')}, where these tell the labels with AUROC "
             f"{number(self.after.auroc)} [{number(self.after.low)}, {number(self.after.high)}] (all rows: "
-            f"{number(self.before.auroc)}); an accuracy of {number(self.detectable)} can be told from chance"
+            f"{number(self.before.auroc)}); one head's accuracy of {number(self.detectable)} can be told from chance"
         )
 
     def as_record(self) -> dict[str, Any]:
@@ -122,8 +127,10 @@ def match(
     seed: int = 0,
 ) -> Matched:
     """The largest part of the rows, over cells from coarse to fine, in which the features no longer predict the label
-    on held-out folds (the AUROC's interval holds .5, and above .5 p >= .05). Of a cell's rows those stay first whose
-    group keeps both labels; which of the others is drawn.
+    on held-out folds: the AUROC is at most .55, its interval holds .5, and above .5 p >= .05. Of a cell's rows those
+    stay first whose group keeps both labels; which of the others is drawn. Where labels are balanced in every cell,
+    what is held out leans the other way a little (AUROCs below .5, the more so the fewer rows), and so does whatever is
+    fitted on these rows: scores on them are low rather than high.
 
     >>> matched = lens_truth.data.match(examples, on=["characters", "last"])
     >>> matched = lens_truth.data.match(examples, on=["answer words"], rewrite="swap")
@@ -140,12 +147,15 @@ def match(
         InputError: for no feature or one that there is not, for another rewrite, one label only, or fewer groups than
             folds.
     """
+    on = (on,) if isinstance(on, str) else on
     if not on:
         raise InputError(f"nothing to match on; there are {', '.join(FEATURES)}")
     if rewrite not in (None, "swap", "cloze"):
         raise InputError(f"rows are rewritten by swap or cloze, not by '{rewrite}'")
     on = tuple(dict.fromkeys(on))
-    seen = [x for name in on if (x := seen_by(name, examples)).shape[1]]
+    seen = [seen_by(name, examples) for name in on]
+    if absent := [name for name, x in zip(on, seen, strict=True) if not x.shape[1]]:
+        raise InputError(f"these rows do not differ in '{absent[0]}' at all, or have no such thing to be matched on")
     labels = np.array(labels_of(examples))
     before, _ = _told(seen, examples, labels, np.arange(len(labels)), n_folds, seed)
     assert before is not None  # else it was said why the rows cannot be folded
@@ -166,12 +176,11 @@ def _finest(
     n_folds: int,
     seed: int,
 ) -> tuple[Rows, SurfaceBaseline | None]:
-    """The most rows whose surface tells nothing, and what it tells; where there are none, the most that it tells of."""
+    """The most rows whose surface tells nothing, and what it tells."""
     every = np.arange(len(labels))
     if not _tells(before):
         return every, before
-    nothing: tuple[Rows, SurfaceBaseline | None] = every[:0], None
-    found = failed = nothing
+    found: tuple[Rows, SurfaceBaseline | None] = every[:0], None
     for bins in _BINS:
         rng = stream(seed, Stream.MATCHED, bins)
         cells = _cells([_coarse(name, examples, bins) for name in on if name in (*_LENGTHS, *_CHARACTERS)], len(every))
@@ -182,13 +191,12 @@ def _finest(
             told, decided = _told(seen, examples, labels, rows, n_folds, seed)
             if told is None:
                 break
-            if not _tells(told):
+            if not _tells(told) and told.auroc <= 0.5 + _NEAR:
                 found = rows, told
                 break
-            failed = max(failed, (rows, told), key=lambda its: len(its[0]))
             inside = np.argsort(np.argsort(decided, kind="stable")) * bins // len(rows)
             rows = _balanced(rows, _cells([cells[rows], inside], len(rows)), examples, labels, rng)
-    return failed if found is nothing else found
+    return found
 
 
 def _told(

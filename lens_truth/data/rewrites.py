@@ -25,7 +25,7 @@ _LOOKED_AT = 200
 """Partners that are looked at for a question."""
 _SENTENCE = re.compile(r"[^.!?\n]*[^.!?\s](?:\.(?=\d)[^.!?\n]*)*[.!?]?")
 _NAME_OR_NUMBER = re.compile(r"\b(?:[A-Z][\w'-]+(?: [A-Z][\w'-]+){0,2}|\d+(?:[.,]\d+)*)\b")
-_FEWEST = 6
+_FEWEST = 4
 """Words of a sentence that says enough to be asked about."""
 
 
@@ -43,8 +43,10 @@ class _Asked:
 def swapped_answers(examples: Sequence[Example], *, seed: int = 0) -> list[Example]:
     """Four rows for every two questions that trade right answers: both answers to both questions. An answer goes to a
     question of its kind (`year`, `person`, ...), as near in length as there is, to which it is not known to be right
-    and whose question and context do not name it. The rows of a pair share a group, and so do questions that shared
-    one.
+    and whose question and context do not name it. Groups trade two by two, and become one.
+
+    What an answer looks like tells nothing then. Where there are contexts, whether it stands there tells all: against
+    the overlap with the context this is no cure.
 
     >>> swapped = lens_truth.data.swapped_answers(examples)  # lens_truth.load_examples("swap:my-rows.csv")
 
@@ -72,7 +74,7 @@ def swapped_answers(examples: Sequence[Example], *, seed: int = 0) -> list[Examp
 
 
 def cloze_examples(examples: Sequence[Example], *, seed: int = 0) -> list[Example]:
-    """`swapped_answers` of questions that are made of contexts: of each context a sentence of six words or more, in
+    """`swapped_answers` of questions that are made of contexts: of each context a sentence of four words or more, in
     which a name or number that stands in the context once is left out.
 
     >>> clozes = lens_truth.data.cloze_examples(examples)  # lens_truth.load_examples("cloze:my-rows.csv")
@@ -88,6 +90,8 @@ def cloze_examples(examples: Sequence[Example], *, seed: int = 0) -> list[Exampl
             question = f"Which words are left out? {sentence}"
             evidence = places_of(answer, context)
             made.append(Example(f"cloze-{len(made)}", group, question, answer, SUPPORTED, context, evidence))
+    if not any(example.context.strip() for example in examples):
+        raise InputError("these rows have no contexts of which clozes could be made")
     if not made:
         raise InputError(
             "no context holds a sentence with a name or number that stands there once: no cloze can be made"
@@ -117,32 +121,42 @@ def _asked(rows: Sequence[Example]) -> _Asked:
     return _Asked(first, kind, len(answer), told, frozenset(plain(each) for each in every))
 
 
+def _groups_fit(one: str, other: str, mates: dict[str, str]) -> bool:
+    """Whether pairs of these groups chain no third one to them."""
+    return one == other or (mates.get(one, other) == other and mates.get(other, one) == one)
+
+
 def _pairs(asked: Sequence[_Asked], seed: int) -> list[tuple[int, int]]:
     """Which questions trade answers, in the order of the first of them."""
     order: list[int] = stream(seed, Stream.SWAPS).permutation(len(asked)).tolist()
     left: list[int] = []
     pairs: list[tuple[int, int]] = []
     pools: dict[str, list[int]] = {}
+    mates: dict[str, str] = {}
     for n in order:
         pools.setdefault(asked[n].kind, []).append(n)
     for pool in pools.values():
-        pairs += _of_pool(pool, asked, left)
+        pairs += _of_pool(pool, asked, left, mates)
     rest: list[int] = []
-    pairs += _of_pool([n for n in left if asked[n].kind.endswith("words")], asked, rest)
+    pairs += _of_pool([n for n in left if asked[n].kind.endswith("words")], asked, rest, mates)
     return sorted((min(pair), max(pair)) for pair in pairs)
 
 
-def _of_pool(pool: list[int], asked: Sequence[_Asked], left: list[int]) -> list[tuple[int, int]]:
+def _of_pool(pool: list[int], asked: Sequence[_Asked], left: list[int], mates: dict[str, str]) -> list[tuple[int, int]]:
     """Pairs of neighbours in length; whoever finds none is left."""
     pairs: list[tuple[int, int]] = []
     pool = sorted(pool, key=lambda n: asked[n].length)
     while pool:
         n = pool.pop(0)
-        partner = next((m for m in pool[:_LOOKED_AT] if _fit(asked[n], asked[m])), None)
+        mine = asked[n].example.group
+        near = (m for m in pool[:_LOOKED_AT] if _groups_fit(mine, asked[m].example.group, mates))
+        partner = next((m for m in near if _fit(asked[n], asked[m])), None)
         if partner is None:
             left.append(n)
         else:
             pool.remove(partner)
+            if (other := asked[partner].example.group) != mine:
+                mates[mine], mates[other] = other, mine
             pairs.append((n, partner))
     return pairs
 

@@ -4,11 +4,13 @@ of a probe means nothing beside a classifier that sees as much without a model.
 Every classifier is a logistic regression (scikit-learn's liblinear, L2, C = 1), sparse where it counts words. The AUROC
 is the mean over folds; its interval a bootstrap over groups.
 
-The null permutes labels inside groups (`permuted_labels`). Against the cross-validated decisions themselves that would
-be wrong: what fold j is read by was fitted on fold k and the other way round, so the two err together, and under no
-effect the AUROC spreads about 1.4 times as wide as such permutations say. So the test reads each fold by what was
-fitted on the folds before it alone: given those, its labels are exchangeable, and permuting them is right without
-fitting anew for every draw."""
+The interval is widened by the square root of two: what fold j is read by was fitted on fold k and the other way round,
+so the two err together, and where there is no effect AUROCs spread about 1.4 times as wide as a bootstrap of the
+decisions says.
+
+The null permutes labels inside groups (`permuted_labels`), but not against the cross-validated decisions themselves,
+which would be wrong for the same reason. The test reads each fold by what was fitted on the folds before it alone:
+given those, its labels are exchangeable, and permuting them is right without fitting anew for every draw."""
 
 from __future__ import annotations
 
@@ -141,6 +143,14 @@ def held_out_of(
     return decided
 
 
+def _exchangeable(labels: Int[np.ndarray, " N"], number: Int[np.ndarray, " N"]) -> bool:
+    """Whether labels exchanged inside groups are all that could be otherwise: groups with both labels have equal shares
+    of them. Where they have not, what lies between groups would stay as it is in every draw."""
+    shares = np.bincount(number, weights=labels) / np.bincount(number)
+    mixed = shares[(shares > 0) & (shares < 1)]
+    return len(mixed) == 0 or bool(np.ptp(mixed) < 1e-9 and len(mixed) == len(shares))
+
+
 class Judge:
     """Turns decisions on rows into AUROCs with intervals and tests; draws are made once for all features.
 
@@ -158,6 +168,8 @@ class Judge:
     ) -> None:
         self._labels, self._fold = labels, fold
         _, self._number = np.unique(np.asarray(groups), return_inverse=True)
+        if not _exchangeable(labels, self._number):
+            n_permutations = 0
         small = labels.astype(np.int8)  # a thousand draws of ten thousand rows are 10 MB, not 80
         drawn = permuted_labels(small, groups, n_permutations, seed, fold) if n_permutations else small[None][:0]
         self._drawn = drawn.astype(bool)
@@ -166,20 +178,23 @@ class Judge:
     def baseline(self, name: str, what: str, decided: Decided, before: Decided | None) -> SurfaceBaseline:
         """Of decisions on held-out rows, and of those of what was fitted before (or of what was never fitted), which
         the test reads; rows that are NaN do not count."""
-        low, high = self._interval(decided)
+        low, high = self._interval(decided, fitted=before is not decided)
         right = (decided > 0) == (self._labels > 0)
         defined = np.isfinite(decided)
         folds = [right[defined & (self._fold == k)] for k in np.unique(self._fold[defined])]
         accuracy = float(np.mean([its.mean() for its in folds])) if folds else float("nan")
         p = float("nan") if before is None or not len(self._drawn) else self._p_value(before)
         sure = np.where(defined, decided * (2 * self._labels - 1), -np.inf)
-        return SurfaceBaseline(name, what, self.auroc(decided), low, high, p, accuracy, int(sure.argmax()))
+        surest, n_right = int(sure.argmax()), int(right[defined].sum())
+        return SurfaceBaseline(name, what, self.auroc(decided), low, high, p, accuracy, surest, n_right)
 
     def auroc(self, decided: Decided) -> float:
         """Mean over the folds that have both labels."""
         return float(self._weighted(decided, np.ones((1, len(decided))))[0])
 
-    def _interval(self, decided: Decided) -> tuple[float, float]:
+    def _interval(self, decided: Decided, *, fitted: bool) -> tuple[float, float]:
+        """The bootstrap's deviations from its median, about the AUROC itself; of decisions of classifiers that were
+        fitted on one another's rows, which err together, 1.4 times as far."""
         rng = stream(self._seed, Stream.SURFACE_INTERVALS)
         G, found = int(self._number.max()) + 1, list[Float[np.ndarray, " n"]]()
         at_once = max(1, _AT_ONCE // len(decided))
@@ -187,8 +202,9 @@ class Judge:
             n = min(at_once, self._n_bootstrap - begin)
             drawn = rng.multinomial(G, np.full(G, 1 / G), size=n).astype(np.float32)
             found.append(self._weighted(decided, drawn[:, self._number]))
-        low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
-        return float(low), float(high)
+        low, middle, high = np.nanquantile(np.concatenate(found), [0.025, 0.5, 0.975])
+        auroc, wider = self.auroc(decided), np.sqrt(2) if fitted else 1.0
+        return max(0.0, float(auroc - wider * (middle - low))), min(1.0, float(auroc + wider * (high - middle)))
 
     def _weighted(self, decided: Decided, weight: Float[np.ndarray, "n N"]) -> Float[np.ndarray, " n"]:
         """The AUROC where rows count so often, of each draw."""

@@ -24,12 +24,14 @@ class SurfaceBaseline:
     """Of its 95% interval, a bootstrap over groups."""
     high: float
     p_value: float
-    """Of no association, two-sided, by labels permuted inside groups; NaN where these do not move it, since all rows of
-    a group look alike, and where the test was not asked for."""
+    """Of no association, two-sided, by labels permuted inside groups; NaN where that is no test of it (all rows of a
+    group look alike, or groups have unequal shares of labels), and where it was not asked for."""
     accuracy: float
     """Mean over held-out folds."""
     surest: int = 0
     """The row of which it is surest, and right."""
+    right: int = 0
+    """Rows that it tells rightly."""
 
     @property
     def apart(self) -> float:

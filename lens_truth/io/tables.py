@@ -144,6 +144,12 @@ def print_table(table: Table) -> None:
     print(terminal(table))
 
 
+def print_warning(text: str, *, alarm: bool = True) -> None:
+    """As it is, in red on a terminal if it is an alarm."""
+    red, plain = ("\033[1;31m", "\033[0m") if alarm and sys.stdout.isatty() else ("", "")
+    print(f"{red}{text}{plain}")
+
+
 def print_warnings(warnings: Sequence[str]) -> None:
     """In red on a terminal: nobody is to miss them."""
     red, plain = ("\033[1;31m", "\033[0m") if sys.stdout.isatty() else ("", "")

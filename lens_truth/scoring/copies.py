@@ -21,6 +21,8 @@ _OFF_MODE, _DISTINCT = 8, 5
 accuracy is 1, gates of 0 and 1)."""
 _BEFORE_ROUNDING = 10
 """Values of a rounded map, below which rounding may have made it equal to another."""
+_NEARLY = 0.9
+"""Share of heads that are equal, of maps of many values, from which one is the other with some heads changed."""
 _DECIMALS = 8
 """More are no rounding."""
 _CURE = "They are one run, so their spread is no noise: leave out all but one"
@@ -73,7 +75,17 @@ def _alike(a: Values, b: Values, telling: bool) -> str:
         return f"the second is {slope:.6g} times the first {b.mean() - slope * a.mean():+.6g}"
     if slope > 0 and apart <= 2 * _ROUNDING:
         return f"r = 1 - {short(apart / 2)}, largest difference {short(gap)}"
-    return _rounded(a, b)
+    return _rounded(a, b) or _rounded(slope * (a - a.mean()) + b.mean(), b) or _mostly(a, b)
+
+
+def _mostly(a: Values, b: Values) -> str:
+    """That nearly all heads are equal, if they are."""
+    same = np.abs(a - b) <= _ROUNDING * max(np.ptp(a), np.ptp(b))
+    return (
+        f"equal in {int(same.sum())} of {len(a)} heads"
+        if same.mean() >= _NEARLY and len(np.unique(a)) > len(a) / 2
+        else ""
+    )
 
 
 def _rounded(a: Values, b: Values) -> str:
@@ -83,14 +95,12 @@ def _rounded(a: Values, b: Values) -> str:
     if decimals >= _DECIMALS or len(np.unique(coarse.round(decimals))) < _BEFORE_ROUNDING:
         return ""
     half = 0.5 * 10.0**-decimals
-    return (
-        f"equal after rounding to {count(decimals, 'decimal')}" if np.abs(coarse - fine).max() <= 1.001 * half else ""
-    )
+    return f"equal after rounding to {count(decimals, 'decimal')}" if np.abs(coarse - fine).max() <= 1.02 * half else ""
 
 
 def _decimals(values: Values) -> int:
     """How many a column was written with."""
-    near = (d for d in range(_DECIMALS) if np.abs(values - values.round(d)).max() <= 1e-10)
+    near = (d for d in range(_DECIMALS) if np.abs(values - values.round(d)).max() <= 1e-6 * 10.0**-d + 1e-7)
     return next(near, _DECIMALS)
 
 

@@ -129,6 +129,8 @@ def with_matched(scores: HeadScores, activations: HeadActivations, matched: Matc
 
 
 def _check_matched(matched: Matched, activations: HeadActivations) -> None:
+    if matched.rewritten:
+        raise InputError("the matched rows are rewritten ones, which no activations are of: capture `matched.examples`")
     if matched.of != len(activations.ids):
         raise InputError(
             f"rows were matched among {matched.of} examples, and the activations are of {len(activations.ids)}; match "
@@ -139,7 +141,7 @@ def _check_matched(matched: Matched, activations: HeadActivations) -> None:
 def _on_matched(activations: HeadActivations, matched: Matched, **how: Any) -> tuple[dict[str, Map], dict[str, Any]]:
     """Metrics and the record."""
     record = matched.as_record()
-    if not matched.left or not len(matched.rows):  # rewritten rows have no activations
+    if not matched.left:
         return {}, record
     numbers: list[int] = matched.rows.tolist()
     groups, ids = (tuple(its[row] for row in numbers) for its in (activations.groups, activations.ids))
