@@ -21,7 +21,8 @@ ALIKE = 0.9
 _RARE = 60
 """Words that more rows have do not make two rows candidates."""
 _AT_ONCE = 1000
-_WORD, _FORMULA = re.compile(r"\w+"), re.compile(r"[\d=<>+*/^%≤≥≠∩∪⊆∈¬∧∨→&|~]")
+_WORD = re.compile(r"(?:(?<!\S)-)?\d+(?:[.,]\d+)*%?|\w+")
+_FORMULA = re.compile(r"[=<>+*/^≤≥≠∩∪⊆∈¬∧∨→|~]")
 
 
 def repeat_findings(examples: Sequence[Example]) -> list[Finding]:
@@ -100,12 +101,10 @@ def copy_findings(examples: Sequence[Example]) -> list[Finding]:
 
 
 def said(text: str) -> str:
-    """Words in lower case; of a text with numbers or signs of formulas all but the marks at its end, since there -5 is
-    not 5."""
+    """Words and numbers in lower case, where -5 is not 5 and 3.5 not 3,5; of a text with signs of formulas all but the
+    marks at its end."""
     text = " ".join(text.lower().split())
-    if _FORMULA.search(text):
-        return text.rstrip(".?! ")
-    return " ".join(_WORD.findall(text))
+    return text.rstrip(".?! ") if _FORMULA.search(text) else " ".join(_WORD.findall(text))
 
 
 def _copies(

@@ -153,9 +153,11 @@ def match(
     if rewrite not in (None, "swap", "cloze"):
         raise InputError(f"rows are rewritten by swap or cloze, not by '{rewrite}'")
     on = tuple(dict.fromkeys(on))
-    seen = [seen_by(name, examples) for name in on]
-    if absent := [name for name, x in zip(on, seen, strict=True) if not x.shape[1]]:
-        raise InputError(f"these rows do not differ in '{absent[0]}' at all, or have no such thing to be matched on")
+    seen = [x for name in on if (x := seen_by(name, examples)).shape[1]]
+    if not seen:
+        raise InputError(
+            f"these rows have nothing of {', '.join(on)} in which they differ, so nothing to be matched on"
+        )
     labels = np.array(labels_of(examples))
     before, _ = _told(seen, examples, labels, np.arange(len(labels)), n_folds, seed)
     assert before is not None  # else it was said why the rows cannot be folded

@@ -69,7 +69,7 @@ def test_subjects_in_both_sets_are_told_and_what_they_make_of_words() -> None:
 
 
 def told(auroc: float, low: float, high: float, p: float) -> SurfaceBaseline:
-    return SurfaceBaseline("characters", "length in characters", auroc, low, high, p, 0.6)
+    return SurfaceBaseline("characters", "length in characters", auroc, low, high, p, 0.6, 0, 60 if auroc > 0.5 else 40)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_baseline_is_a_confound_where_interval_and_null_agree(baseline: Surfac
     assert (found is not None) == is_found
     if found is not None:
         assert (
-            found.count == 40
+            found.count == 60
             and found.of == 100
             and found.example.startswith("'0-1-False'")
             and 'on=["characters"]' in found.cure
@@ -128,7 +128,7 @@ def test_the_command_says_everything_and_the_result_is_read_back(
     write_examples(tmp_path / "mine.jsonl", [*rows, replace(rows[2], id="turned", label=0)])
     _, out, _ = run(capsys, "audit", tmp_path / "mine.jsonl", "--out", tmp_path / "out")
     assert out.index("mine.jsonl, 1 of ") < out.index("mine.jsonl, 2 of ")
-    for said in ("length in characters", "both labels", "the longest 30,000", "WARNING  mine.jsonl: LABEL CONFLICT"):
+    for said in ("length in characters", "both labels", "the longest 30,000", "LABEL CONFLICT: "):
         assert said in out, said
     audit = Audit.load(tmp_path / "out")
     assert [its.check for its in audit.findings[:2]] == [

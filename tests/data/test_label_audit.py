@@ -107,7 +107,8 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "rlhfv:one.jsonl and phd:two.jsonl label 6 of the 12 answers that both have oppositely" in conflict
     assert single.startswith("phd:two.jsonl: ") and "all 12 examples are supported" in single
     assert surface.startswith("mine.jsonl: ") and "accuracy 1.000" in surface
-    assert all(sentence in said for sentence in record["warnings"])
+    findings = [its.says for name in record["results"]["audit"] for its in Audit.load(out, name).findings]
+    assert conflict in said and single in said and findings and all(sentence in said for sentence in findings)
     assert Audit.load(out).groups == 12
     assert Audit.load(out, "mine.jsonl").repeated == 58
     assert record["results"]["audit"]["phd:two.jsonl"]["surface_accuracy"] is None

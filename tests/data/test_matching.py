@@ -174,6 +174,8 @@ def test_files_are_rewritten_by_name(tmp_path) -> None:
 def test_what_cannot_be_matched_is_named() -> None:
     with pytest.raises(InputError, match="nothing to match on"):
         match(answers(20, 0), on=[])
+    with pytest.raises(InputError, match="nothing of overlap in which they differ"):
+        match([Example(f"{n}", f"{n}", "", f"It is {n}.", n % 2) for n in range(40)], on="overlap")
     with pytest.raises(InputError, match="there is no surface feature 'colour'"):
         match(answers(20, 0), on=["colour"])
     with pytest.raises(InputError, match="rewritten by swap or cloze, not by 'turn'"):

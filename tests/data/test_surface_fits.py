@@ -39,7 +39,7 @@ def folds(examples: list[Example]) -> np.ndarray:
 
 def test_a_word_that_tells_the_label_is_found_and_nothing_else() -> None:
     told = {its.name: its for its in surface_baselines(rows(150, 0, told=0.5))}
-    assert told["answer words"].low > 0.65 and told["answer words"].p_value == 0.001
+    assert told["answer words"].low > 0.6 and told["answer words"].p_value == 0.001
     assert told["n-grams"].low > 0.6 and told["overlap"].p_value > 0.05
     assert "context words" not in told and {"characters", "first", "last", "tokens"} <= told.keys()
     # all rows of a question have its words, so labels exchanged inside it move nothing
