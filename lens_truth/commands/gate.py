@@ -14,7 +14,7 @@ import lens_truth
 from lens_truth.commands.checkpoints import check_target, compared, save_checkpoint, saved_as
 from lens_truth.commands.run import KINDS, OneModel, Rows, Run, load_model, scores_by_kind, warn_of
 from lens_truth.commands.score_sources import short_name
-from lens_truth.errors import InputError, gathered_notices
+from lens_truth.errors import InputError, gathered_notices, notice
 from lens_truth.io.files import alone_at, check_out, file_hash, foreign_files, write_folder_with
 from lens_truth.io.runs import RESULT
 from lens_truth.io.tables import print_warnings
@@ -158,4 +158,7 @@ def _gate(config: Config, *, loaded: bool) -> tuple[Any, lens_truth.HeadGate]:
         examples = config.examples(config.data)
         warn_of(examples, short_name(config.data))
         scores = scores_by_kind(config.scores, model, examples, config)
-    return model, lens_truth.HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
+    gate = lens_truth.HeadGate.from_scores(scores, lam, norm, config.floor, config.site)
+    if bool((gate.values == 1).all()):
+        notice(f"all {scores.kind} scores are the same, so every gate is 1 and the model stays what it is")
+    return model, gate

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lens_truth.confounds.between_result import Between, Transfer
-from lens_truth.confounds.findings import Finding, Level, worst_first
+from lens_truth.confounds.duplicates import loose_key
+from lens_truth.confounds.findings import Finding, Level, shown, worst_first
 from lens_truth.confounds.splits import context_of, image_of, subject_named
 from lens_truth.confounds.surface import APART
+from lens_truth.data.agreement import answer_key
 from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
 from lens_truth.data.surface_features import FEATURES
@@ -57,6 +59,7 @@ def between_sets(
                     f"What is trained on one has seen the other's {kind}: hold out by {single} over both",
                 )
             )
+    findings += _labels(one_name, one, other_name, other)
     transfers: list[Transfer] = []
     for (train_name, train), (test_name, test) in (
         ((one_name, one), (other_name, other)),
@@ -68,6 +71,34 @@ def between_sets(
                 transfers.append(found)
                 findings += _told(found, len(test))
     return Between(tuple(transfers), worst_first(findings))
+
+
+def _labels(one_name: str, one: Sequence[Example], other_name: str, other: Sequence[Example]) -> list[Finding]:
+    """Answers that are the same but for case and signs, and labelled the other way; those that are the same to the
+    letter are `label_agreement`'s."""
+    first = {loose_key(example): example for example in one}
+    exact = {answer_key(example) for example in one}
+    turned = [
+        example
+        for example in other
+        if answer_key(example) not in exact
+        and (same := first.get(loose_key(example))) is not None
+        and same.label != example.label
+    ]
+    if not turned:
+        return []
+    return [
+        Finding(
+            "labels of near copies",
+            "wrong",
+            f"LABEL CONFLICT: {one_name} and {other_name} label {len(turned)} answers oppositely that differ in case or "
+            "signs only",
+            len(turned),
+            len(other),
+            f"{shown(turned[0])}, and {shown(first[loose_key(turned[0])])}",
+            "Decide which label holds",
+        )
+    ]
 
 
 def _transfer(

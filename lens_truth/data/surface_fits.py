@@ -118,7 +118,8 @@ def _each_fold(
     def decide(k: int) -> Float[np.ndarray, " n"]:
         return held_out_of(x, labels, train[k], fold == k, penalty)
 
-    # liblinear's sums over thousands of columns are too short for BLAS's threads, which make fits many times as long
+    # liblinear's sums over thousands of columns are too short for BLAS's threads: fits take twice as long, and where
+    # other jobs have the cores thirty times
     with _one_thread(), ThreadPoolExecutor(1 if getattr(x, "nnz", x.size) > _LARGE else 2) as pool:
         for k, its in zip(folds, pool.map(decide, folds), strict=True):
             decided[fold == k] = its

@@ -204,3 +204,57 @@ def test_what_is_known_of_published_files_comes_out(
     ids = [data / f"h_neurons/gemma3_4b_{part}_qids.json" for part in ("train", "test")]
     _, shared, _ = run(capsys, "audit", *ids, "--out", tmp_path)
     assert "1327 ids (of 2000 and 2000" in shared
+
+
+def test_labels_of_answers_that_differ_in_case_or_signs_alone() -> None:
+    one = [Example(f"{n}", f"{n}", f"Who is {n}?", f"Ann {n}.", 1) for n in range(8)]
+    other = [replace(e, id=f"b{e.id}", answer=e.answer.lower().rstrip("."), label=int(int(e.id) > 2)) for e in one]
+    found = between_sets("one", one, "other", other).findings
+    assert [(its.check, its.count, its.level) for its in found] == [("labels of near copies", 3, "wrong")]
+    both = audit_examples([*one, *other], n_permutations=0).findings
+    assert both[0].check == "both labels" and both[0].count == 3
+
+
+def test_a_confound_between_groups_is_no_chance() -> None:
+    """Labels exchanged inside groups leave it as it is, so their null says nothing."""
+    rng = np.random.default_rng(0)
+    rows = [
+        Example(
+            f"{g}-{n}",
+            str(g),
+            "",
+            " ".join(rng.choice(LANDS, rng.integers(4, 8) if g % 2 else rng.integers(1, 5))),
+            label,
+        )
+        for g in range(40)
+        for n in range(20)
+        for label in [int(n < (17 if g % 2 else 3))]
+    ]
+    audit = audit_examples(rows)
+    told = next(its for its in audit.baselines if its.name == "tokens")
+    assert np.isnan(told.p_value) and told.low > 0.6 and "tokens" in [its.check for its in audit.findings]
+
+
+def test_on_noise_intervals_hold_one_half_and_little_is_found() -> None:
+    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "dklnrst"]
+    held = n = found = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rows = [
+            Example(
+                f"{i}-{label}",
+                str(i),
+                f"Where is {rng.choice(words)} of {i}?",
+                " ".join(rng.choice(words, rng.integers(2, 6))),
+                label,
+            )
+            for i in range(40)
+            for label in (1, 0)
+        ]
+        audit = audit_examples(rows, n_permutations=199)
+        found += any(its.level != "note" for its in audit.findings)
+        for told in audit.baselines:
+            if told.low < told.high:
+                n += 1
+                held += told.low <= 0.5 <= told.high
+    assert held / n > 0.88 and found <= 2
