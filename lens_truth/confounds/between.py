@@ -91,8 +91,8 @@ def _labels(one_name: str, one: Sequence[Example], other_name: str, other: Seque
         Finding(
             "labels of near copies",
             "wrong",
-            f"LABEL CONFLICT: {one_name} and {other_name} label {len(turned)} answers oppositely that differ in case or "
-            "signs only",
+            f"LABEL CONFLICT: {one_name} and {other_name} label {len(turned)} answers oppositely, alike but for case "
+            "or signs",
             len(turned),
             len(other),
             f"{shown(turned[0])}, and {shown(first[loose_key(turned[0])])}",
