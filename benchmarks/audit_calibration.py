@@ -1,6 +1,6 @@
 """How often `audit` finds something where there is nothing, and how often its intervals hold .5: python
-benchmarks/audit_calibration.py [DATA SETS OF EACH DESIGN]. Words and labels are drawn at random; questions have one answer,
-or a right and a wrong one."""
+benchmarks/audit_calibration.py [DATA SETS OF EACH DESIGN]. Words and labels are drawn at random; questions have one
+answer, or a right and a wrong one."""
 
 from __future__ import annotations
 
