@@ -147,8 +147,10 @@ def run(config: Config) -> None:
                 run.heads({f"{kind} scores {origin}": made})
         run.results["neutral_texts"] = {text.name: hash_of(*text.passages) for text in inputs.neutral}
         found = _ablation(run, config, inputs)
-        tested = [{example.group for example in benchmark.examples} for benchmark in inputs.parts(inputs.base).test]
-        run.rests_on(min(tested, key=len))
+        tested = {its.name: {example.group for example in its.examples} for its in inputs.parts(inputs.base).test}
+        least = min(map(len, tested.values()))
+        few = [name for name, groups in tested.items() if len(groups) == least]
+        run.rests_on(tested[few[0]], f"{', '.join(few)}: " if len(few) < len(tested) else "")
         tell(run, found, config.named(config.source), {**inputs.scores, **inputs.own})
 
 

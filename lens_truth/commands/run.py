@@ -264,12 +264,12 @@ class Run:
         self._files.append(name)
         return self.out / name
 
-    def rests_on(self, groups: Collection[str]) -> None:
-        """Warns of intervals that are drawn over few groups (of rows, or of questions)."""
+    def rests_on(self, groups: Collection[str], what: str = "") -> None:
+        """Warns of intervals (of what, if there are others) that are drawn over few groups of rows or questions."""
         if (n := len(set(groups))) < _FEW:
             self.warnings.append(
-                f"intervals rest on {count(n, 'group')} of examples; of fewer than {_FEW} they are rough, and mostly "
-                "too narrow"
+                f"{what}intervals rest on {count(n, 'group')} of examples; of fewer than {_FEW} they are rough, and "
+                "mostly too narrow"
             )
 
     def figure(self, name: str, figure: Figure) -> None:

@@ -306,6 +306,12 @@ def test_ablate_on_the_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG") and f"{figure}.png" in said
         assert (tmp_path / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     assert HeadScores.load(tmp_path / "causal.safetensors").kind == "causal"
+    (few,) = (its for its in results_of(tmp_path)["warnings"] if "intervals rest on" in its)
+    n = {row["benchmark"]: row["n"] for row in rows}
+    names = few.partition(": ")[0].split(", ")
+    assert set(names) < n.keys() and {n[name] for name in names} == {
+        min(n.values())
+    }  # which, where others rest on more
 
 
 @pytest.mark.usefixtures("no_pdfs")
