@@ -91,11 +91,11 @@ class Matched:
         what = ", ".join(FEATURES[name].what for name in self.on)
         if not self.left or self.after is None:
             if self.rewritten:
-                return f"{self.rewritten}: {self.n} rows of {self.of}, of which {what} still tell the labels"
+                return f"{self.rewritten}: {self.n} rows of {self.of}, which can still be told apart by {what}"
             cure = ""
             if self.asked and "overlap" not in self.on:
                 cure = ": rewrite them (swap:FILE; cloze:FILE where contexts are long); answers then have both labels"
-            return f"no {LEAST} of the {self.of} rows are found of which {what} tell nothing{cure}"
+            return f"no {LEAST} of the {self.of} rows could be matched on {what}{cure}"
         how = f"{self.rewritten}: {self.n} rows of {self.of}" if self.rewritten else f"{self.n} of {self.of} rows"
         return (
             f"matched on {what}: {how} in {count(self.groups, 'group')}, where these tell the labels with AUROC "
