@@ -10,7 +10,7 @@ from lens_truth.confounds.between_result import Between, Transfer
 from lens_truth.confounds.duplicates import loose_key
 from lens_truth.confounds.findings import Finding, Level, shown, worst_first
 from lens_truth.confounds.splits import context_of, image_of, subject_named
-from lens_truth.confounds.surface import APART
+from lens_truth.confounds.surface import APART, STRADDLES
 from lens_truth.data.agreement import answer_key
 from lens_truth.data.bag_of_words import PENALTY
 from lens_truth.data.examples import Example, labels_of
@@ -21,7 +21,6 @@ from lens_truth.io.numbers import interval, number
 from lens_truth.io.stages import stage
 from lens_truth.stats.folds import check_labels, grouped_folds
 
-_STRADDLES = 0.1
 _TEXTS = ("question words", "answer words")
 _SHARED: tuple[tuple[str, str, Callable[[Example], str], Level], ...] = (
     ("subjects", "subject", subject_named, "leak"),
@@ -153,7 +152,7 @@ def _told(its: Transfer, n: int) -> list[Finding]:
                 "Hold a probe that goes over from one to the other against this number, not against .5",
             )
         )
-    if abs(its.shared - its.auroc) >= _STRADDLES:
+    if abs(its.shared - its.auroc) >= STRADDLES:
         found.append(
             Finding(
                 "groups straddle",

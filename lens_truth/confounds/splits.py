@@ -28,11 +28,11 @@ _MOST = 20
 _SOME = 0.02
 """Fewer are slips of whoever finds subjects and questions."""
 _ON, _OFF = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
-_IDS = (
-    {"groups": ("group", "group_id")}
-    | {"ids": ("id", "example_id")}
-    | {"question ids": ("qid", "question_id", "item_id")}
-)
+_IDS = {
+    "groups": ("group", "group_id"),
+    "ids": ("id", "example_id"),
+    "question ids": ("qid", "question_id", "item_id"),
+}
 _IMAGES = ("image", "image_id", "image_path")
 _TEXTS = {"questions": ("question", "raw_question", "user_query", "prompt"), "contexts": ("context", "knowledge")}
 Named = Callable[[Example], str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +21,9 @@ SURFACE, UNTAUGHT = "SURFACE CONFOUND", "NO HEAD NEEDED"
 """What sentences of baselines begin with."""
 APART = 0.03
 """An AUROC's interval that lies farther than this from .5 is a confound; nearer, it is no finding."""
+STRADDLES = 0.1
+"""By how much groups on both sides must move an AUROC to be told of."""
 _CERTAIN = 0.01
-_STRADDLES = 0.1
 _CURES = {
     "overlap": "A head that finds the answer's words in context or question does as well: hold scores against it",
     "question words": "Ask every question with a right and a wrong answer, match on it, or hold scores against it",
@@ -43,8 +45,8 @@ def surface_finding(told: SurfaceBaseline, examples: Sequence[Example]) -> Findi
     if told.apart < APART or told.p_value > _CERTAIN:
         return None
     way = "" if told.auroc > 0.5 else ", the wrong way round: it goes with the other label in other groups"
-    p = "" if told.p_value != told.p_value else f", p = {p_value(told.p_value)}"
-    right = "" if told.accuracy != told.accuracy else f", accuracy {number(told.accuracy)}"
+    p = "" if math.isnan(told.p_value) else f", p = {p_value(told.p_value)}"
+    right = "" if math.isnan(told.accuracy) else f", accuracy {number(told.accuracy)}"
     kind = SURFACE if told.name in FEATURES else UNTAUGHT
     auroc = f"{number(told.auroc)} {interval((told.low, told.high))}"
     says = f"{kind}: by the {told.what} alone the labels are told apart with AUROC {auroc}{p}{right}{way}"
@@ -67,7 +69,7 @@ def straddle_findings(examples: Sequence[Example], *, n_folds: int, seed: int) -
     if not x.shape[1]:
         return []
     kept, cut = (Judge(labels, groups_of, fold, seed, 0, 1).auroc(held_out(x, labels, fold, PENALTY)) for fold in folds)
-    if abs(kept - cut) < _STRADDLES:
+    if abs(kept - cut) < STRADDLES:
         return []
     groups: dict[str, list[Example]] = {}
     for example in examples:

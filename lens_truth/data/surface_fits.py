@@ -31,7 +31,7 @@ from lens_truth.stats.folds import grouped_folds, permuted_labels
 
 PERMUTATIONS, DRAWS = 999, 500
 _TOLERANCE = 1e-2
-"""Of the gradient: a hundredth of scikit-learn's default changes no AUROC by .001, in two thirds of the time."""
+"""Of the gradient: a hundred times the default, for two thirds of the time; AUROCs move by less than .001."""
 _LARGE = 1_000_000
 """Numbers of a matrix of which liblinear's copy takes 28 MB or more."""
 _AT_ONCE = 500_000
