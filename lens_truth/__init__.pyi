@@ -73,6 +73,7 @@ from .detection.verifying import answers_of_samples as answers_of_samples
 from .detection.verifying import given_answers as given_answers
 from .detection.verifying import verified as verified
 from .detection.watching import watch as watch
+from .engines.on_ray import ray_engine as ray_engine
 from .errors import DataWarning as DataWarning
 from .errors import InputError as InputError
 from .evaluate.asker import Asker as Asker

@@ -96,7 +96,8 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     COMMAND_LINE.set(shlex.join(["lens-truth", name, *arguments]))
     command = import_module(f"lens_truth.commands.{name}")
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    os.environ.update(quiet | os.environ)
+    # products of few rows would differ in their last bits by the number of threads (findings/torch-threads.sh)
+    os.environ.update(quiet | {"MKL_CBWR": "AUTO,STRICT"} | os.environ)
     config = parse(command, f"lens-truth {name}", arguments)
     if (getattr(config, "seed", None) or 0) < 0:
         raise InputError(f"the seed is {config.seed}; it must not be negative")

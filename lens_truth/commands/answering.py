@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
+from lens_truth.commands.engine import Spread, engine_of
 from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answering(Rows, OneModel):
+class Answering(Spread, Rows, OneModel):
     """How a model answers."""
 
     model: str = "zoo:llama-chat"
@@ -94,7 +95,7 @@ def answerer(config: Answering, run: Run) -> Generator[Answerer, None, None]:
     template = default_template(model.tokenizer) if config.template == "auto" else config.template
     weights = run.hashes["weights"] = weights_hash(model)
     run.results["template"] = template
-    with AnswerLog(run.wrote(LOG), model, config.model, weights) as log:
+    with AnswerLog(run.wrote(LOG), model, config.model, weights) as log, engine_of(config, model, run):
         asker = lens_truth.Asker(model, template, config.called, config.batch_size, log)
         yield Answerer(asker, gate)
 
@@ -103,6 +104,8 @@ def check_files_only(config: Answering) -> None:
     """Raises an InputError if a flag asks for a model to be gated although only files are scored."""
     if config.scores is not None or config.lam is not None or config.gate is not None:
         raise InputError("--scores, --lam and --gate gate a model; what was written already cannot be gated")
+    if config.engine != "local":
+        raise InputError("--engine is for a model that is asked; what was written already needs no workers")
 
 
 def tell(run: Run, result: lens_truth.BenchmarkResult | Choices | ChoiceLog) -> None:

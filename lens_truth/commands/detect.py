@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
+from lens_truth.commands.engine import Spread, engine_of
 from lens_truth.commands.run import OneModel, Rows, Run, hash_of_examples, load_model, shown_name, warn_of
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError, notice
@@ -27,7 +28,7 @@ _DATA = "zoo:conflict"
 
 
 @dataclass(frozen=True)
-class Config(Rows, OneModel):
+class Config(Spread, Rows, OneModel):
     """Flags of `detect`."""
 
     model: str = "zoo:llama-base"
@@ -72,15 +73,16 @@ def run(config: Config) -> None:
         model = load_model(config.model, config)
         size = "{} layers x {} heads".format(*grid_of(model))
         print(f"{shown_name(config.model)}: {size}" + (f"; {data}: {describe(examples)}" if data else ""))
-        if data:
-            given: dict[str, Any] = {"probes": probes, "layers": layers, "descendant": config.descendant}
-            how: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size, "seed": config.seed}
-            study = lens_truth.detection_study(model, examples, **given, **how)
-            run.hashes["examples"] = hash_of_examples(examples)
-            _tell(run, study, f"{shown_name(config.model)} on {short_name(data)}")
-            probes = study.probes
-        if texts and probes is not None:
-            _score(run, config, model, probes, texts)
+        with engine_of(config, model, run):
+            if data:
+                given: dict[str, Any] = {"probes": probes, "layers": layers, "descendant": config.descendant}
+                how: dict[str, Any] = {"template": config.template, "batch_size": config.batch_size}
+                study = lens_truth.detection_study(model, examples, **given, **how, seed=config.seed)
+                run.hashes["examples"] = hash_of_examples(examples)
+                _tell(run, study, f"{shown_name(config.model)} on {short_name(data)}")
+                probes = study.probes
+            if texts and probes is not None:
+                _score(run, config, model, probes, texts)
 
 
 def _files(config: Config) -> tuple[Path | None, Path | None]:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
+from lens_truth.commands.engine import Spread, check_engine
 from lens_truth.errors import InputError
 from lens_truth.models.names import model_source
 from lens_truth.models.revisions import revision_of
@@ -26,10 +27,12 @@ _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
 
 def check_given(config: Any) -> None:
     """Raises an InputError for the first flag of a command that has no value, names a file or a model which is not
-    there, or a number that no computer counts to. Runs of `report` are left to it, which shows those that are there."""
+    there, a number that no computer counts to, or workers without an engine. Runs of `report` are left to it, which shows those that are there."""
     for flag in fields(config):
         if getattr(config, flag.name) == () != flag.default and isinstance(flag.default, tuple):
             raise InputError(f"--{flag.name.replace('_', '-')} is given no value")
+    if isinstance(config, Spread):
+        check_engine(config)
     flags = {flag.name: getattr(config, flag.name) for flag in fields(config)}
     every = [(name, one) for name, value in flags.items() for one in _each(value)]
     for name, one in every:

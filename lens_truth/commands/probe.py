@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
+from lens_truth.commands.engine import Spread, engine_of
 from lens_truth.commands.run import (
     PROBED,
     Compute,
@@ -34,7 +35,7 @@ _MOVED = 100
 
 
 @dataclass(frozen=True)
-class Config(SettingFlags, Compute, OneModel):
+class Config(SettingFlags, Spread, Compute, OneModel):
     """Flags of `probe`."""
 
     model: str = "zoo:llama-base"
@@ -89,7 +90,8 @@ def run(config: Config) -> None:
         called, size = shown_name(config.model), "{} layers x {} heads".format(*grid_of(model))
         print(f"{called}: {size}; {title}: {describe(examples)}")
 
-        scores, probes, layers = _scored(config, model, examples)
+        with engine_of(config, model, run):
+            scores, probes, layers = _scored(config, model, examples)
         scores = replace(scores, provenance={**scores.provenance, "data": title, "surface_accuracy": surface})
         warning = surface_warning(surface, majority, float(scores.values.max())) if surface else None
         if sums:
@@ -98,7 +100,7 @@ def run(config: Config) -> None:
         run.warnings += [warning] if warning else []
         if "ci_low" in scores.metrics:
             run.rests_on([example.group for example in examples])
-        run.results = {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
+        run.results |= {**_found(scores, len(examples)), "surface_accuracy": surface, "majority_share": majority}
         run.results |= {"surface": scores.provenance["surface"]} if sums else {}
         run.results |= {"verdicts": [said]} if (said := residual_said(scores)) else {}
         for name, kept in probes.items():

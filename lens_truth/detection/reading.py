@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_truth.data.examples import Example
+from lens_truth.engines.passes import batches
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, tokenizer_of
-from lens_truth.models.budget import Budget, within_budget
+from lens_truth.models.budget import Budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked
 from lens_truth.models.image_input import images_for
@@ -97,7 +98,7 @@ def read_answers(
 
     order, budget = _order(encoded), Budget.of(model, batch_size)
     with bar(None, "detection", sum(row.answer[1] for row in encoded), shown=progress) as done:
-        for rows, made in within_budget(order, cost, budget, read):
+        for rows, made in batches(model, order, cost, budget, read):
             for row, found, log_probs in made:
                 for point, its in found.items():
                     last[point][row], mean[point][row] = its[-1], its.mean(0)

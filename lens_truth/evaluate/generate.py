@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from lens_truth.decoding.greedy import Finite, greedy
+from lens_truth.engines.passes import batches
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import Answer
 from lens_truth.gates.rows import UNGATED, Gates, attach_rows
 from lens_truth.models.batches import tokenizer_of
-from lens_truth.models.budget import Budget, within_budget
+from lens_truth.models.budget import Budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import inner_model
 from lens_truth.models.prefixes import Family
@@ -95,7 +96,7 @@ def answered(
 
     families.sort(key=lambda family: -cost(family, None))
     with torch.no_grad():
-        for _, made in within_budget(families, cost, budget, answers_of, max(1, len(names))):
+        for _, made in batches(model, families, cost, budget, answers_of, max(1, len(names))):
             yield from made
 
 

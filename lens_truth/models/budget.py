@@ -106,6 +106,16 @@ def within_budget(
             torch.cuda.empty_cache()
 
 
+def batch_ends(
+    units: Sequence[Unit], cost: Callable[[Unit, Unit | None], int], tokens: int, times: int = 1
+) -> list[int]:
+    """One past the last unit of every batch that `within_budget` makes where the memory never runs out."""
+    ends: list[int] = []
+    while (start := ends[-1] if ends else 0) < len(units):
+        ends.append(_stop(units, start, cost, tokens // times))
+    return ends
+
+
 def _stop(units: Sequence[Unit], start: int, cost: Callable[[Unit, Unit | None], int], tokens: int) -> int:
     """One past the last unit of a batch. It ends early where padding would cost more than another pass does."""
     spent = width = cost(units[start], None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -42,6 +42,8 @@ class HookedModel(HookedRootModule):
     """A multimodal model's Hugging Face image processor; None if it can be shown no images."""
     image_input: Any = None
     """How it is shown images: the `ImageInput` that `images_of` makes when it is first asked."""
+    loading: Mapping[str, Any] | None = None
+    """What `load` was given, by which another process makes the same model; None of a model in memory."""
 
     def __init__(self, hf: Any, tokenizer: Any, name: str) -> None:
         super().__init__()

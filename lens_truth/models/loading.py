@@ -119,7 +119,11 @@ def load(
         from lens_truth.models.stock import hook_stock
 
         return with_images(hook_stock(merged(hf), tokenizer, name), image_processor)
-    return verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
+    hooked = verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
+    if not isinstance(model, nn.Module):
+        how = {"attn": attn, "dtype": dtype, "device": device, "trust_remote_code": trust_remote_code}
+        hooked.loading = {"model": name, **how}
+    return hooked
 
 
 def _inner(model: Any) -> Any:

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lens_truth.data.examples import Example, labels_of
+from lens_truth.engines.passes import batches
 from lens_truth.errors import InputError
 from lens_truth.io.stages import bar, stage
 from lens_truth.models.batches import check_lengths, run_body, tokenizer_of
-from lens_truth.models.budget import Budget, within_budget
+from lens_truth.models.budget import Budget
 from lens_truth.models.finite import check_finite
 from lens_truth.models.hooks import Hooked, grid_of, hook_names
 from lens_truth.models.image_input import images_for
@@ -105,7 +106,7 @@ def captures(
     def run(first: int) -> Iterator[tuple[Sequence[int], dict[Point, Float[Tensor, "B L H D"]]]]:
         rest = order[first:]
         with bar(None, "capture", sum(spans[row][1] for row in rest), shown=progress) as done:
-            for rows, found in within_budget(rest, cost, budget, read):
+            for rows, found in batches(model, rest, cost, budget, read):
                 yield rows, found
                 done.update(sum(spans[row][1] for row in rows))
 

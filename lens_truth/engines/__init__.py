@@ -1,0 +1,1 @@
+"""Where batches go through a model: here, or on the workers of a Ray cluster."""

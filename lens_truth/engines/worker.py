@@ -1,0 +1,105 @@
+"""`Worker`: what a process on another core or machine does. It loads the model once, and runs one batch after the
+other."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lens_truth.engines.passes import Pass
+from lens_truth.engines.shipping import unpacked
+from lens_truth.errors import InputError, gathered_notices, lacks_memory
+from lens_truth.models.budget import Budget
+from lens_truth.models.hashing import weights_hash
+from lens_truth.models.loading import load
+from lens_truth.models.provenance import setup_hash
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker is told."""
+
+    loading: Mapping[str, Any]
+    """What `lens_truth.load` is given."""
+    weights: str
+    """Hash of those of the model where the job comes from."""
+    setup: str
+    """Of what its numbers depend on beside weights (`lens_truth.models.provenance`)."""
+    threads: int
+    ends: list[int]
+    """Of batches, as `Pass.ends` gives them."""
+    its: bytes
+    """The pass."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out of one batch."""
+
+    made: list[tuple[int, Any]]
+    """How many units each part is of, and what it made."""
+    notices: list[str]
+    """Data warnings on the way."""
+    error: str = ""
+    """One sentence where it failed by what a user can change."""
+
+
+class Worker:
+    """A callable for `ray.data.Dataset.map_batches`: rows of batch numbers in, rows of reports out."""
+
+    def __init__(self, job: list[Any]) -> None:
+        """`job`: a reference to a `Job`, in a list, so that it is fetched here."""
+        import ray
+
+        its: Job = ray.get(job[0])
+        torch.set_num_threads(its.threads)
+        self._ends, self._refused = its.ends, ""
+        try:
+            model = load(**its.loading)
+            _check(model, its)
+            self._pass: Pass[Any, Any] = unpacked(model, its.its)
+            self._budget = Budget(self._pass.tokens)
+        except InputError as error:
+            self._refused = str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
+            self._refused = f"the memory is too small for the model ({error})"
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """One batch."""
+        (number,) = rows["number"].tolist()
+        report = Report([], [], self._refused) if self._refused else self._run(number)
+        if report.error:
+            report = replace(report, error=f"a worker on {socket.gethostname()}: {report.error}")
+        return {"number": rows["number"], "report": np.array([pickle.dumps(report)], dtype=object)}
+
+    def _run(self, number: int) -> Report:
+        start = self._ends[number - 1] if number else 0
+        with gathered_notices() as notices:
+            try:
+                made = list(self._pass.part(start, self._ends[number], self._budget))
+            except InputError as error:
+                return Report([], notices, str(error))
+        return Report(made, notices)
+
+
+def _check(model: Any, job: Job) -> None:
+    """Raises an InputError unless the model is the one that the job is about, to the last bit."""
+    if weights_hash(model) != job.weights:
+        raise InputError(
+            f"'{job.loading['model']}' has other weights there than where the run was started; both must see the same "
+            "files"
+        )
+    if setup_hash(model) != job.setup:
+        raise InputError(
+            f"'{job.loading['model']}' would not give the same numbers there: its configuration, tokenizer, number "
+            "format, kind of device, or the versions of lens_truth, torch, transformers, transformer-lens or "
+            "tokenizers are others than where the run was started"
+        )

@@ -1,0 +1,136 @@
+"""Run by test_on_a_cluster.py, as `python two_nodes.py FOLDER`: two Ray nodes on this machine, one worker on each, and
+what becomes of passes when workers and a node are killed. Prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import ray
+import torch
+from ray.cluster_utils import Cluster
+
+import lens_truth
+from lens_truth.engines.passes import batches
+from lens_truth.models.budget import Budget
+
+ROWS = lens_truth.load_examples("zoo:conflict", limit=48)
+QUESTIONS = lens_truth.benchmark_of("judge", "judge", ROWS)
+
+
+def workers() -> list[int]:
+    """The processes that hold a model."""
+    found: list[int] = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if line.read_bytes().startswith(b"ray::MapWorker"):
+                found.append(int(line.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def when(done: Callable[[], bool], strike: Callable[[], Any]) -> threading.Thread:
+    """Strikes once, as soon as something is done."""
+
+    def wait() -> None:
+        end = time.monotonic() + 120
+        while not done() and time.monotonic() < end:
+            time.sleep(0.005)
+        strike()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def begun(folder: Path, rows: int) -> Callable[[], bool]:
+    """Whether so many rows are on disk."""
+
+    def done() -> bool:
+        try:
+            return int((folder / "progress.json").read_text()) >= rows
+        except (OSError, ValueError):
+            return (folder / "z.npy").exists()
+
+    return done
+
+
+def files(folder: Path) -> dict[str, int]:
+    """What lies there, by a number that hangs on every byte."""
+    return {path.name: hash(path.read_bytes()) for path in sorted(folder.iterdir())}
+
+
+def main(folder: Path) -> dict[str, Any]:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, logging_level=logging.CRITICAL, log_to_driver=False)
+    model = lens_truth.load("zoo:llama-memory-chat")
+    said: dict[str, Any] = {"nodes": len([node for node in ray.nodes() if node["Alive"]])}
+    plain = folder / "plain"
+    lens_truth.capture(model, ROWS, batch_size=2, out=plain)
+    wanted = lens_truth.run_benchmark(model, QUESTIONS, "chat", batch_size=4)
+    gate = lens_truth.HeadGate(1 + torch.rand(model.cfg.n_layers, model.cfg.n_heads, generator=torch.Generator()))
+
+    with warnings.catch_warnings(record=True) as caught, lens_truth.ray_engine(model, workers=2) as cores:
+        warnings.simplefilter("always")
+        said["cores"] = vars(cores)
+        killed: list[int] = []
+
+        def kill() -> None:
+            killed.extend(workers()[:1])
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+        striking = when(begun(folder / "killed", 10), kill)
+        lens_truth.capture(model, ROWS, batch_size=2, out=folder / "killed")
+        striking.join()
+        said["killed"] = len(killed)
+        said["same after a killed worker"] = files(plain) == files(folder / "killed")
+
+        try:
+            with gate.attach(model):
+                lens_truth.capture(model, ROWS)
+        except lens_truth.InputError as error:
+            said["attached"] = str(error)
+
+        try:  # a batch that no worker survives
+            list(batches(model, list(range(6)), lambda unit, _: 64, Budget(128), lambda units: die(model, units)))
+        except lens_truth.InputError as error:
+            said["died"] = str(error)
+
+        striking = when(begun(folder / "lost", 10), lambda: cluster.remove_node(second, allow_graceful=False))
+        lens_truth.capture(model, ROWS, batch_size=2, out=folder / "lost")
+        striking.join()
+        said["nodes left"] = len([node for node in ray.nodes() if node["Alive"]])
+        said["same after a lost node"] = files(plain) == files(folder / "lost")
+        asker = lens_truth.Asker(model, "chat", batch_size=4)
+        said["same answers"] = asker.run(QUESTIONS)[""] == wanted
+        gated = asker.run(QUESTIONS, {"": None, "gate": gate})
+    said["same gated answers"] = gated == asker.run(QUESTIONS, {"": None, "gate": gate})
+    said["warnings"] = [str(one.message) for one in caught if issubclass(one.category, lens_truth.DataWarning)]
+    shutil.rmtree(folder / "killed")
+    return said
+
+
+def die(model: Any, units: Any) -> Any:
+    """Ends the worker, unless it is the first batch's."""
+    if 0 not in units:
+        os._exit(1)
+    return model.cfg.n_layers
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))
