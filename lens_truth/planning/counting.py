@@ -1,0 +1,138 @@
+"""A model's sizes by counting: its class is made on PyTorch's meta device, where tensors have shapes and no bytes, so that
+every weight is counted and none is loaded."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from lens_truth.models.structure import (
+    attentions,
+    decoder_layers,
+    heads_of,
+    is_multimodal_config,
+    linear_shape,
+    modules_of,
+)
+from lens_truth.planning.llama import LLAVA_TOKENS
+from lens_truth.planning.shape import DTYPES, DtypeName, ModelShape, Vision
+
+_EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
+_CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "num_selected_experts")
+"""What configs call the number of experts that a token goes through."""
+
+
+def made_empty(config: Any) -> nn.Module:
+    """The model of a config, without weights."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
+
+    config = _plain(config)
+    auto: Any = transformers.AutoModelForCausalLM
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and is_multimodal_config(config):
+        auto = transformers.AutoModelForImageTextToText
+    kind: Any = auto
+    with torch.device("meta"):
+        if type(config) in (mapping := MODEL_FOR_CAUSAL_LM_MAPPING) and auto is transformers.AutoModelForCausalLM:
+            kind = mapping[type(config)]
+            return kind._from_config(config)
+        return kind.from_config(config)
+
+
+def _plain(config: Any) -> Any:
+    """Without a word of quantisation, whose packages need not be here."""
+    config = deepcopy(config)
+    for its in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))):
+        if hasattr(its, "quantization_config"):
+            del its.quantization_config
+    return config
+
+
+def counted(
+    name: str, config: Any, own: DtypeName | None = None, bits: int | None = None, *, has_tokenizer: bool = False
+) -> ModelShape:
+    """The sizes of a config's model. `own` is the number format of its weights, if not the config's."""
+    hf: Any = made_empty(config)
+    text = config.get_text_config(decoder=True)
+    heads, (path, layers) = heads_of(hf), decoder_layers(hf)
+    per_token = sum(per_token_weights(block, text) for block in layers)
+    output = hf.get_output_embeddings()
+    width, vocabulary = linear_shape(output) or (text.hidden_size, text.vocab_size)
+    stated: Any = getattr(text, "intermediate_size", None)
+    dtype = own or str(getattr(config, "dtype", None) or getattr(text, "dtype", None) or "float32").removeprefix("torch.")
+    linear = sum(weights_in(block) for block in layers)
+    positions = getattr(text, "max_position_embeddings", None)
+    return ModelShape(
+        name=name,
+        n_layers=len(attentions(hf)),
+        d_model=text.hidden_size,
+        n_heads=heads.n_heads,
+        n_kv_heads=heads.n_kv_heads,
+        d_head=heads.d_head,
+        d_ff=stated if isinstance(stated, int) else 4 * text.hidden_size,
+        n_vocab=vocabulary,
+        n_parameters=sum(weight.numel() for weight in hf.parameters()),
+        n_per_token=per_token,
+        n_logits=width * vocabulary,
+        dtype=dtype if dtype in DTYPES else "bfloat16",  # pyright: ignore[reportArgumentType] (a key of DTYPES)
+        bits=bits,
+        n_quantised=linear if bits is not None else 0,
+        n_positions=positions if isinstance(positions, int) else None,
+        vision=_vision(hf, config, path) if is_multimodal_config(config) else None,
+        has_tokenizer=has_tokenizer,
+    )
+
+
+def per_token_weights(block: nn.Module, text_config: Any) -> int:
+    """Weights of a layer that multiply one token: all matrices, and of experts so many as a token goes through."""
+    every, of_experts = 0, dict[int, int]()
+    for path, weight in block.named_parameters():
+        if weight.ndim < 2:
+            continue
+        if not _EXPERTS.search(path):
+            every += weight.numel()
+            continue
+        n = weight.shape[0] if weight.ndim > 2 else _n_listed(block, path)
+        of_experts[n] = of_experts.get(n, 0) + weight.numel()
+    return every + sum(total * min(n, _chosen(text_config, n)) // n for n, total in of_experts.items())
+
+
+def weights_in(block: nn.Module) -> int:
+    """Numbers in the matrices of a layer, of all experts."""
+    return sum(weight.numel() for weight in block.parameters() if weight.ndim > 1)
+
+
+def _n_listed(block: nn.Module, path: str) -> int:
+    """How many experts the list has that a weight's expert is in."""
+    owner = path[: _EXPERTS.search(path).end()].rstrip(".")  # pyright: ignore[reportOptionalMemberAccess] (it was found)
+    return max(1, len([name for name, _ in block.get_submodule(owner).named_children()]))
+
+
+def _chosen(text_config: Any, n: int) -> int:
+    """How many of `n` experts a token goes through; all if the config does not tell."""
+    return next((its for name in _CHOSEN if isinstance(its := getattr(text_config, name, None), int)), n)
+
+
+def _vision(hf: nn.Module, config: Any, decoder: str) -> Vision:
+    """The tower of a multimodal model: its matrices that are neither the decoder's nor embeddings."""
+    inside = {id(its) for its in hf.get_submodule(decoder).parameters()}
+    inside |= {id(its) for its in hf.get_output_embeddings().parameters()}  # pyright: ignore
+    linear = [module for _, module in modules_of(hf) if linear_shape(module)]
+    weights = {id(module.weight): module.weight.numel() for module in linear if hasattr(module, "weight")}
+    n = sum(size for key, size in weights.items() if key not in inside)
+    its = config.vision_config
+    width = next((v for k in ("hidden_size", "embed_dim") if isinstance(v := getattr(its, k, None), int)), 0)
+    depth = next((v for k in ("num_hidden_layers", "depth") if isinstance(v := getattr(its, k, None), int)), 0)
+    side = getattr(its, "image_size", None)
+    patch = getattr(its, "patch_size", None)
+    known = isinstance(side, int) and isinstance(patch, int)
+    patches = (side // patch) ** 2 + 1 if known else 4 * LLAVA_TOKENS  # pyright: ignore[reportOptionalOperand]
+    tokens = getattr(config, "image_seq_length", None)
+    return Vision(n, patches, depth, width, tokens if isinstance(tokens, int) else LLAVA_TOKENS)
