@@ -168,6 +168,13 @@ from .neurons.study import neuron_study as neuron_study
 from .neurons.study_result import NeuronStudy as NeuronStudy
 from .neurons.weight_change import neuron_change as neuron_change
 from .page.write import write_report as write_report
+from .planning.data_size import DataSize as DataSize
+from .planning.data_size import data_size as data_size
+from .planning.estimate import study_cost as study_cost
+from .planning.reading import model_shape as model_shape
+from .planning.result import StudyCost as StudyCost
+from .planning.shape import ModelShape as ModelShape
+from .planning.study import GateCounts as GateCounts
 from .rivals.compare import compare_rivals as compare_rivals
 from .rivals.result import RivalComparison as RivalComparison
 from .rivals.rival import Rival as Rival
@@ -183,7 +190,7 @@ from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.learned import learned_gate as learned_gate
 from .scoring.learned_forms import Learning as Learning
-from .scoring.learned_roles import Gating as Gating
+from .scoring.learned_roles import GateCounts as GateCounts
 from .scoring.learned_roles import HeadRoles as HeadRoles
 from .scoring.learned_roles import head_roles as head_roles
 from .scoring.list_result import ListAgreement as ListAgreement
