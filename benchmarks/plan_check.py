@@ -49,12 +49,11 @@ def main() -> None:
     shape = lens_truth.model_shape(given.model)
     size = counted_size(given.data, examples, model.tokenizer)
     few = examples[: given.judged]
-    judged_size = counted_size(given.data, few, model.tokenizer)
+    n, begun, rest = counted_size(given.data, few, model.tokenizer).shared
     judge = lens_truth.benchmark_of("judge", "judge", few)
     asker = lens_truth.Asker(model, "plain")
-    answers = judged_size.rows / judged_size.questions
     n_new = 1 + 4  # yes or no, and the room that `Benchmark.n_new` leaves
-    asked = Passes(judged_size.questions, judged_size.prompt, answers, judged_size.answer + JUDGE, written=n_new)
+    asked = Passes(n, begun, len(few) / n, rest + JUDGE, written=n_new)
     real = sum(weight.numel() for weight in model.original_model.parameters())
     print(f"{given.model}: {shape.n_parameters:,} weights predicted, {real:,} there")
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +73,9 @@ def main() -> None:
         )
 
 
-def one_round(run: Callable[[], Any], work: Work, device: str, model: Any, longest: int) -> tuple[float, int, Cost, Cost]:
+def one_round(
+    run: Callable[[], Any], work: Work, device: str, model: Any, longest: int
+) -> tuple[float, int, Cost, Cost]:
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     on = measured_cpu(clock) if device == "cpu" else accelerator(device)
     layout = laid_out(work.shape, on, 1, None, "layers", longest)

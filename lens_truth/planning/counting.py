@@ -66,7 +66,9 @@ def counted(
     output = hf.get_output_embeddings()
     width, vocabulary = linear_shape(output) or (text.hidden_size, text.vocab_size)
     stated: Any = getattr(text, "intermediate_size", None)
-    dtype = own or str(getattr(config, "dtype", None) or getattr(text, "dtype", None) or "float32").removeprefix("torch.")
+    dtype = own or str(getattr(config, "dtype", None) or getattr(text, "dtype", None) or "float32").removeprefix(
+        "torch."
+    )
     linear = sum(weights_in(block) for block in layers)
     positions = getattr(text, "max_position_embeddings", None)
     return ModelShape(
@@ -91,10 +93,10 @@ def counted(
 
 
 def per_token_weights(block: nn.Module, text_config: Any) -> int:
-    """Weights of a layer that multiply one token: all matrices, and of experts so many as a token goes through."""
+    """Weights of a layer that multiply one token: all matrices, and of experts those that a token goes through."""
     every, of_experts = 0, dict[int, int]()
     for path, weight in block.named_parameters():
-        if weight.ndim < 2:
+        if weight.ndim < 2 or path.endswith("bias"):  # of experts, biases have two dimensions
             continue
         if not _EXPERTS.search(path):
             every += weight.numel()

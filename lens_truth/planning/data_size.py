@@ -39,18 +39,46 @@ class DataSize:
     """The most tokens that are written to an open question."""
     paired: bool = True
     """Whether questions have answers of both labels, so that one can be chosen and causal scores be taken."""
+    beginnings: int | None = None
+    """How many beginnings rows share, each of which goes through a model once (a question's, or that of several about one
+    context); by default one a question."""
+    begun: float | None = None
+    """Mean tokens of a beginning; by default all of a question with its context."""
+    rest: float | None = None
+    """Mean tokens of a row behind its beginning; by default its answer."""
     image_share: float = 0
     """Of the questions that are about an image, whose tokens come on top."""
     source: str = "given"
     """How the numbers are known."""
+
+    @property
+    def shared(self) -> tuple[float, float, float]:
+        """Beginnings, tokens of each, and tokens of each row behind it.
+
+        >>> n, begun, rest = size.shared
+        """
+        return (
+            self.questions if self.beginnings is None else self.beginnings,
+            self.prompt if self.begun is None else self.begun,
+            self.answer if self.rest is None else self.rest,
+        )
 
     def times(self, factor: float) -> DataSize:
         """With so many times as many tokens.
 
         >>> size.times(1.2).prompt
         """
-        longest, n_new = round(self.longest * factor), round(self.n_new * factor)
-        return replace(self, prompt=self.prompt * factor, answer=self.answer * factor, longest=longest, n_new=n_new)
+        n, begun, rest = self.shared
+        return replace(
+            self,
+            prompt=self.prompt * factor,
+            answer=self.answer * factor,
+            longest=round(self.longest * factor),
+            n_new=round(self.n_new * factor),
+            beginnings=round(n),
+            begun=begun * factor,
+            rest=rest * factor,
+        )
 
 
 def stated_size(name: str, rows: int, tokens: int) -> DataSize:
@@ -64,14 +92,19 @@ def stated_size(name: str, rows: int, tokens: int) -> DataSize:
 
 def counted_size(name: str, examples: Sequence[Example], tokenizer: Any) -> DataSize:
     """Of examples as a tokenizer cuts them, under the plain template."""
+    from lens_truth.models.prefixes import prompt_families
     from lens_truth.models.prompts import encode
 
     shown = [replace(example, image="") for example in examples]
     encoded = encode(tokenizer, shown, "plain")
-    first = {example.group + example.question: row for example, row in zip(reversed(shown), reversed(encoded), strict=True)}
+    first = {
+        example.group + example.question: row for example, row in zip(reversed(shown), reversed(encoded), strict=True)
+    }
     prompts = [row.continuation for row in first.values()]
     answers = [row.n_answer_tokens for row in encoded]
     right = [row.n_answer_tokens for example, row in zip(shown, encoded, strict=True) if example.label]
+    families = prompt_families([row.shown for row in encoded])
+    behind = sum(len(encoded[row].shown.ids) - family.length for family in families for row in family.rows)
     labels = {(example.group + example.question, example.label) for example in shown}
     return DataSize(
         name=name,
@@ -82,6 +115,9 @@ def counted_size(name: str, examples: Sequence[Example], tokenizer: Any) -> Data
         longest=max(len(row.ids) for row in encoded),
         n_new=max(right, default=ANSWER_TOKENS) + _ROOM,
         paired=len(labels) > len(prompts),
+        beginnings=len(families),
+        begun=sum(family.length for family in families) / len(families),
+        rest=behind / len(examples),
         image_share=sum(bool(example.image) for example in examples) / len(examples),
         source="counted by the model's tokenizer",
     )
@@ -118,7 +154,6 @@ def data_size(
         tokenizer = load_tokenizer(str(Path(model).parent) if model.endswith(".json") else model)
     if tokenizer is None:
         raise InputError(
-            f"'{model}' has no tokenizer, so the tokens of {name} cannot be counted: say how many a row has "
-            "(--tokens)"
+            f"'{model}' has no tokenizer, so the tokens of {name} cannot be counted: say how many a row has (--tokens)"
         )
     return counted_size(name, examples, tokenizer)

@@ -140,4 +140,3 @@ def _warnings(shape: ModelShape, layout: Layout, longest: float) -> list[str]:
 
 def _gb(shape: ModelShape) -> str:
     return f"{shape.weight_bytes / 1e9:,.1f} GB"
-

@@ -33,12 +33,13 @@ def model_shape(name: str, dtype: str = "auto") -> ModelShape:
     """
     if name in LLAMA_2:
         return LLAMA_2[name].in_dtype(dtype)
+    from lens_truth.models.structure import check_decoder
     from lens_truth.models.weight_files import why
     from lens_truth.planning.counting import counted
 
     source = _source(name)
     try:
-        config = _config_of(source)
+        check_decoder(config := _config_of(source), f"model '{name}'")
         own: DtypeName | None = "bfloat16" if source.endswith(GGUF) else None
         own = "float32" if name.startswith(PYPI) else own
         shape = counted(name, config, own, _bits(config), has_tokenizer=_has_tokenizer(source))
@@ -79,7 +80,9 @@ def _has_tokenizer(source: str) -> bool:
     path = Path(source)
     if source.endswith(GGUF) or not path.exists():
         return True
-    return path.is_dir() and any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+    return path.is_dir() and any(
+        (path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")
+    )
 
 
 def _bits(config: Any) -> int | None:

@@ -127,9 +127,7 @@ class StudyCost(Result):
 
         >>> cost.ratio_table()
         """
-        rows = (
-            row(name, short(its.good), short(its.bad), its.known, its.what) for name, its in self.ratios.items()
-        )
+        rows = (row(name, short(its.good), short(its.bad), its.known, its.what) for name, its in self.ratios.items())
         return table("What the hours rest on", ("what", "good", "bad", "known", "meaning"), rows)
 
     def commands(self) -> dict[str, list[str]]:

@@ -83,9 +83,7 @@ def probe_flops(rows: int, shape: ModelShape, permutations: int = PERMUTATIONS) 
 
 def scoring_works(shape: ModelShape, size: DataSize, model: str, data: str) -> list[Work]:
     """Truth scores and causal scores on all rows, as `probe` computes them."""
-    answers = size.rows / size.questions
-    begun = _begun(shape, size)
-    read = Passes(size.questions, begun, answers, size.answer, images=size.image_share > 0)
+    read = _rows(shape, size, size.questions)
     command = f"lens-truth probe --model {model} --data {data}"
     stored = float(shape.activation_bytes(size.rows))
     works = [
@@ -93,9 +91,7 @@ def scoring_works(shape: ModelShape, size: DataSize, model: str, data: str) -> l
         Work("probing", command, shape, probe_flops=probe_flops(size.rows, shape)),
     ]
     if size.paired:
-        twice = Passes(
-            size.questions, begun, answers, size.answer, logits=size.answer, backward=2, images=size.image_share > 0
-        )
+        twice = replace(read, logits=size.answer, backward=2)  # where answers differ in length
         works.append(Work("causal scores", f"{command} --scores causal", shape, (twice,), loads=1))
     return works
 
@@ -109,10 +105,11 @@ def ablation_works(
     command += f"--scores-from {source}" if source else "--controls all"
     choosing, scoring, test = (max(1, round(share * size.questions)) for share in SHARES)
     n_sources = 2 if source else 1
-    part = replace(size, rows=max(1, round(size.rows * SHARES[1])), questions=scoring)
-    passes = tuple(its for work in scoring_works(shape, part, model, data) for its in work.passes) * n_sources
-    probes = n_sources * probe_flops(part.rows, shape, permutations=0)
-    ranked = _chosen(shape, size, min(RANKED, choosing), gating.candidates) if size.paired else ()
+    read = _rows(shape, size, scoring)
+    causal = [replace(read, logits=size.answer, backward=2)] if size.paired else []
+    passes = (read, *causal) * n_sources
+    probes = n_sources * probe_flops(round(read.answers), shape, permutations=0)
+    ranked = [_chosen(shape, size, min(RANKED, choosing), gating.candidates)] if size.paired else []
     search = (*ranked, *_every_way(shape, size, choosing, gating.finalists, case))
     tested = _every_way(shape, size, test, gating.arms(case), case)
     return [
@@ -122,23 +119,25 @@ def ablation_works(
     ]
 
 
-def _begun(shape: ModelShape, size: DataSize) -> float:
-    """Tokens of a question, and of its image."""
-    return size.prompt + size.image_share * (shape.vision.image_tokens if shape.vision else 0)
+def _rows(shape: ModelShape, size: DataSize, questions: int, times: int = 1) -> Passes:
+    """All rows of so many questions, behind what they share; an image is part of that."""
+    n, begun, rest = size.shared
+    image = size.image_share * (shape.vision.image_tokens if shape.vision else 0)
+    some = n * questions / size.questions
+    return Passes(some, begun + image, size.rows / n, rest, times=times, images=size.image_share > 0)
 
 
-def _chosen(shape: ModelShape, size: DataSize, questions: int, times: int) -> tuple[Passes, ...]:
+def _chosen(shape: ModelShape, size: DataSize, questions: int, times: int) -> Passes:
     """Which answer is likelier."""
-    answers = size.rows / size.questions
-    return (Passes(questions, _begun(shape, size), answers, size.answer, size.answer, times=times),)
+    return replace(_rows(shape, size, questions, times), logits=size.answer)
 
 
 def _every_way(shape: ModelShape, size: DataSize, questions: int, times: int, case: Case) -> tuple[Passes, ...]:
     """A question in three ways: which answer is likelier, what is the answer, is this one hallucinated. Its beginning
     goes through the model once for all of them."""
-    answers, begun = size.rows / size.questions, _begun(shape, size)
+    every = _rows(shape, size, questions, times)
+    question = max(0.0, every.rest - size.answer)  # what stands of it behind what rows share
     written = size.n_new if case == "bad" else size.n_new / 2
-    opened = Passes(questions, begun, 1, OPEN, written=written, times=times, images=size.image_share > 0)
-    judged = Passes(questions, begun, answers, size.answer + JUDGE, written=JUDGED[case], times=times, shared=True)
-    chosen = _chosen(shape, size, questions, times) if size.paired else ()
-    return (opened, judged, *(replace(its, shared=True) for its in chosen))
+    opened = replace(every, rows=size.questions / size.shared[0], rest=question + OPEN, written=written)
+    judged = replace(every, rest=every.rest + JUDGE, written=JUDGED[case], shared=True)
+    return (opened, judged, *([replace(_chosen(shape, size, questions, times), shared=True)] if size.paired else []))
