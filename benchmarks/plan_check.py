@@ -30,8 +30,11 @@ from lens_truth.planning.work import Passes, Work
 def seen(hf: Any) -> Any:
     """Counts tokens that go through the model, with padding: a list that grows, and the handle of its hook."""
     tokens: list[int] = []
-    layer = hf.get_input_embeddings()
-    return tokens, layer.register_forward_hook(lambda _, given, made: tokens.append(given[0].numel()))
+
+    def count(module: Any, given: Any, made: Any) -> None:
+        tokens.append(given[0].numel())
+
+    return tokens, hf.get_input_embeddings().register_forward_hook(count)
 
 
 def main() -> None:

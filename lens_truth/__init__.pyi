@@ -190,7 +190,7 @@ from .scoring.layer_result import LayerComparison as LayerComparison
 from .scoring.layers import compare_with_layers as compare_with_layers
 from .scoring.learned import learned_gate as learned_gate
 from .scoring.learned_forms import Learning as Learning
-from .scoring.learned_roles import GateCounts as GateCounts
+from .scoring.learned_roles import Gating as Gating
 from .scoring.learned_roles import HeadRoles as HeadRoles
 from .scoring.learned_roles import head_roles as head_roles
 from .scoring.list_result import ListAgreement as ListAgreement

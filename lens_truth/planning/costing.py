@@ -22,8 +22,8 @@ Split = Literal["layers", "tensor"]
 USABLE = 0.92
 """Of a device's memory; the rest is the runtime's. Assumed."""
 _MOST, _SHORT, _LOGITS = 1 << 15, 64, 1 << 25
-"""As in `models/budget.py`: tokens at once that keep any GPU busy, tokens of a row that costs no more than a shorter one,
-numbers of logits at once."""
+"""As in `models/budget.py`: tokens at once that keep any GPU busy, tokens of a row that costs no more than a shorter
+one, numbers of logits at once."""
 _ROWS, _ROWS_WRITTEN = 32, 128
 """The same: rows of 64 tokens at once on a processor, and where answers are written."""
 

@@ -1,9 +1,10 @@
-"""A model's sizes by counting: its class is made on PyTorch's meta device, where tensors have shapes and no bytes, so that
-every weight is counted and none is loaded."""
+"""A model's sizes by counting: its class is made on PyTorch's meta device, where tensors have shapes and no bytes, so
+that every weight is counted and none is loaded."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -29,27 +30,18 @@ _CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", 
 
 def made_empty(config: Any) -> nn.Module:
     """The model of a config, without weights."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    )
-
-    config = _plain(config)
     auto: Any = transformers.AutoModelForCausalLM
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and is_multimodal_config(config):
+    if is_multimodal_config(config):
         auto = transformers.AutoModelForImageTextToText
-    kind: Any = auto
     with torch.device("meta"):
-        if type(config) in (mapping := MODEL_FOR_CAUSAL_LM_MAPPING) and auto is transformers.AutoModelForCausalLM:
-            kind = mapping[type(config)]
-            return kind._from_config(config)
-        return kind.from_config(config)
+        return auto.from_config(_plain(config))
 
 
 def _plain(config: Any) -> Any:
     """Without a word of quantisation, whose packages need not be here."""
     config = deepcopy(config)
-    for its in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))):
+    parts: list[Any] = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))]
+    for its in parts:
         if hasattr(its, "quantization_config"):
             del its.quantization_config
     return config
@@ -119,22 +111,23 @@ def _n_listed(block: nn.Module, path: str) -> int:
 
 def _chosen(text_config: Any, n: int) -> int:
     """How many of `n` experts a token goes through; all if the config does not tell."""
-    return next((its for name in _CHOSEN if isinstance(its := getattr(text_config, name, None), int)), n)
+    return _stated(text_config, _CHOSEN) or n
 
 
-def _vision(hf: nn.Module, config: Any, decoder: str) -> Vision:
+def _vision(hf: Any, config: Any, decoder: str) -> Vision:
     """The tower of a multimodal model: its matrices that are neither the decoder's nor embeddings."""
     inside = {id(its) for its in hf.get_submodule(decoder).parameters()}
-    inside |= {id(its) for its in hf.get_output_embeddings().parameters()}  # pyright: ignore
+    inside |= {id(its) for its in hf.get_output_embeddings().parameters()}
     linear = [module for _, module in modules_of(hf) if linear_shape(module)]
-    weights = {id(module.weight): module.weight.numel() for module in linear if hasattr(module, "weight")}
+    weights = {id(module.weight): module.weight.numel() for module in linear}
     n = sum(size for key, size in weights.items() if key not in inside)
     its = config.vision_config
-    width = next((v for k in ("hidden_size", "embed_dim") if isinstance(v := getattr(its, k, None), int)), 0)
-    depth = next((v for k in ("num_hidden_layers", "depth") if isinstance(v := getattr(its, k, None), int)), 0)
-    side = getattr(its, "image_size", None)
-    patch = getattr(its, "patch_size", None)
-    known = isinstance(side, int) and isinstance(patch, int)
-    patches = (side // patch) ** 2 + 1 if known else 4 * LLAVA_TOKENS  # pyright: ignore[reportOptionalOperand]
-    tokens = getattr(config, "image_seq_length", None)
-    return Vision(n, patches, depth, width, tokens if isinstance(tokens, int) else LLAVA_TOKENS)
+    width, depth = (_stated(its, names) for names in (("hidden_size", "embed_dim"), ("num_hidden_layers", "depth")))
+    side, patch = (_stated(its, (name,)) for name in ("image_size", "patch_size"))
+    patches = (side // patch) ** 2 + 1 if side and patch else 4 * LLAVA_TOKENS
+    return Vision(n, patches, depth, width, _stated(config, ("image_seq_length",)) or LLAVA_TOKENS)
+
+
+def _stated(config: Any, names: Iterable[str]) -> int:
+    """The first of some entries that is a whole number; 0 if none is."""
+    return next((its for name in names if isinstance(its := getattr(config, name, None), int)), 0)

@@ -40,8 +40,8 @@ class DataSize:
     paired: bool = True
     """Whether questions have answers of both labels, so that one can be chosen and causal scores be taken."""
     beginnings: int | None = None
-    """How many beginnings rows share, each of which goes through a model once (a question's, or that of several about one
-    context); by default one a question."""
+    """How many beginnings rows share, each of which goes through a model once (a question's, or that of several about
+    one context); by default one a question."""
     begun: float | None = None
     """Mean tokens of a beginning; by default all of a question with its context."""
     rest: float | None = None

@@ -29,7 +29,7 @@ class Accelerator:
 
     def flops(self, bytes_a_number: int) -> float:
         """FLOP/s in a number format of so many bytes."""
-        return 1e12 * (self.single_tflops if bytes_a_number == 4 else self.half_tflops)  # noqa: PLR2004 (float32)
+        return 1e12 * (self.single_tflops if bytes_a_number == 4 else self.half_tflops)
 
 
 def _sheet(name: str, half: float, single: float, bandwidth: float, memory: float, source: str) -> Accelerator:

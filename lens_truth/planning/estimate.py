@@ -32,8 +32,8 @@ def study_cost(
 ) -> StudyCost:
     """Bytes, FLOPs and hours of every stage, from where all that is uncertain turns out well to where it does not.
 
-    What is not reckoned: figures, bootstraps of benchmarks, side effects, reading data; drawing a model's weights over a
-    network; retries. If validation wants no gate, fewer are tested than is said here.
+    What is not reckoned: figures, bootstraps of benchmarks, side effects, reading data; fetching weights over a network;
+    retries. If validation wants no gate, fewer are tested than is said here.
 
     >>> lens_truth.study_cost(lens_truth.model_shape("70b"), "paper", "h100", n_devices=8).tables()[0]
 
@@ -51,11 +51,11 @@ def study_cost(
     """
     if n_devices < 1 or (workers is not None and workers < 1) or n_children < 0:
         raise InputError(
-            f"--devices is {n_devices}, --workers {workers} and --children {n_children}; the first two must be at least "
-            "1, the last not negative"
+            f"--devices is {n_devices}, --workers {workers} and --children {n_children}; the first two must be at "
+            "least 1, the last not negative"
         )
     on = accelerator(device) if isinstance(device, str) else device
-    longest = HALUEVAL.longest if data == PAPER else data.longest
+    longest = data.longest if isinstance(data, DataSize) else HALUEVAL.longest
     works = {case: _works(shape, data, n_children, gating or GateCounts(), case) for case in _CASES}
     widest = max((work.shape for work in works["bad"]), key=lambda its: its.weight_bytes)
     layout = laid_out(widest, on, n_devices, workers, split, longest)
@@ -65,7 +65,7 @@ def study_cost(
     )
     return StudyCost(
         model=shape.name,
-        data=data if data == PAPER else data.name,
+        data=data.name if isinstance(data, DataSize) else PAPER,
         device=on.name,
         device_source=on.source,
         n_devices=n_devices,
@@ -84,7 +84,7 @@ def _works(
     shape: ModelShape, data: DataSize | Literal["paper"], n_children: int, gating: GateCounts, case: Case
 ) -> list[Work]:
     model = "MODEL" if shape.name in LLAMA_2 else shape.name
-    if data == PAPER:
+    if not isinstance(data, DataSize):
         return list(paper_works(shape, n_children, case, model))
     scored = scoring_works(shape, data, model, data.name)
     return [*scored, *ablation_works(shape, data, gating, case, model, data.name)]
@@ -118,13 +118,13 @@ def _warnings(shape: ModelShape, layout: Layout, longest: float) -> list[str]:
         cures = [f"{needed} of them"] if needed else []
         if device.name == CPU:
             cures = []
-        cures += [f"--dtype bfloat16 ({_gb(shape.in_dtype('bfloat16'))})"] if DTYPES[shape.dtype] == 4 else []  # noqa: PLR2004
+        cures += [f"--dtype bfloat16 ({_gb(shape.in_dtype('bfloat16'))})"] if DTYPES[shape.dtype] == 4 else []
         cures += ["--device auto, which keeps the rest on the CPU and is many times slower than is said here"]
         said.append(f"{shape.name} does not fit on {on}: its weights take {_gb(shape)}; what does: {'; '.join(cures)}")
     elif layout.group > 1 and layout.split == "layers":
         said.append(
-            f"a copy lies on {layout.group} devices, layer after layer, so that one works at a time (--device auto); an "
-            "engine that splits every layer (--split tensor) would have all work at once"
+            f"a copy lies on {layout.group} devices, layer after layer, so that one works at a time (--device auto); "
+            "an engine that splits every layer (--split tensor) would have all work at once"
         )
     if (idle := layout.n_devices - layout.group * layout.workers) and layout.fits:
         said.append(f"{idle} of {layout.n_devices} devices have nothing to do")

@@ -1,5 +1,5 @@
-"""The stages of the paper's whole study, TruthProbe (Choi et al. 2026), with the controls that it lacks: HaluEval, POPE and
-CHAIR, a base and multimodal children, gates by truth and causal scores with all controls."""
+"""The stages of the paper's whole study, TruthProbe (Choi et al. 2026), with the controls that it lacks: HaluEval, POPE
+and CHAIR, a base and multimodal children, gates by truth and causal scores with all controls."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ GPU: Mapping[str, Ratio] = {
         0.55,
         0.3,
         "measured",
-        "share of the peak in forward passes of thousands of tokens: .45 on an H200 with Llama 2 7B's shape in bfloat16 "
-        "(116,210 tokens in 3.41 s); other GPUs and sizes are assumed to lie around it",
+        "share of the peak in forward passes of thousands of tokens: .45 on an H200 with Llama 2 7B's shape in "
+        "bfloat16 (116,210 tokens in 3.41 s); other GPUs and sizes are assumed to lie around it",
     ),
     "backward": Ratio(
         0.5, 0.25, "assumed", "the same with a backward pass; causal scores took 1.01 of plain passes, on a CPU"
@@ -44,8 +44,8 @@ CPU: Mapping[str, Ratio] = {
         0.9,
         0.55,
         "measured",
-        "share of what matrix products reach: .78 to .88 (SmolLM2 reads 800 to 900 tokens a second where products alone "
-        "would allow 1,025, docs/speed.md)",
+        "share of what matrix products reach: .78 to .88 (SmolLM2 reads 800 to 900 tokens a second where products "
+        "alone would allow 1,025, docs/speed.md)",
     ),
     "backward": Ratio(0.9, 0.4, "assumed", "the same with a backward pass"),
     "hooks": Ratio(1.0, 1.09, "measured", "time with hooks or gates: 1.02 to 1.09 (docs/speed.md)"),
@@ -57,8 +57,8 @@ ANY: Mapping[str, Ratio] = {
         1.0,
         1.15,
         "measured",
-        "tokens with padding, over those without: 1.13 for answers of HaluEval in batches of 2,048 tokens, 1.14 where they "
-        "are judged (benchmarks/plan_check.py)",
+        "tokens with padding, over those without: 1.13 for answers of HaluEval in batches of 2,048 tokens, 1.14 where "
+        "they are judged (benchmarks/plan_check.py)",
     ),
     "tensor parallel": Ratio(
         0.9, 0.6, "assumed", "speed of devices that share every layer, over that of as many alone"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lens_truth.errors import InputError
 from lens_truth.io.readers import is_object
@@ -71,7 +71,7 @@ def _config_of(source: str) -> Any:
         return gguf_config(opened_gguf(source))
     import transformers
 
-    config: Any = transformers.AutoConfig.from_pretrained(source)
+    config = cast("Any", transformers.AutoConfig.from_pretrained(source))
     return getattr(config, "thinker_config", config)
 
 

@@ -160,7 +160,7 @@ def _two_digits(value: float) -> str:
     """Two digits that count, and no exponent."""
     if value == 0:
         return "0"
-    if value >= 100:  # noqa: PLR2004
+    if value >= 100:
         digits = len(str(int(value)))
         return f"{round(value, 2 - digits):,.0f}"
-    return f"{value:#.2g}".rstrip(".") if value >= 0.01 else f"{value:.1g}" if value >= 1e-4 else "0"  # noqa: PLR2004
+    return f"{value:#.2g}".rstrip(".") if value >= 0.01 else f"{value:.1g}" if value >= 1e-4 else "0"

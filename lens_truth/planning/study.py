@@ -9,9 +9,9 @@ from lens_truth.planning.shape import ModelShape
 from lens_truth.planning.work import Case, Passes, Work, logged
 
 CANDIDATES, GAINS, FINALISTS, RANKED = 12, 6, 2, 16
-"""Of the search for lambda (`ablation/search.py`): candidates of a kind of scores (two normalisations, six strengths), of
-a gain without scores, how many are asked everything, and on how many questions they are ranked. A test holds them to
-what the search has."""
+"""Of the search for lambda (`ablation/search.py`): candidates of a kind of scores (two normalisations, six strengths),
+of a gain without scores, how many are asked everything, and on how many questions they are ranked. A test holds them
+to what the search has."""
 RANDOM_GATES = 3
 """Draws of `--random-gate`."""
 SHARES = (0.2, 0.4, 0.4)

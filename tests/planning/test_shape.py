@@ -185,10 +185,10 @@ def test_activations_are_those_of_the_file(tiny: Any, tmp_path: Path) -> None:
 
 def test_tokens_at_once_take_what_capture_reckons(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     shape = counted("tiny", tiny.original_model.config)
+    monkeypatch.setattr("lens_truth.models.budget.device_of", lambda _: torch.device("cuda"))
     for backward in (False, True):
-        monkeypatch.setattr("lens_truth.models.budget.device_of", lambda _: torch.device("cuda"))
-        monkeypatch.setattr("lens_truth.models.budget.free_memory", lambda _: 2 * 5000 * size)
-        size = shape.bytes_per_token(backward=backward)
+        free = 2 * 5000 * shape.bytes_per_token(backward=backward)
+        monkeypatch.setattr("lens_truth.models.budget.free_memory", lambda _, free=free: free)
         assert Budget.of(tiny, backward=backward).tokens == 5000
 
 
