@@ -103,7 +103,10 @@ def counted_size(name: str, examples: Sequence[Example], tokenizer: Any) -> Data
     prompts = [row.continuation for row in first.values()]
     answers = [row.n_answer_tokens for row in encoded]
     right = [row.n_answer_tokens for example, row in zip(shown, encoded, strict=True) if example.label]
-    families = prompt_families([row.shown for row in encoded])
+    families = [
+        family if family.length else replace(family, length=encoded[family.rows[0]].continuation)  # alone
+        for family in prompt_families([row.shown for row in encoded])
+    ]
     behind = sum(len(encoded[row].shown.ids) - family.length for family in families for row in family.rows)
     labels = {(example.group + example.question, example.label) for example in shown}
     return DataSize(

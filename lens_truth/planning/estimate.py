@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil
 from typing import Literal, get_args
 
 from lens_truth.errors import InputError
-from lens_truth.planning.costing import Cost, Layout, Split, at_once, cost_of, devices_needed, laid_out, room
+from lens_truth.planning.costing import Cost, Layout, Split, cost_of, devices_needed, laid_out, room
 from lens_truth.planning.data_size import DataSize
 from lens_truth.planning.devices import CPU, Accelerator, accelerator
 from lens_truth.planning.llama import LLAMA_2
 from lens_truth.planning.paper import HALUEVAL, PAPER, paper_works
 from lens_truth.planning.ratios import ANY
-from lens_truth.planning.result import Ends, StageCost, StudyCost
+from lens_truth.planning.result import Ends, StageCost, StudyCost, time_said
 from lens_truth.planning.shape import DTYPES, ModelShape
 from lens_truth.planning.study import GateCounts, ablation_works, scoring_works
 from lens_truth.planning.work import Case, Work
@@ -32,8 +34,8 @@ def study_cost(
 ) -> StudyCost:
     """Bytes, FLOPs and hours of every stage, from where all that is uncertain turns out well to where it does not.
 
-    What is not reckoned: figures, bootstraps of benchmarks, side effects, reading data; fetching weights over a network;
-    retries. If validation wants no gate, fewer are tested than is said here.
+    What is not reckoned: figures, bootstraps of benchmarks, side effects, reading data, fetching weights over a
+    network, retries. If validation wants no gate, fewer are tested than is said here.
 
     >>> lens_truth.study_cost(lens_truth.model_shape("70b"), "paper", "h100", n_devices=8).tables()[0]
 
@@ -63,7 +65,7 @@ def study_cost(
         _stage(good, cost_of(good, layout, "good"), bad, cost_of(bad, layout, "bad"))
         for good, bad in zip(*(works[case] for case in _CASES), strict=True)
     )
-    return StudyCost(
+    cost = StudyCost(
         model=shape.name,
         data=data.name if isinstance(data, DataSize) else PAPER,
         device=on.name,
@@ -78,6 +80,18 @@ def study_cost(
         ratios={**layout.ratios, **ANY},
         warnings=tuple(_warnings(widest, layout, longest)),
     )
+    return replace(cost, warnings=(*cost.warnings, *_of_loading(cost)))
+
+
+def _of_loading(cost: StudyCost) -> list[str]:
+    """Where most of the time may go before anything is read."""
+    its = cost.total
+    if its.loading_hours.high < its.hours.high / 3 or its.hours.high < 1:
+        return []
+    return [
+        f"loading takes {time_said(its.loading_hours)} of {time_said(its.hours)}: POPE and CHAIR are a command for each "
+        "gate and file; `Asker.run` in Python asks under all gates after one loading"
+    ]
 
 
 def _works(
@@ -128,12 +142,12 @@ def _warnings(shape: ModelShape, layout: Layout, longest: float) -> list[str]:
         )
     if (idle := layout.n_devices - layout.group * layout.workers) and layout.fits:
         said.append(f"{idle} of {layout.n_devices} devices have nothing to do")
-    if layout.fits and at_once(shape, layout, backward=True) * shape.bytes_per_token(backward=True) > (
-        room(device) * layout.group - shape.weight_bytes
-    ):
+    free, backward = room(device) * layout.group - shape.weight_bytes, longest * shape.bytes_per_token(backward=True)
+    if layout.fits and backward > free:
+        enough = ceil((shape.weight_bytes + backward) / room(device))
         said.append(
-            f"causal scores may not fit: a backward pass keeps {shape.bytes_per_token(backward=True) / 1e6:,.1f} MB a "
-            f"token, and beside the weights {(room(device) * layout.group - shape.weight_bytes) / 1e9:,.1f} GB are free"
+            f"causal scores may not fit: a backward pass of the longest row keeps {backward / 1e9:,.0f} GB, and beside the "
+            f"weights of a copy {free / 1e9:,.0f} GB are free; {enough} devices a copy would do"
         )
     return said
 

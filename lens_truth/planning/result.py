@@ -117,8 +117,20 @@ class StudyCost(Result):
 
         >>> print(lens_truth.StudyCost.load("runs/plan").stage_table())
         """
-        header = ("stage", "million tokens", "TFLOP", "memory read, GB", "to disk, GB", "GB a device", "time")
-        note = "Time is on all devices together, loading included; 1 TFLOP is 10^12 multiplications and additions."
+        header = (
+            "stage",
+            "million tokens",
+            "TFLOP",
+            "memory read, GB",
+            "to disk, GB",
+            "GB a device",
+            "time",
+            "loading",
+        )
+        note = (
+            "Time is on all devices together, loading of libraries and weights included; 1 TFLOP is 10^12 "
+            "multiplications and additions."
+        )
         stages = (*self.stages, self.total)
         return table(f"What {self.data} costs with {self.model}", header, map(_stage_row, stages), note)
 
@@ -143,7 +155,8 @@ class StudyCost(Result):
 
 def _stage_row(stage: StageCost) -> Row:
     sizes = (stage.tokens, stage.tflop, stage.read_gb, stage.disk_gb, stage.memory_gb)
-    return row(stage.name, *(its.said for its in sizes), time_said(stage.hours))
+    times = (time_said(its) if its.high else "" for its in (stage.hours, stage.loading_hours))
+    return row(stage.name, *(its.said for its in sizes), *times)
 
 
 def time_said(hours: Ends) -> str:

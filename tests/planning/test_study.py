@@ -83,6 +83,9 @@ def test_tokens_are_those_that_capture_reads(tokenizer: Any, shown: list[Example
     saved = sum((len(family.rows) - 1) * family.length for family in families)
     (capture, *_) = scoring_works(SEVEN, size, "M", "D")
     assert capture.passes[0].read == pytest.approx(sum(len(row.ids) for row in rows) - saved)
+    assert size.rows / size.shared[0] > 1 and size.shared[1] < size.prompt  # several questions about one scene
+    alone = counted_size("alone", shown[::10], tokenizer)
+    assert alone.shared == (alone.questions, alone.prompt, alone.answer) and alone.questions == alone.rows
     assert capture.stored == len(shown) * 32 * 32 * 128 * 4
 
 
@@ -132,6 +135,8 @@ def test_70b_lies_on_two_h100s_and_says_how() -> None:
     assert "layer after layer" in study_cost(SEVENTY, "paper", "h100", n_devices=2).warnings[0]
     small = study_cost(SEVEN.in_dtype("float32"), stated_size("D", 10, 50), "l4")
     assert "--dtype bfloat16 (13.5 GB)" in small.warnings[0]
+    assert "3 devices a copy would do" in study_cost(SEVENTY, "paper", "h100", n_devices=2).warnings[1]
+    assert "loading takes" in study_cost(SEVEN, "paper", "h100", n_devices=64).warnings[0]
     idle = study_cost(SEVENTY, "paper", "h100", n_devices=3)
     assert "1 of 3 devices have nothing to do" in idle.warnings
 
@@ -192,7 +197,7 @@ def test_it_comes_back_equal(tmp_path: Path) -> None:
         StudyCost.from_dict(cost.as_dict() | {"price": 3})
     assert cost.total.hours.low == pytest.approx(sum(stage.hours.low for stage in cost.stages))
     assert cost.total.memory_gb.high == max(stage.memory_gb.high for stage in cost.stages)
-    assert [len(row) for row in cost.stage_table().texts()] == [7] * (len(cost.stages) + 1)
+    assert [len(row) for row in cost.stage_table().texts()] == [8] * (len(cost.stages) + 1)
     assert set(cost.ratios) == {*GPU, *ANY}
 
 
