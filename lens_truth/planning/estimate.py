@@ -89,8 +89,8 @@ def _of_loading(cost: StudyCost) -> list[str]:
     if its.loading_hours.high < its.hours.high / 3 or its.hours.high < 1:
         return []
     return [
-        f"loading takes {time_said(its.loading_hours)} of {time_said(its.hours)}: POPE and CHAIR are a command for each "
-        "gate and file; `Asker.run` in Python asks under all gates after one loading"
+        f"loading takes {time_said(its.loading_hours)} of {time_said(its.hours)}: POPE and CHAIR are a command for "
+        "each gate and file; `Asker.run` in Python asks under all gates after one loading"
     ]
 
 
@@ -146,8 +146,8 @@ def _warnings(shape: ModelShape, layout: Layout, longest: float) -> list[str]:
     if layout.fits and backward > free:
         enough = ceil((shape.weight_bytes + backward) / room(device))
         said.append(
-            f"causal scores may not fit: a backward pass of the longest row keeps {backward / 1e9:,.0f} GB, and beside the "
-            f"weights of a copy {free / 1e9:,.0f} GB are free; {enough} devices a copy would do"
+            f"causal scores may not fit: a backward pass of the longest row keeps {backward / 1e9:,.0f} GB, and beside "
+            f"the weights of a copy {free / 1e9:,.0f} GB are free; {enough} devices a copy would do"
         )
     return said
 
