@@ -121,11 +121,13 @@ def cost_of(work: Work, layout: Layout, case: Case) -> Cost:
         memory = max(memory, (work.shape.weight_bytes + own) / layout.group)
     probing = work.probe_flops / (1e9 * getattr(ANY["probes"], case)) * getattr(ANY["bootstrap"], case)
     loading = work.loads * load_seconds(work.shape, case)
+    if work.apart:
+        loading /= min(layout.workers, max(1, work.loads))
     return Cost(tokens, flops + work.probe_flops, moved, memory, seconds + probing + loading, loading)
 
 
 def load_seconds(shape: ModelShape, case: Case) -> float:
-    """Until a command has its libraries and its weights. Workers load at the same time."""
+    """Until a command has its libraries and its weights; workers that share its rows load at the same time."""
     return getattr(ANY["import"], case) + shape.weight_bytes / (1e9 * getattr(ANY["disk"], case))
 
 

@@ -65,7 +65,12 @@ ANY: Mapping[str, Ratio] = {
     ),
     "workers": Ratio(1.0, 0.9, "assumed", "speed of workers that share rows, over that of as many alone"),
     "disk": Ratio(3.0, 0.5, "assumed", "GB/s at which weights are read from disk"),
-    "import": Ratio(10.0, 30.0, "measured", "seconds until a command has its libraries (6 to 12 for the first alone)"),
+    "import": Ratio(
+        10.0,
+        30.0,
+        "assumed",
+        "seconds until a command has its libraries; TransformerLens alone takes 6 to 12 (AGENTS.md)",
+    ),
     "probes": Ratio(
         135.0,
         65.0,

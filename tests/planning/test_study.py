@@ -136,7 +136,7 @@ def test_70b_lies_on_two_h100s_and_says_how() -> None:
     small = study_cost(SEVEN.in_dtype("float32"), stated_size("D", 10, 50), "l4")
     assert "--dtype bfloat16 (13.5 GB)" in small.warnings[0]
     assert "3 devices a copy would do" in study_cost(SEVENTY, "paper", "h100", n_devices=2).warnings[1]
-    assert "loading takes" in study_cost(SEVEN, "paper", "h100", n_devices=64).warnings[0]
+    assert "loading takes" in study_cost(SEVEN, "paper", "h100").warnings[0]
     idle = study_cost(SEVENTY, "paper", "h100", n_devices=3)
     assert "1 of 3 devices have nothing to do" in idle.warnings
 
@@ -181,7 +181,12 @@ def test_the_paper_asks_27_000_questions_of_each_gate() -> None:
     arms = GateCounts(kinds=4).arms("bad")
     assert works["POPE (child)"].passes[0].answers == 27_000 * arms
     assert works["CHAIR (child)"].passes[0].answers == 500 * arms
-    assert works["POPE (child)"].loads == 9 * arms
+    pope = works["POPE (child)"]
+    assert pope.loads == 9 * arms and pope.apart and not works["capture"].apart
+    loading = [
+        cost_of(pope, laid_out(SEVEN, DEVICES["h100"], n, None, "layers", 9), "bad").loading for n in (1, 4, 9999)
+    ]
+    assert loading[0] == pytest.approx(4 * loading[1]) == pytest.approx(9 * arms * loading[2])
     assert works["capture"].passes[0].answers == HALUEVAL.rows == 20_000
     assert works["capture"].stored == 20_000 * 32 * 32 * 128 * 4
     assert len(list(paper_works(SEVEN, 3, "bad", "M"))) == 6 + 3 * 8
