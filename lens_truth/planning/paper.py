@@ -69,6 +69,14 @@ def _with_images(child: ModelShape, arms: int, case: Case, name: str) -> list[Wo
     told = Passes(CHAIR_IMAGES, image + CHAIR_PROMPT * more, 1, 1, written=CHAIR_WRITTEN[case], times=arms, images=True)
     command = f"lens-truth evaluate {{}} --model {name} --gate GATE"
     return [
-        Work("POPE", command.format("pope"), child, (asked,), arms * POPE_FILES, True, stored=logged((asked,))),
-        Work("CHAIR", command.format("chair"), child, (told,), arms, True, stored=logged((told,))),
+        Work(
+            "POPE",
+            command.format("pope"),
+            child,
+            (asked,),
+            loads=arms * POPE_FILES,
+            stored=logged((asked,)),
+            apart=True,
+        ),
+        Work("CHAIR", command.format("chair"), child, (told,), loads=arms, stored=logged((told,)), apart=True),
     ]

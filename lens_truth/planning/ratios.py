@@ -69,7 +69,7 @@ ANY: Mapping[str, Ratio] = {
         10.0,
         30.0,
         "assumed",
-        "seconds until a command has its libraries; TransformerLens alone takes 6 to 12 (AGENTS.md)",
+        "seconds until a command has its libraries; TransformerLens alone takes 6 to 12",
     ),
     "probes": Ratio(
         135.0,

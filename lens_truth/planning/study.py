@@ -113,7 +113,7 @@ def ablation_works(
     search = (*ranked, *_every_way(shape, size, choosing, gating.finalists, case))
     tested = _every_way(shape, size, test, gating.arms(case), case)
     return [
-        Work("ablate: scores", command, shape, passes, n_sources, probes),
+        Work("ablate: scores", command, shape, passes, loads=n_sources, probe_flops=probes),
         Work("ablate: search", command, shape, search, stored=logged(search)),
         Work("ablate: test", command, shape, tested, stored=logged(tested)),
     ]

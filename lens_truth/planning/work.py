@@ -88,12 +88,12 @@ class Work:
     passes: tuple[Passes, ...] = ()
     loads: int = 0
     """How often its commands load the model."""
-    apart: bool = False
-    """Whether each load is a command of its own, which workers can run side by side."""
     probe_flops: float = 0
     """Of the processor, for probes."""
     stored: float = 0
     """Bytes that go to disk."""
+    apart: bool = False
+    """Whether each load is a command of its own, which workers can run side by side."""
 
     def of(self, whose: str) -> Work:
         """The same, its name with whose model it is behind it."""
