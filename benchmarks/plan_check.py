@@ -21,8 +21,8 @@ import torch
 
 import lens_truth
 from lens_truth.planning.costing import Cost, cost_of, laid_out
-from lens_truth.planning.data_size import counted_size
 from lens_truth.planning.devices import accelerator, measured_cpu
+from lens_truth.planning.sizes import counted_size
 from lens_truth.planning.study import JUDGE, scoring_works
 from lens_truth.planning.work import Passes, Work
 

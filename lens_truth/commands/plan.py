@@ -85,8 +85,8 @@ def run(config: Config) -> None:
 
 def _size(config: Config, shape: ModelShape) -> lens_truth.DataSize | Literal["paper"]:
     """What the flags say of the data."""
-    from lens_truth.planning.data_size import stated_size
     from lens_truth.planning.paper import PAPER
+    from lens_truth.planning.sizes import stated_size
 
     if config.rows is not None:
         if config.tokens is None or config.data is not None:

@@ -8,13 +8,13 @@ from typing import Literal, get_args
 
 from lens_truth.errors import InputError
 from lens_truth.planning.costing import Cost, Layout, Split, cost_of, devices_needed, laid_out, room
-from lens_truth.planning.data_size import DataSize
 from lens_truth.planning.devices import CPU, Accelerator, accelerator
 from lens_truth.planning.llama import LLAMA_2
 from lens_truth.planning.paper import HALUEVAL, PAPER, paper_works
 from lens_truth.planning.ratios import ANY
 from lens_truth.planning.result import Ends, StageCost, StudyCost, time_said
 from lens_truth.planning.shape import DTYPES, ModelShape
+from lens_truth.planning.sizes import DataSize
 from lens_truth.planning.study import GateCounts, ablation_works, scoring_works
 from lens_truth.planning.work import Case, Work
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lens_truth.planning.data_size import DataSize
 from lens_truth.planning.llama import llava_child
 from lens_truth.planning.shape import ModelShape
+from lens_truth.planning.sizes import DataSize
 from lens_truth.planning.study import JUDGED, GateCounts, ablation_works, scoring_works
 from lens_truth.planning.work import Case, Passes, Work, logged
 

@@ -109,7 +109,10 @@ class StudyCost(Result):
         )
 
     def tables(self) -> Sequence[Table]:
-        """Stages, and what they rest on."""
+        """Stages, and what they rest on.
+
+        >>> cost.tables()
+        """
         return self.stage_table(), self.ratio_table()
 
     def stage_table(self) -> Table:

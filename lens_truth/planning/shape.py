@@ -39,7 +39,7 @@ class Vision:
 class ModelShape:
     """Sizes of a model, as `model_shape` reads them from its config. Weights need not be there.
 
-    >>> shape = lens_truth.model_shape("7b")
+    >>> shape: lens_truth.ModelShape = lens_truth.model_shape("7b")
     >>> shape.n_parameters, shape.weight_bytes
     """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lens_truth.planning.data_size import DataSize
 from lens_truth.planning.shape import ModelShape
+from lens_truth.planning.sizes import DataSize
 from lens_truth.planning.work import Case, Passes, Work, logged
 
 CANDIDATES, GAINS, FINALISTS, RANKED = 12, 6, 2, 16

@@ -20,13 +20,13 @@ from lens_truth.models.prefixes import prompt_families
 from lens_truth.models.prompts import encode
 from lens_truth.planning import costing, study
 from lens_truth.planning.costing import at_once, cost_of, devices_needed, laid_out
-from lens_truth.planning.data_size import counted_size, data_size, stated_size
 from lens_truth.planning.devices import DEVICES, accelerator, measured_cpu
 from lens_truth.planning.estimate import study_cost
 from lens_truth.planning.llama import LLAMA_2, llava_child
 from lens_truth.planning.paper import HALUEVAL, paper_works
 from lens_truth.planning.ratios import ANY, CPU, GPU
 from lens_truth.planning.result import Ends, StudyCost, time_said
+from lens_truth.planning.sizes import counted_size, data_size, stated_size
 from lens_truth.planning.study import GateCounts, ablation_works, probe_flops, scoring_works
 from lens_truth.planning.work import Passes, Work
 
