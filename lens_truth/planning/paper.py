@@ -27,7 +27,7 @@ HALUEVAL = DataSize(
 """`qa_data.json`: right answers have 4 tokens and hallucinated ones 16."""
 POPE_FILES, POPE_IMAGES, POPE_QUESTIONS = 9, 500, 6
 """Three kinds of questions about COCO, A-OKVQA and GQA; each file asks six about each of 500 images: 27,000 in all."""
-POPE_BEGUN, POPE_REST = 3, 23
+POPE_BEGUN, POPE_REST = 3, 24
 """Tokens of a question beside the image, before and behind where questions part (SmolLM2's tokenizer)."""
 CHAIR_IMAGES, CHAIR_PROMPT = 500, 15
 CHAIR_WRITTEN: dict[Case, float] = {"good": 190, "bad": 512}
