@@ -57,8 +57,8 @@ ANY: Mapping[str, Ratio] = {
         1.0,
         1.15,
         "measured",
-        "tokens with padding, over those without: 1.12 and 1.13 for answers of HaluEval in batches of 2,048 tokens, 1.14 "
-        "where they are judged (benchmarks/plan_check.py)",
+        "tokens with padding, over those without: 1.12 and 1.13 for answers of HaluEval in batches of 2,048 tokens, "
+        "1.14 where they are judged (benchmarks/plan_check.py)",
     ),
     "tensor parallel": Ratio(
         0.9, 0.6, "assumed", "speed of devices that share every layer, over that of as many alone"
