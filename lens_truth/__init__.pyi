@@ -169,6 +169,13 @@ from .neurons.study import neuron_study as neuron_study
 from .neurons.study_result import NeuronStudy as NeuronStudy
 from .neurons.weight_change import neuron_change as neuron_change
 from .page.write import write_report as write_report
+from .planning.estimate import study_cost as study_cost
+from .planning.reading import model_shape as model_shape
+from .planning.result import StudyCost as StudyCost
+from .planning.shape import ModelShape as ModelShape
+from .planning.sizes import DataSize as DataSize
+from .planning.sizes import data_size as data_size
+from .planning.study import GateCounts as GateCounts
 from .rivals.compare import compare_rivals as compare_rivals
 from .rivals.result import RivalComparison as RivalComparison
 from .rivals.rival import Rival as Rival

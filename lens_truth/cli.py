@@ -30,6 +30,7 @@ COMMANDS = {
     "ablate": "gates by scores against vanilla and control gates, with paired tests",
     "compare": "what helps against hallucination, at what cost: prompts, ways to decode, gates, in one table",
     "verify": "right answers told from wrong ones, and chosen among samples, by hidden states; controls of length",
+    "plan": "bytes, FLOPs and hours of a run before it is started, on one device or many",
     "report": "one self-contained HTML page from the results of any runs",
     "check": "self-test of the hooks on any model",
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them; get real ones",
