@@ -22,6 +22,7 @@ def cluster(address: str | None, n_cpus: int) -> Generator[Any, None, None]:
         InputError: if Ray is not installed or no cluster answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a cluster that is gone is not replaced by another
     try:
         import ray
         import ray.data

@@ -27,7 +27,7 @@ from lens_truth.models.packages import CACHE
 from lens_truth.models.placing import device_of
 from lens_truth.models.provenance import setup_hash
 
-_TRIES = 4
+_TRIES = 3
 """Times that the same batch may be begun: what kills each worker that takes it kills the next one too."""
 _AHEAD = 2
 """Batches that wait at each worker, so that none waits for the next."""
@@ -104,7 +104,7 @@ class RayEngine:
                         raise InputError(report.error)
                     yield from report.made
                     place += 1
-            except self._ray.exceptions.RayError as error:
+            except (self._ray.exceptions.RayError, ConnectionError, OSError) as error:
                 tries = tries + 1 if place == begun else 1
                 self._survive(error, place, tries)
 
@@ -134,8 +134,8 @@ class RayEngine:
 
     def _survive(self, error: Exception, place: int, tries: int) -> None:
         """Says that workers were lost; raises an InputError where going on would lose them again."""
-        done = f"{place} batches were finished and are kept"
-        if not self._ray.is_initialized():
+        done = f"{place} of its batches are finished and kept"
+        if not self._ray.is_initialized() or not self._alive():
             raise InputError(f"the Ray cluster is gone ({first_line(error)}); {done}") from error
         if tries >= _TRIES:
             raise InputError(
@@ -143,6 +143,13 @@ class RayEngine:
                 "machine, a smaller --batch-size or --dtype bfloat16 take less memory"
             ) from error
         notice("workers were lost, and the others go on with what those had in hand")
+
+    def _alive(self) -> bool:
+        """Whether the cluster answers."""
+        try:
+            return bool(self._ray.nodes())
+        except Exception:  # whatever Ray says of a connection that is gone
+            return False
 
 
 def _cores(ray: Any, model: HookedModel, workers: int | None) -> Cores:

@@ -84,7 +84,7 @@ def test_api_pages_are_those_of_the_stations() -> None:
     """In the order of the data, without launchers; what is public leads to where it is defined."""
     package = api.lens_truth()
     stations = api.stations(package)
-    assert stations[0] == "errors" and stations[-1] == "commands" and len(stations) == 22
+    assert stations[0] == "errors" and stations[-1] == "commands" and len(stations) == 26
     nav = (ROOT / "mkdocs.yml").read_text()
     assert [f"{name}.md" for name in stations] == re.findall(r"api/(\w+\.md)", nav)[1:]
     assert "[`capture`](scoring.md#lens_truth.scoring.capturing.capture)" in api.index(package)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -24,6 +23,7 @@ from ray.cluster_utils import Cluster
 
 import lens_truth
 from lens_truth.engines.passes import batches
+from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.models.budget import Budget
 
 ROWS = lens_truth.load_examples("zoo:conflict", limit=48)
@@ -81,7 +81,6 @@ def main(folder: Path) -> dict[str, Any]:
     said: dict[str, Any] = {"nodes": len([node for node in ray.nodes() if node["Alive"]])}
     plain = folder / "plain"
     lens_truth.capture(model, ROWS, batch_size=2, out=plain)
-    wanted = lens_truth.run_benchmark(model, QUESTIONS, "chat", batch_size=4)
     gate = lens_truth.HeadGate(1 + torch.rand(model.cfg.n_layers, model.cfg.n_heads, generator=torch.Generator()))
 
     with warnings.catch_warnings(record=True) as caught, lens_truth.ray_engine(model, workers=2) as cores:
@@ -107,21 +106,22 @@ def main(folder: Path) -> dict[str, Any]:
             said["attached"] = str(error)
 
         try:  # a batch that no worker survives
-            list(batches(model, list(range(6)), lambda unit, _: 64, Budget(128), lambda units: die(model, units)))
+            list(batches(model, list(range(4)), lambda unit, _: 64, Budget(128), lambda units: die(model, units)))
         except lens_truth.InputError as error:
             said["died"] = str(error)
 
-        striking = when(begun(folder / "lost", 10), lambda: cluster.remove_node(second, allow_graceful=False))
-        lens_truth.capture(model, ROWS, batch_size=2, out=folder / "lost")
+        gates = {"": None, "gate": gate}
+        log = AnswerLog(folder / "answers.jsonl", model, "model", "weights")
+        striking = when(
+            lambda: (folder / "answers.jsonl").exists(), lambda: cluster.remove_node(second, allow_graceful=False)
+        )
+        with log:
+            found = lens_truth.Asker(model, "chat", batch_size=4, log=log).run(QUESTIONS, gates)
         striking.join()
         said["nodes left"] = len([node for node in ray.nodes() if node["Alive"]])
-        said["same after a lost node"] = files(plain) == files(folder / "lost")
-        asker = lens_truth.Asker(model, "chat", batch_size=4)
-        said["same answers"] = asker.run(QUESTIONS)[""] == wanted
-        gated = asker.run(QUESTIONS, {"": None, "gate": gate})
-    said["same gated answers"] = gated == asker.run(QUESTIONS, {"": None, "gate": gate})
+    said["same answers"] = found == lens_truth.Asker(model, "chat", batch_size=4).run(QUESTIONS, gates)
+    said["gate acts"] = found[""] != found["gate"]
     said["warnings"] = [str(one.message) for one in caught if issubclass(one.category, lens_truth.DataWarning)]
-    shutil.rmtree(folder / "killed")
     return said
 
 
