@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -42,6 +42,7 @@ class Pass(Generic[Unit, Made]):
                 yield len(some), made
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Where a model's passes go while it is open."""
 
