@@ -135,6 +135,9 @@ from .geometry.transfer import transfer_matrix as transfer_matrix
 from .geometry.transfer_result import Transfer as Transfer
 from .geometry.tuned import tuned_directions as tuned_directions
 from .geometry.tuned_result import Tuned as Tuned
+from .hub.fetching import from_hub as from_hub
+from .hub.pushing import Pushed as Pushed
+from .hub.pushing import push_to_hub as push_to_hub
 from .io.streams import Stream as Stream
 from .io.streams import stream as stream
 from .io.tables import text_table as text_table

@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": "what helps against hallucination, at what cost: prompts, ways to decode, gates, in one table",
     "verify": "right answers told from wrong ones, and chosen among samples, by hidden states; controls of length",
     "report": "one self-contained HTML page from the results of any runs",
+    "hub": "scores, gates, probes and sets of neurons on the Hugging Face Hub: push one with a card, or fetch them",
     "check": "self-test of the hooks on any model",
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them; get real ones",
 }
@@ -100,7 +101,9 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     config = parse(command, f"lens-truth {name}", arguments)
     if (getattr(config, "seed", None) or 0) < 0:
         raise InputError(f"the seed is {config.seed}; it must not be negative")
-    import_module("lens_truth.commands.given").check_given(config)
+    given = import_module("lens_truth.commands.given")
+    config = given.from_the_hub(config)
+    given.check_given(config)
     with clock() as running, gathered_notices() as notices:  # those that the command does not tell itself
         command.run(config)
     print_warnings(notices)
