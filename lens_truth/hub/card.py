@@ -9,20 +9,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lens_truth.errors import InputError, one_line
-from lens_truth.gates.gate import HeadGate
-from lens_truth.gates.neuron_gate import NeuronGate
-from lens_truth.gates.shift import HeadShift
-from lens_truth.hub.things import SUFFIX, Thing, without_places
+from lens_truth.hub.things import SUFFIX, without_places
 from lens_truth.io.numbers import count, number
 from lens_truth.io.runs import version_of
 from lens_truth.io.tables import markdown
-from lens_truth.neurons.neuron_set import NeuronSet
-from lens_truth.scoring.head_probes import HeadProbes
-from lens_truth.scoring.scores import HeadScores
 from lens_truth.scoring.surface import warning_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+    from lens_truth.hub.things import Thing
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(?:@[\w./-]+)?(?:\+.*)?")
 """A model on a hub, perhaps at a revision or with an adapter."""
@@ -47,13 +43,13 @@ _TOLD = {
 """What a card tells of a provenance, as far as it says so, and in which words."""
 _VERSIONS = ("lens-truth", "torch", "transformers", "transformer-lens")
 _ATTACHED = "model = lens_truth.load({model})\nwith {variable}.attach(model):\n    ..."
-_USE: dict[type[Thing], tuple[str, str, str]] = {
-    HeadScores: ("{kind} scores of heads", "scores", "scores.tables()[0]"),
-    HeadGate: ("A gate of heads", "gate", _ATTACHED.format(variable="gate", model="{model}")),
-    HeadShift: ("A shift of heads", "shift", _ATTACHED.format(variable="shift", model="{model}")),
-    NeuronGate: ("A gate of neurons", "gate", _ATTACHED.format(variable="gate", model="{model}")),
-    HeadProbes: ("Probes of heads", "probes", "probes.scores.tables()[0]"),
-    NeuronSet: ("Neurons that foretell hallucination", "neurons", "neurons.by_layer()"),
+_USE = {
+    "HeadScores": ("{kind} scores of heads", "scores", "scores.tables()[0]"),
+    "HeadGate": ("A gate of heads", "gate", _ATTACHED.format(variable="gate", model="{model}")),
+    "HeadShift": ("A shift of heads", "shift", _ATTACHED.format(variable="shift", model="{model}")),
+    "NeuronGate": ("A gate of neurons", "gate", _ATTACHED.format(variable="gate", model="{model}")),
+    "HeadProbes": ("Probes of heads", "probes", "probes.scores.tables()[0]"),
+    "NeuronSet": ("Neurons that foretell hallucination", "neurons", "neurons.by_layer()"),
 }
 """Of each kind its title, the name of the variable that holds it, and what can be done with it."""
 
@@ -61,8 +57,8 @@ _USE: dict[type[Thing], tuple[str, str, str]] = {
 def card_part(thing: Thing, repo: str, file: str) -> str:
     """The part of the card that tells of one thing, from its provenance, its best heads and what is to be warned of."""
     its = dict(without_places(thing.provenance))
-    title, variable, use = _USE[type(thing)]
-    scores = thing if isinstance(thing, HeadScores) else thing.scores if isinstance(thing, HeadProbes) else None
+    title, variable, use = _USE[type(thing).__name__]
+    scores: Any = thing if title == _USE["HeadScores"][0] else getattr(thing, "scores", None)
     table = None if scores is None else scores.tables()[0]
     said = () if scores is None or table is None else (table.note, warning_of(scores) or "")
     facts = [*_sizes(thing), *((word, _said(its[name])) for name, word in _TOLD.items() if its.get(name) is not None)]
@@ -117,23 +113,28 @@ def _front_matter(thing: Thing) -> str:
     return "\n".join(["---", *lines, *(f"- {its}" for its in ("lens-truth", "interpretability", tag)), "---", ""])
 
 
-def _sizes(thing: Thing) -> Sequence[tuple[str, str]]:
+def _sizes(thing: Any) -> Sequence[tuple[str, str]]:
     """How large it is, and how strong."""
-    if isinstance(thing, HeadScores):
-        return [("kind", thing.kind), ("heads", f"{thing.n_layers} layers x {thing.n_heads} heads")]
-    if isinstance(thing, NeuronSet):
-        share = "" if thing.per_mille is None else f", {number(thing.per_mille, 2)} per mille of all"
-        return [("neurons", f"{len(thing)}, {len(thing.positive)} with a weight above 0{share}")]
-    if isinstance(thing, HeadProbes):
-        L, H, D = thing.directions.shape
-        return [("heads", f"{L} layers x {H} heads of width {D}"), ("fitted on", count(len(thing.saw), "group"))]
-    values = thing.vectors if isinstance(thing, HeadShift) else thing.values
-    shape = ("shape", " x ".join(map(str, values.shape)))
-    if isinstance(thing, HeadShift):
-        return [shape, ("acts at", thing.site), ("strength", number(thing.strength))]
-    where = [("acts at", thing.site)] if isinstance(thing, HeadGate) else []
-    least, most, n = float(values.min()), float(values.max()), int((values < 0).sum())
-    return [shape, *where, ("gates", f"from {number(least)} to {number(most)}, {n} of them negative")]
+    match type(thing).__name__:
+        case "HeadScores":
+            return [("kind", thing.kind), ("heads", f"{thing.n_layers} layers x {thing.n_heads} heads")]
+        case "NeuronSet":
+            share = "" if thing.per_mille is None else f", {number(thing.per_mille, 2)} per mille of all"
+            return [("neurons", f"{len(thing)}, {len(thing.positive)} with a weight above 0{share}")]
+        case "HeadProbes":
+            L, H, D = thing.directions.shape
+            return [("heads", f"{L} layers x {H} heads of width {D}"), ("fitted on", count(len(thing.saw), "group"))]
+        case "HeadShift":
+            return [_shape(thing.vectors), ("acts at", thing.site), ("strength", number(thing.strength))]
+        case _:
+            where = [("acts at", thing.site)] if hasattr(thing, "site") else []
+            least, most, n = (float(its) for its in (thing.values.min(), thing.values.max(), (thing.values < 0).sum()))
+            said = f"from {number(least)} to {number(most)}, {n:.0f} of them negative"
+            return [_shape(thing.values), *where, ("gates", said)]
+
+
+def _shape(values: Any) -> tuple[str, str]:
+    return "shape", " x ".join(map(str, values.shape))
 
 
 def _said(value: Any) -> str:

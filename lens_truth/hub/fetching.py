@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from lens_truth.errors import InputError
 from lens_truth.hub.said import one_sentence
-from lens_truth.hub.things import FOLDER, SUFFIX, Thing, file_called, read_thing
+from lens_truth.hub.things import FOLDER, SUFFIX, file_called, read_thing
 from lens_truth.io.stages import stage
+
+if TYPE_CHECKING:
+    from lens_truth.hub.things import Thing
 
 PREFIX = "hub:"
 """What stands in front of a repository where a file may stand too."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from lens_truth.errors import InputError
 from lens_truth.hub.card import card_part, with_part
 from lens_truth.hub.said import one_sentence
-from lens_truth.hub.things import Thing, bytes_of, file_of
+from lens_truth.hub.things import bytes_of, file_of
 from lens_truth.io.runs import version_of
 from lens_truth.io.stages import stage
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+    from lens_truth.hub.things import Thing
 
 CARD = "README.md"
 _ANY = "surrogateescape"

@@ -7,41 +7,35 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lens_truth.errors import InputError, shortened
-from lens_truth.gates.gate import HeadGate
-from lens_truth.gates.neuron_gate import NeuronGate
-from lens_truth.gates.shift import HeadShift
 from lens_truth.io.readers import is_list
-from lens_truth.neurons.neuron_set import NeuronSet
-from lens_truth.scoring.head_probes import HeadProbes
 from lens_truth.scoring.score_files import tensors_in
 from lens_truth.scoring.scores import HeadScores
 
-Thing = HeadScores | HeadGate | HeadShift | NeuronGate | HeadProbes | NeuronSet
+if TYPE_CHECKING:  # all others take as long to import as a model takes to load
+    from lens_truth.gates.gate import HeadGate
+    from lens_truth.gates.neuron_gate import NeuronGate
+    from lens_truth.gates.shift import HeadShift
+    from lens_truth.neurons.neuron_set import NeuronSet
+    from lens_truth.scoring.head_probes import HeadProbes
+
+    Thing: TypeAlias = HeadScores | HeadGate | HeadShift | NeuronGate | HeadProbes | NeuronSet
 
 FOLDER = "lens_truth"
 """Of a repository, where things lie: engines take every safetensors file at the top for weights, and `lens-truth gate`
 keeps the gate of a checkpoint there too."""
 SUFFIX = ".safetensors"
 
-_BY_TENSOR: dict[str, type[Thing]] = {
-    "values": HeadScores,
-    "gate": HeadGate,
-    "shift": HeadShift,
-    "neuron_gate": NeuronGate,
-    "directions": HeadProbes,
-    "neuron": NeuronSet,
+_NAMES = {
+    "HeadGate": "gate",
+    "HeadShift": "shift",
+    "NeuronGate": "neuron-gate",
+    "HeadProbes": "probes",
+    "NeuronSet": "neurons",
 }
-"""What a file holds, by a tensor that nothing else has."""
-_NAMES: dict[type[Thing], str] = {
-    HeadGate: "gate",
-    HeadShift: "shift",
-    NeuronGate: "neuron-gate",
-    HeadProbes: "probes",
-    NeuronSet: "neurons",
-}
+"""What things are called, by their class."""
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _PLACE = re.compile(r"(?:~|[/\\](?![/\\])).*[/\\]")
 """How an absolute path begins, of whatever system; `//` is that of an address."""
@@ -51,7 +45,9 @@ def file_of(thing: Thing, name: str | None = None) -> str:
     """The file that it is in a repository: by default called `truth-scores` (scores by their kind), `gate`, `shift`,
     `neuron-gate`, `probes` or `neurons`."""
     if name is None:
-        name = f"{thing.kind.replace(' ', '-')}-scores" if isinstance(thing, HeadScores) else _NAMES[type(thing)]
+        name = (
+            f"{thing.kind.replace(' ', '-')}-scores" if isinstance(thing, HeadScores) else _NAMES[type(thing).__name__]
+        )
     elif not _NAME.fullmatch(name):
         raise InputError(
             f"{shortened(repr(name))} is no name for a file of a repository: it is made of letters, digits, dots, "
@@ -73,9 +69,20 @@ def read_thing(path: Path) -> Thing:
     if not path.name.endswith(SUFFIX):
         return HeadScores.load(path)
     names = tensors_in(path)
-    for name, kind in _BY_TENSOR.items():
-        if name in names:
-            return kind.load(path)
+    if "values" in names:
+        return HeadScores.load(path)
+    if "neuron" in names:
+        from lens_truth.neurons.neuron_set import NeuronSet
+
+        return NeuronSet.load(path)
+    if "directions" in names:
+        from lens_truth.scoring.head_probes import HeadProbes
+
+        return HeadProbes.load(path)
+    if {"gate", "shift", "neuron_gate"} & {*names}:
+        from lens_truth.gates.rows import read_intervention
+
+        return read_intervention(path)
     raise InputError(
         f"{path}: holds neither scores, probes, a gate, a shift nor neurons, but {', '.join(names) or 'nothing'}"
     )

@@ -6,12 +6,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -87,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         hub.asked.append(f"{self.command} {path}")
         hub.tokens.append(token)
-        time.sleep(hub.waits)
+        Event().wait(hub.waits)
         if hub.fails:
             self.answer(hub.fails, {"error": "said by the server"})
         elif path.startswith("/storage/"):

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
+import huggingface_hub.constants
+import huggingface_hub.file_download
 import numpy as np
 import pytest
 import torch
@@ -278,6 +279,7 @@ def test_what_is_not_there(hub: Hub) -> None:
 
 def test_a_hub_that_does_not_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.waits = 1.0
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between two attempts
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
     monkeypatch.setattr(
         "huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.1
