@@ -31,6 +31,8 @@ from .data.bag_of_words import bag_of_words_transfer as bag_of_words_transfer
 from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
+from .data.frames import examples_from as examples_from
+from .data.frames import to_dataset as to_dataset
 from .data.loading import load_examples as load_examples
 from .data.loading import load_replies as load_replies
 from .data.replies import Reply as Reply

@@ -12,7 +12,7 @@ from lens_truth.errors import InputError
 from lens_truth.models.names import model_source
 from lens_truth.models.revisions import revision_of
 
-SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
+SCORE_FILES = (".safetensors", ".npy", ".csv", ".parquet", ".json", ".json.gz")
 """How files of scores end; `scoring/score_files.py` reads them."""
 _MADE = ("cache", "out", "save", "dry_run")
 """Flags whose paths a command makes."""
