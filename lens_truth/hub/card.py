@@ -73,7 +73,7 @@ def card_part(thing: Thing, repo: str, file: str) -> str:
         table=table and f"{table.caption}:\n\n{markdown(table)}",
         warnings=[sentence for sentence in said if sentence],
         variable=variable,
-        use=use.format(model=f'"{model_id(its) or "MODEL"}"'),
+        use=use.format(model=f'"{_loaded(its)}"'),
         version=version_of("lens-truth"),
     )
 
@@ -102,6 +102,13 @@ def model_id(provenance: Mapping[str, Any]) -> str | None:
     named = provenance.get("model")
     found = _HUB_ID.fullmatch(named) if isinstance(named, str) else None
     return None if found is None or Path(found["id"]).exists() else found["id"]
+
+
+def _loaded(provenance: Mapping[str, Any]) -> str:
+    """What `load` is given in an example."""
+    named = provenance.get("model")
+    everywhere = isinstance(named, str) and re.fullmatch(r"(zoo|pypi):[\w.-]+", named)
+    return str(named) if everywhere else model_id(provenance) or "MODEL"
 
 
 def _front_matter(thing: Thing) -> str:

@@ -28,7 +28,8 @@ _ANY = "surrogateescape"
 class Pushed:
     """What `push_to_hub` has done; as a text its address.
 
-    >>> print(lens_truth.push_to_hub(gate, "org/name"))
+    >>> done: lens_truth.Pushed = lens_truth.push_to_hub(gate, "org/name")
+    >>> print(done, done.commit)
     """
 
     repo: str
