@@ -31,6 +31,8 @@ from .data.bag_of_words import bag_of_words_transfer as bag_of_words_transfer
 from .data.examples import Example as Example
 from .data.examples import read_examples as read_examples
 from .data.examples import write_examples as write_examples
+from .data.frames import examples_from as examples_from
+from .data.frames import to_dataset as to_dataset
 from .data.loading import load_examples as load_examples
 from .data.loading import load_replies as load_replies
 from .data.replies import Reply as Reply
@@ -136,6 +138,9 @@ from .geometry.transfer import transfer_matrix as transfer_matrix
 from .geometry.transfer_result import Transfer as Transfer
 from .geometry.tuned import tuned_directions as tuned_directions
 from .geometry.tuned_result import Tuned as Tuned
+from .hub.fetching import from_hub as from_hub
+from .hub.pushing import Pushed as Pushed
+from .hub.pushing import push_to_hub as push_to_hub
 from .io.streams import Stream as Stream
 from .io.streams import stream as stream
 from .io.tables import text_table as text_table

@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": "right answers told from wrong ones, and chosen among samples, by hidden states; controls of length",
     "plan": "bytes, FLOPs and hours of a run before it is started, on one device or many",
     "report": "one self-contained HTML page from the results of any runs",
+    "hub": "scores, gates, probes and sets of neurons on the Hugging Face Hub: push one with a card, or fetch them",
     "check": "self-test of the hooks on any model",
     "zoo": "the tiny trained models that ship with lens_truth: list or retrain them; get real ones",
 }
@@ -102,7 +103,9 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     config = parse(command, f"lens-truth {name}", arguments)
     if (getattr(config, "seed", None) or 0) < 0:
         raise InputError(f"the seed is {config.seed}; it must not be negative")
-    import_module("lens_truth.commands.given").check_given(config)
+    given = import_module("lens_truth.commands.given")
+    config = given.from_the_hub(config)
+    given.check_given(config)
     with clock() as running, gathered_notices() as notices:  # those that the command does not tell itself
         command.run(config)
     print_warnings(notices)

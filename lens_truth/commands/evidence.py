@@ -122,7 +122,7 @@ def _measured(config: Config) -> _Study:
 
 def _write(run: Run, config: Config, study: _Study, relations: dict[str, Relations]) -> None:
     from lens_truth.attention.show import attention_record
-    from lens_truth.scoring.score_files import heads_csv
+    from lens_truth.scoring.score_tables import heads_csv
 
     looked, scores, of = study.looked, study.scores, f"{shown_name(config.model)} on {study.data}"
     measures = {name: _on(study.data, its) for name, its in looked.scores().items()}

@@ -4,7 +4,7 @@ time is imported."""
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +13,9 @@ from lens_truth.errors import InputError
 from lens_truth.models.names import model_source
 from lens_truth.models.revisions import revision_of
 
-SCORE_FILES = (".safetensors", ".npy", ".csv", ".json", ".json.gz")
+SCORE_FILES = (".safetensors", ".npy", ".csv", ".parquet", ".json", ".json.gz")
 """How files of scores end; `scoring/score_files.py` reads them."""
-_MADE = ("cache", "out", "save")
+_MADE = ("cache", "out", "save", "dry_run")
 """Flags whose paths a command makes."""
 GENERATED = ("zoo:", "facts:")
 """What names of data begin with that are no files."""
@@ -23,6 +23,8 @@ _MODELS = ("model", "base", "child", "tuned", "other", "checkpoints", "unrelated
 """Flags that may name models; inputs have a name in front or not."""
 _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
 """Flags that may name files of scores, with a name in front or not."""
+HUB = "hub:"
+"""What stands in front of a repository of the Hugging Face Hub, in place of a file of scores, a gate, probes, ..."""
 
 
 def check_given(config: Any) -> None:
@@ -47,6 +49,29 @@ def check_given(config: Any) -> None:
     for name, one in every:  # after the folders of images
         if name == "data" and isinstance(one, str):
             _check_data(_unnamed(one))
+
+
+def from_the_hub(config: Any) -> Any:
+    """The same flags, in which `hub:ORG/NAME[@REVISION][/FILE]` is the file in huggingface_hub's cache, where it is
+    fetched to."""
+    found = {flag.name: _fetched(getattr(config, flag.name)) for flag in fields(config)}
+    changed = {name: its for name, its in found.items() if its is not getattr(config, name)}
+    return replace(config, **changed) if changed else config
+
+
+def _fetched(value: Any) -> Any:
+    """A flag's value, perhaps several, with a name in front or not."""
+    if isinstance(value, tuple):
+        its = _each(value)
+        found = tuple(map(_fetched, its))
+        return its if all(one is other for one, other in zip(found, its, strict=True)) else found
+    if not isinstance(value, str | Path) or not (where := _unnamed(str(value))).startswith(HUB):
+        return value
+    from lens_truth.hub.fetching import fetched, parts_of  # imports PyTorch
+
+    file = fetched(*parts_of(where))
+    print(f"{where}: read {file.address}", flush=True)
+    return type(value)(str(value).removesuffix(where) + str(file.path))
 
 
 def _each(value: Any) -> tuple[Any, ...]:

@@ -191,7 +191,7 @@ def _shared(parts: Sequence[Sequence[str]]) -> int:
 def _stem(name: str) -> str:
     """A file's name without the endings of score files."""
     name = name.split(".safetensors")[0]
-    for suffix in (".gz", ".json", ".npy", ".csv", ".txt"):
+    for suffix in (".gz", ".json", ".npy", ".csv", ".parquet", ".txt"):
         name = name.removesuffix(suffix)
     return name.removeprefix("zoo:").removeprefix("pypi:")
 

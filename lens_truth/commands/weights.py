@@ -143,7 +143,7 @@ def _tell(
     """Tables, weights.csv and figures."""
     from lens_truth.lineage.figures import preservation_scatter
     from lens_truth.lineage.kept import means_table
-    from lens_truth.scoring.score_files import heads_csv
+    from lens_truth.scoring.score_tables import heads_csv
     from lens_truth.stats.relations import relation_text
 
     columns = {f"{role}_score": its.values for role, its in scores.items()}

@@ -13,6 +13,7 @@ import numpy as np
 from lens_truth.data.drawing import Box
 from lens_truth.data.images import check_images, image_hash, image_in, image_size
 from lens_truth.data.row_fields import HALLUCINATED, SUPPORTED, TRUTHS, Fields, is_blank
+from lens_truth.data.row_table import save_row_table
 from lens_truth.data.subjects import subject_in, subject_of
 from lens_truth.errors import InputError
 from lens_truth.io.files import hash_of, write_text
@@ -97,8 +98,7 @@ class Example:
         Raises:
             InputError: names the row and its first bad field.
         """
-        if unknown := names.keys() - FieldNames.__annotations__.keys():
-            raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(FieldNames.__annotations__)}")
+        check_names(names)
         its = Fields(row, where, {field: str(name) for field, name in names.items()})
         stated = all(its.value(field)[1] in (None, "") for field in ("question", "answer", "image")) and (
             its.value("statement")[1] is not None
@@ -128,6 +128,12 @@ class Example:
     def has_evidence(self) -> bool:
         """Whether it is known what the answer rests on, in the context or in the image."""
         return bool(self.evidence or self.boxes)
+
+
+def check_names(names: Mapping[str, Any]) -> None:
+    """Raises an InputError for the name of a field that examples do not have."""
+    if unknown := names.keys() - FieldNames.__annotations__.keys():
+        raise InputError(f"an example has no field '{min(unknown)}', only {', '.join(FieldNames.__annotations__)}")
 
 
 def examples_hash(examples: Sequence[Example]) -> str:
@@ -215,11 +221,12 @@ def split_groups(examples: Sequence[Example], shares: Sequence[float], seed: int
 
 
 def read_examples(path: str | Path, images: Path | None = None, limit: int | None = None) -> list[Example]:
-    """Examples from JSON lines, a JSON list of objects, or a table with a header row, packed with gzip or not.
+    """Examples from JSON lines, a JSON list of objects, or a table with a header row, packed with gzip or not; from a
+    Parquet file, or a folder that `save_to_disk` of Hugging Face's `datasets` wrote.
 
-    Fields are those of `Example.from_row`, with the row's number for an id that is absent. Tables hold neither evidence
-    nor boxes. Image files lie in the folder `images`, or else beside the file of examples. With a limit only the first
-    so many are given, and the images of the others need not be there.
+    Fields are those of `Example.from_row`, with the row's number for an id that is absent. Text tables hold neither
+    evidence nor boxes. Image files lie in the folder `images`, or else beside the file of examples. With a limit only
+    the first so many are given, and the images of the others need not be there.
 
     >>> examples = lens_truth.read_examples("my-rows.csv")
 
@@ -231,19 +238,24 @@ def read_examples(path: str | Path, images: Path | None = None, limit: int | Non
 
 
 def examples_of(
-    path: Path, rows: Iterable[tuple[str, dict[str, Any]]], images: Path | None = None, limit: int | None = None
+    path: Path,
+    rows: Iterable[tuple[str, dict[str, Any]]],
+    images: Path | None = None,
+    limit: int | None = None,
+    **names: Unpack[FieldNames],
 ) -> list[Example]:
     """`read_examples` of rows that were read already."""
     rows = list(rows)
     if not rows:
         raise InputError(f"{path}: holds no examples")
-    refuse_empty(path, [place for place, row in rows if is_blank(row.get("answer", row.get("statement")))], len(rows))
+    answer, statement, own_id = (names.get(field, field) for field in ("answer", "statement", "id"))
+    refuse_empty(path, [place for place, row in rows if is_blank(row.get(answer, row.get(statement)))], len(rows))
     examples: list[Example] = []
     places: dict[str, str] = {}
     for number, (place, row) in enumerate(rows):
-        numbered = {**row, "id": str(number)} if row.get("id") in (None, "") else row
+        numbered = {**row, own_id: str(number)} if row.get(own_id) in (None, "") else row
         where = f"{path}, {place}"
-        example = Example.from_row(numbered, where=where, images=path.parent if images is None else images)
+        example = Example.from_row(numbered, where=where, images=path.parent if images is None else images, **names)
         examples.append(example)
         if (first := places.setdefault(example.id, place)) != place:
             raise InputError(f"{where}: id '{example.id}' stands already on {first}")
@@ -269,9 +281,17 @@ def _refuse_outside(example: Example, where: str) -> None:
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
-    """Examples as JSON lines that `read_examples` reads back unchanged; image files are named by absolute paths.
+    """Examples as JSON lines, or of a path that ends in `.parquet` as such a file, that `read_examples` reads back
+    unchanged; image files are named by absolute paths.
 
     >>> lens_truth.write_examples("first.jsonl", examples[:40])
     """
-    rows = (_for_json(example, image_in(Path.cwd(), example.image)) for example in examples)
-    write_text(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    rows = [row_of(example) for example in examples]
+    if Path(path).suffix == ".parquet":
+        return save_row_table(Path(path), rows)
+    return write_text(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def row_of(example: Example) -> dict[str, Any]:
+    """What an example holds, with its image file by an absolute path."""
+    return _for_json(example, image_in(Path.cwd(), example.image))

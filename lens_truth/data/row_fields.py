@@ -52,7 +52,7 @@ class Fields:
     def value(self, field: str) -> tuple[str, Any]:
         """A field's name in this row, and what it holds: None where it is missing."""
         name = self._names.get(field, field)
-        return name, _plain(self._row.get(name))
+        return name, plain(self._row.get(name))
 
     def text(self, field: str, default: str | None = None, hint: str = "") -> str:
         """Text, which must not be empty unless there is a default."""
@@ -152,12 +152,12 @@ def is_blank(answer: Any) -> bool:
     return isinstance(answer, str) and not answer.strip()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Python's own for NumPy's, lists for arrays and tuples, and None for what is missing in a data frame."""
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(cast("Any", value).tolist())
+        return plain(cast("Any", value).tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in cast("Sequence[Any]", value)]
+        return [plain(item) for item in cast("Sequence[Any]", value)]
     missing = (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
     return None if missing else value
 

@@ -5,18 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+
+class Said(str):
+    """A number in print, or the two ends of an interval, which keeps what it was made of: `numbers`."""
+
+    numbers: tuple[float, ...]
+
+    def __new__(cls, text: str, *numbers: float) -> Said:
+        """A text that says these numbers."""
+        said = super().__new__(cls, text)
+        said.numbers = tuple(map(float, numbers))
+        return said
+
+
 SIGNIFICANT = 0.05
 """A smaller p-value is called significant."""
 
 
 def number(value: float | None, places: int = 3) -> str:
     """With so many places; empty where nothing is defined."""
-    return "" if value is None or math.isnan(value) else f"{value:z.{places}f}"
+    return "" if value is None or math.isnan(value) else Said(f"{value:z.{places}f}", value)
 
 
 def signed(value: float | None, places: int = 3) -> str:
     """The same with a plus where it is positive, for differences."""
-    return "" if value is None or math.isnan(value) else f"{value:+.{places}f}"
+    return "" if value is None or math.isnan(value) else Said(f"{value:+.{places}f}", value)
 
 
 def short(value: float | None, plus: bool = False) -> str:
@@ -25,15 +38,15 @@ def short(value: float | None, plus: bool = False) -> str:
         return ""
     sign = "+" if plus else ""
     if value and abs(value) < 1e-6:
-        return f"{value:{sign}.2e}"
+        return Said(f"{value:{sign}.2e}", value)
     places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     text = f"{value:{sign}z.{places}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return Said(text.rstrip("0").rstrip(".") if "." in text else text, value)
 
 
 def p_value(value: float | None) -> str:
     """Two digits that count."""
-    return "" if value is None or math.isnan(value) else f"{value:.2g}"
+    return "" if value is None or math.isnan(value) else Said(f"{value:.2g}", value)
 
 
 def least_p_said(n_draws: int) -> str:
@@ -48,14 +61,15 @@ def significant(p: float | None) -> bool:
 
 def interval(ends: Sequence[float | None] | None, places: int = 2, plus: bool = False) -> str:
     """In brackets; empty where an end is not defined."""
-    if ends is None or any(end is None or math.isnan(end) for end in ends):
+    known = [end for end in ends or () if end is not None and not math.isnan(end)]
+    if ends is None or len(known) < len(ends):
         return ""
-    return f"[{', '.join((signed if plus else number)(end, places) for end in ends)}]"
+    return Said(f"[{', '.join((signed if plus else number)(end, places) for end in known)}]", *known)
 
 
 def share(value: float) -> str:
     """In percent."""
-    return f"{100 * value:.0f}%" if value >= 0.095 or value == 0 else f"{100 * value:.1f}%"
+    return Said(f"{100 * value:.0f}%" if value >= 0.095 or value == 0 else f"{100 * value:.1f}%", value)
 
 
 def count(n: int, thing: str) -> str:

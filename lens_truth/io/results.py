@@ -21,6 +21,7 @@ from lens_truth.io.tables import Table, html
 
 if TYPE_CHECKING:
     from cattrs import Converter
+    from pandas import DataFrame
 
 
 def none_for_nan(array: Float[np.ndarray, "..."]) -> Any:
@@ -50,6 +51,22 @@ class Result:
 
         >>> lens_truth.Heritability.load("runs/inherit").tables()[0]  # a notebook shows it
         """
+
+    def to_frame(self, n: int = 0) -> DataFrame:
+        """Its table number `n` as a pandas DataFrame, with columns of numbers where cells hold numbers: with all their
+        digits where one stands in a cell by itself, with those in print where it is split from its interval. Caption
+        and note are in the frame's `attrs`.
+
+        >>> lens_truth.Detection.load("runs/detect").to_frame()
+
+        Raises:
+            InputError: if there are not so many tables.
+        """
+        tables = self.tables()
+        if not 0 <= n < len(tables):
+            captions = "; ".join(f"{i}: {table.caption}" for i, table in enumerate(tables))
+            raise InputError(f"table {n} was asked for, and there are {len(tables)} ({captions})")
+        return tables[n].to_frame()
 
     def _repr_html_(self) -> str:
         return html(*self.tables())

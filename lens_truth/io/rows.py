@@ -1,4 +1,5 @@
-"""Rows of files, whatever the files are called: JSON lines, a JSON list, tables with a header row."""
+"""Rows of files, whatever the files are called: JSON lines, a JSON list, tables with a header row, Parquet; and of
+folders that `datasets` saved."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_truth.errors import InputError, shortened
+from lens_truth.io.parquet import is_parquet, parquet_rows, saved_rows
 from lens_truth.io.readers import is_object, open_input, read_json, read_jsonl
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
@@ -16,8 +18,13 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
 def read_rows(path: Path) -> Rows:
-    """(`line n`, row) of JSON lines or of a table (`read_csv`), (`row n`, row) of one JSON list of objects; a file that
-    is one JSON object is a single row. Which of them it is, its first line tells."""
+    """(`line n`, row) of JSON lines or of a table (`read_csv`), (`row n`, row) of one JSON list of objects, of Parquet
+    or of a folder that `datasets` saved; a file that is one JSON object is a single row. Which of them it is, its first
+    line tells."""
+    if path.is_dir() or is_parquet(path):
+        rows = saved_rows(path) if path.is_dir() else parquet_rows(path)
+        yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
+        return
     first = next((line.strip() for line in open_input(path) if line.strip()), "")
     if first.startswith("["):
         for number, row in enumerate(read_json(path), start=1):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class Table:
     def texts(self) -> list[list[str]]:
         """The text of every cell, a list a row."""
         return [[row.head.text, *(cell.text for cell in row.cells)] for row in self.rows]
+
+    def to_frame(self) -> DataFrame:
+        """The same as a pandas DataFrame, whose columns are numbers where the cells are: with all their digits where a
+        cell holds one number or interval, with those in print where it holds both."""
+        from lens_truth.io.frames import frame_of
+
+        return frame_of(self)
 
     def _repr_html_(self) -> str:
         return html(self)

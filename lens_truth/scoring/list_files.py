@@ -12,7 +12,8 @@ from lens_truth.errors import InputError, notice, shortened
 from lens_truth.io.files import DAMAGED_NPY
 from lens_truth.io.readers import is_list, is_object, open_input, read_json
 from lens_truth.io.rows import read_csv
-from lens_truth.scoring.score_files import READERS, Parts, read_parts
+from lens_truth.scoring.score_files import READERS, read_parts
+from lens_truth.scoring.score_tables import Parts
 
 Head = tuple[int, int]
 _LINE = re.compile(r"[Ll(\[ ]*([0-9]{1,9})[-.,;\sHh]+([0-9]{1,9})[)\] ]*")

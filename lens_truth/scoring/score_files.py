@@ -1,15 +1,12 @@
-"""The files that head scores are read from: safetensors, .npy and .csv as TruthProbe publishes them, and retrieval
-heads' .json; whatever is wrong is said with file, line and column."""
+"""The files that head scores are read from: safetensors, .npy as TruthProbe publishes them, tables
+(`scoring/score_tables.py`), and retrieval heads' .json; whatever is wrong is said with file, line and column."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import re
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +14,10 @@ from typing import Any, cast
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from lens_truth.errors import InputError, notice, shortened
+from lens_truth.errors import InputError
 from lens_truth.io.files import DAMAGED_NPY
 from lens_truth.io.readers import is_list, is_object, read_json
-from lens_truth.io.rows import read_csv
-from lens_truth.stats.correlation import Map
+from lens_truth.scoring.score_tables import Parts, complete_grid, load_csv, load_parquet, refuse_percent
 
 LARGEST = 1e30
 """A larger score is refused: its square, its sums and the axes of its figures come to an end."""
@@ -29,22 +25,6 @@ METADATA = "lens_truth"
 """The metadata entry of our safetensors files, a JSON object."""
 
 _LAYER_HEAD = re.compile(r"[0-9]{1,9}-[0-9]{1,9}")
-_PLACE = ("layer", "head")
-_ACCURACIES = ("accuracy", "auroc", "balanced_accuracy")
-"""Columns that are the score where there are several; the first that is there."""
-Parts = dict[str, Any]
-"""Fields of `HeadScores`."""
-
-
-def heads_csv(columns: Mapping[str, Map], undefined: str = "nan") -> str:
-    """A comma-separated row a head: layer, head, and each column's number there."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["layer", "head", *columns])
-    for at in np.ndindex(*next(iter(columns.values())).shape):
-        cells = [undefined if np.isnan(values[at]) else repr(float(values[at])) for values in columns.values()]
-        writer.writerow([*at, *cells])
-    return table.getvalue()
 
 
 def _load_safetensors(path: Path) -> Parts:
@@ -70,7 +50,7 @@ def _load_safetensors(path: Path) -> Parts:
 def tensors_in(path: Path) -> list[str]:
     """Names of what a `.safetensors` file holds; an InputError says if it is not one."""
     try:
-        with cast("Any", safe_open(path, framework="pt")) as file:
+        with cast("Any", safe_open(path, framework="numpy")) as file:  # which names alone do without
             return list(file.keys())
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: is no readable .safetensors file ({error})") from error
@@ -121,7 +101,7 @@ def _load_npy(path: Path) -> Parts:
     if not isinstance(values, np.ndarray):
         raise InputError(f"{path}: does not hold an array of numbers")
     values = _real(path, cast("np.ndarray", values))
-    _refuse_percent(path, values)
+    refuse_percent(path, values)
     return {"values": values, "provenance": {"file": path.name}}
 
 
@@ -130,81 +110,6 @@ def _real(path: Path, values: np.ndarray) -> np.ndarray:
         raise InputError(f"{path}: does not hold an array of numbers, but of {values.dtype}")
     with np.errstate(over="ignore"):  # of wider floats; infinity is refused later
         return np.array(values, dtype=np.float64)
-
-
-def _refuse_percent(path: Path, values: np.ndarray, column: str = "values") -> None:
-    """Raises an InputError for what can only be accuracies in percent."""
-    if values.size and values.min() >= 0 and values.max() <= 100 and np.median(values) >= 20:
-        raise InputError(
-            f"{path}: its {column} go from {values.min():.3g} to {values.max():.3g}, as accuracies in percent do; "
-            "accuracies are from 0 to 1 here: divide them by 100"
-        )
-
-
-def _load_csv(path: Path) -> Parts:
-    rows = list(read_csv(path))
-    if not rows:
-        raise InputError(f"{path}: holds no heads")
-    header = list(rows[0][1])
-    if missing := [name for name in _PLACE if name not in header]:
-        raise InputError(f"{path}, line 1: the header has no column '{missing[0]}', only {', '.join(header)}")
-    names = [name for name in header if name not in _PLACE]
-    told = [name for name in names if any(_is_number(cells[name]) for _, cells in rows)]
-    score = names[0] if len(names) == 1 else next((name for name in _ACCURACIES if name in names), None)
-    score = told[0] if score is None and len(told) == 1 else score
-    if score is None:
-        raise InputError(
-            f"{path}, line 1: the header has no column {', '.join(_ACCURACIES)}, nor one single column of scores"
-        )
-    told = [name for name in names if name in told or name == score]
-    if left_out := [name for name in names if name not in told]:
-        notice(f"{path}: no numbers stand in its columns {', '.join(left_out)}, which are left out")
-    heads: dict[tuple[int, int], dict[str, float]] = {}
-    for line, cells in rows:
-        numbers = {name: _number(cells[name], f"{path}, line {line}, column '{name}'", name == score) for name in told}
-        layer, head = (_whole(cells[name], f"{path}, line {line}, column '{name}'") for name in _PLACE)
-        if (layer, head) in heads:
-            raise InputError(f"{path}, line {line}: layer {layer}, head {head} stands there twice")
-        heads[layer, head] = numbers
-    L, H = _complete_grid(path, heads)
-    ordered = [heads[at] for at in np.ndindex(L, H)]
-    columns = {name: np.array([numbers[name] for numbers in ordered]).reshape(L, H) for name in told}
-    if score in _ACCURACIES:
-        _refuse_percent(path, columns[score], f"numbers in column '{score}'")
-    parts: Parts = {"values": columns[score], "provenance": {"file": path.name}}
-    if len(told) > 1 or score == "accuracy":
-        parts["metrics"] = columns
-    return parts if score == "accuracy" else {**parts, "kind": re.sub(r"[^\w.-]+", " ", score).strip(" .-") or "score"}
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str, where: str, finite: bool) -> float:
-    """Of a score; where a metric is not defined, `nan` stands."""
-    try:
-        value = float(cell)
-    except ValueError:
-        raise InputError(f"{where}: {_said(cell)}, not a number") from None
-    if not math.isfinite(value) and (finite or not math.isnan(value)):
-        raise InputError(f"{where}: the cell is '{cell}', not a finite number")
-    return value
-
-
-def _whole(cell: str, where: str) -> int:
-    try:
-        return int(cell)
-    except ValueError:
-        raise InputError(f"{where}: {_said(cell)}, not a whole number") from None
-
-
-def _said(cell: str) -> str:
-    return f"the cell is '{shortened(cell)}'" if cell.strip() else "the cell is empty"
 
 
 def _load_retrieval(path: Path) -> Parts:
@@ -220,7 +125,7 @@ def _load_retrieval(path: Path) -> Parts:
         if not its or not all(type(trial) in (int, float) for trial in its):
             raise InputError(f"{path}: head '{key}' does not hold a number, nor a list of numbers, one a trial")
         heads[layer, head] = its
-    L, H = _complete_grid(path, heads)
+    L, H = complete_grid(path, heads)
     try:
         ordered = [np.array(heads[at], dtype=np.float64) for at in np.ndindex(L, H)]
     except OverflowError as error:
@@ -238,31 +143,19 @@ def _load_retrieval(path: Path) -> Parts:
     return {"values": values, "kind": "retrieval", "folds": folds, "provenance": {"file": path.name}}
 
 
-def _complete_grid(path: Path, heads: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Layers and heads, when every head of every layer is there, counted from 0."""
-    found = set(heads)
-    if not found:
-        raise InputError(f"{path}: holds no heads")
-    first, last = ([most(axis) for axis in zip(*found, strict=True)] for most in (min, max))
-    whole = len(found) == math.prod(stop + 1 - start for start, stop in zip(first, last, strict=True))
-    for start, name in zip(first, _PLACE, strict=True):
-        if start < 0 or (start > 0 and whole):  # else heads are missing, and the numbers may be right
-            counted = f"its {name}s are counted from 1" if start == 1 else f"its first {name} is {start}"
-            raise InputError(f"{path}: {counted}, but {name}s are counted from 0 here; renumber them")
-    L, H = (its + 1 for its in last)
-    if len(found) != L * H:
-        layer, head = next((layer, head) for layer in range(L) for head in range(H) if (layer, head) not in found)
-        raise InputError(
-            f"{path}: lacks layer {layer}, head {head} of {L} x {H} heads; scores are those of all heads, and a list "
-            "of some has none"
-        )
-    return L, H
+def _load_parquet(path: Path) -> Parts:
+    parts, about = load_parquet(path, METADATA)
+    if about is None:
+        return parts
+    metadata = read_metadata(path, about)
+    return {**parts, "kind": metadata.get("kind", "truth"), "provenance": metadata.get("provenance", {})}
 
 
 READERS = {
     ".safetensors": _load_safetensors,
     ".npy": _load_npy,
-    ".csv": _load_csv,
+    ".csv": load_csv,
+    ".parquet": _load_parquet,
     ".json": _load_retrieval,
     ".json.gz": _load_retrieval,
 }

@@ -19,12 +19,14 @@ from lens_truth.io.files import write_bytes, write_text
 from lens_truth.io.numbers import count, number, ranges
 from lens_truth.io.results import none_for_nan, structured
 from lens_truth.io.tables import Table, html, row, table
-from lens_truth.scoring.score_files import LARGEST, METADATA, heads_csv, read_parts
+from lens_truth.scoring.score_files import LARGEST, METADATA, read_parts
+from lens_truth.scoring.score_tables import head_columns, heads_csv, save_parquet
 from lens_truth.scoring.score_words import matched_said, residual_said
 from lens_truth.stats.correlation import Map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 _PUBLISHED = ("accuracy", "precision", "recall", "f1")  # the columns of TruthProbe's csv files
 _KIND = re.compile(r"\w[\w .-]{0,99}")  # part of the names of files
@@ -41,7 +43,7 @@ _OF_KIND = {
 class HeadScores:
     """One score for every query head of a model.
 
-    >>> scores = lens_truth.HeadScores.load("scores.safetensors")  # or .npy, .csv, retrieval scores as .json
+    >>> scores = lens_truth.HeadScores.load("scores.safetensors")  # or .parquet, .npy, .csv, retrieval scores as .json
     >>> scores.plot(f"best: {scores.best()}")
     >>> scores.tables()[0]  # the best heads, in numbers
     >>> scores.crop(8, 8).save("corner.csv")
@@ -176,6 +178,18 @@ class HeadScores:
         label = labels.get(self.kind, f"{self.kind} score")
         return heatmap(self.values, label, title or f"{self.kind} scores", warning, self.relative_said)
 
+    def to_pandas(self) -> DataFrame:
+        """A row a head: layer, head, score, and every metric (accuracy, ci_low, p_familywise, ...); the provenance in
+        its `attrs`.
+
+        >>> scores.to_pandas().sort_values("score", ascending=False).head(5)
+        """
+        from pandas import DataFrame
+
+        frame = DataFrame(head_columns(self.values, self.metrics))
+        frame.attrs |= {"kind": self.kind, "provenance": dict(self.provenance)}
+        return frame
+
     def as_dict(self) -> dict[str, Any]:
         """For result.json, whose readers need no other file to draw the heads: everything but the folds."""
         return {
@@ -192,16 +206,19 @@ class HeadScores:
         return structured(cls, value, where)
 
     def save(self, path: str | Path) -> None:
-        """Writes `.safetensors` (everything), `.npy` (the (layers, heads) array) or `.csv` (a row a head), the last
-        two as TruthProbe publishes them; an InputError refuses another suffix."""
+        """Writes `.safetensors` or `.parquet` (everything; the latter as a table, a row a head), `.npy` (the (layers,
+        heads) array) or `.csv` (a row a head), the last two as TruthProbe publishes them; an InputError refuses another
+        suffix."""
         path = Path(path)
+        said = json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)
         if path.suffix == ".safetensors":
-            # One entry: the order of several would differ from file to file.
-            about = {METADATA: json.dumps({"kind": self.kind, "provenance": dict(self.provenance)}, sort_keys=True)}
+            about = {METADATA: said}  # one entry: the order of several would differ from file to file
             maps = {"values": self.values, **{f"metrics/{name}": values for name, values in self.metrics.items()}}
             maps |= {} if self.folds is None else {"folds": self.folds}
             tensors = {name: np.ascontiguousarray(tensor, dtype=np.float64) for name, tensor in maps.items()}
             write_bytes(path, safetensors.numpy.save(tensors, about))
+        elif path.suffix == ".parquet":
+            save_parquet(path, head_columns(self.values, self.metrics), self.folds, METADATA, said)
         elif path.suffix == ".npy":
             array = BytesIO()
             np.save(array, self.values, allow_pickle=False)
@@ -212,7 +229,7 @@ class HeadScores:
                 columns = {"accuracy" if self.kind == "truth" else self.kind: self.values}
             write_text(path, heads_csv(columns))
         else:
-            raise InputError(f"{path}: scores are saved as .safetensors, .npy or .csv")
+            raise InputError(f"{path}: scores are saved as .safetensors, .parquet, .npy or .csv")
 
     @classmethod
     def load(cls, path: str | Path) -> HeadScores:

@@ -76,6 +76,7 @@ def test_help_comes_before_heavy_imports(command: str) -> None:
         "check",
         "directions",
         "evaluate",
+        "hub",
         "neurons",
         "zoo",
     )

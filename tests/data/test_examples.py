@@ -119,7 +119,7 @@ def test_boxes_beyond_a_limit_are_not_measured(tmp_path: Path) -> None:
         (b"[1]\n", "row 1: is not a JSON object"),
         (b"", "holds no examples"),
         (b"\xff\xfe", "is not UTF-8"),
-        (b"PAR1\x15\x04\xff", "is a Parquet file; pandas.read_parquet"),
+        (b"PAR1\x15\x04\xff", "is not a table that can be read"),
         (
             b'{"question":"q","answer":" ","label":1}\n{"question":"q","answer":"a","label":1}\n' * 2,
             r"2 of 4 answers are empty \(first: line 1\)",

@@ -154,8 +154,8 @@ class TestPublic:
         tree = ast.parse(Path(inspect.getfile(inspect.unwrap(item))).read_text())
         (own,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == item.__name__)
         given = own.args
-        starred = [given.vararg] if given.vararg else []
-        written = [argument.arg for argument in (*given.args, *starred, *given.kwonlyargs)]
+        starred, named = ([it] if it else [] for it in (given.vararg, given.kwarg))
+        written = [argument.arg for argument in (*given.args, *starred, *given.kwonlyargs, *named)]
         assert list(inspect.signature(item).parameters) == written
 
     def test_help_is_its_docstring(self, item: Any) -> None:

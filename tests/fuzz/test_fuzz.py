@@ -280,6 +280,16 @@ TARGETS = {
         lambda folder: scores().save(folder / "s.safetensors"),
         read_scores("s.safetensors"),
     ),
+    "scores.parquet": Target(
+        160, "s.parquet", BYTES, lambda folder: scores().save(folder / "s.parquet"), read_scores("s.parquet")
+    ),
+    "examples.parquet": Target(
+        160,
+        "x.parquet",
+        BYTES,
+        lambda folder: write_examples(folder / "x.parquet", [Example.from_row(row) for row in ROWS]),
+        examples("{}/x.parquet"),
+    ),
     "scores.npy": Target(160, "s.npy", NPY, lambda folder: scores().save(folder / "s.npy"), read_scores("s.npy")),
     "scores.csv": Target(160, "s.csv", CSV, lambda folder: scores().save(folder / "s.csv"), read_scores("s.csv")),
     "retrieval.json": Target(100, "retrieval.json", JSON, retrieval, read_scores("retrieval.json")),

@@ -77,7 +77,7 @@ def test_published_files_round_trip(data: Path, tmp_path: Path) -> None:
         ("0,1,0.5\n0,2,0.5\n", "line 1: the header has no column 'layer', only 0, 1, 0.5"),
         ("layer,head,accuracy\n0,0,nan\n", "line 2, column 'accuracy': the cell is 'nan', not a finite number"),
         ("layer,accuracy\n0,0.5\n", "has no column 'head'"),
-        ("layer,head,precision,recall\n0,0,1,1\n", "has no column accuracy, auroc, balanced_accuracy, nor"),
+        ("layer,head,precision,recall\n0,0,1,1\n", "has no column score, accuracy, auroc, balanced_accuracy, nor"),
         ("layer,head,accuracy\n", "holds no heads"),
         ("layer,head,accuracy\n0,0,1+2j\n", "line 2, column 'accuracy': the cell is '1\\+2j', not a number"),
         (
@@ -124,7 +124,7 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
             HeadScores.load(tmp_path / name)
     with pytest.raises(InputError, match="there is no such file"):
         HeadScores.load(tmp_path / "none.npy")
-    with pytest.raises(InputError, match="read from .safetensors, .npy, .csv, .json, .json.gz files"):
+    with pytest.raises(InputError, match="read from .safetensors, .npy, .csv, .parquet, .json, .json.gz files"):
         HeadScores.load(tmp_path / "none.pt")
     with pytest.raises(InputError, match="saved as"):
         HeadScores(np.eye(2)).save(tmp_path / "none.pt")

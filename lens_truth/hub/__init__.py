@@ -1,0 +1,1 @@
+"""Scores, gates, shifts, probes and sets of neurons on the Hugging Face Hub."""

@@ -1,0 +1,3 @@
+from lens_truth.cli import launch
+
+launch(__name__, "hub")
