@@ -135,6 +135,8 @@ from .geometry.transfer import transfer_matrix as transfer_matrix
 from .geometry.transfer_result import Transfer as Transfer
 from .geometry.tuned import tuned_directions as tuned_directions
 from .geometry.tuned_result import Tuned as Tuned
+from .harnesses.models import inspect_model as inspect_model
+from .harnesses.models import lm_eval_model as lm_eval_model
 from .io.streams import Stream as Stream
 from .io.streams import stream as stream
 from .io.tables import text_table as text_table
