@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from lens_truth.models.hooked import HookedModel
 
 
-def lm_eval_model(
-    model: str | Path | HookedModel, gate: Intervention | str | Path | None = None, **asked: Any
-) -> LM:
+def lm_eval_model(model: str | Path | HookedModel, gate: Intervention | str | Path | None = None, **asked: Any) -> LM:
     """A model for lm-evaluation-harness: its own `hf`, with a gate or a shift on it for as long as it lives.
 
     Without a gate every number is that of `hf`, bit for bit. `results["config"]["lens_truth"]` holds hashes of weights

@@ -29,7 +29,9 @@ class UnderGate:
         self.hf: Any = inner_model(model)
         self._attached = ExitStack()
         if intervention is not None:
-            by_row = intervention.vectors.ndim > 3 if isinstance(intervention, HeadShift) else intervention.values.ndim > 2
+            by_row = (
+                intervention.vectors.ndim > 3 if isinstance(intervention, HeadShift) else intervention.values.ndim > 2
+            )
             if by_row:
                 raise InputError("a gate with a batch axis cannot be used in a harness, which makes batches of its own")
             intervention.check(model)
@@ -68,4 +70,3 @@ class UnderGate:
     def fingerprint(self) -> str:
         """One word for weights and gate."""
         return hash_of(self.identity["weights"], self.gate_hash or "")
-

@@ -38,7 +38,7 @@ def tasks(folder: Path) -> list[dict[str, Any]]:
             "task": "choose",
             "output_type": "multiple_choice",
             "doc_to_text": "{{asked}}",
-            "doc_to_choice": ["{{right}}", "{{wrong}}"],
+            "doc_to_choice": "{{[right, wrong]}}",  # the templates of a list would be taken for the answers themselves
             "doc_to_target": "gold",
             "metric_list": [accuracy],
         },
@@ -62,7 +62,7 @@ def tasks(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-INSPECT_TASK = '''
+INSPECT_TASK = """
 from inspect_ai import Task, task
 from inspect_ai.dataset import json_dataset
 from inspect_ai.scorer import includes
@@ -72,7 +72,7 @@ from inspect_ai.solver import generate
 @task
 def read():
     return Task(dataset=json_dataset("questions.jsonl"), solver=generate(), scorer=includes())
-'''
+"""
 
 
 def inspect_task(folder: Path) -> Path:

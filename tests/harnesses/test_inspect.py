@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
@@ -54,8 +55,14 @@ def evaluated(task_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Inspect leaves open
             (log,) = inspect_ai.eval(
-                str(task_file), model=model, display="none", log_dir=str(tmp_path / "logs"), max_tokens=MAX_TOKENS, **how
+                task_file.name,
+                model=model,
+                display="none",
+                log_dir=str(tmp_path / "logs"),
+                max_tokens=MAX_TOKENS,
+                **how,
             )
+            gc.collect()
         assert log.status == "success", log.error
         return log
 
