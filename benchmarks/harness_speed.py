@@ -1,7 +1,7 @@
-"""lm-eval through its own `hf` and through ours without a gate, and under one: the same multiple-choice task, in turns in
-one process.
+"""lm-eval through its own `hf` and through ours, without a gate and under one: a multiple-choice task, in turns.
 
-Prints medians of seconds and of the ratios of pairs. The model is a folder, by default SmolLM2's in the cache of `make real`.
+Prints medians of seconds and of the ratios of pairs. The model is a folder, by default SmolLM2's in the cache that
+`make real` fills.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,15 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
 
-    import lm_eval
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
+    lm_eval: Any = import_module("lm_eval")
+    own: Any = import_module("lm_eval.models.huggingface").HFLM
 
     how: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_size": 8}
-    plain: Any = HFLM(given.model, **how)
+    plain = own(given.model, **how)
     ours: Any = lens_truth.lm_eval_model(given.model, **how)
     n_layers, n_heads = ours.under.model.cfg.n_layers, ours.under.model.cfg.n_heads
     gate = lens_truth.HeadGate(torch.linspace(0.5, 1.5, n_layers * n_heads).reshape(n_layers, n_heads))
-    manager = TaskManager(include_defaults=False)
+    manager = import_module("lm_eval.tasks").TaskManager(include_defaults=False)
     seconds: dict[str, list[float]] = {"hf": [], "lens_truth": [], "lens_truth, gated": []}
     with tempfile.TemporaryDirectory() as folder:
         task = task_in(Path(folder), given.rows)

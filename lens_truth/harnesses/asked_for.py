@@ -1,4 +1,4 @@
-"""What a harness is asked for in its own words (`pretrained=NAME,gate=FILE,lam=.5`): which model, which intervention."""
+"""What a harness is asked for in its own words (`pretrained=NAME,gate=FILE`): which model, which intervention."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_GATES = ("gate", "scores", "lam", "norm", "site")
 
 
 def intervention_of(asked: Mapping[str, Any]) -> Intervention | None:
-    """The gate or shift that arguments name: `gate`, a file or one in memory, or `scores` with `lam`, `norm` and `site`;
+    """The gate or shift that arguments name: `gate`, a file or one in memory, or `scores` with `lam`, `norm`, `site`;
     None where they name none.
 
     Raises:
@@ -39,7 +39,7 @@ def intervention_of(asked: Mapping[str, Any]) -> Intervention | None:
     if scores is None:
         return None
     if isinstance(lam, bool) or not isinstance(lam, int | float):
-        raise InputError(f"lam is {lam!r}; it must be a number")
+        raise InputError(f"lam is '{lam}'; it must be a number")
     its = scores if isinstance(scores, HeadScores) else HeadScores.load(Path(str(scores)).expanduser())
     return HeadGate.from_scores(its, float(lam), asked.get("norm") or "center", site=asked.get("site") or "z")
 

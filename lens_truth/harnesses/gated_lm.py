@@ -3,12 +3,10 @@ gate. Imports lm-eval; `lm_eval_model` is for users."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
-from lm_eval.api.model import CacheHook
-from lm_eval.api.registry import register_model
-from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError
@@ -19,6 +17,8 @@ from lens_truth.io.files import hash_of
 from lens_truth.models.hooks import name_of
 from lens_truth.models.loading import load_tokenizer
 
+HFLM: Any = import_module("lm_eval.models.huggingface").HFLM
+"""Without types: what lm-eval decorates has none."""
 _ASKING = (
     "add_bos_token",
     "chat_template_args",
@@ -36,7 +36,6 @@ _BATCHES = ("batch_size", "max_batch_size")
 _LOADING = ("attn_implementation", "parallelize", "peft", "revision", "tokenizer")
 
 
-@register_model("lens_truth")
 class GatedLM(HFLM):
     """`hf` of lm-evaluation-harness with a gate or a shift on the model for as long as the instance lives.
 
@@ -110,9 +109,10 @@ class GatedLM(HFLM):
     @property
     def tokenizer_name(self) -> str:
         """By which lm-eval keeps prompts; a GGUF file's tokenizer has no name of its own."""
-        return str(self.tokenizer.name_or_path or self.pretrained).replace("/", "__")
+        tokenizer: Any = self.tokenizer
+        return str(tokenizer.name_or_path or self.pretrained).replace("/", "__")
 
-    def set_cache_hook(self, cache_hook: CacheHook) -> None:
+    def set_cache_hook(self, cache_hook: Any) -> None:
         """Called with the file of `--use_cache`, which would give what one model answered for any other's answer."""
         if cache_hook.dbdict is not None:
             its = hash_of(self.under.fingerprint, repr(sorted(self._asking.items())))
@@ -129,3 +129,6 @@ def _whole_name(pretrained: str, asked: dict[str, Any]) -> str:
     revision, peft = asked.get("revision"), asked.get("peft")
     name = pretrained if revision in (None, "main") else f"{pretrained}@{revision}"
     return name if peft is None else f"{name}+{peft}"
+
+
+import_module("lm_eval.api.registry").register_model("lens_truth")(GatedLM)

@@ -1,5 +1,5 @@
-"""What the entry point `inspect_ai` loads: the name `lens_truth` of a model provider, and nothing heavy, since Inspect loads it
-whatever model it was asked for."""
+"""What the entry point `inspect_ai` loads: the name `lens_truth` of a model provider, and nothing heavy, since Inspect
+loads it whatever model it was asked for."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ MODEL = "lens_truth.harnesses.gated_lm:GatedLM"
 
 
 def launch(module: str) -> None:
-    """What `lens_truth/lm_eval.py` calls: runs lm-eval where Python runs that file. A mistake in what the model is given
-    ends with one sentence and exit code 2, as everywhere here; lm-eval's own mistakes end as lm-eval has it."""
+    """What `lens_truth/lm_eval.py` calls: runs lm-eval where Python runs that file. A mistake in what the model is
+    given ends with one sentence and exit code 2, as everywhere here; lm-eval's own mistakes end as lm-eval has it."""
     if module != "__main__":
         return
     try:

@@ -39,7 +39,8 @@ def lm_eval_model(model: str | Path | HookedModel, gate: Intervention | str | Pa
     needs_package("lm_eval", "lm-eval")
     from lens_truth.harnesses.gated_lm import GatedLM
 
-    return GatedLM(str(model) if isinstance(model, Path) else model, gate=gate, **asked)
+    made: Any = GatedLM
+    return made(str(model) if isinstance(model, Path) else model, gate=gate, **asked)
 
 
 def inspect_model(
@@ -67,11 +68,10 @@ def inspect_model(
     from inspect_ai._util.error import PrerequisiteError
     from inspect_ai.model import get_model
 
-    from lens_truth.harnesses import inspect_names as _  # known also where this package was not installed, only found
     from lens_truth.models.hooks import name_of
 
     named = isinstance(model, str | Path)
-    args = {**asked, **({} if gate is None else {"gate": gate}), **({} if named else {"hooked": model})}
+    args: dict[str, Any] = {**asked, **({} if gate is None else {"gate": gate}), **({} if named else {"hooked": model})}
     name = str(model) if isinstance(model, str | Path) else name_of(model)
     try:
         return get_model(f"lens_truth/{name}", memoize=False, **args)
@@ -80,6 +80,7 @@ def inspect_model(
 
 
 def needs_package(package: str, extra: str) -> None:
+    """Raises an InputError if a package that an extra of ours installs is not there."""
     if find_spec(package) is None:
         raise InputError(
             f"{extra} needs the Python package {package}, which is not installed: pip install 'lens-truth[{extra}]'"

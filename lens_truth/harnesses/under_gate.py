@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
+from weakref import finalize
 
 import torch
 
@@ -27,7 +28,8 @@ class UnderGate:
         """An InputError refuses an intervention that is not of the model's shape, or has gates of single rows."""
         self.model, self.intervention = model, intervention
         self.hf: Any = inner_model(model)
-        self._attached = ExitStack()
+        attached = ExitStack()
+        self._off = finalize(self, attached.close)  # also before Python ends, when torch is still there
         if intervention is not None:
             by_row = (
                 intervention.vectors.ndim > 3 if isinstance(intervention, HeadShift) else intervention.values.ndim > 2
@@ -35,7 +37,7 @@ class UnderGate:
             if by_row:
                 raise InputError("a gate with a batch axis cannot be used in a harness, which makes batches of its own")
             intervention.check(model)
-            self._attached.enter_context(intervention.attach(model))
+            attached.enter_context(intervention.attach(model))
 
     def __enter__(self) -> UnderGate:
         return self
@@ -45,7 +47,7 @@ class UnderGate:
 
     def close(self) -> None:
         """Takes the intervention off; the model is as it was."""
-        self._attached.close()
+        self._off()
 
     @cached_property
     def identity(self) -> dict[str, Any]:

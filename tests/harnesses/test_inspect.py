@@ -1,4 +1,4 @@
-"""Inspect's provider `lens_truth/NAME` against Inspect's own `hf/`, greedy by hand under a gate, and a folded checkpoint."""
+"""Inspect's provider `lens_truth/NAME` against Inspect's own `hf/`, greedy by hand under a gate, and a folded model."""
 
 from __future__ import annotations
 

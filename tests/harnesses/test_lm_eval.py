@@ -1,4 +1,4 @@
-"""lm-eval's model `lens_truth` against lm-eval's own `hf`, against logits under an attached gate and a folded checkpoint."""
+"""lm-eval's model `lens_truth` against lm-eval's own `hf`, logits under an attached gate, and a folded checkpoint."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def numbers(resps: Any) -> torch.Tensor:
 
 def log_likelihood(model: Any, context: str, continuation: str) -> float:
     whole, front = (model.tokenizer(text, return_tensors="pt").input_ids for text in (context + continuation, context))
-    logits = model(whole).log_softmax(-1)[0, :-1]
+    with torch.no_grad():
+        logits = model(whole).log_softmax(-1)[0, :-1]
     each = logits.gather(1, whole[0, 1:, None])[:, 0]
     return float(each[front.shape[1] - 1 :].sum())
 
