@@ -28,7 +28,8 @@ def task_in(folder: Path, n_rows: int) -> dict[str, Any]:
     """A multiple-choice task of facts against their contexts, from a local file."""
     rows: dict[str, dict[str, Any]] = {}
     for example in lens_truth.load_examples("facts:conflict", limit=2 * n_rows):
-        row = rows.setdefault(str(example.group), {"asked": f"{example.context} {example.question}"})
+        asked = f"{example.context} {example.question}"
+        row = rows.setdefault(asked, {"asked": asked})
         row["right" if example.label else "wrong"] = example.answer
     whole = [row for row in rows.values() if len(row) == 3]
     (folder / "rows.json").write_text(json.dumps(whole))

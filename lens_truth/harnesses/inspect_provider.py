@@ -62,7 +62,7 @@ class GatedProvider(HuggingFaceAPI):
         self._sampling = model_args.get("do_sample") is not False
         self.do_sample = self._sampling
         # Inspect keeps answers under a hash of the request, the model's name and this, but not of the model's arguments
-        # (findings/inspect-cache.sh).
+        # (`_cache_key` in inspect_ai/model/_cache.py, 0.3.285).
         self.base_url = f"lens-truth:{self.under.fingerprint}"
 
     def _load(self, asked: dict[str, Any]) -> None:
