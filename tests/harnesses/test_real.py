@@ -1,5 +1,4 @@
-"""SmolLM2 in both harnesses, and the page's own task of Inspect on the zoo: without a gate as the harness has it, with one
-as attached."""
+"""SmolLM2 in lm-eval: without a gate as `hf` has it, with one as attached; and the page's task of Inspect."""
 
 from __future__ import annotations
 
