@@ -92,6 +92,8 @@ def own(words: list[str]) -> list[str] | None:
         return rest
     if Path(program).name.startswith("python") and rest[:1] == ["-m"] and rest[1].partition(".")[0] == "lens_truth":
         submodule = rest[1].partition(".")[2]
+        if submodule == "lm_eval":  # lm-eval's own command line, whose flags are its own
+            return None
         return [*([submodule] if submodule else []), *rest[2:]]
     return None
 
