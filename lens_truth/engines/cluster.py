@@ -2,49 +2,115 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Generator
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from lens_truth.errors import InputError, first_line
 
-_LOGGERS = ("ray", "ray.data")
+_GONE = "the Ray cluster is gone; what was finished is kept"
+_PATIENCE = 20
+"""Seconds in which Ray is to end by itself."""
+
+
+class WorkersLostError(Exception):
+    """Workers died; the cluster is there."""
+
+
+class Cluster:
+    """The end of the pipes to `lens_truth.engines.driver`."""
+
+    def __init__(self, address: str | None, n_cpus: int) -> None:
+        self._address = address
+        # a session of its own: what stops this process (Ctrl-C) is not for Ray, which is told to end
+        command = [sys.executable, "-m", "lens_truth.engines.driver"]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._driver = subprocess.Popen(command, **pipes, env=environment, start_new_session=True)
+        here = {"address": "local", "num_cpus": n_cpus, "include_dashboard": False}
+        self._tell({"address": address} if address else here)
+        self.has: Mapping[str, float] = self._answer()
+        """CPUs, GPUs, ... of all machines."""
+
+    def reports(self, job: bytes, numbers: range, how: Mapping[str, Any]) -> Iterator[Any]:
+        """What workers report of batches of a job (a pickled `Job`), in their order.
+
+        Args:
+            how: how many `workers` there are to be, and what each takes (`num_cpus`, `num_gpus`, `runtime_env`).
+
+        Raises:
+            WorkersLostError: if some died.
+            InputError: if the cluster is gone.
+        """
+        self._tell((job, numbers, dict(how)))
+        while isinstance(report := self._answer(), bytes):
+            yield pickle.loads(report)
+        self.has = self._answer()
+        if report:
+            raise WorkersLostError(first_line(Exception(report)))
+
+    def close(self) -> None:
+        """Ends Ray here, and a cluster that was started for this."""
+        for pipe in (self._driver.stdin, self._driver.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()  # of its stdin the end is what the driver waits for
+                except BrokenPipeError:
+                    continue
+        try:
+            self._driver.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._driver.kill()
+            self._driver.wait()
+
+    def _tell(self, message: Any) -> None:
+        pipe: Any = self._driver.stdin
+        try:
+            pickle.dump(message, pipe)
+            pipe.flush()
+        except OSError as error:
+            raise InputError(_GONE) from error
+
+    def _answer(self) -> Any:
+        """The next message: a report, or why there are no more of them ('' where all came), or what the cluster has."""
+        pipe: Any = self._driver.stdout
+        try:
+            kind, message = pickle.load(pipe)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise InputError(_GONE) from error
+        if kind == "refused":
+            raise InputError(_refused(self._address, first_line(Exception(message))))
+        return message
 
 
 @contextmanager
-def cluster(address: str | None, n_cpus: int) -> Generator[Any, None, None]:
-    """The package `ray`, connected: to the cluster that the caller has open already, to the one at an address (`auto`:
-    the one that runs here), or to a new one of so many CPUs, which nothing outside this machine can reach.
+def cluster(address: str | None, n_cpus: int) -> Generator[Cluster, None, None]:
+    """The cluster at an address (`auto`: the one that runs here), or a new one of so many CPUs, which nothing outside
+    this machine can reach.
 
     Raises:
         InputError: if Ray is not installed or no cluster answers.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a cluster that is gone is not replaced by another
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
+    if find_spec("ray") is None:
         raise InputError(
-            f"the engine ray needs the Python package {error.name}, which is not installed: pip install "
-            "'lens-truth[ray]'"
-        ) from error
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is said in one sentence, or done again
-    ray_: Any = ray
-    if ray_.is_initialized():
-        yield ray_
-        return
-    quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-    where = {"address": address} if address else {"address": "local", "num_cpus": n_cpus, "include_dashboard": False}
+            "the engine ray needs the Python package ray, which is not installed: pip install 'lens-truth[ray]'"
+        )
+    its = Cluster(address, n_cpus)
     try:
-        ray_.init(**where, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        what = f"no Ray cluster answers at '{address}'" if address else "a Ray cluster cannot be started here"
-        raise InputError(f"{what} ({first_line(error)})") from error
-    try:
-        yield ray_
+        yield its
     finally:
-        ray_.shutdown()
+        its.close()
+
+
+def _refused(address: str | None, why: str) -> str:
+    if address is None:
+        return f"a Ray cluster cannot be started here ({why})"
+    token = (
+        "" if address == "auto" or "RAY_AUTH_MODE" in os.environ else "; if it asks for a token, RAY_AUTH_MODE=token"
+    )
+    return f"no Ray cluster answers at '{address}' ({why}){token}"

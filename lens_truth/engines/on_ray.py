@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
-import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,11 @@ from typing import Any
 
 import torch
 
-from lens_truth.engines.cluster import cluster
+from lens_truth.engines.cluster import Cluster, WorkersLostError, cluster
 from lens_truth.engines.passes import Pass, opened
 from lens_truth.engines.shipping import packed
-from lens_truth.engines.worker import Job, Report, Worker
-from lens_truth.errors import InputError, first_line, notice
+from lens_truth.engines.worker import Job
+from lens_truth.errors import InputError, notice
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.hooked import HookedModel
 from lens_truth.models.loading import SPREAD
@@ -29,8 +27,6 @@ from lens_truth.models.provenance import setup_hash
 
 _TRIES = 3
 """Times that the same batch may be begun: what kills each worker that takes it kills the next one too."""
-_AHEAD = 2
-"""Batches that wait at each worker, so that none waits for the next."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,8 @@ def ray_engine(
     if workers is not None and workers < 1:
         raise InputError(f"the number of workers is {workers}; it must be at least 1")
     here = len(os.sched_getaffinity(0))
-    with cluster(address, max(here, workers or 1)) as ray:
-        engine = RayEngine(ray, model, _cores(ray, model, workers))
+    with cluster(address, max(here, workers or 1)) as its:
+        engine = RayEngine(its, model, _cores(its.has, model, workers))
         with opened(engine):
             yield engine.cores
 
@@ -80,22 +76,20 @@ def ray_engine(
 class RayEngine:
     """The engine itself."""
 
-    def __init__(self, ray: Any, model: HookedModel, cores: Cores) -> None:
-        self.model, self.cores, self._ray = model, cores, ray
+    def __init__(self, its: Cluster, model: HookedModel, cores: Cores) -> None:
+        self.model, self.cores, self._cluster = model, cores, its
 
     def over(self, its: Pass[Any, Any]) -> Iterator[tuple[int, Any]]:
         """What every batch made, in order; where workers are lost, from the first batch on that has not come back."""
         if not its.units:
             return
-        loading = _loading(self.model)
         hashes = weights_hash(self.model), setup_hash(self.model)
-        job = Job(loading, *hashes, self.cores.threads, its.ends(), packed(self.model, its))
-        job_ref, n, place, tries = [self._ray.put(job)], len(job.ends), 0, 0
-        said: set[str] = set()
+        job = Job(_loading(self.model), *hashes, self.cores.threads, its.ends(), packed(self.model, its))
+        data, n, place, tries, said = pickle.dumps(job), len(job.ends), 0, 0, set[str]()
         while place < n:
             begun = place
             try:
-                for report in self._reports(job_ref, range(place, n)):
+                for report in self._cluster.reports(data, range(place, n), self._each()):
                     for sentence in report.notices:
                         if sentence not in said:
                             notice(sentence)
@@ -104,67 +98,35 @@ class RayEngine:
                         raise InputError(report.error)
                     yield from report.made
                     place += 1
-            except (self._ray.exceptions.RayError, ConnectionError, OSError) as error:
+            except WorkersLostError as error:
                 tries = tries + 1 if place == begun else 1
-                self._survive(error, place, tries)
+                if tries >= _TRIES:
+                    raise InputError(
+                        f"workers died {tries} times over the same batch ({error}); what was finished is kept: fewer "
+                        "--workers on a machine, a smaller --batch-size or --dtype bfloat16 take less memory"
+                    ) from error
+                notice("workers were lost, and the others go on with what those had in hand")
 
-    def _reports(self, job: list[Any], numbers: range) -> Iterator[Report]:
-        """Through Ray Data, one batch a block."""
-        data: Any = self._ray.data
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        context.execution_options.preserve_order = True
-        workers = min(self.cores.workers, len(numbers), self._fitting())
-        pool = data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_AHEAD)
-        rows = data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
-        how: dict[str, Any] = {"num_cpus": self.cores.threads, "num_gpus": self.cores.gpus or None}
-        how |= {"runtime_env": {"env_vars": _environment()}, "compute": pool, "fn_constructor_args": (job,)}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", self._ray.util.annotations.RayDeprecationWarning)
-            # Ray Data would restart workers without end; this is to go in 2.64, and there is no other word for it yet
-            made = rows.map_batches(Worker, batch_size=1, max_restarts=0, **how)
-        for row in made.iter_rows():
-            yield pickle.loads(row["report"])
-
-    def _fitting(self) -> int:
-        """How many workers the machines that are left have room for."""
-        there = self._ray.cluster_resources()
-        fits = math.floor(there.get("CPU", 0) / self.cores.threads)
-        return max(1, min(fits, math.floor(there.get("GPU", 0) / self.cores.gpus)) if self.cores.gpus else fits)
-
-    def _survive(self, error: Exception, place: int, tries: int) -> None:
-        """Says that workers were lost; raises an InputError where going on would lose them again."""
-        done = f"{place} of its batches are finished and kept"
-        if not self._ray.is_initialized() or not self._alive():
-            raise InputError(f"the Ray cluster is gone ({first_line(error)}); {done}") from error
-        if tries >= _TRIES:
-            raise InputError(
-                f"workers died {tries} times over the same batch ({first_line(error)}); {done}: fewer --workers on a "
-                "machine, a smaller --batch-size or --dtype bfloat16 take less memory"
-            ) from error
-        notice("workers were lost, and the others go on with what those had in hand")
-
-    def _alive(self) -> bool:
-        """Whether the cluster answers."""
-        try:
-            return bool(self._ray.nodes())
-        except Exception:  # whatever Ray says of a connection that is gone
-            return False
+    def _each(self) -> dict[str, Any]:
+        """How many workers the machines that are left have room for, and what each takes."""
+        has, (workers, threads, gpus) = self._cluster.has, vars(self.cores).values()
+        fits = int(has.get("CPU", 0) / threads)
+        fits = min(fits, int(has.get("GPU", 0) / gpus)) if gpus else fits
+        taken = {"num_cpus": threads, "num_gpus": gpus or None, "runtime_env": {"env_vars": _environment()}}
+        return {"workers": max(1, min(workers, fits)), **taken}
 
 
-def _cores(ray: Any, model: HookedModel, workers: int | None) -> Cores:
+def _cores(has: Mapping[str, float], model: HookedModel, workers: int | None) -> Cores:
     """What each worker takes; an InputError says if the cluster has less."""
-    there = ray.cluster_resources()
-    n_cpus, n_gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
-    device = device_of(model).type
-    on_gpu = device == "cuda"
+    n_cpus, n_gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
+    on_gpu = device_of(model).type == "cuda"
     if on_gpu and not n_gpus:
         raise InputError("the model runs on a GPU here, and the Ray cluster has none")
     spread = (model.loading or {}).get("device") == SPREAD
     wanted = workers or ((1 if spread else n_gpus) if on_gpu else n_cpus)
     if wanted > (n_gpus if on_gpu else n_cpus):
-        has = f"{n_gpus} GPUs" if on_gpu else f"{n_cpus} CPUs"
-        raise InputError(f"{wanted} workers are more than the Ray cluster's {has}")
+        there = f"{n_gpus} GPUs" if on_gpu else f"{n_cpus} CPUs"
+        raise InputError(f"{wanted} workers are more than the Ray cluster's {there}")
     threads = 1 if on_gpu else max(1, min(torch.get_num_threads(), n_cpus // wanted))
     return Cores(wanted, threads, (n_gpus // wanted if spread else 1) if on_gpu else 0)
 

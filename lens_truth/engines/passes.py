@@ -83,8 +83,8 @@ def batches(
         return
     if any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values()):
         raise InputError(
-            "a gate or another hook is attached to the model here, and its workers elsewhere would not know of it; give "
-            "the gate to what asks the model (`Asker.run`), or fold it into a checkpoint"
+            "a gate or another hook is attached to the model here, and its workers elsewhere would not know of it; "
+            "give the gate to what asks the model (`Asker.run`), or fold it into a checkpoint"
         )
     start = 0
     for size, made in engine.over(Pass(units, cost, budget.tokens, run, times, torch.is_grad_enabled())):

@@ -63,4 +63,5 @@ def _parts(model: HookedModel) -> dict[str, Any]:
     own = {"model": model, "tokenizer": model.tokenizer, "processor": model.image_processor, _IMAGES: model.image_input}
     own |= {"config": config, "text config": config.get_text_config(decoder=True), "cfg": model.cfg}
     own |= {"generation config": hf.generation_config}
-    return own | {f"module {name}": module for name, module in model.named_modules() if name}
+    modules: Any = model.named_modules()
+    return own | {f"module {name}": module for name, module in modules if name}

@@ -3,18 +3,16 @@ other."""
 
 from __future__ import annotations
 
-import pickle
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from socket import gethostname
 from typing import Any
 
-import numpy as np
 import torch
 
 from lens_truth.engines.passes import Pass
 from lens_truth.engines.shipping import unpacked
-from lens_truth.errors import InputError, gathered_notices, lacks_memory
+from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory
 from lens_truth.models.budget import Budget
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.loading import load
@@ -51,34 +49,27 @@ class Report:
 
 
 class Worker:
-    """A callable for `ray.data.Dataset.map_batches`: rows of batch numbers in, rows of reports out."""
+    """A model, loaded once, and one pass over it."""
 
-    def __init__(self, job: list[Any]) -> None:
-        """`job`: a reference to a `Job`, in a list, so that it is fetched here."""
-        import ray
-
-        its: Job = ray.get(job[0])
-        torch.set_num_threads(its.threads)
-        self._ends, self._refused = its.ends, ""
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(job.threads)
+        self._ends, self._refused = job.ends, ""
         try:
-            model = load(**its.loading)
-            _check(model, its)
-            self._pass: Pass[Any, Any] = unpacked(model, its.its)
+            model = load(**job.loading)
+            _check(model, job)
+            self._pass: Pass[Any, Any] = unpacked(model, job.its)
             self._budget = Budget(self._pass.tokens)
         except InputError as error:
             self._refused = str(error)
         except (RuntimeError, MemoryError) as error:
             if not lacks_memory(error):
                 raise
-            self._refused = f"the memory is too small for the model ({error})"
+            self._refused = f"the memory is too small for the model ({first_line(error)})"
 
-    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """One batch."""
-        (number,) = rows["number"].tolist()
+    def report(self, number: int) -> Report:
+        """Of one batch."""
         report = Report([], [], self._refused) if self._refused else self._run(number)
-        if report.error:
-            report = replace(report, error=f"a worker on {socket.gethostname()}: {report.error}")
-        return {"number": rows["number"], "report": np.array([pickle.dumps(report)], dtype=object)}
+        return replace(report, error=f"a worker on {gethostname()}: {report.error}") if report.error else report
 
     def _run(self, number: int) -> Report:
         start = self._ends[number - 1] if number else 0

@@ -34,11 +34,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_killed_workers_and_nodes_change_no_byte(found: dict[str, Any]) -> None:
     assert found["nodes"] == 2 and found["cores"] == {"workers": 2, "threads": 1, "gpus": 0}
     assert found["killed"] == 1 and found["same after a killed worker"]
-    assert found["nodes left"] == 1 and found["same answers"] and found["gate acts"]
+    assert found["nodes left"] == 1 and found["same after a lost node"]
+    assert found["same answers"] and found["gate acts"]
     assert any("workers were lost" in sentence for sentence in found["warnings"])
 
 
 def test_what_cannot_be_survived_is_one_sentence(found: dict[str, Any]) -> None:
     assert "workers died 3 times over the same batch" in found["died"]
-    assert "1 of its batches are finished and kept" in found["died"] or "0 of its batches" in found["died"]
+    assert "what was finished is kept" in found["died"]
     assert "attached to the model here" in found["attached"]

@@ -107,8 +107,9 @@ def test_hooks_from_outside_are_not_forgotten() -> None:
 
 @pytest.mark.zoo
 def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError, match="a model in memory cannot be loaded by workers"), ray_engine(
-        load(build("llama"))
+    with (
+        pytest.raises(InputError, match="a model in memory cannot be loaded by workers"),
+        ray_engine(load(build("llama"))),
     ):
         pass
     named = load("zoo:llama-base")
@@ -116,6 +117,17 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         pass
     with pytest.raises(InputError, match="add --engine ray"):
         check_engine(Spread(workers=2))
-    refused(capsys, "needs no workers", "evaluate", "pope", "--questions", __file__, "--answers", __file__, "--engine", "ray")
+    refused(
+        capsys,
+        "needs no workers",
+        "evaluate",
+        "pope",
+        "--questions",
+        __file__,
+        "--answers",
+        __file__,
+        "--engine",
+        "ray",
+    )
     monkeypatch.setattr("lens_truth.commands.engine.find_spec", lambda name: None)
     refused(capsys, "pip install 'lens-truth[ray]'", "probe", "--engine", "ray")

@@ -23,7 +23,6 @@ from ray.cluster_utils import Cluster
 
 import lens_truth
 from lens_truth.engines.passes import batches
-from lens_truth.evaluate.answer_log import AnswerLog
 from lens_truth.models.budget import Budget
 
 ROWS = lens_truth.load_examples("zoo:conflict", limit=48)
@@ -83,7 +82,10 @@ def main(folder: Path) -> dict[str, Any]:
     lens_truth.capture(model, ROWS, batch_size=2, out=plain)
     gate = lens_truth.HeadGate(1 + torch.rand(model.cfg.n_layers, model.cfg.n_heads, generator=torch.Generator()))
 
-    with warnings.catch_warnings(record=True) as caught, lens_truth.ray_engine(model, workers=2) as cores:
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        lens_truth.ray_engine(model, workers=2, address=cluster.address) as cores,
+    ):
         warnings.simplefilter("always")
         said["cores"] = vars(cores)
         killed: list[int] = []
@@ -110,16 +112,19 @@ def main(folder: Path) -> dict[str, Any]:
         except lens_truth.InputError as error:
             said["died"] = str(error)
 
-        gates = {"": None, "gate": gate}
-        log = AnswerLog(folder / "answers.jsonl", model, "model", "weights")
-        striking = when(
-            lambda: (folder / "answers.jsonl").exists(), lambda: cluster.remove_node(second, allow_graceful=False)
-        )
-        with log:
-            found = lens_truth.Asker(model, "chat", batch_size=4, log=log).run(QUESTIONS, gates)
+        seen: list[Any] = []
+        striking = when(lambda: bool(seen), lambda: cluster.remove_node(second, allow_graceful=False))
+        for some, made in batches(
+            model, list(range(24)), lambda *_: 64, Budget(64), lambda units: slowly(model, units)
+        ):
+            seen.append((some, made))
         striking.join()
+        said["same after a lost node"] = seen == [([unit], [unit * model.cfg.n_layers]) for unit in range(24)]
+
+        gates = {"": None, "gate": gate}
+        found = lens_truth.Asker(model, "chat", batch_size=4).run(QUESTIONS, gates, margins=True)
         said["nodes left"] = len([node for node in ray.nodes() if node["Alive"]])
-    said["same answers"] = found == lens_truth.Asker(model, "chat", batch_size=4).run(QUESTIONS, gates)
+    said["same answers"] = found == lens_truth.Asker(model, "chat", batch_size=4).run(QUESTIONS, gates, margins=True)
     said["gate acts"] = found[""] != found["gate"]
     said["warnings"] = [str(one.message) for one in caught if issubclass(one.category, lens_truth.DataWarning)]
     return said
@@ -130,6 +135,12 @@ def die(model: Any, units: Any) -> Any:
     if 0 not in units:
         os._exit(1)
     return model.cfg.n_layers
+
+
+def slowly(model: Any, units: Any) -> list[int]:
+    """Long enough for a machine to be lost meanwhile."""
+    time.sleep(0.5)
+    return [unit * model.cfg.n_layers for unit in units]
 
 
 if __name__ == "__main__":
