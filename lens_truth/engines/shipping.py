@@ -12,6 +12,7 @@ from torch import nn
 from lens_truth.errors import InputError
 from lens_truth.models.hooked import HookedModel
 from lens_truth.models.image_input import images_of
+from lens_truth.models.structure import modules_of
 
 _IMAGES = "image input"
 """Made when it is first asked for, so it may be there on one side only."""
@@ -63,5 +64,4 @@ def _parts(model: HookedModel) -> dict[str, Any]:
     own = {"model": model, "tokenizer": model.tokenizer, "processor": model.image_processor, _IMAGES: model.image_input}
     own |= {"config": config, "text config": config.get_text_config(decoder=True), "cfg": model.cfg}
     own |= {"generation config": hf.generation_config}
-    modules: Any = model.named_modules()
-    return own | {f"module {name}": module for name, module in modules if name}
+    return own | {f"module {name}": module for name, module in modules_of(model) if name}
