@@ -95,11 +95,12 @@ def test_a_model_is_spread_over_what_there_is(tmp_path: Path) -> None:
     assert torch.equal(load(tmp_path, device="auto")(IDS), build("llama")(IDS).logits)
 
 
-def test_layers_on_two_devices_change_nothing() -> None:
+@pytest.mark.zoo
+@pytest.mark.parametrize(("script", "n_compared"), [("two_devices.py", 13), ("two_devices_acting.py", 31)])
+def test_layers_on_two_devices_change_nothing(script: str, n_compared: int) -> None:
     """On devices that are made up (`tests/devices.py`), which need a new PyTorch, and a process of their own."""
     if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this PyTorch has no backends in Python")
-    script = Path(__file__).parent / "two_devices.py"
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, Path(__file__).parent / script], capture_output=True, text=True, check=False)
     said = [line for line in run.stdout.splitlines() if line.startswith(("toy", "cpu"))]
-    assert len(said) == 13 and all(line.endswith(" same") for line in said), run.stdout + run.stderr[-2000:]
+    assert len(said) == n_compared and all(line.endswith(" same") for line in said), run.stdout + run.stderr[-2000:]
