@@ -20,6 +20,7 @@ from lens_truth.io.readers import is_object, read_json
 from lens_truth.io.stages import stage
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
+from lens_truth.models.cut import check_in_one
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.packages import CACHE, PYPI
 from lens_truth.models.pieces import check_pieces
@@ -118,6 +119,7 @@ def load(
     if stock:
         from lens_truth.models.stock import hook_stock
 
+        check_in_one(hf, "TransformerLens's own bridge knows of one alone")
         return with_images(hook_stock(merged(hf), tokenizer, name), image_processor)
     return verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
 
