@@ -27,7 +27,7 @@ class Spread:
 
     device_map: Any
     max_memory: dict[str | int, int] | None = None
-    """Bytes by device, named as accelerate does; others are left alone. None: all there are, and what they have free."""
+    """Bytes by device, named as accelerate does; others are left alone. None: all that there are."""
 
     @property
     def how(self) -> dict[str, Any]:
