@@ -42,7 +42,8 @@ class Device:
 
     device: str = "cpu"
     """Where the model runs: cpu, cuda, cuda:1, mps; auto spreads it over all GPUs, and what does not fit over
-    the CPU and the disk."""
+    the CPU and the disk; cuda:0,cuda:1 spreads it over these alone, cuda:0=20GiB,cpu=60GiB,disk puts so much on
+    each."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of the weights; auto keeps the checkpoint's (bfloat16 for quantised GGUF files)."""
     trust_remote_code: bool = False

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.shift import HeadShift
+from lens_truth.models.cut import Given
 from lens_truth.models.hooks import hook_names, inner_model
 from lens_truth.models.placing import device_of
 from lens_truth.models.quantised import scaled, shifted
@@ -72,7 +73,9 @@ class Switch:
         found = getattr(model, "attentions", None) or attentions(hf)
         for layer in self._layers:
             projection, width = hf.get_submodule(found[layer].projection), found[layer].d_head
-            self._handles += [projection.register_forward_pre_hook(partial(self._entered, layer, width))]
+            self._handles += [
+                projection.register_forward_pre_hook(partial(self._entered, layer, width, Given(projection)))
+            ]
         try:
             yield
         finally:
@@ -85,8 +88,12 @@ class Switch:
             handle.remove()
         self._handles = []
 
-    def _entered(self, layer: int, width: int, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return None if self._columns is None else (self._acted(args[0], layer, width), *args[1:])
+    def _entered(
+        self, layer: int, width: int, given: Given, module: Any, args: tuple[Any, ...]
+    ) -> tuple[Any, ...] | None:
+        if self._columns is None:
+            return None
+        return (given.acted(lambda heads: self._acted(heads, layer, width), args[0]), *args[1:])
 
     def _passed(self, layer: int, passing: Tensor, hook: Any) -> Tensor | None:
         return None if self._columns is None else self._acted(passing, layer, passing.shape[-1])

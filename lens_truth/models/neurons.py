@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lens_truth.errors import InputError
+from lens_truth.models.cut import in_one, is_cut
 from lens_truth.models.folding import check_plain
 from lens_truth.models.hooks import Acting, Hooked, inner_model
 from lens_truth.models.placing import device_of, fetched
@@ -122,6 +123,8 @@ def column_norms(hf: nn.Module, mlp: Mlp) -> Float[Tensor, " M"]:
     """How long what each neuron writes is: the norms of the down projection's columns, in single precision. Of maps
     without a plain weight (quantised ones, those with an adapter) columns are what single neurons bring out."""
     down: Any = hf.get_submodule(mlp.path)
+    if is_cut(down.weight if hasattr(down, "weight") else None):
+        return cast("Tensor", in_one(down.weight).detach().float().norm(dim=0))
     try:
         check_plain(down)
     except InputError:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lens_truth.models.batches import pad_rows, random_words, run_body
+from lens_truth.models.cut import cut_of
 from lens_truth.models.hooked import HookedModel
 from lens_truth.models.layerwise import as_first_row, layer_by_layer
 from lens_truth.models.twin import shared_copy
@@ -50,7 +51,11 @@ class _Turning(TorchFunctionMode):
 
     def __init__(self, model: HookedModel, heads: tuple[int, ...]) -> None:
         super().__init__()
-        self._heads, self._n_heads = heads, model.cfg.n_heads
+        cut = cut_of(model.original_model.get_submodule(model.attentions[0].projection))
+        size, rank = (cut.size, cut.rank) if cut else (1, 0)
+        self._n_heads = model.cfg.n_heads // size
+        self._turned_in = [(row, head - rank * self._n_heads) for row, head in enumerate(heads, start=1)]
+        self._n_rows = 1 + len(heads)
         self._widths = {attention.d_head for attention in model.attentions}
         self._weights: dict[int, Tensor] = {}
         """What is still a softmax over tokens, kept alive so that its id stays its own."""
@@ -71,11 +76,12 @@ class _Turning(TorchFunctionMode):
     def _turned(self, out: Float[Tensor, "*batch_and_heads T D"]) -> Tensor:
         if out.shape[-2] != _TOKENS or out.shape[-1] not in self._widths:
             return out
-        if out.shape[:-2].numel() != (1 + len(self._heads)) * self._n_heads:
+        if out.shape[:-2].numel() != self._n_rows * self._n_heads:
             return out
         turned = out.reshape(-1, self._n_heads, *out.shape[-2:]).clone()
-        for row, head in enumerate(self._heads, start=1):
-            turned[row, head] = turned[row, head].roll(1, -1)
+        for row, head in self._turned_in:
+            if 0 <= head < self._n_heads:  # else another process's, of a model that is cut over several
+                turned[row, head] = turned[row, head].roll(1, -1)
         return turned.reshape(out.shape)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformer_lens.hook_points import HookPoint
 
+from lens_truth.models.cut import Cut, Given, cut_of
 from lens_truth.models.structure import modules_of
 
 _OURS: set[int] = set()
@@ -65,26 +66,25 @@ def listened_to(point: HookPoint) -> bool:
 
 def heads_into(projection: nn.Module, n_heads: int) -> Feed:
     """What the heads give out, [batch, pos, head, d_head], on its way into the output projection."""
+    return _into_map(projection, lambda point, z: point(z.unflatten(-1, (n_heads, -1))).flatten(-2))
+
+
+def neurons_into(down: nn.Module) -> Feed:
+    """What the neurons of an MLP give out, [batch, pos, neuron], on its way into the map to the residual stream."""
+    return _into_map(down, lambda point, neurons: point(neurons))
+
+
+def _into_map(linear: nn.Module, act: Callable[[Point, Tensor], Tensor]) -> Feed:
+    """What a linear map is given, of all processes where it is cut over several."""
+    whole = Given(linear)
 
     def feed(point: Point) -> RemovableHandle:
         def pass_on(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             if not listened_to(point):
                 return None
-            return (point(args[0].unflatten(-1, (n_heads, -1))).flatten(-2), *args[1:])
+            return (whole.acted(partial(act, point), args[0]), *args[1:])
 
-        return projection.register_forward_pre_hook(pass_on)
-
-    return feed
-
-
-def neurons_into(down: nn.Module) -> Feed:
-    """What the neurons of an MLP give out, [batch, pos, neuron], on its way into the map to the residual stream."""
-
-    def feed(point: Point) -> RemovableHandle:
-        def pass_on(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            return (point(args[0]), *args[1:]) if listened_to(point) else None
-
-        return down.register_forward_pre_hook(pass_on)
+        return linear.register_forward_pre_hook(pass_on)
 
     return feed
 
@@ -120,18 +120,19 @@ def out_of(module: nn.Module) -> Feed:
     return feed
 
 
-def pattern_of(attention: nn.Module, n_heads: int) -> Feed:
+def pattern_of(attention: nn.Module, projection: nn.Module, n_heads: int) -> Feed:
     """The attention pattern [batch, head, query, key], where the attention gives it out (eager); for reading only."""
+    cut = cut_of(projection)
 
     def feed(point: Point) -> RemovableHandle:
-        return attention.register_forward_hook(partial(_read_pattern, point, n_heads))
+        return attention.register_forward_hook(partial(_read_pattern, point, n_heads, cut))
 
     return feed
 
 
-def _read_pattern(point: Point, n_heads: int, module: nn.Module, args: Any, output: Any) -> None:
+def _read_pattern(point: Point, n_heads: int, cut: Cut | None, module: nn.Module, args: Any, output: Any) -> None:
     if not isinstance(output, Tensor) and listened_to(point):
         for part in output[1:]:
-            if isinstance(part, Tensor) and part.ndim == 4 and part.shape[1] == n_heads:
-                point(part)
+            if isinstance(part, Tensor) and part.ndim == 4 and part.shape[1] * (cut.size if cut else 1) == n_heads:
+                point(cut.whole(part, 1) if cut else part)
                 return

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lens_truth.data.images import BLACK
 from lens_truth.errors import InputError, first_line
 from lens_truth.models.batches import no_words, pad_rows, random_words, run_body, takes, tokenizer_of
+from lens_truth.models.cut import Given
 from lens_truth.models.finite import first_not_finite
 from lens_truth.models.folding import scale_inputs, scaled
 from lens_truth.models.hooked import HookedModel
@@ -133,7 +134,7 @@ def _folded(model: HookedModel, gate: Float[Tensor, "L H"]) -> tuple[HookedModel
 
 
 def _by_hand(factor: Tensor, projection: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (scaled(args[0], factor), *args[1:])
+    return (Given(projection).acted(lambda z: scaled(z, factor), args[0]), *args[1:])
 
 
 def _reads_backwards_only(model: HookedModel) -> Check:

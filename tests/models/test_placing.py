@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from conftest import build
 import lens_truth
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
+from lens_truth.models import spreading
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.loading import load
 from lens_truth.models.placing import device_of, devices_of
+from lens_truth.models.spreading import Spread, spread_of
 
 CPU = torch.device("cpu")
 IDS = torch.randint(3, 60, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -95,11 +98,57 @@ def test_a_model_is_spread_over_what_there_is(tmp_path: Path) -> None:
     assert torch.equal(load(tmp_path, device="auto")(IDS), build("llama")(IDS).logits)
 
 
-def test_layers_on_two_devices_change_nothing() -> None:
+@pytest.mark.parametrize(
+    "device", ["balanced", "cpu=60KB,disk", "cpu=20KB,disk=1GB", {"model": "cpu", "lm_head": "disk"}]
+)
+def test_a_model_is_spread_as_it_is_said(device: Any, tmp_path: Path) -> None:
+    build("llama").save_pretrained(tmp_path)
+    model = load(tmp_path, device=device)
+    assert ("offloaded" in devices_of(model.original_model)) == (device != "balanced")
+    assert torch.equal(model(IDS), build("llama")(IDS).logits)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cpu,cpu=1GB", "names one twice"),
+        ("cpu=much", "'cpu' is given 'much', which is no size: write NAME=20GiB"),
+        ("cpu=20KB", "need 0.00 GB, and only cpu may be used: name cpu or disk too"),
+        ("cpu,cuda:7", "device 'cuda:7' cannot be used: .*sees no GPU"),
+        ("auto,cpu", "device 'auto' cannot be used"),
+        ({"": "nowhere"}, "device 'nowhere' cannot be used"),
+        ({"": 0}, "device 'cuda:0' cannot be used"),
+        (
+            {"model.embed_tokens": "cpu", "lm_head": "disk"},
+            "does not give any device for the following parameters: model.layers",
+        ),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is said without a GPU")
+def test_what_cannot_be_spread_is_refused(device: Any, said: str, tmp_path: Path) -> None:
+    build("llama").save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=said):
+        load(tmp_path, device=device)
+
+
+def test_sizes_are_bytes_of_devices_as_accelerate_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreading, "check_device", lambda name: None)
+    monkeypatch.setattr(spreading, "free_memory", lambda on: 7)
+    assert spread_of("cuda:1") is None and spread_of("cpu") is None
+    assert spread_of("sequential") == Spread("sequential")
+    assert spread_of("cuda:0, cuda:1") == Spread("auto", {0: 7, 1: 7})
+    assert spread_of("cuda=1.5GiB,cpu=2 MB,disk=9B") == Spread("auto", {0: 3 << 29, "cpu": 2_000_000, "disk": 9})
+    assert spread_of({"model": "cuda:1", "head": 0, "norm": "cpu"}) == Spread({"model": 1, "head": 0, "norm": "cpu"})
+    with pytest.raises(InputError, match="would in part go to the disk, and only cuda:0, cuda:1 may be used"):
+        Spread("auto", {0: 7, 1: 7}).check_placed("it", SimpleNamespace(hf_device_map={"model": 0, "lm_head": "disk"}))
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize(("script", "n_compared"), [("two_devices.py", 13), ("two_devices_acting.py", 31)])
+def test_layers_on_two_devices_change_nothing(script: str, n_compared: int) -> None:
     """On devices that are made up (`tests/devices.py`), which need a new PyTorch, and a process of their own."""
     if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this PyTorch has no backends in Python")
-    script = Path(__file__).parent / "two_devices.py"
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, Path(__file__).parent / script], capture_output=True, text=True, check=False)
     said = [line for line in run.stdout.splitlines() if line.startswith(("toy", "cpu"))]
-    assert len(said) == 13 and all(line.endswith(" same") for line in said), run.stdout + run.stderr[-2000:]
+    assert len(said) == n_compared and all(line.endswith(" same") for line in said), run.stdout + run.stderr[-2000:]
