@@ -138,11 +138,11 @@ from .geometry.transfer import transfer_matrix as transfer_matrix
 from .geometry.transfer_result import Transfer as Transfer
 from .geometry.tuned import tuned_directions as tuned_directions
 from .geometry.tuned_result import Tuned as Tuned
+from .harnesses.models import inspect_model as inspect_model
+from .harnesses.models import lm_eval_model as lm_eval_model
 from .hub.fetching import from_hub as from_hub
 from .hub.pushing import Pushed as Pushed
 from .hub.pushing import push_to_hub as push_to_hub
-from .harnesses.models import inspect_model as inspect_model
-from .harnesses.models import lm_eval_model as lm_eval_model
 from .io.streams import Stream as Stream
 from .io.streams import stream as stream
 from .io.tables import text_table as text_table

@@ -29,7 +29,8 @@ HUB = "hub:"
 
 def check_given(config: Any) -> None:
     """Raises an InputError for the first flag of a command that has no value, names a file or a model which is not
-    there, a number that no computer counts to, or workers without an engine. Runs of `report` are left to it, which shows those that are there."""
+    there, or a number that no computer counts to; and for workers without an engine. Runs of `report` are left to it,
+    which shows those that are there."""
     for flag in fields(config):
         if getattr(config, flag.name) == () != flag.default and isinstance(flag.default, tuple):
             raise InputError(f"--{flag.name.replace('_', '-')} is given no value")

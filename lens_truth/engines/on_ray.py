@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ from lens_truth.engines.worker import Job
 from lens_truth.errors import InputError, notice
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.hooked import HookedModel
-from lens_truth.models.loading import SPREAD
 from lens_truth.models.names import base_and_adapter
 from lens_truth.models.packages import CACHE
 from lens_truth.models.placing import device_of
 from lens_truth.models.provenance import setup_hash
+from lens_truth.models.spreading import spread_of
 
 _TRIES = 3
 """Times that the same batch may be begun: what kills each worker that takes it kills the next one too."""
@@ -122,13 +122,23 @@ def _cores(has: Mapping[str, float], model: HookedModel, workers: int | None) ->
     on_gpu = device_of(model).type == "cuda"
     if on_gpu and not n_gpus:
         raise InputError("the model runs on a GPU here, and the Ray cluster has none")
-    spread = (model.loading or {}).get("device") == SPREAD
-    wanted = workers or ((1 if spread else n_gpus) if on_gpu else n_cpus)
-    if wanted > (n_gpus if on_gpu else n_cpus):
+    of_one = _gpus_of(model) if on_gpu else 0
+    wanted = workers or (n_gpus // (of_one or n_gpus) if on_gpu else n_cpus)
+    if wanted < 1 or wanted * (of_one or 1) > (n_gpus if on_gpu else n_cpus):
         there = f"{n_gpus} GPUs" if on_gpu else f"{n_cpus} CPUs"
-        raise InputError(f"{wanted} workers are more than the Ray cluster's {there}")
+        raise InputError(f"{max(1, wanted)} workers need more than the Ray cluster's {there}")
     threads = 1 if on_gpu else max(1, min(torch.get_num_threads(), n_cpus // wanted))
-    return Cores(wanted, threads, (n_gpus // wanted if spread else 1) if on_gpu else 0)
+    return Cores(wanted, threads, (of_one or n_gpus // wanted) if on_gpu else 0)
+
+
+def _gpus_of(model: HookedModel) -> int:
+    """How many GPUs one copy of a model takes; 0 for as many as there are for it."""
+    spread = spread_of((model.loading or {})["device"])
+    if spread is None:
+        return 1
+    given: Any = spread.device_map
+    named: Iterable[Any] = given.values() if isinstance(given, Mapping) else spread.max_memory or {}
+    return max((its + 1 for its in named if isinstance(its, int)), default=0)
 
 
 def _loading(model: HookedModel) -> dict[str, Any]:
@@ -136,8 +146,9 @@ def _loading(model: HookedModel) -> dict[str, Any]:
     loading = dict(model.loading or {})
     parts = [part for part in base_and_adapter(str(loading["model"])) if part]
     whole = [str(Path(part).expanduser().resolve()) if Path(part).expanduser().exists() else part for part in parts]
-    device = str(loading["device"])
-    return loading | {"model": "+".join(whole), "device": device.split(":")[0]}
+    device = loading["device"]
+    device = device if spread_of(device) else str(device).split(":")[0]  # a worker sees none but its own
+    return loading | {"model": "+".join(whole), "device": device}
 
 
 def _environment() -> dict[str, str]:
