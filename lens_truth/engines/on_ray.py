@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +137,7 @@ def _gpus_of(model: HookedModel) -> int:
     if spread is None:
         return 1
     given: Any = spread.device_map
-    named: Iterable[Any] = given.values() if isinstance(given, Mapping) else spread.max_memory or {}
+    named: list[Any] = list(spread.max_memory or {}) if isinstance(given, str) else list(given.values())
     return max((its + 1 for its in named if isinstance(its, int)), default=0)
 
 
