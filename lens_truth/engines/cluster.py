@@ -33,9 +33,15 @@ class Cluster:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._driver = subprocess.Popen(command, **pipes, env=environment, start_new_session=True)
         here = {"address": "local", "num_cpus": n_cpus, "include_dashboard": False}
+        self._asked = 0
+        """Number of the pass that is under way."""
         self._tell({"address": address} if address else here)
-        self.has: Mapping[str, float] = self._answer()
-        """CPUs, GPUs, ... of all machines."""
+        try:
+            self.has: Mapping[str, float] = self._answer()
+            """CPUs, GPUs, ... of all machines."""
+        except InputError as error:
+            self.close()
+            raise InputError(_refused(address, "Ray ends at once")) if str(error) == _GONE else error from None
 
     def reports(self, job: bytes, numbers: range, how: Mapping[str, Any]) -> Iterator[Any]:
         """What workers report of batches of a job (a pickled `Job`), in their order.
@@ -47,7 +53,8 @@ class Cluster:
             WorkersLostError: if some died.
             InputError: if the cluster is gone.
         """
-        self._tell((job, numbers, dict(how)))
+        self._asked += 1
+        self._tell((self._asked, job, numbers, dict(how)))
         while isinstance(report := self._answer(), bytes):
             yield pickle.loads(report)
         self.has = self._answer()
@@ -77,12 +84,15 @@ class Cluster:
             raise InputError(_GONE) from error
 
     def _answer(self) -> Any:
-        """The next message: a report, or why there are no more of them ('' where all came), or what the cluster has."""
+        """The next message about this pass, not about one that was given up: a report, or why there are no more of them
+        ('' where all came), or what the cluster has."""
         pipe: Any = self._driver.stdout
-        try:
-            kind, message = pickle.load(pipe)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise InputError(_GONE) from error
+        number, kind, message = -1, "", None
+        while number != self._asked:
+            try:
+                number, kind, message = pickle.load(pipe)
+            except (EOFError, OSError, pickle.UnpicklingError) as error:
+                raise InputError(_GONE) from error
         if kind == "refused":
             raise InputError(_refused(self._address, first_line(Exception(message))))
         return message

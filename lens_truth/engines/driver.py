@@ -53,8 +53,8 @@ def main(told: IO[bytes], answers: IO[bytes]) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
 
-    def answer(*message: Any) -> None:
-        pickle.dump(message, answers)
+    def answer(number: int, kind: str, what: Any) -> None:
+        pickle.dump((number, kind, what), answers)
         answers.flush()
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
@@ -64,17 +64,20 @@ def main(told: IO[bytes], answers: IO[bytes]) -> None:
     try:
         ray.init(**commands.get(), logging_level=logging.CRITICAL, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        answer("refused", str(error))
+        answer(0, "refused", str(error))
         return
+    answer(0, "has", ray.cluster_resources())
     while True:
-        answer("has", ray.cluster_resources())
-        job, numbers, how = commands.get()
+        number, job, batches, how = commands.get()
         try:
-            for report in _reports(ray, [ray.put(job)], numbers, how):
-                answer("report", report)
-            answer("done", "")
+            for report in _reports(ray, [ray.put(job)], batches, how):
+                answer(number, "report", report)
+                if not commands.empty():  # nobody waits for the rest
+                    break
+            answer(number, "done", "")
         except (ray.exceptions.RayError, ConnectionError, OSError) as error:
-            answer("lost", str(error))
+            answer(number, "lost", str(error))
+        answer(number, "has", ray.cluster_resources())
 
 
 def _reports(ray: Any, job: list[Any], numbers: range, how: dict[str, Any]) -> Iterator[bytes]:

@@ -84,7 +84,9 @@ class RayEngine:
         if not its.units:
             return
         hashes = weights_hash(self.model), setup_hash(self.model)
-        job = Job(_loading(self.model), *hashes, self.cores.threads, its.ends(), packed(self.model, its))
+        job = Job(
+            _loading(self.model), *hashes, self.cores.threads, its.ends(), str(Path.cwd()), packed(self.model, its)
+        )
         data, n, place, tries, said = pickle.dumps(job), len(job.ends), 0, 0, set[str]()
         while place < n:
             begun = place
@@ -96,6 +98,8 @@ class RayEngine:
                         said.add(sentence)
                     if report.error:
                         raise InputError(report.error)
+                    if report.bug:
+                        raise RuntimeError(f"a worker failed:\n{report.bug}")
                     yield from report.made
                     place += 1
             except WorkersLostError as error:

@@ -3,9 +3,12 @@ other."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from socket import gethostname
+from traceback import format_exc
 from typing import Any
 
 import torch
@@ -32,6 +35,8 @@ class Job:
     threads: int
     ends: list[int]
     """Of batches, as `Pass.ends` gives them."""
+    folder: str
+    """Where paths begin that are not whole."""
     its: bytes
     """The pass."""
 
@@ -46,6 +51,8 @@ class Report:
     """Data warnings on the way."""
     error: str = ""
     """One sentence where it failed by what a user can change."""
+    bug: str = ""
+    """The traceback of whatever else was raised."""
 
 
 class Worker:
@@ -53,22 +60,24 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.threads)
-        self._ends, self._refused = job.ends, ""
+        self._ends, self._refused = job.ends, Report([], [])
+        if Path(job.folder).is_dir():
+            os.chdir(job.folder)
         try:
             model = load(**job.loading)
             _check(model, job)
             self._pass: Pass[Any, Any] = unpacked(model, job.its)
             self._budget = Budget(self._pass.tokens)
         except InputError as error:
-            self._refused = str(error)
-        except (RuntimeError, MemoryError) as error:
-            if not lacks_memory(error):
-                raise
-            self._refused = f"the memory is too small for the model ({first_line(error)})"
+            self._refused = Report([], [], str(error))
+        except Exception as error:
+            lacks = f"the memory is too small for the model ({first_line(error)})" if lacks_memory(error) else ""
+            self._refused = Report([], [], lacks, "" if lacks else format_exc())
 
     def report(self, number: int) -> Report:
         """Of one batch."""
-        report = Report([], [], self._refused) if self._refused else self._run(number)
+        refused = self._refused.error or self._refused.bug
+        report = self._refused if refused else self._run(number)
         return replace(report, error=f"a worker on {gethostname()}: {report.error}") if report.error else report
 
     def _run(self, number: int) -> Report:
@@ -78,6 +87,8 @@ class Worker:
                 made = list(self._pass.part(start, self._ends[number], self._budget))
             except InputError as error:
                 return Report([], notices, str(error))
+            except Exception:
+                return Report([], notices, bug=format_exc())
         return Report(made, notices)
 
 

@@ -40,6 +40,7 @@ def test_killed_workers_and_nodes_change_no_byte(found: dict[str, Any]) -> None:
 
 
 def test_what_cannot_be_survived_is_one_sentence(found: dict[str, Any]) -> None:
+    assert found["refused"].startswith("a worker on ") and found["refused"].endswith(": this row is empty")
     assert "workers died 3 times over the same batch" in found["died"]
     assert "what was finished is kept" in found["died"]
     assert "attached to the model here" in found["attached"]

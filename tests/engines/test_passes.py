@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from lens_truth.engines import passes
 from lens_truth.engines.on_ray import ray_engine
 from lens_truth.engines.passes import Pass, batches, opened
 from lens_truth.engines.shipping import packed, unpacked
+from lens_truth.engines.worker import Job, Worker
 from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.models.budget import Budget, batch_ends, within_budget
+from lens_truth.models.hashing import weights_hash
 from lens_truth.models.loading import load
+from lens_truth.models.provenance import setup_hash
 
 LENGTHS = [90, 80, 70, 66, 66, 40, 30, 12, 3]
 
@@ -103,6 +107,33 @@ def test_hooks_from_outside_are_not_forgotten() -> None:
     ):
         list(batches(model, [1], lambda *_: 1, Budget(1), len))
     assert passes._ENGINE.get() is None
+
+
+@pytest.mark.zoo
+def test_a_worker_runs_the_same_model_or_none() -> None:
+    model = load("zoo:llama-base")
+    assert model.loading is not None
+    its = Pass([70, 3, 2], lambda n, _: n, 64, lambda some: heads_of(model, some), 1, False)
+    weights, setup = weights_hash(model), setup_hash(model)
+    job = Job(model.loading, weights, setup, torch.get_num_threads(), its.ends(), ".", packed(model, its))
+    worker = Worker(job)
+    assert [worker.report(number).made for number in range(2)] == [[(1, 48)], [(2, 48)]]
+    assert "has other weights there" in Worker(replace(job, weights="sha256:0")).report(0).error
+    assert "would not give the same numbers there" in Worker(replace(job, setup="0")).report(0).error
+    elsewhere = {**model.loading, "model": "/on/no/shared/storage"}
+    assert "/on/no/shared/storage" in Worker(replace(job, loading=elsewhere)).report(0).error
+    failing = Worker(replace(job, its=packed(model, replace(its, run=complain))))
+    assert failing.report(0).error.endswith(": an empty answer") and "ZeroDivisionError" in failing.report(1).bug
+
+
+def heads_of(model: Any, some: Any) -> int:
+    return model.cfg.n_heads * model.cfg.n_layers
+
+
+def complain(some: Any) -> int:
+    if some[0] == 70:
+        raise InputError("an empty answer")
+    return 1 // 0
 
 
 @pytest.mark.zoo

@@ -107,6 +107,12 @@ def main(folder: Path) -> dict[str, Any]:
         except lens_truth.InputError as error:
             said["attached"] = str(error)
 
+        try:  # given up in the middle; what is still under way is not taken for what comes next
+            for _ in batches(model, list(range(24)), lambda *_: 64, Budget(64), lambda units: refuse(units)):
+                pass
+        except lens_truth.InputError as error:
+            said["refused"] = str(error)
+
         try:  # a batch that no worker survives
             list(batches(model, list(range(4)), lambda unit, _: 64, Budget(128), lambda units: die(model, units)))
         except lens_truth.InputError as error:
@@ -135,6 +141,13 @@ def die(model: Any, units: Any) -> Any:
     if 0 not in units:
         os._exit(1)
     return model.cfg.n_layers
+
+
+def refuse(units: Any) -> Any:
+    """Complains about one batch."""
+    if 2 in units:
+        raise lens_truth.InputError("this row is empty")
+    return units
 
 
 def slowly(model: Any, units: Any) -> list[int]:
