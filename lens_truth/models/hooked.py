@@ -42,11 +42,11 @@ class HookedModel(HookedRootModule):
     """A multimodal model's Hugging Face image processor; None if it can be shown no images."""
     image_input: Any = None
     """How it is shown images: the `ImageInput` that `images_of` makes when it is first asked."""
-    loading: Mapping[str, Any] | None = None
-    """What `load` was given, by which another process makes the same model; None of a model in memory."""
 
-    def __init__(self, hf: Any, tokenizer: Any, name: str) -> None:
+    def __init__(self, hf: Any, tokenizer: Any, name: str, loading: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        self.loading = loading
+        """What `load` was given, by which another process makes the same model; None of a model in memory."""
         self.original_model, self.tokenizer = hf, tokenizer
         self.attentions = structure.attentions(hf)
         self.attention_layers = [attention.layer for attention in self.attentions]

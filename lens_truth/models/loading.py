@@ -105,14 +105,15 @@ def load(
             raise InputError("an adapter is put on a model in memory by peft: give the PeftModel")
         hf: Any = _inner(model)
         tokenizer = tokenizer or cast("Any", getattr(model, "tokenizer", None))
-        name = hf.name_or_path or type(hf).__name__
+        name, loading = hf.name_or_path or type(hf).__name__, None
         if attn is not None or stock:  # either changes the model
             hf = shared_copy(hf)
         if attn is not None:
             hf.set_attn_implementation(attn)
     else:
         name = str(model) if adapter is None else f"{model}+{adapter}"
-        hf = load_plain(name, attn=attn, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        how: Any = {"attn": attn, "dtype": dtype, "device": device, "trust_remote_code": trust_remote_code}
+        hf, loading = load_plain(name, **how), {"model": name, **how}
         tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code)
         if is_multimodal_config(hf.config):
             image_processor = image_processor or load_image_processor(name, trust_remote_code=trust_remote_code)
@@ -122,11 +123,7 @@ def load(
 
         check_in_one(hf, "TransformerLens's own bridge knows of one alone")
         return with_images(hook_stock(merged(hf), tokenizer, name), image_processor)
-    hooked = verify_hooks(with_images(HookedModel(hf, tokenizer, name), image_processor))
-    if not isinstance(model, nn.Module):
-        how = {"attn": attn, "dtype": dtype, "device": device, "trust_remote_code": trust_remote_code}
-        hooked.loading = {"model": name, **how}
-    return hooked
+    return verify_hooks(with_images(HookedModel(hf, tokenizer, name, loading), image_processor))
 
 
 def _inner(model: Any) -> Any:
