@@ -104,7 +104,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if (getattr(config, "seed", None) or 0) < 0:
         raise InputError(f"the seed is {config.seed}; it must not be negative")
     given = import_module("lens_truth.commands.given")
-    config = given.from_the_hub(config)
+    config = config if name == "hub" else given.from_the_hub(config)
     given.check_given(config)
     with clock() as running, gathered_notices() as notices:  # those that the command does not tell itself
         command.run(config)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lens_truth
-from lens_truth.commands.engine import Spread, engine_of
+from lens_truth.commands.engine import EngineFlags, engine_of
 from lens_truth.commands.run import LOG, OneModel, Rows, Run, hash_of_examples, load_model, shown_name
 from lens_truth.errors import InputError
 from lens_truth.evaluate.answers import UNREADABLE
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answering(Spread, Rows, OneModel):
+class Answering(EngineFlags, Rows, OneModel):
     """How a model answers."""
 
     model: str = "zoo:llama-chat"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lens_truth
-from lens_truth.commands.engine import Spread, engine_of
+from lens_truth.commands.engine import EngineFlags, engine_of
 from lens_truth.commands.run import OneModel, Rows, Run, hash_of_examples, load_model, shown_name, warn_of
 from lens_truth.commands.score_sources import short_name
 from lens_truth.errors import InputError, notice
@@ -28,7 +28,7 @@ _DATA = "zoo:conflict"
 
 
 @dataclass(frozen=True)
-class Config(Spread, Rows, OneModel):
+class Config(EngineFlags, Rows, OneModel):
     """Flags of `detect`."""
 
     model: str = "zoo:llama-base"

@@ -14,7 +14,7 @@ from lens_truth.io.numbers import count
 
 
 @dataclass(frozen=True)
-class Spread:
+class EngineFlags:
     """Flags of commands whose batches can go through the model elsewhere."""
 
     engine: Literal["local", "ray"] = "local"
@@ -23,12 +23,12 @@ class Spread:
     workers: int | None = None
     """Of --engine ray: how many processes load the model; by default one a GPU of the cluster, or one a core."""
     address: str | None = None
-    """Of --engine ray: a cluster that runs already (auto: here; HOST:6379 or ray://HOST:10001); by default one of this
-    machine's cores is started, and ends with the command."""
+    """Of --engine ray: a cluster that runs already (auto: here; HOST:6379); by default one of this machine's cores is
+    started, and ends with the command."""
 
 
 @contextmanager
-def engine_of(flags: Spread, model: Any, run: Run) -> Generator[None, None, None]:
+def engine_of(flags: EngineFlags, model: Any, run: Run) -> Generator[None, None, None]:
     """Passes of the model inside go where the flags say."""
     if flags.engine == "local":
         yield
@@ -42,7 +42,7 @@ def engine_of(flags: Spread, model: Any, run: Run) -> Generator[None, None, None
         yield
 
 
-def check_engine(flags: Spread) -> None:
+def check_engine(flags: EngineFlags) -> None:
     """Raises an InputError if there are workers without an engine that has some, or that engine is not installed."""
     if flags.engine == "local" and (flags.workers is not None or flags.address is not None):
         raise InputError("--workers and --address are those of a Ray cluster: add --engine ray")

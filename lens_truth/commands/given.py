@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from lens_truth.commands.engine import Spread, check_engine
+from lens_truth.commands.engine import EngineFlags, check_engine
 from lens_truth.errors import InputError
 from lens_truth.models.names import model_source
 from lens_truth.models.revisions import revision_of
@@ -34,7 +34,7 @@ def check_given(config: Any) -> None:
     for flag in fields(config):
         if getattr(config, flag.name) == () != flag.default and isinstance(flag.default, tuple):
             raise InputError(f"--{flag.name.replace('_', '-')} is given no value")
-    if isinstance(config, Spread):
+    if isinstance(config, EngineFlags):
         check_engine(config)
     flags = {flag.name: getattr(config, flag.name) for flag in fields(config)}
     every = [(name, one) for name, value in flags.items() for one in _each(value)]

@@ -91,6 +91,8 @@ def _size(config: Config, shape: ModelShape) -> lens_truth.DataSize | Literal["p
     if config.rows is not None:
         if config.tokens is None or config.data is not None:
             raise InputError("--rows goes with --tokens, and stands in place of --data")
+        if config.limit is not None or config.images is not None:
+            raise InputError("--rows says how many there are; leave --limit and --images away")
         return stated_size("DATA", config.rows, config.tokens)
     if config.data == PAPER:
         if config.tokens is not None or config.limit is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lens_truth
-from lens_truth.commands.engine import Spread, engine_of
+from lens_truth.commands.engine import EngineFlags, engine_of
 from lens_truth.commands.run import (
     PROBED,
     Compute,
@@ -35,7 +35,7 @@ _MOVED = 100
 
 
 @dataclass(frozen=True)
-class Config(SettingFlags, Spread, Compute, OneModel):
+class Config(SettingFlags, EngineFlags, Compute, OneModel):
     """Flags of `probe`."""
 
     model: str = "zoo:llama-base"
@@ -77,6 +77,8 @@ def run(config: Config) -> None:
 
     if (config.permutations or 0) < 0:
         raise InputError(f"{config.permutations} permutations were asked for; the number must not be negative")
+    if config.engine != "local" and config.scores not in PROBED:
+        raise InputError(f"--engine is for probes; {config.scores} scores are computed in this process")
     with Run("probe", config) as run:
         data = chosen_data(config.data, config, ProbingData("zoo:text"))
         # what is wrong with data is said before a model is loaded, unless it takes the model to know which data

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -37,8 +37,8 @@ class Cluster:
         """Number of the pass that is under way."""
         self._tell({"address": address} if address else here)
         try:
-            self.has: Mapping[str, float] = self._answer()
-            """CPUs, GPUs, ... of all machines."""
+            self.machines: Sequence[Mapping[str, float]] = self._answer()
+            """CPUs, GPUs, memory (bytes), ... of each."""
         except InputError as error:
             self.close()
             raise InputError(_refused(address, "Ray ends at once")) if str(error) == _GONE else error from None
@@ -57,7 +57,7 @@ class Cluster:
         self._tell((self._asked, job, numbers, dict(how)))
         while isinstance(report := self._answer(), bytes):
             yield pickle.loads(report)
-        self.has = self._answer()
+        self.machines = self._answer()
         if report:
             raise WorkersLostError(first_line(Exception(report)))
 
@@ -118,7 +118,7 @@ def cluster(address: str | None, n_cpus: int) -> Generator[Cluster, None, None]:
 
 
 def _refused(address: str | None, why: str) -> str:
-    if address is None:
+    if address is None or "pip install" in why:
         return f"a Ray cluster cannot be started here ({why})"
     token = (
         "" if address == "auto" or "RAY_AUTH_MODE" in os.environ else "; if it asks for a token, RAY_AUTH_MODE=token"

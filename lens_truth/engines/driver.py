@@ -59,14 +59,14 @@ def main(told: IO[bytes], answers: IO[bytes]) -> None:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a cluster that is gone is not replaced by another
-    ray: Any = import_module("ray")
-    ray.data = import_module("ray.data")
     try:
+        ray: Any = import_module("ray")
+        ray.data = import_module("ray.data")
         ray.init(**commands.get(), logging_level=logging.CRITICAL, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # of Ray's own kinds, of gRPC's, a package that is missing
         answer(0, "refused", str(error))
         return
-    answer(0, "has", ray.cluster_resources())
+    answer(0, "has", _machines(ray))
     while True:
         number, job, batches, how = commands.get()
         try:
@@ -77,7 +77,12 @@ def main(told: IO[bytes], answers: IO[bytes]) -> None:
             answer(number, "done", "")
         except (ray.exceptions.RayError, ConnectionError, OSError) as error:
             answer(number, "lost", str(error))
-        answer(number, "has", ray.cluster_resources())
+        answer(number, "has", _machines(ray))
+
+
+def _machines(ray: Any) -> list[dict[str, float]]:
+    """What each machine of the cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _reports(ray: Any, job: list[Any], numbers: range, how: dict[str, Any]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,8 @@ def ray_engine(
     model: HookedModel, *, workers: int | None = None, address: str | None = None
 ) -> Generator[Cores, None, None]:
     """While open, batches of `capture`, of detection and of benchmarks (`Asker`) go through the model on the workers of
-    a Ray cluster, each of which has loaded it once. Order, files and, on machines of one kind, every byte are those of
-    one process with as many threads as a worker has.
+    a Ray cluster, each of which loads it once a pass. Order, files and, on machines of one kind, every byte are those
+    of one process with as many threads as a worker has.
 
     What comes back is written by this process, so a run that was killed goes on where it stopped, with or without
     workers. A worker or a machine that dies is done without; what it had in hand is run again.
@@ -55,7 +55,7 @@ def ray_engine(
     Args:
         model: as `load` gives it for a name that every machine can read: an id, a folder on shared storage, `zoo:NAME`.
         workers: how many; by default one a GPU, or, of a model on the CPU, one a core.
-        address: of a cluster (`auto` for the one that runs here, `ray://HOST:10001` from elsewhere); by default one of
+        address: of a cluster (`auto` for the one that runs here, else `HOST:6379`); by default one of
             this machine's cores is started, and stopped at the end.
 
     Raises:
@@ -63,12 +63,14 @@ def ray_engine(
             if workers cannot load the same model, or die again and again.
     """
     if getattr(model, "loading", None) is None:
-        raise InputError("a model in memory cannot be loaded by workers: save it, and load it by its folder's name")
+        raise InputError(
+            "a model in memory, or TransformerLens's own, cannot be loaded by workers: load it by its folder's name"
+        )
     if workers is not None and workers < 1:
         raise InputError(f"the number of workers is {workers}; it must be at least 1")
-    here = len(os.sched_getaffinity(0))
+    here = os.cpu_count() or 1
     with cluster(address, max(here, workers or 1)) as its:
-        engine = RayEngine(its, model, _cores(its.has, model, workers))
+        engine = RayEngine(its, model, _cores(its.machines, model, workers))
         with opened(engine):
             yield engine.cores
 
@@ -113,26 +115,42 @@ class RayEngine:
 
     def _each(self) -> dict[str, Any]:
         """How many workers the machines that are left have room for, and what each takes."""
-        has, (workers, threads, gpus) = self._cluster.has, vars(self.cores).values()
-        fits = int(has.get("CPU", 0) / threads)
-        fits = min(fits, int(has.get("GPU", 0) / gpus)) if gpus else fits
+        workers, threads, gpus = self.cores.workers, self.cores.threads, self.cores.gpus
+        fits = sum(_fits(its, threads, gpus) for its in self._cluster.machines)
         taken = {"num_cpus": threads, "num_gpus": gpus or None, "runtime_env": {"env_vars": _environment()}}
         return {"workers": max(1, min(workers, fits)), **taken}
 
 
-def _cores(has: Mapping[str, float], model: HookedModel, workers: int | None) -> Cores:
-    """What each worker takes; an InputError says if the cluster has less."""
-    n_cpus, n_gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
-    on_gpu = device_of(model).type == "cuda"
-    if on_gpu and not n_gpus:
+def _fits(machine: Mapping[str, float], threads: int, gpus: int) -> int:
+    """How many workers one machine has room for: none is on two."""
+    cpus = int(machine.get("CPU", 0) / threads)
+    return min(cpus, int(machine.get("GPU", 0) / gpus)) if gpus else cpus
+
+
+def _cores(machines: Sequence[Mapping[str, float]], model: HookedModel, workers: int | None) -> Cores:
+    """What each worker takes; an InputError says if the machines have less."""
+    device = device_of(model).type
+    on_gpu = device == "cuda"
+    kind = "GPU" if on_gpu else "CPU"
+    n = [int(its.get(kind, 0)) for its in machines]
+    if on_gpu and not any(n):
         raise InputError("the model runs on a GPU here, and the Ray cluster has none")
-    of_one = _gpus_of(model) if on_gpu else 0
-    wanted = workers or (n_gpus // (of_one or n_gpus) if on_gpu else n_cpus)
-    if wanted < 1 or wanted * (of_one or 1) > (n_gpus if on_gpu else n_cpus):
-        there = f"{n_gpus} GPUs" if on_gpu else f"{n_cpus} CPUs"
-        raise InputError(f"{max(1, wanted)} workers need more than the Ray cluster's {there}")
-    threads = 1 if on_gpu else max(1, min(torch.get_num_threads(), n_cpus // wanted))
-    return Cores(wanted, threads, (of_one or n_gpus // wanted) if on_gpu else 0)
+    gpus = (_gpus_of(model) or max(n)) if on_gpu else 0
+    by_default = sum(its // gpus for its in n) if on_gpu else 1 if device == "mps" else _in_memory(machines, model)
+    wanted = workers or by_default
+    threads = 1 if on_gpu else max(1, min(torch.get_num_threads(), sum(n) // max(1, wanted), max(n, default=1)))
+    while threads > 1 and sum(_fits(its, threads, 0) for its in machines) < wanted:
+        threads -= 1
+    if (fits := sum(_fits(its, threads, gpus) for its in machines)) < max(1, wanted):
+        each = f" of {gpus} each" if gpus > 1 else ""
+        raise InputError(f"{wanted or 1} workers need more than the Ray cluster's {sum(n)} {kind}s ({fits} fit{each})")
+    return Cores(wanted, threads, gpus)
+
+
+def _in_memory(machines: Sequence[Mapping[str, float]], model: HookedModel) -> int:
+    """As many workers as there are cores, where each machine's memory holds so many copies of the model, twice."""
+    size = 2 * sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    return sum(max(1, min(int(its.get("CPU", 0)), int(its.get("memory", size) // size))) for its in machines)
 
 
 def _gpus_of(model: HookedModel) -> int:
@@ -157,5 +175,5 @@ def _loading(model: HookedModel) -> dict[str, Any]:
 
 def _environment() -> dict[str, str]:
     """Variables of the environment on which a number or a file's place may hang."""
-    names = ("MKL_CBWR", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", CACHE)
+    names = ("MKL_CBWR", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", CACHE)
     return {name: os.environ[name] for name in names if name in os.environ}

@@ -13,6 +13,7 @@ import torch
 
 from lens_truth.errors import InputError
 from lens_truth.models.budget import Budget, batch_ends, within_budget
+from lens_truth.models.structure import modules_of
 
 Unit = TypeVar("Unit")
 Made = TypeVar("Made")
@@ -24,8 +25,8 @@ class Pass(Generic[Unit, Made]):
 
     units: Sequence[Unit]
     cost: Callable[[Unit, Unit | None], int]
-    tokens: int
-    """Of the budget."""
+    budget: Budget
+    """The one that `run` asks too, if it does: where memory runs out, it is halved for both."""
     run: Callable[[Sequence[Unit]], Made]
     times: int
     gradients: bool
@@ -33,12 +34,12 @@ class Pass(Generic[Unit, Made]):
 
     def ends(self) -> list[int]:
         """One past the last unit of every batch: the same batches as in one process, so that the numbers are too."""
-        return batch_ends(self.units, self.cost, self.tokens, self.times)
+        return batch_ends(self.units, self.cost, self.budget.tokens, self.times)
 
-    def part(self, start: int, stop: int, budget: Budget) -> Iterator[tuple[int, Made]]:
+    def part(self, start: int, stop: int) -> Iterator[tuple[int, Made]]:
         """One batch, or where the memory is too small for it several: how many units each is of, and what it made."""
         with torch.set_grad_enabled(self.gradients):
-            for some, made in within_budget(self.units[start:stop], self.cost, budget, self.run, self.times):
+            for some, made in within_budget(self.units[start:stop], self.cost, self.budget, self.run, self.times):
                 yield len(some), made
 
 
@@ -86,7 +87,20 @@ def batches(
             "a gate or another hook is attached to the model here, and its workers elsewhere would not know of it; "
             "give the gate to what asks the model (`Asker.run`), or fold it into a checkpoint"
         )
+    if strange := _strange_hook(model):
+        raise InputError(
+            f"a hook of PyTorch's is registered on '{strange}' here, and workers elsewhere know none of it"
+        )
     start = 0
-    for size, made in engine.over(Pass(units, cost, budget.tokens, run, times, torch.is_grad_enabled())):
+    for size, made in engine.over(Pass(units, cost, budget, run, times, torch.is_grad_enabled())):
         yield units[start : start + size], made
         start += size
+
+
+def _strange_hook(model: Any) -> str:
+    """A module of the model with a hook of PyTorch's that is not ours; none is ''."""
+    for name, module in modules_of(model):
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
+            if not getattr(hook, "__module__", "").startswith("lens_truth."):
+                return name or "the model"
+    return ""

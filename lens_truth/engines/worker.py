@@ -16,7 +16,6 @@ import torch
 from lens_truth.engines.passes import Pass
 from lens_truth.engines.shipping import unpacked
 from lens_truth.errors import InputError, first_line, gathered_notices, lacks_memory
-from lens_truth.models.budget import Budget
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.loading import load
 from lens_truth.models.provenance import setup_hash
@@ -67,7 +66,6 @@ class Worker:
             model = load(**job.loading)
             _check(model, job)
             self._pass: Pass[Any, Any] = unpacked(model, job.its)
-            self._budget = Budget(self._pass.tokens)
         except InputError as error:
             self._refused = Report([], [], str(error))
         except Exception as error:
@@ -84,7 +82,7 @@ class Worker:
         start = self._ends[number - 1] if number else 0
         with gathered_notices() as notices:
             try:
-                made = list(self._pass.part(start, self._ends[number], self._budget))
+                made = list(self._pass.part(start, self._ends[number]))
             except InputError as error:
                 return Report([], notices, str(error))
             except Exception:
@@ -96,12 +94,12 @@ def _check(model: Any, job: Job) -> None:
     """Raises an InputError unless the model is the one that the job is about, to the last bit."""
     if weights_hash(model) != job.weights:
         raise InputError(
-            f"'{job.loading['model']}' has other weights there than where the run was started; both must see the same "
-            "files"
+            f"'{job.loading['model']}' has other weights there than where the run was started: both must see the same "
+            "files, unchanged after they are loaded"
         )
     if setup_hash(model) != job.setup:
         raise InputError(
             f"'{job.loading['model']}' would not give the same numbers there: its configuration, tokenizer, number "
             "format, kind of device, or the versions of lens_truth, torch, transformers, transformer-lens or "
-            "tokenizers are others than where the run was started"
+            "tokenizers are others than where the run was started, or it was changed there after it was loaded"
         )

@@ -53,6 +53,12 @@ def check_arguments(asked: Mapping[str, Any], known: Collection[str], harness: s
         )
 
 
+def check_by_name(asked: Mapping[str, Any]) -> None:
+    """Raises an InputError if something is asked that is settled when a model is loaded by its name."""
+    if given := [name for name, its in asked.items() if its not in (None, False)]:
+        raise InputError(f"{given[0]} is for a model that is loaded by its name; this one is hooked already")
+
+
 def loaded(model: Any, device: str, dtype: Any, *, trust_remote_code: Any = False, attn: Any = None) -> Any:
     """The hooked model of a name, or one that is hooked already, which stays where it is.
 

@@ -3,6 +3,7 @@ gate. Imports lm-eval; `lm_eval_model` is for users."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError
-from lens_truth.harnesses.asked_for import OF_GATES, check_arguments, intervention_of, loaded, spreads
+from lens_truth.harnesses.asked_for import OF_GATES, check_arguments, check_by_name, intervention_of, loaded, spreads
 from lens_truth.harnesses.cache_tables import table_of_its_own
 from lens_truth.harnesses.under_gate import UnderGate
 from lens_truth.io.files import hash_of
@@ -47,28 +48,33 @@ class GatedLM(HFLM):
         self,
         pretrained: Any,
         *,
-        device: Any = "cuda",
-        dtype: Any = "auto",
+        device: Any = None,
+        dtype: Any = None,
         trust_remote_code: Any = False,
         **asked: Any,
     ) -> None:
         """`pretrained` is a name, or a model hooked already; `asked` are OF_GATES and what `hf` knows."""
         check_arguments(asked, (*OF_GATES, *_ASKING, *_BATCHES, *_LOADING), "lm-eval")
         self._intervention = intervention_of(asked)
-        self._given = {"dtype": dtype, "attn": asked.get("attn_implementation"), "spread": False}
+        self._given = {"dtype": dtype, "attn": asked.get("attn_implementation"), "spread": ""}
         self._hooked: Any = None if isinstance(pretrained, str) else pretrained
+        if self._hooked is not None:
+            its = {"dtype": dtype, "device": device, **{key: asked.get(key) for key in _LOADING if key != "tokenizer"}}
+            check_by_name(its)
+        device = "cuda" if device is None else device
         name = _whole_name(pretrained, asked) if isinstance(pretrained, str) else name_of(pretrained)
         if self._hooked is not None:
             device = str(self._hooked.cfg.device)
         elif spreads(device, asked.get("parallelize")):
-            device, self._given["spread"] = "cuda" if torch.cuda.is_available() else "cpu", True
+            self._given["spread"] = "auto" if asked.get("parallelize") else device
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self._asking = {key: asked[key] for key in _ASKING if asked.get(key) is not None}
         how = {key: asked[key] for key in (*_BATCHES, "tokenizer") if asked.get(key) is not None}
         super().__init__(
             pretrained=name,
             device=device,
             trust_remote_code=bool(trust_remote_code),
-            parallelize=self._given["spread"],
+            parallelize=bool(self._given["spread"]),
             **self._asking,
             **how,
         )
@@ -77,7 +83,7 @@ class GatedLM(HFLM):
     def _get_config(self, pretrained: str, *, trust_remote_code: bool = False, **_: Any) -> None:
         """Loads the model, on the device that `hf` has settled on: its config is asked for first."""
         if self._hooked is None:
-            device = "auto" if self._given["spread"] else str(self.device)
+            device = self._given["spread"] or str(self.device)
             self._hooked = loaded(
                 pretrained,
                 device,
@@ -99,6 +105,7 @@ class GatedLM(HFLM):
         if not isinstance(found, PreTrainedTokenizerBase):
             raise InputError(f"model '{pretrained}' has no tokenizer: name one (tokenizer=NAME)")
         if add_bos_token is not None:
+            found = deepcopy(found)  # the model's own stays as it is
             found.add_bos_token = add_bos_token  # as `from_pretrained(..., add_bos_token=...)` sets it
         self.tokenizer = found
 

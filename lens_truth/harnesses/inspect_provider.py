@@ -3,6 +3,7 @@ gate. Imports inspect_ai; `inspect_model` is for users."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import transformers
@@ -13,7 +14,14 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import PreTrainedTokenizerBase
 
 from lens_truth.errors import InputError
-from lens_truth.harnesses.asked_for import OF_GATES, check_arguments, device_or_default, intervention_of, loaded
+from lens_truth.harnesses.asked_for import (
+    OF_GATES,
+    check_arguments,
+    check_by_name,
+    device_or_default,
+    intervention_of,
+    loaded,
+)
 from lens_truth.harnesses.under_gate import UnderGate
 
 _ASKING = (
@@ -69,6 +77,8 @@ class GatedProvider(HuggingFaceAPI):
         check_arguments(asked, (*OF_GATES, *_ASKING, *_LOADING, "batch_size", "hooked"), "Inspect")
         intervention = intervention_of(asked)
         name = str(asked.get("model_path") or self.model_name)
+        if asked.get("hooked") is not None:
+            check_by_name({key: asked.get(key) for key in _LOADING})
         model = loaded(
             asked.get("hooked") or name,
             device_or_default(asked.get("device")),
@@ -81,7 +91,7 @@ class GatedProvider(HuggingFaceAPI):
         self.under = UnderGate(model, intervention)
         self.model: Any = self.under.hf
         self.device = str(self.model.device)
-        self.tokenizer: Any = model.tokenizer
+        self.tokenizer: Any = deepcopy(model.tokenizer)  # the model's own stays as it is
         self.tokenizer.pad_token = self.tokenizer.eos_token
         self.tokenizer.padding_side = "left"
 

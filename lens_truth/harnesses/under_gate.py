@@ -25,9 +25,12 @@ class UnderGate:
     """
 
     def __init__(self, model: Any, intervention: Intervention | None) -> None:
-        """An InputError refuses an intervention that is not of the model's shape, or has gates of single rows."""
+        """An InputError refuses an intervention that is not of the model's shape, or has gates of single rows, and a
+        model on which something acts already."""
         self.model, self.intervention = model, intervention
         self.hf: Any = inner_model(model)
+        if any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values()):
+            raise InputError("a gate or another hook is attached to this model already: load it a second time")
         attached = ExitStack()
         self._off = finalize(self, attached.close)  # also before Python ends, when torch is still there
         if intervention is not None:

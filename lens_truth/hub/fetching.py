@@ -85,7 +85,7 @@ def names_in(repo: str, revision: str | None = None) -> list[str]:
             kept = partial(huggingface_hub.snapshot_download, allow_patterns=[f"{FOLDER}/*"], local_files_only=True)
             folder = Path(kept(repo, revision=revision))
             files = [path.relative_to(folder).as_posix() for path in folder.glob(f"{FOLDER}/*")]
-    return sorted(file for file in files if file.startswith(f"{FOLDER}/") and file.endswith(SUFFIX))
+    return sorted(file for file in files if str(PurePosixPath(file).parent) == FOLDER and file.endswith(SUFFIX))
 
 
 def _only_one(repo: str, revision: str | None) -> str:

@@ -37,6 +37,7 @@ _NAMES = {
 }
 """What things are called, by their class."""
 _NAME = re.compile(r"\w[\w.-]{0,99}")
+_INSIDE = re.compile(r"""(?<![\w/.~-])(?:~|/(?!/)|\\\\)[^\s,;()\[\]"']*[/\\][^\s,;()\[\]"']*""")
 _PLACE = re.compile(r"(?:~|[/\\](?![/\\])).*[/\\]")
 """How an absolute path begins, of whatever system; `//` is that of an address."""
 
@@ -99,10 +100,11 @@ def bytes_of(thing: Thing) -> bytes:
 def without_places(value: Any) -> Any:
     """The same with absolute paths by their last part: where things lie is nobody else's business, and of no use."""
     if isinstance(value, Mapping):
-        return {name: without_places(its) for name, its in cast("Mapping[str, Any]", value).items()}
+        return {without_places(name): without_places(its) for name, its in cast("Mapping[str, Any]", value).items()}
     if is_list(value) or isinstance(value, tuple):
         return [without_places(item) for item in cast("list[Any]", value)]
     if isinstance(value, str):
+        value = re.sub(r"file://+", "/", value)
         return "".join(_last_part(part) for part in re.split(r"([+:=])", value))  # BASE+ADAPTER, FORMAT:FILE
     return value
 
@@ -111,4 +113,4 @@ def _last_part(text: str) -> str:
     """Of a text that is an absolute path, or of those that stand in it."""
     if _PLACE.match(text):
         return PurePath(text.replace("\\", "/")).name
-    return re.sub(r"(?<!\S)(?:~|/(?!/))\S*/\S*", lambda found: PurePath(found[0]).name, text)
+    return _INSIDE.sub(lambda found: PurePath(found[0].replace("\\", "/")).name, text)

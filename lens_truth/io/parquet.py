@@ -58,7 +58,7 @@ def write_parquet(
     """A file of columns, each of an Arrow type, or of that which its values have."""
     arrow: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
-    arrays = {name: arrow.array(values, types.get(name)) for name, values in columns.items()}
+    arrays = {name: arrow.array(values, types.get(name), from_pandas=True) for name, values in columns.items()}
     table = arrow.table(arrays).replace_schema_metadata(dict(metadata) or None)
     write_file_with(path, lambda temporary: parquet.write_table(table, temporary))
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import build, refused
 
-from lens_truth.commands.engine import Spread, check_engine
+from lens_truth.commands.engine import EngineFlags, check_engine
 from lens_truth.engines import passes
-from lens_truth.engines.on_ray import ray_engine
+from lens_truth.engines.on_ray import Cores, _cores, ray_engine
 from lens_truth.engines.passes import Pass, batches, opened
 from lens_truth.engines.shipping import packed, unpacked
 from lens_truth.engines.worker import Job, Worker
@@ -38,7 +38,7 @@ class Elsewhere:
         there: Pass[Any, Any] = unpacked(self._copy, data)
         start = 0
         for stop in its.ends():
-            yield from there.part(start, stop, Budget(there.tokens))
+            yield from there.part(start, stop)
             start = stop
 
 
@@ -91,10 +91,10 @@ def test_where_memory_runs_out_elsewhere_parts_are_smaller() -> None:
             raise MemoryError
         return some[0]
 
-    its = Pass([1, 2, 3, 4], lambda *_: 64, 256, run_out, 1, False)
+    its = Pass([1, 2, 3, 4], lambda *_: 64, Budget(256), run_out, 1, False)
     assert its.ends() == [4]
     with pytest.warns(match="the memory ran out"):
-        assert list(its.part(0, 4, Budget(256))) == [(1, 1), (1, 2), (1, 3), (1, 4)]
+        assert list(its.part(0, 4)) == [(1, 1), (1, 2), (1, 3), (1, 4)]
 
 
 def test_hooks_from_outside_are_not_forgotten() -> None:
@@ -106,6 +106,10 @@ def test_hooks_from_outside_are_not_forgotten() -> None:
         pytest.raises(InputError, match="is attached to the model here"),
     ):
         list(batches(model, [1], lambda *_: 1, Budget(1), len))
+    handle = model.original_model.lm_head.register_forward_hook(lambda *_: None)
+    with opened(Elsewhere(model, model)), pytest.raises(InputError, match=r"registered on 'original_model.lm_head'"):
+        list(batches(model, [1], lambda *_: 1, Budget(1), len))
+    handle.remove()
     assert passes._ENGINE.get() is None
 
 
@@ -113,7 +117,7 @@ def test_hooks_from_outside_are_not_forgotten() -> None:
 def test_a_worker_runs_the_same_model_or_none() -> None:
     model = load("zoo:llama-base")
     assert model.loading is not None
-    its = Pass([70, 3, 2], lambda n, _: n, 64, lambda some: heads_of(model, some), 1, False)
+    its = Pass([70, 3, 2], lambda n, _: n, Budget(64), lambda some: heads_of(model, some), 1, False)
     weights, setup = weights_hash(model), setup_hash(model)
     job = Job(model.loading, weights, setup, torch.get_num_threads(), its.ends(), ".", packed(model, its))
     worker = Worker(job)
@@ -136,10 +140,28 @@ def complain(some: Any) -> int:
     return 1 // 0
 
 
+def test_workers_are_counted_by_machine() -> None:
+    """None is on two of them, and each has its copy of the model in memory."""
+    model = load(build("llama"))
+    two = [{"CPU": 1.0, "memory": 1e9}, {"CPU": 2.0, "memory": 1e9}]
+    assert _cores(two, model, None) == Cores(3, 1, 0)
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    assert _cores([{"CPU": 8.0, "memory": 5.0 * size}], model, None).workers == 2
+    with pytest.raises(InputError, match="4 workers need more than the Ray cluster's 3 CPUs"):
+        _cores(two, model, 4)
+
+
+def test_threads_fit_on_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(build("llama"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert _cores([{"CPU": 1.0, "memory": 1e9}, {"CPU": 2.0, "memory": 1e9}], model, 1) == Cores(1, 2, 0)
+    assert _cores([{"CPU": 3.0, "memory": 1e9}] * 2, model, 4) == Cores(4, 1, 0)
+
+
 @pytest.mark.zoo
 def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with (
-        pytest.raises(InputError, match="a model in memory cannot be loaded by workers"),
+        pytest.raises(InputError, match="cannot be loaded by workers"),
         ray_engine(load(build("llama"))),
     ):
         pass
@@ -147,7 +169,7 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     with pytest.raises(InputError, match="the number of workers is 0"), ray_engine(named, workers=0):
         pass
     with pytest.raises(InputError, match="add --engine ray"):
-        check_engine(Spread(workers=2))
+        check_engine(EngineFlags(workers=2))
     refused(
         capsys,
         "needs no workers",
