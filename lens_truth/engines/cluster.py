@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from lens_truth.errors import InputError, first_line
 _GONE = "the Ray cluster is gone; what was finished is kept"
 _PATIENCE = 20
 """Seconds in which Ray is to end by itself."""
+_ANSWERS = 60
+"""Seconds in which a cluster is to answer; Ray itself would try for minutes."""
 
 
 class WorkersLostError(Exception):
@@ -33,9 +36,13 @@ class Cluster:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._driver = subprocess.Popen(command, **pipes, env=environment, start_new_session=True)
         here = {"address": "local", "num_cpus": n_cpus, "include_dashboard": False}
+        waits = _ANSWERS if address else None
         self._asked = 0
         """Number of the pass that is under way."""
         self._tell({"address": address} if address else here)
+        if waits and not select.select([self._driver.stdout], [], [], waits)[0]:
+            self.close()
+            raise InputError(_refused(address, f"not within {waits} s"))
         try:
             self.machines: Sequence[Mapping[str, float]] = self._answer()
             """CPUs, GPUs, memory (bytes), ... of each."""

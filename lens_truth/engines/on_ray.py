@@ -68,8 +68,7 @@ def ray_engine(
         )
     if workers is not None and workers < 1:
         raise InputError(f"the number of workers is {workers}; it must be at least 1")
-    here = os.cpu_count() or 1
-    with cluster(address, max(here, workers or 1)) as its:
+    with cluster(address, os.cpu_count() or 1) as its:
         engine = RayEngine(its, model, _cores(its.machines, model, workers))
         with opened(engine):
             yield engine.cores

@@ -59,7 +59,12 @@ class GatedLM(HFLM):
         self._given = {"dtype": dtype, "attn": asked.get("attn_implementation"), "spread": ""}
         self._hooked: Any = None if isinstance(pretrained, str) else pretrained
         if self._hooked is not None:
-            its = {"dtype": dtype, "device": device, **{key: asked.get(key) for key in _LOADING if key != "tokenizer"}}
+            elsewhere = None if device == self._hooked.cfg.device else device
+            its = {
+                "dtype": dtype,
+                "device": elsewhere,
+                **{key: asked.get(key) for key in _LOADING if key != "tokenizer"},
+            }
             check_by_name(its)
         device = "cuda" if device is None else device
         name = _whole_name(pretrained, asked) if isinstance(pretrained, str) else name_of(pretrained)

@@ -70,7 +70,9 @@ def load_parquet(path: Path, key: str) -> tuple[Parts, str | None]:
     n = len(next(iter(columns.values()), ()))
     if key not in metadata:
         named = {name: column for name, column in columns.items() if not name.startswith(_INDEX)}
-        cells = {name: ["" if its is None else str(its) for its in column] for name, column in named.items()}
+        # what is not defined is null where other programs wrote; in columns of numbers that is `nan`
+        empty = {name: "nan" if any(isinstance(its, float) for its in column) else "" for name, column in named.items()}
+        cells = {name: [empty[name] if its is None else str(its) for its in column] for name, column in named.items()}
         return of_rows(path, [(i + 1, {name: cells[name][i] for name in cells}) for i in range(n)], "row"), None
     if missing := [name for name in (*PLACE, _SCORE) if name not in columns]:
         raise InputError(f"{path}: holds no column '{missing[0]}', only {shortened(', '.join(columns))}")
