@@ -79,7 +79,7 @@ def main(folder: Path) -> dict[str, Any]:
     model = lens_truth.load("zoo:llama-memory-chat")
     said: dict[str, Any] = {"nodes": len([node for node in ray.nodes() if node["Alive"]])}
     plain = folder / "plain"
-    lens_truth.capture(model, ROWS, batch_size=2, out=plain)
+    lens_truth.capture(model, ROWS, batch_size=1, out=plain)
     gate = lens_truth.HeadGate(1 + torch.rand(model.cfg.n_layers, model.cfg.n_heads, generator=torch.Generator()))
 
     with (
@@ -95,8 +95,8 @@ def main(folder: Path) -> dict[str, Any]:
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
-        striking = when(begun(folder / "killed", 10), kill)
-        lens_truth.capture(model, ROWS, batch_size=2, out=folder / "killed")
+        striking = when(begun(folder / "killed", 4), kill)
+        lens_truth.capture(model, ROWS, batch_size=1, out=folder / "killed")
         striking.join()
         said["killed"] = len(killed)
         said["same after a killed worker"] = files(plain) == files(folder / "killed")
