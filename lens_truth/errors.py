@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 
 class InputError(ValueError):
@@ -77,6 +78,14 @@ def gathered_notices(told: Callable[[str], None] | None = None) -> Generator[lis
 
         warnings.showwarning = gather
         yield sentences
+
+
+def needs_package(what: str, package: str, extra: str) -> None:
+    """Raises an InputError if what is wanted takes a package that an extra of ours installs, and it is not there."""
+    if find_spec(package) is None:
+        raise InputError(
+            f"{what} needs the Python package {package}, which is not installed: pip install 'lens-truth[{extra}]'"
+        )
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from lens_truth.commands.run import Run
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, needs_package
 from lens_truth.io.numbers import count
 
 
@@ -46,7 +45,5 @@ def check_engine(flags: EngineFlags) -> None:
     """Raises an InputError if there are workers without an engine that has some, or that engine is not installed."""
     if flags.engine == "local" and (flags.workers is not None or flags.address is not None):
         raise InputError("--workers and --address are those of a Ray cluster: add --engine ray")
-    if flags.engine == "ray" and find_spec("ray") is None:
-        raise InputError(
-            "--engine ray needs the Python package ray, which is not installed: pip install 'lens-truth[ray]'"
-        )
+    if flags.engine == "ray":
+        needs_package("--engine ray", "ray", "ray")

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from lens_truth.commands.engine import EngineFlags, check_engine
 from lens_truth.errors import InputError
+from lens_truth.hub.addresses import PREFIX, parts_of
 from lens_truth.models.names import model_source
 from lens_truth.models.revisions import revision_of
 
@@ -23,8 +24,6 @@ _MODELS = ("model", "base", "child", "tuned", "other", "checkpoints", "unrelated
 """Flags that may name models; inputs have a name in front or not."""
 _SCORES = ("scores", "base_scores", "child_scores", "inputs", "repeat")
 """Flags that may name files of scores, with a name in front or not."""
-HUB = "hub:"
-"""What stands in front of a repository of the Hugging Face Hub, in place of a file of scores, a gate, probes, ..."""
 
 
 def check_given(config: Any) -> None:
@@ -66,9 +65,9 @@ def _fetched(value: Any) -> Any:
         its = _each(value)
         found = tuple(map(_fetched, its))
         return its if all(one is other for one, other in zip(found, its, strict=True)) else found
-    if not isinstance(value, str | Path) or not (where := _unnamed(str(value))).startswith(HUB):
+    if not isinstance(value, str | Path) or not (where := _unnamed(str(value))).startswith(PREFIX):
         return value
-    from lens_truth.hub.fetching import fetched, parts_of  # imports PyTorch
+    from lens_truth.hub.fetching import fetched  # imports PyTorch
 
     file = fetched(*parts_of(where))
     print(f"{where}: read {file.address}", flush=True)

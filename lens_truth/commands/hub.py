@@ -74,7 +74,8 @@ class Pull:
 
     def do(self) -> None:
         """Fetches, checks that it can be read, and writes."""
-        from lens_truth.hub.fetching import PREFIX, fetched, names_in, parts_of
+        from lens_truth.hub.addresses import PREFIX, parts_of
+        from lens_truth.hub.fetching import fetched, names_in
         from lens_truth.hub.things import read_thing
 
         repo, name, revision = parts_of(self.repo)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_truth.errors import InputError
+from lens_truth.io.parquet import is_parquet
 from lens_truth.io.readers import is_list, is_object, open_input, read_json
 from lens_truth.io.rows import read_rows
 
@@ -27,7 +28,7 @@ def read_ids(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: if the file cannot be read, or an id has both labels.
     """
-    first = next((line.strip() for line in open_input(path) if line.strip()), "")
+    first = "" if is_parquet(path) else next((line.strip() for line in open_input(path) if line.strip()), "")
     try:
         value: Any = read_json(path) if first.startswith(("[", "{")) else None
     except InputError:

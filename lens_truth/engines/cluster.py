@@ -9,10 +9,9 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
-from lens_truth.errors import InputError, first_line
+from lens_truth.errors import InputError, first_line, needs_package
 
 _GONE = "the Ray cluster is gone; what was finished is kept"
 _PATIENCE = 20
@@ -40,7 +39,7 @@ class Cluster:
         self._asked = 0
         """Number of the pass that is under way."""
         self._tell({"address": address} if address else here)
-        if waits and not select.select([self._driver.stdout], [], [], waits)[0]:
+        if waits and not select.select([cast("Any", self._driver.stdout)], [], [], waits)[0]:
             self.close()
             raise InputError(_refused(address, f"not within {waits} s"))
         try:
@@ -113,10 +112,7 @@ def cluster(address: str | None, n_cpus: int) -> Generator[Cluster, None, None]:
     Raises:
         InputError: if Ray is not installed or no cluster answers.
     """
-    if find_spec("ray") is None:
-        raise InputError(
-            "the engine ray needs the Python package ray, which is not installed: pip install 'lens-truth[ray]'"
-        )
+    needs_package("the engine ray", "ray", "ray")
     its = Cluster(address, n_cpus)
     try:
         yield its

@@ -23,7 +23,7 @@ from lens_truth.models.names import base_and_adapter
 from lens_truth.models.packages import CACHE
 from lens_truth.models.placing import device_of
 from lens_truth.models.provenance import setup_hash
-from lens_truth.models.spreading import spread_of
+from lens_truth.models.spreading import is_spread, spread_of
 
 _TRIES = 3
 """Times that the same batch may be begun: what kills each worker that takes it kills the next one too."""
@@ -168,7 +168,7 @@ def _loading(model: HookedModel) -> dict[str, Any]:
     parts = [part for part in base_and_adapter(str(loading["model"])) if part]
     whole = [str(Path(part).expanduser().resolve()) if Path(part).expanduser().exists() else part for part in parts]
     device = loading["device"]
-    device = device if spread_of(device) else str(device).split(":")[0]  # a worker sees none but its own
+    device = device if is_spread(device) else device.split(":")[0]  # a worker sees none but its own
     return loading | {"model": "+".join(whole), "device": device}
 
 

@@ -13,7 +13,7 @@ import torch
 
 from lens_truth.errors import InputError
 from lens_truth.models.budget import Budget, batch_ends, within_budget
-from lens_truth.models.structure import modules_of
+from lens_truth.models.points import listened_to, other_hook
 
 Unit = TypeVar("Unit")
 Made = TypeVar("Made")
@@ -82,12 +82,12 @@ def batches(
     if engine is None or engine.model is not model:
         yield from within_budget(units, cost, budget, run, times)
         return
-    if any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values()):
+    if any(map(listened_to, model.hook_dict.values())):
         raise InputError(
             "a gate or another hook is attached to the model here, and its workers elsewhere would not know of it; "
             "give the gate to what asks the model (`Asker.run`), or fold it into a checkpoint"
         )
-    if strange := _strange_hook(model):
+    if strange := other_hook(model.original_model):
         raise InputError(
             f"a hook of PyTorch's is registered on '{strange}' here, and workers elsewhere know none of it"
         )
@@ -95,12 +95,3 @@ def batches(
     for size, made in engine.over(Pass(units, cost, budget, run, times, torch.is_grad_enabled())):
         yield units[start : start + size], made
         start += size
-
-
-def _strange_hook(model: Any) -> str:
-    """A module of the model with a hook of PyTorch's that is not ours; none is ''."""
-    for name, module in modules_of(model):
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
-            if not getattr(hook, "__module__", "").startswith("lens_truth."):
-                return name or "the model"
-    return ""

@@ -12,7 +12,7 @@ from lens_truth.errors import InputError
 from lens_truth.gates.gate import HeadGate
 from lens_truth.gates.rows import Intervention, read_intervention
 from lens_truth.models.loading import Dtype, load
-from lens_truth.models.spreading import SPREAD
+from lens_truth.models.spreading import is_spread
 from lens_truth.scoring.scores import HeadScores
 
 OF_GATES = ("gate", "scores", "lam", "norm", "site")
@@ -88,5 +88,4 @@ def device_or_default(device: Any) -> str:
 
 def spreads(device: Any, parallelize: Any) -> bool:
     """Whether the model is to be spread over all devices: as we say it, or as lm-eval does."""
-    named = not isinstance(device, str) or device in SPREAD or "," in device or "=" in device
-    return bool(parallelize) or (device is not None and named)
+    return bool(parallelize) or (device is not None and is_spread(device))

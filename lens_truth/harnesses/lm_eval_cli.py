@@ -6,8 +6,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from lens_truth.errors import InputError
-from lens_truth.harnesses.models import needs_package
+from lens_truth.errors import InputError, needs_package
 
 MODEL = "lens_truth.harnesses.gated_lm:GatedLM"
 
@@ -18,7 +17,7 @@ def launch(module: str) -> None:
     if module != "__main__":
         return
     try:
-        needs_package("lm_eval", "lm-eval")
+        needs_package("lm-eval", "lm_eval", "lm-eval")
         add_model()
         command: Any = import_module("lm_eval.__main__")
         command.cli_evaluate()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_truth.errors import InputError
+from lens_truth.errors import InputError, needs_package
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -36,7 +35,7 @@ def lm_eval_model(model: str | Path | HookedModel, gate: Intervention | str | Pa
         InputError: if lm-eval is not installed, the model or the gate cannot be read or do not fit, or an argument is
             not known.
     """
-    needs_package("lm_eval", "lm-eval")
+    needs_package("lm-eval", "lm_eval", "lm-eval")
     from lens_truth.harnesses.gated_lm import GatedLM
 
     made: Any = GatedLM
@@ -64,7 +63,7 @@ def inspect_model(
         InputError: if inspect_ai is not installed, the model or the gate cannot be read or do not fit, or an argument
             is not known.
     """
-    needs_package("inspect_ai", "inspect")
+    needs_package("inspect", "inspect_ai", "inspect")
     from inspect_ai._util.error import PrerequisiteError
     from inspect_ai.model import get_model
 
@@ -77,11 +76,3 @@ def inspect_model(
         return get_model(f"lens_truth/{name}", memoize=False, **args)
     except PrerequisiteError as error:
         raise InputError(str(error.message)) from None
-
-
-def needs_package(package: str, extra: str) -> None:
-    """Raises an InputError if a package that an extra of ours installs is not there."""
-    if find_spec(package) is None:
-        raise InputError(
-            f"{extra} needs the Python package {package}, which is not installed: pip install 'lens-truth[{extra}]'"
-        )

@@ -16,6 +16,7 @@ from lens_truth.gates.shift import HeadShift
 from lens_truth.io.files import hash_of
 from lens_truth.models.hashing import weights_hash
 from lens_truth.models.hooks import inner_model, name_of
+from lens_truth.models.points import listened_to
 
 
 class UnderGate:
@@ -29,7 +30,7 @@ class UnderGate:
         model on which something acts already."""
         self.model, self.intervention = model, intervention
         self.hf: Any = inner_model(model)
-        if any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values()):
+        if any(map(listened_to, model.hook_dict.values())):
             raise InputError("a gate or another hook is attached to this model already: load it a second time")
         attached = ExitStack()
         self._off = finalize(self, attached.close)  # also before Python ends, when torch is still there

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def _cell(text: str) -> str:
 
 def _text(text: str) -> str:
     """As it is, whatever a model or a data set is called: neither HTML nor the end of a part."""
-    return re.sub(r"([<>&])", lambda found: {"<": "&lt;", ">": "&gt;", "&": "&amp;"}[found[0]], one_line(text))
+    return escape(one_line(text), quote=False)
 
 
 @cache

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from lens_truth.errors import InputError
+from lens_truth.hub.addresses import PREFIX
 from lens_truth.hub.said import one_sentence
 from lens_truth.hub.things import FOLDER, SUFFIX, file_called, read_thing
 from lens_truth.io.stages import stage
 
 if TYPE_CHECKING:
     from lens_truth.hub.things import Thing
-
-PREFIX = "hub:"
-"""What stands in front of a repository where a file may stand too."""
-_ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<name>.+))?")
 
 
 def from_hub(repo: str, name: str | None = None, *, revision: str | None = None) -> Thing:
@@ -96,16 +92,3 @@ def _only_one(repo: str, revision: str | None) -> str:
     if not files:
         raise InputError(f"{PREFIX}{repo}: holds nothing of lens_truth's in its folder {FOLDER}/")
     raise InputError(f"{PREFIX}{repo}: holds {names}; say which one, as {PREFIX}{repo}/{names.partition(',')[0]}")
-
-
-def parts_of(address: str) -> tuple[str, str | None, str | None]:
-    """Repository, name and revision of `ORG/NAME[@REVISION][/FILE]`.
-
-    Raises:
-        InputError: if it is not written so.
-    """
-    found = _ADDRESS.fullmatch(address.removeprefix(PREFIX))
-    if found is None:
-        raise InputError(f"{address}: a repository is written ORG/NAME, ORG/NAME@REVISION or ORG/NAME@REVISION/FILE")
-    repo, revision, name = cast("tuple[str, str | None, str | None]", found.group("repo", "revision", "name"))
-    return repo, name, revision

@@ -16,6 +16,8 @@ from lens_truth.models.structure import modules_of
 _OURS: set[int] = set()
 """Numbers of the torch hooks that feed points."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+_NOTES = "transformers.utils.output_capturing"
+"""Whose hooks stay after `output_hidden_states` was asked for once, and change nothing."""
 Feed = Callable[["Point"], RemovableHandle]
 """Registers the torch hook that feeds a point."""
 
@@ -57,6 +59,16 @@ def remove_feeds(module: nn.Module) -> None:
         for hooks in (getattr(part, name) for name in _HOOKS):
             for number in _OURS & set(hooks):
                 del hooks[number]
+
+
+def other_hook(module: nn.Module) -> str:
+    """The path of a part with a torch hook that feeds no point: of a gate that is open on it, or a user's. '' where
+    there is none but those by which Transformers notes hidden states."""
+    for path, part in modules_of(module):
+        for number, hook in (its for name in _HOOKS for its in getattr(part, name).items()):
+            if number not in _OURS and getattr(hook, "__module__", "") != _NOTES:
+                return path or type(module).__name__
+    return ""
 
 
 def listened_to(point: HookPoint) -> bool:

@@ -48,6 +48,11 @@ class Spread:
             raise _too_small(name, self.max_memory, f"would in part go to the {' and the '.join(map(str, others))}")
 
 
+def is_spread(device: Device) -> bool:
+    """Whether it says how a model is spread, and is no name of one device; nothing is checked."""
+    return not isinstance(device, str) or device in SPREAD or "," in device or "=" in device
+
+
 def spread_of(device: Device) -> Spread | None:
     """How a model is spread; None for one device. An InputError says what is wrong with a name or a size."""
     if not isinstance(device, str):
@@ -58,7 +63,7 @@ def spread_of(device: Device) -> Spread | None:
         return Spread({part: _key(its) for part, its in places.items()})
     if device in SPREAD:
         return Spread(device)
-    if "," not in device and "=" not in device:
+    if not is_spread(device):
         check_device(device)
         return None
     named = [part.partition("=")[::2] for part in device.split(",")]

@@ -32,23 +32,19 @@ class Accelerator:
         return 1e12 * (self.single_tflops if bytes_a_number == 4 else self.half_tflops)
 
 
-def _sheet(name: str, half: float, single: float, bandwidth: float, memory: float, source: str) -> Accelerator:
-    return Accelerator(name, half, single, bandwidth, memory, source)
-
-
 DEVICES: Mapping[str, Accelerator] = {
     its.name: its
     for its in (
-        _sheet("h100", 989, 67, 3350, 80, "NVIDIA H100 data sheet, SXM (1,979 TFLOP/s with sparsity)"),
-        _sheet("h100-pcie", 756, 51, 2000, 80, "NVIDIA H100 data sheet, PCIe (1,513 with sparsity)"),
-        _sheet("h200", 989, 67, 4800, 141, "NVIDIA H200 data sheet, SXM (1,979 with sparsity)"),
-        _sheet("a100", 312, 19.5, 2039, 80, "NVIDIA A100 data sheet, SXM, 80 GB"),
-        _sheet("a100-40", 312, 19.5, 1555, 40, "NVIDIA A100 data sheet, SXM, 40 GB"),
-        _sheet("l40s", 362, 91.6, 864, 48, "NVIDIA L40S data sheet (733 with sparsity)"),
-        _sheet("l4", 121, 30.3, 300, 24, "NVIDIA L4 data sheet (242 with sparsity)"),
-        _sheet("a10", 125, 31.2, 600, 24, "NVIDIA A10 data sheet"),
-        _sheet("rtx4090", 165.2, 82.6, 1008, 24, "NVIDIA Ada GPU architecture white paper, RTX 4090"),
-        _sheet("mi300x", 1307, 163.4, 5300, 192, "AMD Instinct MI300X data sheet"),
+        Accelerator("h100", 989, 67, 3350, 80, "NVIDIA H100 data sheet, SXM (1,979 TFLOP/s with sparsity)"),
+        Accelerator("h100-pcie", 756, 51, 2000, 80, "NVIDIA H100 data sheet, PCIe (1,513 with sparsity)"),
+        Accelerator("h200", 989, 67, 4800, 141, "NVIDIA H200 data sheet, SXM (1,979 with sparsity)"),
+        Accelerator("a100", 312, 19.5, 2039, 80, "NVIDIA A100 data sheet, SXM, 80 GB"),
+        Accelerator("a100-40", 312, 19.5, 1555, 40, "NVIDIA A100 data sheet, SXM, 40 GB"),
+        Accelerator("l40s", 362, 91.6, 864, 48, "NVIDIA L40S data sheet (733 with sparsity)"),
+        Accelerator("l4", 121, 30.3, 300, 24, "NVIDIA L4 data sheet (242 with sparsity)"),
+        Accelerator("a10", 125, 31.2, 600, 24, "NVIDIA A10 data sheet"),
+        Accelerator("rtx4090", 165.2, 82.6, 1008, 24, "NVIDIA Ada GPU architecture white paper, RTX 4090"),
+        Accelerator("mi300x", 1307, 163.4, 5300, 192, "AMD Instinct MI300X data sheet"),
     )
 }
 """By name. Read from memory of the sheets and copies of them: the vendors' pages could not be opened where this was

@@ -216,9 +216,7 @@ def test_a_mistake_is_one_sentence(tiny_folder: Path, asked: dict[str, Any], com
 
 
 def test_lm_eval_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lens_truth.harnesses.models as models
-
-    monkeypatch.setattr(models, "find_spec", lambda _: None)
+    monkeypatch.setattr("lens_truth.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs the Python package lm_eval, which is not installed: pip install"):
         lens_truth.lm_eval_model("zoo:llama-base")
     with pytest.raises(InputError, match=r"inspect_ai, which is not installed: pip install 'lens-truth\[inspect\]'"):
